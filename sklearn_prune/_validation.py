@@ -1,0 +1,357 @@
+"""What may come in: rows, targets and weights, each with an error that says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from ._compat import n_rows
+
+Kind = Literal["classification", "regression"]
+
+# Cells read at a time where all rows are visited: 8 MB of float64.
+CHUNK_CELLS = 2**20
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target in numbers.
+
+    Attributes
+    ----------
+    kind : {"classification", "regression"}
+        What the numbers mean.
+    values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Positions in ``classes`` (int64) for classification, float64 for regression.
+    classes : ndarray of shape (n_classes,) or None
+        The labels, sorted; None for regression.
+    """
+
+    kind: Kind
+    values: NDArray[Any]
+    classes: NDArray[Any] | None = None
+
+
+def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
+    """Validate X for ``estimator``, which gets ``n_features_in_`` if ``reset``.
+
+    What is accepted is what the estimator's tags say: sparse or not, missing values or not,
+    more than two dimensions or not.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its tags are read; its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
+    X : array-like or sparse matrix of shape (n_samples, n_features, ...)
+        The rows, as the user gave them.
+    reset : bool
+        True in ``fit``, where at least two rows are needed.
+
+    Returns
+    -------
+    rows : ndarray or csr_array of the shape of X
+        Numeric. Shares memory with X where its type allows.
+
+    Raises
+    ------
+    ValueError
+        When X has cells that are no numbers, missing or infinite, or a wrong shape.
+    """
+    tags = get_tags(estimator).input_tags
+    try:
+        rows = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr" if tags.sparse else False,
+            allow_nd=tags.three_d_array,
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
+    except ValueError as error:
+        column = _first_text_column(X)
+        if column is None:
+            raise
+        raise _text_error(estimator, column) from error
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{type(estimator).__name__} needs numeric columns; X has dtype {rows.dtype}. Encode "
+            "it first, for example with sklearn.compose.ColumnTransformer."
+        )
+    if not tags.allow_nan:
+        _check_finite(estimator, X, rows)
+    return rows
+
+
+def _column_names(X: Any) -> list[Any] | None:
+    return list(X.columns) if hasattr(X, "columns") else None
+
+
+def _first_text_column(X: Any) -> str | None:
+    """Return where the first cell is that is no number and what it holds, or None."""
+    names = _column_names(X)
+    try:
+        table = np.asarray(X, dtype=object)
+    except (TypeError, ValueError):
+        return None
+    if table.ndim != 2:
+        return None
+    for j, column in enumerate(table.T):
+        try:
+            column.astype(np.float64)
+        except (TypeError, ValueError):
+            value = next(cell for cell in column if not _is_number(cell))
+            name = f"number {j}" if names is None else repr(names[j])
+            return f"column {name} holds {value!r}"
+    return None
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _text_error(estimator: BaseEstimator, column: str) -> ValueError:
+    return ValueError(
+        f"{type(estimator).__name__} needs numeric columns; {column}. Encode such columns first: "
+        "sklearn.compose.ColumnTransformer with OneHotEncoder for text, in front of the pruner."
+    )
+
+
+def _check_finite(estimator: BaseEstimator, X: Any, rows: Any) -> None:
+    cells = rows.data if issparse(rows) else rows
+    if cells.dtype.kind != "f" or np.isfinite(cells.sum(dtype=np.float64)):
+        return
+    bad = ~np.isfinite(cells)
+    if not bad.any():
+        # The sum overflowed, the cells are fine.
+        return
+    n_nan, n_bad = int(np.isnan(cells).sum()), int(bad.sum())
+    if issparse(rows):
+        column = int(rows.indices[bad].min())
+    else:
+        column = int(np.flatnonzero(bad.any(axis=(0, *range(2, bad.ndim))))[0])
+    names = _column_names(X)
+    where = f"number {column}" if names is None else repr(names[column])
+    raise ValueError(
+        f"{type(estimator).__name__} needs finite numbers; X has {n_nan} NaN and {n_bad - n_nan} "
+        f"infinity cells, the first in column {where}. Impute or drop them first, for example with "
+        "sklearn.impute.SimpleImputer in front of the pruner."
+    )
+
+
+def check_target(estimator: BaseEstimator, y: Any, n_samples: int, kind: Kind | None) -> Target:
+    """Turn y into numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in errors.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels or numbers.
+    n_samples : int
+        Rows of X.
+    kind : {"classification", "regression"} or None
+        None lets y decide: see `sklearn.utils.multiclass.type_of_target`. Whole numbers with
+        more than 20 distinct values and fewer than ten rows a value are then read as a
+        regression target, with a warning.
+
+    Raises
+    ------
+    ValueError
+        When y has the wrong length, missing values, one class, or does not fit ``kind``.
+    """
+    name = type(estimator).__name__
+    if y is None:
+        raise ValueError(
+            f"This {name} estimator requires y to be passed, but the target y is None. "
+            "Give one label or number a row."
+        )
+    values = _as_target_array(y)
+    if len(values) != n_samples:
+        raise ValueError(
+            f"y needs one value a row; it has {len(values)} and X has {n_samples} rows. Cut both "
+            "from the same table."
+        )
+    _check_no_missing(values)
+    if kind is None:
+        kind = _kind_of(values)
+    return _as_classes(values) if kind == "classification" else _as_numbers(values)
+
+
+def _as_target_array(y: Any) -> NDArray[Any]:
+    n_rows(y)
+    values = np.asarray(y)
+    if values.dtype.kind == "c":
+        raise ValueError("Complex data not supported: y must be real; split it first.")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = column_or_1d(values, warn=True)
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(
+            f"y should be a 1d array, or 2d for several outputs; it has shape {values.shape}."
+        )
+    return values
+
+
+def _check_no_missing(values: NDArray[Any]) -> None:
+    if values.dtype.kind == "f":
+        missing = ~np.isfinite(values)
+    elif values.dtype.kind == "O":
+        missing = np.array([_is_missing(v) for v in values.ravel()]).reshape(values.shape)
+    else:
+        return
+    if missing.any():
+        row = int(np.argwhere(missing)[0, 0])
+        raise ValueError(
+            f"y must not be missing or infinite; {int(missing.sum())} values are NaN, None or "
+            f"infinity, the first in row {row}. Drop those rows from X and y."
+        )
+
+
+def _is_missing(value: Any) -> bool:
+    # pandas.NA and NaT are known by name, so that pandas need not be there.
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and not np.isfinite(value))
+    )
+
+
+def _kind_of(values: NDArray[Any]) -> Kind:
+    with warnings.catch_warnings():
+        # scikit-learn's own warning about many classes is replaced by the one below.
+        warnings.simplefilter("ignore", UserWarning)
+        target_type = type_of_target(values)
+    if target_type.startswith("continuous"):
+        return "regression"
+    if target_type not in ("binary", "multiclass"):
+        raise ValueError(_label_error(target_type, values))
+    if values.dtype.kind in "iuf":
+        n_distinct = len(np.unique(values))
+        if n_distinct > max(20, len(values) // 10):
+            warnings.warn(
+                f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
+                "a regression target; give a NeuralNetClassifier to read them as classes.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return "regression"
+    return "classification"
+
+
+def _label_error(target_type: str, values: NDArray[Any]) -> str:
+    return (
+        f"Unknown label type: {target_type} (dtype {values.dtype}, shape {values.shape}). Classes "
+        "must be one column of strings, integers or booleans (y.astype(int) or y.astype(str) "
+        "makes them so); for numbers or several outputs give a NeuralNetRegressor."
+    )
+
+
+def _as_classes(values: NDArray[Any]) -> Target:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        target_type = type_of_target(values)
+    if target_type not in ("binary", "multiclass"):
+        raise ValueError(_label_error(target_type, values))
+    try:
+        classes, codes = np.unique(values, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(_label_error("labels of different types", values)) from error
+    if len(classes) < 2:
+        raise ValueError(
+            f"Classification needs at least two classes; y has one class, {classes[0]!r}. Add "
+            "rows of another class; where y is a number to predict, give a NeuralNetRegressor."
+        )
+    return Target("classification", codes.astype(np.int64), classes)
+
+
+def _as_numbers(values: NDArray[Any]) -> Target:
+    try:
+        return Target("regression", values.astype(np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"A regression target must be numeric; y has dtype {values.dtype} and its first value "
+            f"is {values.flat[0]!r}. For labels give a NeuralNetClassifier."
+        ) from error
+
+
+def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """Return the weights as float64 of shape (n_samples,), or None where none are given.
+
+    Raises
+    ------
+    ValueError
+        When they are of the wrong shape, negative, not finite, or all zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one weight a row; it has shape "
+            f"{weights.shape}."
+        )
+    bad = ~(weights >= 0) | np.isinf(weights)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_weight must be finite and >= 0; {int(bad.sum())} are not, the first is "
+            f"{weights[row]} in row {row}. Drop those rows or give them weight 0."
+        )
+    if not weights.any():
+        raise ValueError(
+            f"sample_weight must have a positive entry; all {n_samples} weights are zero. Leave "
+            "it out to weigh all rows alike."
+        )
+    return weights
+
+
+def fingerprint(rows: Any) -> str:
+    """Return a digest of values, order and shape, alike for every container.
+
+    Cells are compared as float64, so rows held as float32, as integers or as a sparse matrix
+    have the digest of the same numbers in a float64 array.
+
+    Parameters
+    ----------
+    rows : ndarray or csr_array of shape (n_samples, n_features, ...)
+        Validated numbers, as `check_rows` returns them.
+    """
+    digest = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
+    for block in _blocks(rows):
+        if not issparse(block) and np.count_nonzero(block) == block.size:
+            # What csr_array(block).data would be, without the copies.
+            values = np.ascontiguousarray(block)
+        else:
+            sparse = csr_array(block)
+            sparse.sum_duplicates()
+            sparse.eliminate_zeros()
+            values = sparse.data
+            if sparse.nnz < block.shape[0] * block.shape[1]:
+                digest.update(sparse.indptr.astype(np.int64))
+                digest.update(sparse.indices.astype(np.int64))
+        digest.update(values.data if values.size else b"")
+    return digest.hexdigest()
+
+
+def _blocks(rows: Any) -> Iterator[Any]:
+    """Yield float64 pieces of a few rows each; where they end depends on the shape alone."""
+    if not issparse(rows):
+        rows = rows.reshape(len(rows), -1)
+    step = max(1, CHUNK_CELLS // max(1, rows.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        yield rows[start : start + step].astype(np.float64)
