@@ -1,0 +1,153 @@
+"""What a pruning costs: promised, bounded, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .influence import HeadFit, HeadInfluence, forecast_retraining
+from .selection import Selection
+
+Norm = Literal["loss", "parameter"]
+
+
+@dataclass(frozen=True, repr=False)
+class Certificate:
+    """How far dropping the chosen rows moves the head, and how that compares.
+
+    Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
+    training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
+    mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
+    rows that were returned, in all parameters of the head.
+
+    Attributes
+    ----------
+    n_samples, n_dropped, n_kept : int
+        Rows in all, dropped and kept.
+    norm : {"loss", "parameter"}
+        Unit of the changes.
+    predicted_change : float
+        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. This is what
+        the selection made small.
+    kept_hessian_change : float
+        One Newton step with the Hessian of the kept rows.
+    actual_change : float
+        What the head does when it is refitted on the kept rows.
+    random_change : float
+        Expected first-order change for random rows, as many of each class.
+    lower_bound : float
+        No set of as many rows with the same quotas has a smaller first-order change; 0 where
+        nothing better is known.
+    gap : float
+        How far the selection can be from the best one, as a share; 0 is proven optimal. For a
+        ratio the share is one of the length whose size ``predicted_change`` is, for a tolerance
+        one of ``saving_bound``.
+    saving_bound : float
+        For a tolerance: no set within it drops more rows (or saves more, where costs were
+        given). Infinite for a ratio.
+    status : str
+        How the selection ended.
+    gradient_norm : float
+        Norm of the gradient at the head that influences were taken at.
+    n_iter : int
+        Newton steps that the head was refitted with.
+    seconds : tuple of (str, float)
+        Wall-clock seconds of each stage, in order.
+    """
+
+    n_samples: int
+    n_dropped: int
+    n_kept: int
+    norm: Norm
+    predicted_change: float
+    kept_hessian_change: float
+    actual_change: float
+    random_change: float
+    lower_bound: float
+    gap: float
+    saving_bound: float
+    status: str
+    gradient_norm: float
+    n_iter: int
+    seconds: tuple[tuple[str, float], ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one aligned line for each quantity."""
+        share = self.n_dropped / self.n_samples
+        unit = "rise of the loss" if self.norm == "loss" else "distance of the parameters"
+        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.seconds)
+        solver = self.status
+        if np.isfinite(self.saving_bound):
+            solver += f", none saves more than {self.saving_bound:.6g}"
+        lines = [
+            (
+                "rows",
+                f"{self.n_kept} kept, {self.n_dropped} dropped of {self.n_samples} ({share:.1%})",
+            ),
+            ("norm", f"{self.norm} ({unit})"),
+            ("predicted change", f"{self.predicted_change:.4g}"),
+            ("  kept rows' Hessian", f"{self.kept_hessian_change:.4g}"),
+            ("  actual, head refitted", f"{self.actual_change:.4g}"),
+            ("  random rows", f"{self.random_change:.4g}"),
+            ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
+            ("solver", solver),
+            ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
+            ("seconds", stages),
+        ]
+        return "Certificate\n" + "\n".join(f"  {name:<24} {value}" for name, value in lines)
+
+
+def in_unit_of(norm: Norm, length: float) -> float:
+    """Return the change that a length ``‖Zᵀw‖₂`` stands for: ``½ length²`` for the loss norm."""
+    return 0.5 * length**2 if norm == "loss" else length
+
+
+def length_in(norm: Norm) -> Callable[[float], float]:
+    """Return the inverse of `in_unit_of`: from a change to a length."""
+    return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
+
+
+def single_row_changes(influence: HeadInfluence) -> NDArray[np.float64]:
+    """Return the first-order change for dropping each row alone, of shape (n_samples,).
+
+    ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries
+    all of the weight.
+    """
+    weights, total = influence.objective.sample_weight, influence.objective.weight_sum
+    rest = total - weights
+    factor = np.divide(total, rest, out=np.full(len(rest), np.inf), where=rest > 0)
+    norms = np.where(np.isinf(factor), np.inf, factor * influence.row_norms())
+    return 0.5 * norms**2 if influence.norm == "loss" else norms
+
+
+def certify(
+    influence: HeadInfluence,
+    head_fit: HeadFit,
+    selection: Selection,
+    seconds: tuple[tuple[str, float], ...] = (),
+) -> Certificate:
+    """Compute the certificate of a selection from the rows it drops."""
+    solver, drop = selection.certificate, selection.drop
+    norm, n_dropped = influence.norm, int(drop.sum())
+    forecast = forecast_retraining(influence, drop)
+    return Certificate(
+        n_samples=len(drop),
+        n_dropped=n_dropped,
+        n_kept=len(drop) - n_dropped,
+        norm=norm,
+        predicted_change=forecast.first_order,
+        kept_hessian_change=forecast.kept_hessian,
+        actual_change=forecast.refitted,
+        random_change=in_unit_of(norm, solver.size_factor * solver.random_objective),
+        lower_bound=in_unit_of(norm, solver.size_factor * solver.lower_bound),
+        gap=solver.gap,
+        saving_bound=solver.saving_bound,
+        status=solver.status,
+        gradient_norm=head_fit.gradient_norm,
+        n_iter=head_fit.n_iter,
+        seconds=seconds,
+    )

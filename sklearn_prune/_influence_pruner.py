@@ -1,0 +1,426 @@
+"""InfluencePruner: from a network to influences to the rows worth keeping."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import is_classifier, is_regressor
+from sklearn.utils import Tags, check_random_state, gen_batches
+from sklearn.utils.validation import check_is_fitted
+
+from ._certificate import Certificate, certify, in_unit_of, length_in, single_row_changes
+from ._compat import Interval, StrOptions, fit_context
+from ._terms import Request, RowTerms, make_problem, make_terms, trim_hardest
+from ._validation import CHUNK_CELLS, Kind, check_weights
+from .base import BasePruner
+from .influence import (
+    HeadFit,
+    HeadInfluence,
+    HeadObjective,
+    fit_network,
+    linear_network,
+    read_head,
+    refit_head,
+    write_head,
+)
+from .selection import Selection, solve
+
+UNCHANGED: Any = "unchanged"
+
+
+class InfluencePruner(BasePruner):
+    r"""Keep the rows that together leave a network's last layer where it is.
+
+    With ``w_i = 1`` where row i is dropped, one Newton step predicts that retraining on the other
+    rows moves the last layer by :math:`\Delta\theta = \frac{N}{N - \sum \nu_i w_i} \sum_i w_i
+    s_i`, where :math:`s_i = \frac 1N H^{-1} g_i` is the influence of row i. Either a share of the
+    rows is dropped and the change made as small as possible (``prune_ratio``), or as many rows
+    are dropped as keep the change within a bound (``tolerance``). What was achieved is in
+    ``certificate_``.
+
+    Parameters
+    ----------
+    estimator : skorch net, FrozenEstimator or None, default=None
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
+        that is fitted already is used as it is if wrapped in
+        :class:`sklearn.frozen.FrozenEstimator`. None is a linear model on standardised columns:
+        logistic for classes, least squares for numbers. The given object is never changed.
+    prune_ratio : float in [0, 1) or None, default=0.4
+        Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
+        whole number and a half downward.
+    tolerance : float or None, default=None
+        Largest first-order change allowed, in the unit of ``norm``. Needs ``prune_ratio=None``.
+    norm : {"loss", "parameter"}, default="loss"
+        What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
+        objective in units of the loss, or ``‖Δθ‖₂``.
+    quota : {"class", "equal"}, dict or None, default="class"
+        How many rows each class keeps; with ``groups`` given to `fit`, each pair of class and
+        group. "class": the same share of each. "equal": the same number, as far as their sizes
+        allow. A dict gives the count (int), the share (float) or the ``(low, high)`` range of
+        rows *kept* for the labels it names, pairs being ``(class, group)``. None leaves it to
+        the selection. No class ever vanishes.
+    trim : float in [0, 1), default=0.0
+        Share of the rows, at most ``prune_ratio``, that must go because they are the hardest:
+        those of the largest loss in each class. Where labels are noisy, this drops the wrong
+        ones.
+    damping : float, default=1e-4
+        λ in the objective ``(1/N) Σ ν_i loss_i + (λ/2) ‖θ‖²`` of the last layer, its bias
+        included.
+    refit : bool, default=True
+        Refit the last layer to a stationary point of that objective, on which influences
+        rest. False takes a trained network's last layer as it is.
+    time_limit : float, default=60.0
+        Seconds after which the selection returns the best rows found so far. A selection that
+        ends by itself is the same on every run; one that is cut off may not be.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training of the network and the selection.
+    verbose : int, default=0
+        1 prints one line for each stage.
+
+    Attributes
+    ----------
+    support_ : ndarray of shape (n_samples,)
+        True where a training row is kept.
+    sample_indices_ : ndarray of shape (n_kept,)
+        Positions of the kept rows, ascending.
+    influence_norms_ : ndarray of shape (n_samples,)
+        How much dropping each row alone moves the last layer, to first order, in the unit of
+        ``norm``.
+    certificate_ : Certificate
+        What dropping the rows costs, and how far from optimal that can be.
+    estimator_ : skorch net
+        The fitted network. A network that was given keeps the last layer it was trained to,
+        while influences are taken at the refitted one.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted. Only for classification.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had names that are strings.
+
+    See Also
+    --------
+    sklearn_prune.base.BasePruner : What all pruners share.
+
+    Notes
+    -----
+    Without a network, y decides between classes and numbers; see
+    :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows are turned into dense ones for
+    the network.
+
+    References
+    ----------
+    Yang et al., "Dataset Pruning: Reducing Training Data by Examining Generalization Influence",
+    ICLR 2023, arXiv:2205.09329.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn_prune import InfluencePruner
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> pruner = InfluencePruner(prune_ratio=0.9, random_state=0).fit(X, y)
+    >>> X_small, y_small = pruner.prune(X, y)
+    >>> X_small.shape
+    (57, 30)
+    >>> pruner.certificate_.predicted_change < pruner.certificate_.random_change
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimator": [object, None],
+        "prune_ratio": [Interval(Real, 0, 1, closed="left"), None],
+        "tolerance": [Interval(Real, 0, None, closed="neither"), None],
+        "norm": [StrOptions({"loss", "parameter"})],
+        "quota": [StrOptions({"class", "equal"}), Mapping, None],
+        "trim": [Interval(Real, 0, 1, closed="left")],
+        "damping": [Interval(Real, 0, None, closed="neither")],
+        "refit": ["boolean"],
+        "time_limit": [Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
+        "verbose": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    influence_norms_: NDArray[np.float64]
+    certificate_: Certificate
+    estimator_: Any
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        prune_ratio: float | None = 0.4,
+        tolerance: float | None = None,
+        norm: Literal["loss", "parameter"] = "loss",
+        quota: Any = "class",
+        trim: float = 0.0,
+        damping: float = 1e-4,
+        refit: bool = True,
+        time_limit: float = 60.0,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.prune_ratio = prune_ratio
+        self.tolerance = tolerance
+        self.norm = norm
+        self.quota = quota
+        self.trim = trim
+        self.damping = damping
+        self.refit = refit
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        must_keep: Any = None,
+        must_drop: Any = None,
+        sample_cost: Any = None,
+    ) -> InfluencePruner:
+        """Fit the network on all rows and choose those to keep.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows. With a network given, further dimensions are allowed.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of one column, or numbers of one or several.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the objective.
+        groups : array-like of shape (n_samples,), default=None
+            Groups within the classes that quotas speak of.
+        must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
+            Rows whose fate is decided.
+        sample_cost : array-like of shape (n_samples,), default=None
+            What dropping each row saves. With ``prune_ratio``, the dearer rows go first among
+            sets of nearly the same change; with ``tolerance``, the saved cost is made as large
+            as possible instead of the number of rows.
+
+        Returns
+        -------
+        self : InfluencePruner
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            When rows, target, parameters, masks and quotas are malformed or cannot be met
+            together. All of that is found before the network is trained.
+        UnsupportedNetworkError
+            When the network has no last layer whose curvature is known.
+        """
+        fitted = self._fit(
+            X,
+            y,
+            sample_weight=sample_weight,
+            groups=groups,
+            must_keep=must_keep,
+            must_drop=must_drop,
+            sample_cost=sample_cost,
+        )
+        assert isinstance(fitted, InfluencePruner)
+        return fitted
+
+    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+        """Run the stages: network, head, influence, selection, certificate."""
+        assert y is not None
+        request = Request(self.prune_ratio, self.tolerance, self.quota, self.trim)
+        if self.estimator is None and not self.refit:
+            raise ValueError(
+                "refit=False takes the last layer of a trained network, and estimator is None; "
+                "give a network or set refit=True."
+            )
+        self._terms_ = self._read_terms(y, **fit_params)
+        # What cannot be met is found on rows that weigh nothing, before anything is trained.
+        make_problem(np.zeros((len(y), 1)), self._terms_, request)
+        self._seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        clock = _Clock(self.verbose)
+        with clock.stage("network"):
+            rows = _dense(X)
+            self.estimator_ = self._fit_network(rows, y)
+        with clock.stage("head"):
+            objective, self._head_fit_ = self._fit_head(rows, y)
+        with clock.stage("influence"):
+            self._influence_ = HeadInfluence(objective, self._head_fit_.theta, self.norm)
+            self.influence_norms_ = single_row_changes(self._influence_)
+        with clock.stage("selection"):
+            selection = self._solve(request, self.time_limit, self._seed_)
+        with clock.stage("certificate"):
+            certificate = certify(self._influence_, self._head_fit_, selection)
+        self.certificate_ = replace(certificate, seconds=clock.seconds)
+        return ~selection.drop
+
+    def _read_terms(
+        self,
+        y: NDArray[Any],
+        *,
+        sample_weight: Any,
+        groups: Any,
+        must_keep: Any,
+        must_drop: Any,
+        sample_cost: Any,
+    ) -> RowTerms:
+        classes = self.classes_[y] if hasattr(self, "classes_") else None
+        return make_terms(
+            len(y),
+            classes,
+            groups,
+            must_keep=must_keep,
+            must_drop=must_drop,
+            cost=sample_cost,
+            sample_weight=check_weights(sample_weight, len(y)),
+        )
+
+    def _target_kind(self) -> Kind | None:
+        if self.estimator is None:
+            return None
+        if is_classifier(self.estimator):
+            return "classification"
+        if is_regressor(self.estimator):
+            return "regression"
+        raise ValueError(
+            "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
+            f"NeuralNetRegressor, or None; it is {type(self.estimator).__name__}, which is neither "
+            "a classifier nor a regressor."
+        )
+
+    def _fit_network(self, X: NDArray[Any], y: NDArray[Any]) -> Any:
+        if self.estimator is not None:
+            return fit_network(self.estimator, X, y, random_state=self._seed_)
+        n_classes = len(getattr(self, "classes_", ()))
+        kind: Literal["multiclass", "binary", "regression"] = "multiclass"
+        if n_classes <= 2:
+            kind = "binary" if n_classes else "regression"
+        return linear_network(kind, X, y, self._terms_.sample_weight)
+
+    def _fit_head(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
+        head = read_head(self.estimator_, X, y)
+        objective = HeadObjective(
+            head.design,
+            head.targets,
+            head.loss,
+            self.damping,
+            self._terms_.sample_weight,
+            n_outputs=len(head.theta),
+        )
+        if not self.refit:
+            # As it was trained, the head need not be stationary; the tilt makes it so.
+            norm = float(np.linalg.norm(objective.gradient(head.theta)))
+            return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
+        head_fit = refit_head(objective, head.theta)
+        if self.estimator is None:
+            write_head(self.estimator_, head_fit.theta)
+        return objective, head_fit
+
+    def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
+        influence, terms = self._influence_, self._terms_
+        if request.trim:
+            terms = trim_hardest(terms, request, _losses(influence.objective, influence.theta))
+        problem = make_problem(influence, terms, request, length_in(self.norm))
+        selection = solve(problem, time_limit=time_limit, random_state=seed)
+        if request.tolerance is not None and not selection.drop.any():
+            smallest = in_unit_of(self.norm, selection.certificate.smallest_reachable)
+            warnings.warn(
+                f"tolerance={request.tolerance} allows no row to be dropped, all "
+                f"{terms.n_samples} are kept; the smallest change found is {smallest:.3g}.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return selection
+
+    def select(
+        self,
+        *,
+        prune_ratio: float | None = UNCHANGED,
+        tolerance: float | None = UNCHANGED,
+        quota: Any = UNCHANGED,
+        trim: float = UNCHANGED,
+        time_limit: float = UNCHANGED,
+        random_state: Any = UNCHANGED,
+    ) -> NDArray[np.bool_]:
+        """Choose again from the stored influences, without training anything.
+
+        Parameters
+        ----------
+        prune_ratio, tolerance, quota, trim, time_limit, random_state : default="unchanged"
+            As in the constructor, whose values hold for what is not given. Giving one of
+            ``prune_ratio`` and ``tolerance`` sets the other to None.
+
+        Returns
+        -------
+        support : ndarray of shape (n_samples,)
+            True where a row is kept. The pruner itself stays as it is.
+        """
+        check_is_fitted(self)
+        if prune_ratio is not UNCHANGED and tolerance is UNCHANGED:
+            tolerance = None
+        if tolerance is not UNCHANGED and prune_ratio is UNCHANGED:
+            prune_ratio = None
+        given = {
+            "prune_ratio": prune_ratio,
+            "tolerance": tolerance,
+            "quota": quota,
+            "trim": trim,
+            "time_limit": time_limit,
+        }
+        asked = type(self)(
+            **{name: getattr(self, name) if v is UNCHANGED else v for name, v in given.items()}
+        )
+        asked._validate_params()
+        seed = self._seed_
+        if random_state is not UNCHANGED:
+            seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        request = Request(asked.prune_ratio, asked.tolerance, asked.quota, asked.trim)
+        return ~self._solve(request, asked.time_limit, seed).drop
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags: y is needed, and networks may take images."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.input_tags.three_d_array = self.estimator is not None
+        return tags
+
+
+class _Clock:
+    """Seconds of each stage, printed where asked for."""
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+        self.seconds: tuple[tuple[str, float], ...] = ()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds += ((name, time.perf_counter() - start),)
+        if self._verbose:
+            print(f"[InfluencePruner] {name:<12} {self.seconds[-1][1]:8.2f} s")
+
+
+def _dense(X: Any) -> NDArray[Any]:
+    return np.asarray(X.toarray() if issparse(X) else X)
+
+
+def _losses(objective: HeadObjective, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the loss of each row, not weighted, of shape (n_samples,)."""
+    losses = np.empty(objective.n_samples)
+    for rows in gen_batches(objective.n_samples, max(1, CHUNK_CELLS // objective.n_features)):
+        logits = objective.design[rows].astype(np.float64, copy=False) @ theta.T
+        losses[rows] = objective.loss.value(logits, objective.targets[rows])
+    return losses
