@@ -1,0 +1,229 @@
+"""The training objective of a network's last layer, on features that stay fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from ._losses import Array, HeadLoss
+
+# Rows read at a time: a chunk of a few hundred features stays in a core's cache between the
+# two products that use it.
+_CHUNK = 2048
+
+
+class HeadObjective:
+    r"""Damped mean loss of a linear head, and its derivatives.
+
+    ``J(Theta) = (1/N) sum_i nu_i l(Theta a_i, y_i) + (damping/2) ||Theta||^2 - <tilt, Theta>``
+
+    with ``N = sum_i nu_i``. Gradient ``(1/N) sum nu_i r_i a_i^T + damping Theta - tilt``, Hessian
+    ``(1/N) sum nu_i C_i (x) a_i a_i^T + damping I`` over ``theta = vec(Theta)``, row by row.
+    Rows are read in chunks and cast to float64 there; no array of shape (n, p) is made.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_samples, n_features)
+        Features ``a_i`` that enter the head, with a last column of ones if it has a bias.
+    targets : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes for `SoftmaxCrossEntropy`, else one column per output.
+    loss : HeadLoss
+        Loss of one sample as a function of its outputs.
+    damping : float
+        Weight of the squared parameters, the bias's included.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights ``nu_i``; None means 1 for every row.
+    n_outputs : int, default=None
+        Outputs K of the head; None takes as many as `targets` has columns or classes.
+    tilt : ndarray of shape (n_outputs, n_features), default=None
+        Slope of the linear term; None means 0. See `stationary_at`.
+    """
+
+    def __init__(
+        self,
+        design: Array,
+        targets: Array,
+        loss: HeadLoss,
+        damping: float,
+        sample_weight: Array | None = None,
+        *,
+        n_outputs: int | None = None,
+        tilt: Array | None = None,
+    ) -> None:
+        self.design = design
+        self.targets = targets
+        self.loss = loss
+        self.damping = damping
+        self.n_samples, self.n_features = design.shape
+        if sample_weight is None:
+            sample_weight = np.ones(self.n_samples)
+        self.sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        self.weight_sum = float(self.sample_weight.sum())
+        if n_outputs is None:
+            n_outputs = int(targets.max()) + 1 if targets.ndim == 1 else targets.shape[1]
+        self.n_outputs = n_outputs
+        self.shape = (n_outputs, self.n_features)
+        self.n_params = n_outputs * self.n_features
+        self.tilt = np.zeros(self.shape) if tilt is None else tilt
+
+    def subset(self, keep: Array) -> HeadObjective:
+        """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs."""
+        return HeadObjective(
+            self.design[keep],
+            self.targets[keep],
+            self.loss,
+            self.damping,
+            self.sample_weight[keep],
+            n_outputs=self.n_outputs,
+            tilt=self.tilt,
+        )
+
+    def stationary_at(self, theta: Array) -> HeadObjective:
+        """Return the objective tilted so that its gradient at `theta` is zero.
+
+        For a head that is to stay as it was trained: the Hessian is the same, and the influence
+        of a row is measured against the head as it is.
+        """
+        return HeadObjective(
+            self.design,
+            self.targets,
+            self.loss,
+            self.damping,
+            self.sample_weight,
+            n_outputs=self.n_outputs,
+            tilt=self.tilt + self.gradient(theta),
+        )
+
+    def value(self, theta: Array) -> float:
+        """Return ``J(theta)`` for `theta` of shape (n_outputs, n_features)."""
+        return self.value_and_gradient(theta)[0]
+
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient of ``J``, of the shape of `theta` (n_outputs, n_features)."""
+        return self.value_and_gradient(theta)[1]
+
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return ``J(theta)`` and its gradient from one pass over the rows."""
+        loss_sum = 0.0
+        gradient = np.zeros(self.shape)
+        for rows, features in self._chunks():
+            logits = features @ theta.T
+            weights, targets = self.sample_weight[rows], self.targets[rows]
+            loss_sum += float(weights @ self.loss.value(logits, targets))
+            residual = self.loss.residual(self.loss.mean(logits), targets)
+            gradient += (weights[:, None] * residual).T @ features
+        value = loss_sum / self.weight_sum + self.damping / 2 * float(np.sum(theta**2))
+        value -= float(np.sum(self.tilt * theta))
+        return value, gradient / self.weight_sum + self.damping * theta - self.tilt
+
+    def gradient_scale(self, theta: Array) -> float:
+        """Return the norm of ``(1/N) sum |gradient terms|``: rounding errors are a share of it."""
+        scale = np.zeros(self.shape)
+        for rows, features in self._chunks():
+            residual = self.loss.residual(self.loss.mean(features @ theta.T), self.targets[rows])
+            scale += (self.sample_weight[rows, None] * np.abs(residual)).T @ np.abs(features)
+        return float(np.linalg.norm(scale / self.weight_sum + np.abs(self.damping * theta)))
+
+    def residual(self, theta: Array) -> Array:
+        """Return ``r_i = dl/df`` of every sample, of shape (n_samples, n_outputs), unweighted."""
+        residual = np.empty((self.n_samples, self.n_outputs))
+        for rows, features in self._chunks():
+            means = self.loss.mean(features @ theta.T)
+            residual[rows] = self.loss.residual(means, self.targets[rows])
+        return residual
+
+    def hessian(self, theta: Array) -> Array:
+        """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
+
+        Block (j, k) is ``(1/N) A^T diag(nu C[:, j, k]) A``. Its weights have one sign, so it is
+        ``± W^T W`` with ``W = diag(sqrt|nu C_jk|) A``, which BLAS computes at half the price.
+        """
+        n_outputs, n_features = self.shape
+        blocks = np.zeros((n_outputs, n_features, n_outputs, n_features))
+        for rows, features in self._chunks():
+            curvature = self.loss.curvature(self.loss.mean(features @ theta.T))
+            curvature *= self.sample_weight[rows, None, None] / self.weight_sum
+            roots = np.sqrt(np.abs(curvature))
+            for j in range(n_outputs):
+                weighted = roots[:, j, j, None] * features
+                blocks[j, :, j] += weighted.T @ weighted
+                for k in range(j + 1, n_outputs if self.loss.couples_outputs else 0):
+                    weighted = roots[:, j, k, None] * features
+                    blocks[j, :, k] -= weighted.T @ weighted
+        for j in range(n_outputs):
+            for k in range(j):
+                blocks[j, :, k] = blocks[k, :, j].T
+        hessian = blocks.reshape(self.n_params, self.n_params)
+        hessian[np.diag_indices(self.n_params)] += self.damping
+        return hessian
+
+    @property
+    def hessian_flops(self) -> float:
+        """Operations that `hessian` and its Cholesky factor take."""
+        n_blocks = self.n_outputs * (self.n_outputs + 1) / 2 if self.loss.couples_outputs else (
+            self.n_outputs
+        )
+        return self.n_samples * self.n_features**2 * n_blocks + self.n_params**3 / 3
+
+    def hessian_product(self, theta: Array) -> HessianProduct:
+        """Return the map ``V -> H V`` at `theta`, computed in float32."""
+        return HessianProduct(self, theta)
+
+    @cached_property
+    def feature_eigenbasis(self) -> tuple[Array, Array]:
+        """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``."""
+        moment = np.zeros((self.n_features, self.n_features))
+        for rows, features in self._chunks():
+            weighted = np.sqrt(self.sample_weight[rows, None]) * features
+            moment += weighted.T @ weighted
+        values, vectors = np.linalg.eigh(moment / self.weight_sum)
+        return np.maximum(values, 0), vectors
+
+    @cached_property
+    def design_float32(self) -> Array:
+        """The design in float32: the design itself where it is that already."""
+        return self.design.astype(np.float32, copy=False)
+
+    def _chunks(self) -> Iterator[tuple[slice, Array]]:
+        for rows in gen_batches(self.n_samples, _CHUNK):
+            yield rows, self.design[rows].astype(np.float64, copy=False)
+
+
+class HessianProduct:
+    """``V -> (1/N) sum nu_i (C_i V a_i) a_i^T + damping V`` at one fixed theta.
+
+    In float32, twice as fast as float64 and enough for the inner iterations of a Newton step:
+    the gradient, which decides where the iteration ends, is computed in float64.
+
+    Attributes
+    ----------
+    output_curvature : ndarray of shape (n_outputs, n_outputs)
+        ``(1/N) sum nu_i C_i``, float64.
+    """
+
+    def __init__(self, objective: HeadObjective, theta: Array) -> None:
+        self._objective = objective
+        self._weights = (objective.sample_weight / objective.weight_sum).astype(np.float32)
+        self._means = np.empty((objective.n_samples, objective.n_outputs), dtype=np.float32)
+        theta32 = theta.astype(np.float32)
+        for rows in gen_batches(objective.n_samples, _CHUNK):
+            logits = objective.design_float32[rows] @ theta32.T
+            self._means[rows] = objective.loss.mean(logits)
+        self.output_curvature = objective.loss.curvature_sum(
+            self._means.astype(np.float64), objective.sample_weight / objective.weight_sum
+        )
+
+    def __call__(self, V: Array) -> Array:
+        """Return ``H V`` in float64 for V of shape (n_outputs, n_features)."""
+        objective = self._objective
+        V32 = V.astype(np.float32)
+        total = np.zeros(objective.shape)
+        for rows in gen_batches(objective.n_samples, _CHUNK):
+            features = objective.design_float32[rows]
+            U = objective.loss.curvature_product(self._means[rows], features @ V32.T)
+            U *= self._weights[rows, None]
+            total += U.T @ features
+        return total + objective.damping * V

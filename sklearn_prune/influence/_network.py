@@ -1,0 +1,447 @@
+"""Fitting a skorch network, and reading the inputs of its last layer without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from skorch.dataset import Dataset
+from torch.utils.data import DataLoader, RandomSampler, default_collate
+
+from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
+from ._linear import StandardizedLinear
+from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
+
+_LINKS = {
+    "identity": lambda logits: logits,
+    "softmax": lambda logits: torch.softmax(logits, dim=1),
+    "log_softmax": lambda logits: torch.log_softmax(logits, dim=1),
+    "sigmoid": torch.sigmoid,
+}
+_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
+# Enough rows to see every layer at work, few enough to cost nothing.
+_SKETCH_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a network and what enters it.
+
+    Attributes
+    ----------
+    design : ndarray of shape (n_samples, n_features)
+        Inputs of the last Linear in the network's dtype, with a last column of ones if it has a
+        bias.
+    targets : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes for softmax cross-entropy, else float64, one column per output.
+    loss : HeadLoss
+        Loss of one sample as a function of the Linear's outputs.
+    theta : ndarray of shape (n_outputs, n_features)
+        The layer's present weight, its bias as the last column, in float64.
+    has_bias : bool
+        Whether the Linear has a bias.
+    """
+
+    design: Array
+    targets: Array
+    loss: HeadLoss
+    theta: Array
+    has_bias: bool
+
+
+def fit_network(
+    estimator: Any, X: Any, y: Array, *, random_state: Any = None, **fit_params: Any
+) -> NeuralNet:
+    """Return a network fitted on all rows; the estimator itself is never changed.
+
+    A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
+    been fitted before. `sklearn.frozen.FrozenEstimator` around a fitted network keeps it as it is.
+    The clone has ``train_split=None``: skorch would hold out a fifth of the rows by default, and
+    rows a network never saw have no influence on it. Callbacks are kept, so one that watches
+    ``valid_loss`` must be told to watch ``train_loss``. The clone has ``verbose=0``.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNet or FrozenEstimator
+        The network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Training data, cast to the dtype of the network's parameters.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes (integers from 0) or regression targets, cast and shaped as the criterion
+        wants them.
+    random_state : int, RandomState instance or None, default=None
+        Seeds torch while the network is fitted. The state of torch's generators is put back.
+    **fit_params : dict
+        Passed to the network's ``fit``.
+
+    Returns
+    -------
+    skorch.NeuralNet
+        The fitted clone, or the network inside the FrozenEstimator.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        If `read_head` could not read this network; raised before any training where the module
+        can be run on a few rows.
+    """
+    if isinstance(estimator, FrozenEstimator):
+        net = _require_network(estimator.estimator)
+        check_is_fitted(net)
+        return net
+    net = clone(_require_network(estimator)).set_params(train_split=None, verbose=0)
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    with _own_random_state(seed):
+        X_fit, y_fit = _training_data(net, X, y)
+    with _own_random_state(seed):
+        net.fit(X_fit, y_fit, **fit_params)
+    return net
+
+
+def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
+    """Run a fitted network over X in evaluation mode and return its last layer.
+
+    The last layer is the last torch.nn.Linear that is executed. That the module's output is this
+    layer's output, or its softmax, log-softmax or sigmoid, is checked on every row. Parameters,
+    buffers, training flags, gradients, hooks and torch's random state are left as they were.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Rows to read, cast to the dtype of the network's parameters.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes (integers from 0) or regression targets.
+
+    Returns
+    -------
+    Head
+        Inputs, targets, loss and parameters of the last layer.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        If the last layer, the criterion or what follows the layer is none of those supported.
+    """
+    y = np.asarray(y)
+    criterion = read_criterion(net, y)
+    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+    design: Array | None = None
+    possible = set(_LINKS)
+    with _left_as_found(net):
+        start = 0
+        for layer, features, output in _executed_heads(net, X):
+            possible &= _matching_links(net, layer, features, output)
+            if not possible:
+                raise UnsupportedNetworkError(_describe_tail(layer, output))
+            if design is None:
+                design = _empty_design(n_samples, layer, features)
+            stop = start + len(features)
+            design[start:stop, : layer.in_features] = _to_numpy(features)
+            start = stop
+    if design is None or start != n_samples:
+        raise UnsupportedNetworkError(
+            f"The network's iterator_valid gave {0 if design is None else start} of {n_samples} "
+            "rows; remove options such as drop_last that leave rows out."
+        )
+    _require_link(net, criterion, possible)
+    theta = layer.weight.detach()
+    if layer.bias is not None:
+        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
+    return Head(
+        design=design,
+        targets=_head_targets(net, criterion.loss, y, layer.out_features),
+        loss=criterion.loss,
+        theta=_to_numpy(theta).astype(np.float64),
+        has_bias=layer.bias is not None,
+    )
+
+
+def write_head(net: NeuralNet, theta: Array) -> None:
+    """Put refitted parameters into the last layer of a network made by `linear_network`.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        From `linear_network`; it is changed in place.
+    theta : ndarray of shape (n_outputs, n_features + 1)
+        Weight, with the bias as its last column.
+    """
+    layer = net.module_.linear
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(theta[:, :-1]))
+        layer.bias.copy_(torch.as_tensor(theta[:, -1]))
+
+
+def _require_network(estimator: Any) -> NeuralNet:
+    if not isinstance(estimator, NeuralNet):
+        raise UnsupportedNetworkError(
+            f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
+            "(NeuralNetClassifier, NeuralNetBinaryClassifier, NeuralNetRegressor), or None for a "
+            "linear one. Do preprocessing in a pipeline step before the pruner."
+        )
+    return estimator
+
+
+def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
+    """Return X and y as this network's ``fit`` needs them, after trying a few rows.
+
+    An untrained copy is read first, so that a network that cannot be read fails before it is
+    trained. Where the copy cannot be run, a callback may be what completes the module when
+    training begins; if not, ``fit`` raises the same error in its own words.
+    """
+    sketch = clone(net).initialize()
+    y = np.asarray(y)
+    criterion = read_criterion(sketch, y)
+    X_cast = _cast_input(sketch, X)
+    output_ndim = 2
+    try:
+        with _left_as_found(sketch):
+            *_, (_, _, output) = _executed_heads(sketch, X_cast[:_SKETCH_ROWS])
+        output_ndim = output.ndim
+    except UnsupportedNetworkError:
+        raise
+    except Exception:
+        return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim)
+    read_head(sketch, X_cast[:_SKETCH_ROWS], y[:_SKETCH_ROWS])
+    return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim)
+
+
+def _cast_input(net: NeuralNet, X: Any) -> Any:
+    """Return X in the dtype of the network's parameters, CSR kept sparse.
+
+    Integers stay integers for a network that looks them up in an embedding. What is no array of
+    numbers (a dict, a data frame, a torch dataset) is left to skorch.
+    """
+    if sparse.issparse(X):
+        # A row of a csr_array is one-dimensional, which skorch's Dataset does not expect.
+        return sparse.csr_matrix(X, dtype=_parameter_dtype(net))
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "fiub":
+        return X
+    embeds = any(
+        isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag))
+        for module in net.module_.modules()
+    )
+    if embeds and X.dtype.kind in "iu":
+        return X.astype(np.int64, copy=False)
+    return X.astype(_parameter_dtype(net), copy=False)
+
+
+def _cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_ndim: int) -> Array:
+    """Return y as torch's criterion needs it: integers, or floats of the output's shape.
+
+    A y of shape (n,) against an output of shape (n, 1) would be broadcast to (n, n).
+    """
+    if isinstance(loss, SoftmaxCrossEntropy):
+        return y.astype(np.int64, copy=False)
+    y = y.astype(_parameter_dtype(net), copy=False)
+    if y.ndim == 1 and output_ndim == 2:
+        return y[:, None]
+    return y.ravel() if output_ndim == 1 and y.shape[1:] == (1,) else y
+
+
+def _parameter_dtype(net: NeuralNet) -> type:
+    for parameter in net.module_.parameters():
+        if parameter.is_floating_point():
+            return _NUMPY_DTYPES.get(parameter.dtype, np.float32)
+    return np.float32
+
+
+def _head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Array:
+    if isinstance(loss, SoftmaxCrossEntropy):
+        n_classes = int(y.max()) + 1
+        if n_outputs < n_classes:
+            raise UnsupportedNetworkError(
+                f"The last layer has {n_outputs} outputs for {n_classes} classes; "
+                f"give it {n_classes}."
+            )
+        return y.astype(np.int64, copy=False)
+    targets = y.astype(np.float64).reshape(len(y), -1)
+    if targets.shape[1] != n_outputs:
+        raise UnsupportedNetworkError(
+            f"The last layer has {n_outputs} outputs and y has {targets.shape[1]} columns; "
+            f"give the layer {targets.shape[1]} outputs."
+        )
+    if isinstance(net.module_, StandardizedLinear):
+        return net.module_.standardize_target(targets)
+    return targets
+
+
+@dataclass
+class _LastCall:
+    """The last call of a Linear in one forward pass, kept by a hook."""
+
+    layer: torch.nn.Linear | None = None
+    features: torch.Tensor | None = None
+    n_calls: dict[torch.nn.Linear, int] = field(default_factory=dict)
+
+    def note(self, layer: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
+        assert isinstance(layer, torch.nn.Linear)
+        self.layer, self.features = layer, args[0] if args else None
+        self.n_calls[layer] = self.n_calls.get(layer, 0) + 1
+
+
+def _executed_heads(
+    net: NeuralNet, X: Any
+) -> Iterator[tuple[torch.nn.Linear, torch.Tensor, torch.Tensor]]:
+    """Yield the last executed Linear, its input and the module's output, batch by batch."""
+    call = _LastCall()
+    linears = [m for m in net.module_.modules() if isinstance(m, torch.nn.Linear)]
+    first: torch.nn.Linear | None = None
+    handles = [layer.register_forward_hook(call.note) for layer in linears]
+    try:
+        for batch in _batches(net, X):
+            call.layer, call.features, call.n_calls = None, None, {}
+            output = net.evaluation_step(batch, training=False)
+            layer, features = _require_head(net, call)
+            first = first or layer
+            if layer is not first:
+                raise UnsupportedNetworkError(
+                    "Different batches end in different torch.nn.Linear layers. " + SUPPORTED
+                )
+            yield layer, features, output[0] if isinstance(output, tuple) else output
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, torch.Tensor]:
+    if call.layer is None or call.features is None:
+        kinds = sorted({type(m).__name__ for m in net.module_.modules()})
+        hint = " A compiled module hides its layers: set compile=False." if net.compile else ""
+        raise UnsupportedNetworkError(
+            f"No torch.nn.Linear was executed by the module, which consists of "
+            f"{', '.join(kinds)}.{hint} {SUPPORTED}"
+        )
+    layer, features = call.layer, call.features
+    if call.n_calls[layer] > 1:
+        raise UnsupportedNetworkError(
+            f"The last layer, {layer}, is called {call.n_calls[layer]} times in one forward pass; "
+            f"its gradient is no product of one residual and one feature. {SUPPORTED}"
+        )
+    if features.ndim != 2:
+        raise UnsupportedNetworkError(
+            f"The last layer, {layer}, receives an input of shape {tuple(features.shape)}; "
+            f"one row of features per sample is needed. Pool or flatten it before. {SUPPORTED}"
+        )
+    return layer, features
+
+
+def _batches(net: NeuralNet, X: Any) -> Iterator[Any]:
+    """Yield batches as the network's own data handling makes them, with no targets.
+
+    Where that is skorch's plain one, slices give the same batches without a Python call per row.
+    """
+    X = _cast_input(net, X)
+    iterator = net.get_iterator(net.get_dataset(X), training=False)
+    if isinstance(getattr(iterator, "sampler", None), RandomSampler):
+        raise UnsupportedNetworkError(
+            "iterator_valid shuffles the rows, so they cannot be told apart; "
+            "remove iterator_valid__shuffle."
+        )
+    plain = (
+        type(iterator) is DataLoader
+        and type(iterator.dataset) is Dataset
+        and iterator.collate_fn is default_collate
+        and not iterator.drop_last
+        and (isinstance(X, np.ndarray) or sparse.issparse(X))
+    )
+    if not plain:
+        yield from iterator
+        return
+    for rows in gen_batches(X.shape[0], iterator.batch_size):
+        chunk = X[rows].toarray() if sparse.issparse(X) else X[rows]
+        yield torch.as_tensor(np.ascontiguousarray(chunk)), None
+
+
+def _matching_links(
+    net: NeuralNet, layer: torch.nn.Linear, features: torch.Tensor, output: torch.Tensor
+) -> set[str]:
+    """Return the names of the functions that lead from the layer's output to the module's."""
+    with torch.no_grad():
+        logits = torch.nn.functional.linear(features, layer.weight, layer.bias).double()
+    output = output.detach().double()
+    if isinstance(net.module_, StandardizedLinear):
+        output = net.module_.standardize_output(output)
+    if output.numel() != logits.numel():
+        return set()
+    output = output.reshape(logits.shape)
+    rtol = 1e-6 if features.dtype == torch.float64 else 1e-3 if features.itemsize < 4 else 1e-4
+    atol = rtol * 1e-2
+    return {
+        name
+        for name, link in _LINKS.items()
+        if torch.allclose(link(logits), output, rtol=rtol, atol=atol, equal_nan=True)
+    }
+
+
+def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
+    return (
+        f"The module's output, of shape {tuple(output.shape)}, is not the output of its last "
+        f"Linear, {layer}, nor its softmax, log-softmax or sigmoid: other layers or operations "
+        f"follow. {SUPPORTED}"
+    )
+
+
+def _require_link(net: NeuralNet, criterion: Criterion, found: set[str]) -> None:
+    if found.isdisjoint(criterion.links):
+        raise UnsupportedNetworkError(
+            f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(found))} "
+            f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
+        )
+
+
+def _empty_design(n_samples: int, layer: torch.nn.Linear, features: torch.Tensor) -> Array:
+    has_bias = layer.bias is not None
+    dtype = np.float64 if features.dtype == torch.float64 else np.float32
+    return np.ones((n_samples, layer.in_features + has_bias), dtype=dtype)
+
+
+def _to_numpy(tensor: torch.Tensor) -> Array:
+    # numpy has no bfloat16.
+    tensor = tensor.detach().cpu()
+    return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
+
+
+@contextmanager
+def _own_random_state(seed: int = 0) -> Iterator[None]:
+    """Seed torch inside the block, and put its generators back afterwards."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _left_as_found(net: NeuralNet) -> Iterator[None]:
+    """Put training flags, buffers and torch's random state back after the block."""
+    roots = [net.module_, net.criterion_]
+    modules = [m for root in roots if isinstance(root, torch.nn.Module) for m in root.modules()]
+    flags = [module.training for module in modules]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in modules
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    with _own_random_state():
+        try:
+            yield
+        finally:
+            for module, flag in zip(modules, flags, strict=True):
+                module.training = flag
+            for module, name, buffer, value in buffers:
+                module._buffers[name] = buffer
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
