@@ -1,0 +1,89 @@
+"""What a selection is and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._coordinates import Booleans
+
+
+@dataclass(frozen=True)
+class SolverCertificate:
+    """What the solver found and what it can prove, recomputed from the returned set in float64.
+
+    Attributes
+    ----------
+    n_samples, n_dropped : int
+        Rows in all and rows dropped.
+    objective : float
+        ``‖Zᵀw‖₂`` in the unit of Z, without the size factor.
+    size_factor : float
+        ``N / (N - νᵀw)``; the predicted change is ``size_factor * objective``.
+    lower_bound : float
+        Cardinality form: no set of that size has a smaller objective. Generalization form: 0.
+    gap : float
+        Cardinality form: ``(objective - lower_bound) / objective``. Generalization form:
+        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal.
+    saving : float
+        Rows dropped, or their total cost where costs were given.
+    saving_bound : float
+        Generalization form: no set within the tolerance saves more. Otherwise equal to what is
+        known of the total cost: infinity.
+    random_objective : float
+        Root mean square of ``‖Zᵀw‖₂`` over random sets with the same counts per group.
+    rounding_bound : float
+        What rounding the relaxation at random would cost in the root mean square; NaN where no
+        relaxation was rounded.
+    smallest_reachable : float
+        Generalization form: the smallest change of any non-empty set the solver looked at, with
+        the size factor. Otherwise the predicted change itself.
+    status : {"optimal", "feasible", "time limit", "nothing to drop"}
+        "optimal" is proven; "feasible" meets every constraint and was not improved further.
+    n_swaps, n_cuts, n_nodes : int
+        Exchanges made, tangents added, branch-and-bound nodes visited.
+    seconds : float
+        Time spent in :func:`solve`.
+    """
+
+    n_samples: int
+    n_dropped: int
+    objective: float
+    size_factor: float
+    lower_bound: float
+    gap: float
+    saving: float
+    saving_bound: float
+    random_objective: float
+    rounding_bound: float
+    smallest_reachable: float
+    status: str
+    n_swaps: int
+    n_cuts: int
+    n_nodes: int
+    seconds: float
+
+    @property
+    def change(self) -> float:
+        """Predicted change ``size_factor * objective``, in the unit of Z."""
+        return self.size_factor * self.objective
+
+    @property
+    def share_of_random(self) -> float:
+        """Objective as a share of what random rows of the same counts cost."""
+        return self.objective / self.random_objective if self.random_objective > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows go.
+
+    Attributes
+    ----------
+    drop : ndarray of bool of shape (n_samples,)
+        True where the row is dropped.
+    certificate : SolverCertificate
+        What is known about the set.
+    """
+
+    drop: Booleans
+    certificate: SolverCertificate

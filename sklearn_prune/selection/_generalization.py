@@ -1,0 +1,224 @@
+"""The generalization-guaranteed form: as many rows as a bound on the change allows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._bound import DualBound, saving_upper_bound
+from ._coordinates import Booleans
+from ._exact import ExactResult, largest_saving
+from ._feasible import count_rows
+from ._problem import SelectionProblem
+from ._quota import InfeasibleProblemError
+from ._search import Found, search
+
+# Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
+# number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
+_WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
+_MAX_TRIALS = 40
+
+
+@dataclass(frozen=True)
+class Within:
+    """Largest set found within the tolerance.
+
+    Attributes
+    ----------
+    drop : ndarray of bool of shape (n_samples,) or None
+        None where no set but the rows that must go was found.
+    bound : float
+        No set within the tolerance saves more.
+    proven : bool
+        Whether the set is proven optimal.
+    smallest_reachable : float
+        Smallest change, with the size factor and in the unit of Z, of the non-empty sets tried.
+    n_swaps : int
+        Exchanges made.
+    timed_out : bool
+        Whether the deadline ended the search.
+    """
+
+    drop: Booleans | None
+    bound: float
+    proven: bool
+    smallest_reachable: float
+    n_swaps: int
+    timed_out: bool
+
+
+def largest_within(
+    problem: SelectionProblem, rng: np.random.Generator, *, exact_rows: int, deadline: float
+) -> Within:
+    """Maximise the rows (or the cost) saved while the change stays within the tolerance.
+
+    Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
+    number of rows and an order of them; the number is then searched downward from the bound, each
+    trial a cardinality problem in a window of that order, and the first number whose set passes
+    the exact check is refined by bisection.
+    """
+    if problem.free.sum() <= exact_rows:
+        return _exact(problem, deadline)
+    return _Descent(problem, saving_upper_bound(problem), rng, deadline).run()
+
+
+def _exact(problem: SelectionProblem, deadline: float) -> Within:
+    """Solve by branch and bound; apportioned quotas fix the counts, so each number is tried."""
+    least = int(problem.must_drop.sum())
+    most = problem.n_samples - max(1, int(problem.must_keep.sum()))
+    sizes: list[int | None] = [None]
+    if problem.quota in ("proportional", "equal"):
+        sizes = list(range(most, least - 1, -1))
+    best: Booleans | None = None
+    best_saving, proven, bound = -np.inf, True, -np.inf
+    for n_drop in sizes:
+        result = _exact_size(problem, n_drop, deadline)
+        if result is None:
+            continue
+        proven &= result.proven
+        bound = max(bound, result.bound)
+        if result.drop is not None:
+            drop = problem.must_drop.copy()
+            drop[problem.free] = result.drop
+            saving = float(drop.sum() if problem.cost is None else problem.cost[drop].sum())
+            if saving > best_saving:
+                best, best_saving = drop, saving
+            if problem.cost is None and result.proven:
+                break
+    if proven:
+        bound = best_saving
+    if best is not None and not best.any():
+        best = None
+    reachable = _cheapest_row(problem)
+    return Within(best, bound, proven, reachable, 0, not proven)
+
+
+def _exact_size(
+    problem: SelectionProblem, n_drop: int | None, deadline: float
+) -> ExactResult | None:
+    coordinates, free = problem.coordinates, problem.free
+    try:
+        system = count_rows(problem, n_drop)
+    except InfeasibleProblemError:
+        return None
+    tolerance = (problem.tolerance or 0.0) / coordinates.scale
+    share = problem.sample_weight / problem.sample_weight.sum()
+    saving = np.ones(len(free)) if problem.cost is None else problem.cost
+    result = largest_saving(
+        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
+        coordinates.total(problem.must_drop),
+        saving[free],
+        (tolerance * share[free], tolerance * (1.0 - float(share[problem.must_drop].sum()))),
+        system,
+        deadline=deadline,
+    )
+    forced = float(saving[problem.must_drop].sum())
+    return ExactResult(
+        result.drop, result.bound + forced, result.proven, result.n_cuts, result.n_nodes
+    )
+
+
+def _cheapest_row(problem: SelectionProblem) -> float:
+    """Return the smallest change that dropping one single free row makes."""
+    weight = problem.sample_weight
+    norms = np.sqrt(problem.coordinates.squared_norms) * problem.coordinates.scale
+    change = norms * weight.sum() / np.maximum(weight.sum() - weight, np.finfo(float).tiny)
+    return float(change[problem.free].min(initial=np.inf))
+
+
+class _Descent:
+    """Search over the number of rows dropped, downward from the dual bound."""
+
+    def __init__(
+        self,
+        problem: SelectionProblem,
+        dual: DualBound,
+        rng: np.random.Generator,
+        deadline: float,
+    ) -> None:
+        self._problem, self._dual, self._rng, self._deadline = problem, dual, rng, deadline
+        self._best: Booleans | None = None
+        self._best_saving = 0.0
+        self._reachable = _cheapest_row(problem)
+        self._n_swaps = self._n_trials = 0
+        sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
+        forced, kept = int(problem.must_drop.sum()), problem.kept_range.low
+        self._least = max(forced, int((sizes - problem.kept_range.high).sum()))
+        self._most = min(problem.n_samples - max(1, int(kept.sum())), self._cap())
+
+    def run(self) -> Within:
+        """Try the bound, then ever smaller numbers; then bisect above the first success."""
+        high, step = self._most, max(1, self._problem.n_samples // 2000)
+        failed = high + 1
+        while high > self._least and not self._stop():
+            if self._passes(high):
+                break
+            failed, high, step = high, max(self._least, high - step), 2 * step
+        passed = high
+        while self._best is not None and failed - passed > 1 and not self._stop():
+            middle = (failed + passed) // 2
+            if self._passes(middle):
+                passed = middle
+            else:
+                failed = middle
+        return Within(
+            self._best,
+            self._dual.value,
+            False,
+            self._reachable,
+            self._n_swaps,
+            time.perf_counter() > self._deadline,
+        )
+
+    def _cap(self) -> int:
+        """Return the most rows that a set can have whose saving is within the dual bound."""
+        if self._problem.cost is None:
+            return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
+        return self._problem.n_samples - 1
+
+    def _stop(self) -> bool:
+        return self._n_trials >= _MAX_TRIALS or time.perf_counter() > self._deadline
+
+    def _passes(self, n_drop: int) -> bool:
+        """Whether a set of ``n_drop`` rows was found within the tolerance."""
+        problem = self._problem
+        assert problem.tolerance is not None
+        self._n_trials += 1
+        found = self._solve_window(n_drop)
+        if found is None:
+            return False
+        self._n_swaps += found.n_swaps
+        change = problem.size_factor(found.drop) * problem.change(found.drop)
+        self._reachable = min(self._reachable, change)
+        if change > problem.tolerance:
+            return False
+        saving = float(found.drop.sum() if problem.cost is None else problem.cost[found.drop].sum())
+        if self._best is None or saving > self._best_saving:
+            self._best, self._best_saving = found.drop, saving
+        return True
+
+    def _solve_window(self, n_drop: int) -> Found | None:
+        """Solve the cardinality form among the rows near the relaxation's cut."""
+        problem = self._problem
+        try:
+            counts = problem.dropped_counts(n_drop)
+            window = self._window(n_drop, counts)
+            return search(window, n_drop, self._rng, deadline=self._deadline, n_starts=1)
+        except InfeasibleProblemError:
+            return None
+
+    def _window(self, n_drop: int, counts: np.ndarray) -> SelectionProblem:
+        problem, scores = self._problem, self._dual.scores
+        k = problem.coordinates.n_coordinates
+        half = max(_WINDOW_ROWS, _WINDOW_MULTIPLE * k, problem.n_samples // 20)
+        free = problem.free
+        keep, drop = problem.must_keep.copy(), problem.must_drop.copy()
+        wanted = counts - problem.count(problem.must_drop)
+        for group, m in enumerate(wanted):
+            members = np.flatnonzero(free & (problem.groups == group))
+            order = members[np.argsort(-scores[members], kind="stable")]
+            drop[order[: max(0, int(m) - half)]] = True
+            keep[order[int(m) + half :]] = True
+        return problem.fixing(n_drop, keep, drop)

@@ -1,0 +1,255 @@
+"""The selection problem: numbers in, nothing solved yet."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import LinearConstraint
+
+from ._coordinates import Booleans, Coordinates, Floats, Integers
+from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, kept_range
+
+
+class SelectionProblem:
+    r"""The question which rows can go while the sum of their coordinates stays small.
+
+    With ``w ∈ {0,1}ⁿ`` and ``w_i = 1`` meaning that row i is **dropped**:
+
+    - *cardinality form* (``n_drop=m``): minimise :math:`\|Z^T w\|_2` subject to
+      :math:`\sum_i w_i = m`;
+    - *generalization form* (``tolerance=ε``): maximise :math:`\sum_i w_i` subject to
+      :math:`\frac{N}{N - \nu^T w} \|Z^T w\|_2 \le ε`, where :math:`\nu` are the sample weights
+      and N is their sum. The factor makes the constraint a second-order cone in w.
+
+    Both forms hold under quotas, rows that must stay or go, and any linear row.
+
+    Parameters
+    ----------
+    Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
+        Row i is what dropping row i alone adds to the change. Never copied. An operator must
+        also offer ``rows(indices)``, ``row_norms()`` and ``take(indices)``.
+    n_drop : int, default=None
+        Exact number of rows to drop. Give either this or ``tolerance``.
+    tolerance : float, default=None
+        Largest change allowed, in the unit of Z.
+    cost : array-like of shape (n_samples,), default=None
+        What dropping each row saves. In the cardinality form the change comes first and the
+        saved cost is maximised among sets within a factor of the best change; in the
+        generalization form it replaces the number of rows.
+    groups : array-like of shape (n_samples,), default=None
+        Group of each row.
+    quota : {"proportional", "equal"} or dict, default=None
+        How many rows each group **keeps**; a dict gives a count, a share, or a
+        ``(low, high)`` range for each group it names.
+    must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
+        Rows whose fate is decided.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights ν in the size factor; None means 1.
+    constraints : sequence of scipy.optimize.LinearConstraint
+        Further rows ``lb <= A @ w <= ub``.
+
+    Raises
+    ------
+    InfeasibleProblemError
+        When counts, quotas and masks cannot be met together.
+    """
+
+    def __init__(
+        self,
+        Z: Any,
+        *,
+        n_drop: int | None = None,
+        tolerance: float | None = None,
+        cost: Any = None,
+        groups: Any = None,
+        quota: Quota = None,
+        must_keep: Any = None,
+        must_drop: Any = None,
+        sample_weight: Any = None,
+        constraints: LinearConstraint | Sequence[LinearConstraint] = (),
+    ) -> None:
+        if (n_drop is None) == (tolerance is None):
+            raise ValueError(
+                "give exactly one of n_drop and tolerance; "
+                f"n_drop={n_drop!r} and tolerance={tolerance!r}."
+            )
+        self.coordinates = Coordinates(Z)
+        n = self.n_samples = self.coordinates.n_samples
+        self.must_keep = _as_mask("must_keep", must_keep, n)
+        self.must_drop = _as_mask("must_drop", must_drop, n)
+        self.cost = None if cost is None else _as_vector("cost", cost, n)
+        self.sample_weight = (
+            np.ones(n) if sample_weight is None else _as_vector("sample_weight", sample_weight, n)
+        )
+        self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
+        self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
+        self.constraints = _as_rows(constraints, n)
+        self.quota = quota
+        self.kept_range = self._kept_range()
+
+    def _check_form(
+        self, n_drop: int | None, tolerance: float | None
+    ) -> tuple[int | None, float | None]:
+        n, overlap = self.n_samples, int((self.must_keep & self.must_drop).sum())
+        if overlap:
+            raise InfeasibleProblemError(
+                f"must_keep and must_drop share {overlap} rows; take each row out of one of them."
+            )
+        if tolerance is not None:
+            if not (np.isfinite(tolerance) and tolerance >= 0):
+                raise ValueError(f"tolerance must be finite and >= 0; it is {tolerance!r}.")
+            return None, float(tolerance)
+        low, high = int(self.must_drop.sum()), n - int(self.must_keep.sum())
+        if n_drop is None or not 0 <= n_drop < max(n, 1):
+            raise ValueError(f"n_drop must be in [0, {n - 1}], one row stays; it is {n_drop!r}.")
+        if not low <= n_drop <= high:
+            raise InfeasibleProblemError(
+                f"n_drop={n_drop}, but must_drop and must_keep leave {low} to {high} rows to drop; "
+                f"use n_drop in [{low}, {high}] or change the masks."
+            )
+        return int(n_drop), None
+
+    def _kept_range(self) -> KeptRange:
+        sizes = self._sizes = self.count(np.ones(self.n_samples, dtype=bool))
+        keep, drop = self.count(self.must_keep), self.count(self.must_drop)
+        n_keep = None if self.n_drop is None else self.n_samples - self.n_drop
+        bounds = kept_range(self.quota, self.group_names, sizes, keep, drop, n_keep)
+        if n_keep is not None:
+            bounds.counts(n_keep)
+        return bounds
+
+    @property
+    def free(self) -> Booleans:
+        """Rows whose fate is open, shape (n_samples,)."""
+        return ~(self.must_keep | self.must_drop)
+
+    def count(self, mask: Booleans) -> Counts:
+        """Return the number of rows in ``mask`` for each group."""
+        return np.bincount(self.groups[mask], minlength=len(self.group_names)).astype(np.int64)
+
+    def dropped_counts(self, n_drop: int) -> Counts:
+        """Return the rows that each group drops when ``n_drop`` are dropped in all."""
+        return self._sizes - self.kept_range.counts(self.n_samples - n_drop)
+
+    def dropped_bounds(self, n_drop: int) -> tuple[Counts, Counts]:
+        """Return the least and the greatest number of rows that each group may drop.
+
+        "proportional" and "equal" leave no choice; a dict, or no quota, leaves a range.
+        """
+        if self.quota in ("proportional", "equal"):
+            counts = self.dropped_counts(n_drop)
+            return counts, counts
+        return self._sizes - self.kept_range.high, self._sizes - self.kept_range.low
+
+    def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:
+        """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
+        part = copy.copy(self)
+        part.n_drop, part.tolerance = n_drop, None
+        part.must_keep, part.must_drop = must_keep, must_drop
+        return part
+
+    def size_factor(self, drop: Booleans) -> float:
+        """Return ``N / (N - νᵀw)``; infinite when nothing is kept."""
+        kept = float(self.sample_weight[~drop].sum())
+        return float(self.sample_weight.sum()) / kept if kept > 0 else np.inf
+
+    def change(self, drop: Booleans) -> float:
+        """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
+        return float(np.linalg.norm(self.coordinates.total(drop))) * self.coordinates.scale
+
+    def is_feasible(self, drop: Booleans) -> bool:
+        """Whether the set meets masks, counts, quotas and linear rows (not the tolerance)."""
+        if (drop & self.must_keep).any() or (self.must_drop & ~drop).any():
+            return False
+        n_drop = int(drop.sum())
+        if self.n_drop is not None and n_drop != self.n_drop:
+            return False
+        if not self.kept_range.admits(self.n_samples - n_drop):
+            return False
+        low, high = self.dropped_bounds(n_drop)
+        counts = self.count(drop)
+        if (counts < low).any() or (counts > high).any():
+            return False
+        return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
+
+
+class LinearRows:
+    """The user's linear rows ``low <= A w <= high`` as one block.
+
+    Attributes
+    ----------
+    A : ndarray of shape (n_rows, n_samples)
+    low, high : ndarray of shape (n_rows,)
+    """
+
+    def __init__(self, A: Floats, low: Floats, high: Floats) -> None:
+        self.A, self.low, self.high = A, low, high
+        # What rounding may cost in A @ w; a violation below it is none.
+        self.slack = 1e-9 * np.maximum(1.0, np.abs(A).sum(axis=1))
+
+    def __len__(self) -> int:
+        return len(self.A)
+
+    def violation(self, w: Floats | Booleans) -> Floats:
+        """Return how far each row is from being met, shape (n_rows,)."""
+        value = self.A @ w.astype(np.float64)
+        excess = np.maximum(self.low - value, value - self.high)
+        return np.where(excess > self.slack, excess, 0.0)
+
+
+def _as_rows(
+    constraints: LinearConstraint | Sequence[LinearConstraint], n: int
+) -> LinearRows:
+    if isinstance(constraints, LinearConstraint):
+        constraints = (constraints,)
+    blocks, lows, highs = [np.empty((0, n))], [np.empty(0)], [np.empty(0)]
+    for number, constraint in enumerate(constraints):
+        A = constraint.A.toarray() if hasattr(constraint.A, "toarray") else constraint.A
+        A = np.atleast_2d(np.asarray(A, dtype=np.float64))
+        if A.shape[1] != n or not np.isfinite(A).all():
+            raise ValueError(
+                f"constraints[{number}].A must be finite with {n} columns, one a row of Z; it has "
+                f"shape {A.shape}."
+            )
+        blocks.append(A)
+        lows.append(np.broadcast_to(constraint.lb, len(A)).astype(np.float64))
+        highs.append(np.broadcast_to(constraint.ub, len(A)).astype(np.float64))
+    return LinearRows(np.vstack(blocks), np.concatenate(lows), np.concatenate(highs))
+
+
+def _as_mask(name: str, value: Any, n: int) -> Booleans:
+    if value is None:
+        return np.zeros(n, dtype=bool)
+    mask = np.asarray(value)
+    if mask.dtype != bool or mask.shape != (n,):
+        raise ValueError(
+            f"{name} must be a boolean mask of shape ({n},); it has dtype {mask.dtype} and shape "
+            f"{mask.shape}. Turn positions into a mask with np.isin(np.arange({n}), positions)."
+        )
+    return mask
+
+
+def _as_vector(name: str, value: Any, n: int) -> Floats:
+    vector = np.asarray(value, dtype=np.float64)
+    if vector.shape != (n,) or not np.isfinite(vector).all():
+        raise ValueError(
+            f"{name} must be finite and of shape ({n},), one number a row; it has shape "
+            f"{vector.shape}."
+        )
+    return vector
+
+
+def _as_codes(groups: Any, n: int) -> tuple[NDArray[Any], Integers]:
+    if groups is None:
+        return np.zeros(1, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    labels = np.asarray(groups)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"groups must have shape ({n},), one label a row; it has shape {labels.shape}."
+        )
+    names, codes = np.unique(labels, return_inverse=True)
+    return names, codes.astype(np.int64)

@@ -1,0 +1,146 @@
+"""How many rows each group keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+Quota = str | Mapping[Hashable, Any] | None
+
+
+class InfeasibleProblemError(ValueError):
+    """No set of rows meets every constraint; the message names one that cannot be met."""
+
+
+@dataclass(frozen=True)
+class KeptRange:
+    """Least and greatest number of rows that each group may keep, and what it aims at.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_groups,)
+        Bounds on the rows kept, in rows.
+    weights : ndarray of shape (n_groups,)
+        Inside the bounds, group g aims at a share ``weights[g] / weights.sum()`` of the rows
+        kept.
+    """
+
+    low: Counts
+    high: Counts
+    weights: NDArray[np.float64]
+
+    def admits(self, n_keep: int) -> bool:
+        """Whether the groups can keep ``n_keep`` rows in all."""
+        return bool(self.low.sum() <= n_keep <= self.high.sum())
+
+    def counts(self, n_keep: int) -> Counts:
+        """Return the rows each group keeps when ``n_keep`` are kept in all.
+
+        The largest-remainder apportionment of ``n_keep`` by ``weights``, clipped to the
+        bounds: the real-valued targets are ``clip(t * weights, low, high)`` with t chosen so
+        that they sum to ``n_keep``.
+        """
+        if not self.admits(n_keep):
+            raise InfeasibleProblemError(
+                f"the quota keeps between {self.low.sum()} and {self.high.sum()} rows, not "
+                f"{n_keep}; change the number of rows to drop or widen the quota."
+            )
+        targets = self._targets(n_keep)
+        counts = np.floor(targets + 1e-9).astype(np.int64)
+        missing = n_keep - int(counts.sum())
+        # Ties go to the first group, so that the same input gives the same counts.
+        remainder = np.where(counts < self.high, targets - counts, -1.0)
+        order = np.argsort(-remainder, kind="stable")
+        counts[order[:missing]] += 1
+        return counts
+
+    def _targets(self, n_keep: int) -> NDArray[np.float64]:
+        positive = self.weights[self.weights > 0]
+        low, high = 0.0, (self.high.max() + 1.0) / (positive.min() if positive.size else 1.0)
+        for _ in range(100):
+            middle = (low + high) / 2
+            total = np.clip(middle * self.weights, self.low, self.high).sum()
+            low, high = (middle, high) if total < n_keep else (low, middle)
+        return np.clip(low * self.weights, self.low, self.high)
+
+
+def kept_range(
+    quota: Quota,
+    labels: NDArray[Any],
+    sizes: Counts,
+    n_must_keep: Counts,
+    n_must_drop: Counts,
+    n_keep: int | None,
+) -> KeptRange:
+    """Translate a quota into bounds for each group.
+
+    Parameters
+    ----------
+    quota : None, "proportional", "equal" or mapping
+        "proportional": every group keeps the same share, and at least one row where that is
+        possible. "equal": every group keeps the same number, as far as its size allows. A
+        mapping gives a count (int), a share of the group's rows (float), or a
+        ``(low, high)`` pair of either; groups it does not name are free.
+    labels : ndarray of shape (n_groups,)
+        The groups' names, in the order of the other arrays.
+    sizes, n_must_keep, n_must_drop : ndarray of shape (n_groups,)
+        Rows of each group: all, those that must stay, those that must go.
+    n_keep : int or None
+        Rows kept in all, where that is known.
+    """
+    low, high = n_must_keep.copy(), sizes - n_must_drop
+    weights = sizes.astype(np.float64)
+    if isinstance(quota, Mapping):
+        low, high = _named_bounds(quota, labels, sizes, low, high)
+    elif quota == "equal":
+        weights = np.ones(len(sizes))
+    elif quota not in (None, "proportional"):
+        raise ValueError(
+            f"quota must be None, 'proportional', 'equal' or a dict; it is {quota!r}."
+        )
+    if quota in ("proportional", "equal"):
+        survivor = np.minimum(1, high)
+        if n_keep is None or np.maximum(low, survivor).sum() <= n_keep:
+            low = np.maximum(low, survivor)
+    return KeptRange(low, high, weights)
+
+
+def _named_bounds(
+    quota: Mapping[Hashable, Any], labels: NDArray[Any], sizes: Counts, low: Counts, high: Counts
+) -> tuple[Counts, Counts]:
+    low, high = low.copy(), high.copy()
+    position = {label: g for g, label in enumerate(labels.tolist())}
+    for label, value in quota.items():
+        if label not in position:
+            raise ValueError(
+                f"quota names the group {label!r}, which no row belongs to; the groups are "
+                f"{labels.tolist()[:10]}."
+            )
+        g = position[label]
+        pair = value if isinstance(value, tuple) else (value, value)
+        asked_low, asked_high = (_as_count(part, int(sizes[g]), label) for part in pair)
+        if asked_low > high[g] or asked_high < low[g] or asked_low > asked_high:
+            raise InfeasibleProblemError(
+                f"quota keeps between {asked_low} and {asked_high} rows of group {label!r}, but "
+                f"only {low[g]} to {high[g]} can be kept: it has {sizes[g]} rows, some of which "
+                "may have to stay or go; change the quota or the masks."
+            )
+        low[g], high[g] = max(low[g], asked_low), min(high[g], asked_high)
+    return low, high
+
+
+def _as_count(value: Any, size: int, label: Hashable) -> int:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0:
+        return int(value)
+    if isinstance(value, (float, np.floating)) and 0 <= value <= 1:
+        return round(float(value) * size)
+    raise ValueError(
+        f"quota for group {label!r} must be a count (int >= 0), a share (float in [0, 1]) or a "
+        f"(low, high) pair of them; it is {value!r}."
+    )

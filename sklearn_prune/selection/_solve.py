@@ -1,0 +1,252 @@
+"""One entry for both forms of the problem, at any size."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ._bound import change_lower_bound
+from ._certificate import Selection, SolverCertificate
+from ._coordinates import Booleans, random_change
+from ._exact import ExactResult, largest_saving, smallest_change
+from ._feasible import count_rows
+from ._generalization import largest_within
+from ._problem import SelectionProblem
+from ._quota import InfeasibleProblemError
+from ._search import Found, improve_cost, search
+
+# Up to here branch and bound is tried: it proves n = 30, k = 8 in about two seconds, and from
+# n = 40 on its bound stays at 0, because sets with almost no change exist.
+EXACT_ROWS = 32
+# The second objective is optimised among the sets within this factor of the best change.
+CHANGE_FACTOR = 1.5
+
+
+def solve(
+    problem: SelectionProblem,
+    *,
+    time_limit: float = 60.0,
+    mip_rel_gap: float = 1e-4,
+    random_state: int | np.random.Generator | None = None,
+) -> Selection:
+    """Choose the rows to drop.
+
+    Up to 32 free rows the answer is proven optimal by branch and bound (``scipy.optimize.milp``
+    with outer approximation of the norm). Beyond, the relaxation is rounded gradually and improved
+    by pair exchange; the certificate then gives the value beside what random rows cost, and the
+    bound of the relaxation.
+
+    Parameters
+    ----------
+    problem : SelectionProblem
+        What to solve.
+    time_limit : float, default=60.0
+        Seconds after which the best set so far is returned. The work itself is counted in rounds,
+        so that the same seed gives the same set whenever this limit is not reached.
+    mip_rel_gap : float, default=1e-4
+        Relative gap at which branch and bound stops.
+    random_state : int, Generator or None, default=None
+        Seed of starts and pools.
+
+    Returns
+    -------
+    Selection
+        The set and its certificate.
+
+    Raises
+    ------
+    InfeasibleProblemError
+        No set meets every constraint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_prune.selection import SelectionProblem, solve
+    >>> Z = np.array([[1.0], [2.0], [-1.0], [5.0], [-2.0]])
+    >>> selection = solve(SelectionProblem(Z, n_drop=4), random_state=0)
+    >>> selection.drop
+    array([ True,  True,  True, False,  True])
+    >>> selection.certificate.status
+    'optimal'
+    """
+    started = time.perf_counter()
+    rng = np.random.default_rng(random_state)
+    deadline = started + time_limit
+    if problem.n_drop is not None:
+        return _solve_cardinality(problem, problem.n_drop, rng, started, deadline, mip_rel_gap)
+    return _solve_generalization(problem, rng, started, deadline)
+
+
+def _solve_cardinality(
+    problem: SelectionProblem,
+    n_drop: int,
+    rng: np.random.Generator,
+    started: float,
+    deadline: float,
+    mip_rel_gap: float,
+) -> Selection:
+    scale = problem.coordinates.scale
+    found = search(problem, n_drop, rng, deadline=deadline)
+    exact: ExactResult | None = None
+    if problem.free.sum() <= EXACT_ROWS:
+        found, exact = _prove_smallest(problem, n_drop, found, mip_rel_gap, deadline)
+    proven = exact is not None and exact.proven
+    if problem.cost is not None:
+        limit = CHANGE_FACTOR * found.norm
+        found = improve_cost(problem, found, limit, rng, deadline)
+        if exact is not None:
+            found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
+    bound = exact.bound * scale if exact else change_lower_bound(problem, n_drop)
+    objective = problem.change(found.drop)
+    bound = min(bound, objective)
+    return _selection(
+        problem,
+        found.drop,
+        started,
+        lower_bound=bound,
+        gap=0.0 if proven or objective == 0.0 else (objective - bound) / objective,
+        saving_bound=np.inf,
+        rounding_bound=found.rounding_bound * scale,
+        status="optimal" if proven else "time limit" if found.timed_out else "feasible",
+        n_swaps=found.n_swaps,
+        exact=exact,
+    )
+
+
+def _prove_smallest(
+    problem: SelectionProblem, n_drop: int, found: Found, gap: float, deadline: float
+) -> tuple[Found, ExactResult]:
+    """Improve and prove the heuristic's set by branch and bound."""
+    coordinates, free = problem.coordinates, problem.free
+    exact = smallest_change(
+        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
+        coordinates.total(problem.must_drop),
+        count_rows(problem, n_drop),
+        found.drop[free],
+        gap=gap,
+        deadline=deadline,
+    )
+    assert exact.drop is not None
+    drop = _with_free(problem, exact.drop)
+    norm = float(np.linalg.norm(coordinates.total(drop)))
+    return Found(drop, norm, found.rounding_bound, found.n_swaps, not exact.proven), exact
+
+
+def _prove_cost(
+    problem: SelectionProblem,
+    n_drop: int,
+    found: Found,
+    limit: float,
+    proven: bool,
+    deadline: float,
+) -> tuple[Found, bool]:
+    """Find the most saving set within the limit on the change."""
+    assert problem.cost is not None
+    coordinates, free = problem.coordinates, problem.free
+    # A limit of zero would ask HiGHS for more than its tolerance gives.
+    room = max(limit, 1e-6)
+    exact = largest_saving(
+        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
+        coordinates.total(problem.must_drop),
+        problem.cost[free],
+        (np.zeros(int(free.sum())), room),
+        count_rows(problem, n_drop),
+        deadline=deadline,
+    )
+    if exact.drop is None:
+        return found, False
+    drop = _with_free(problem, exact.drop)
+    norm = float(np.linalg.norm(coordinates.total(drop)))
+    return (
+        Found(drop, norm, found.rounding_bound, found.n_swaps, found.timed_out),
+        proven and exact.proven,
+    )
+
+
+def _solve_generalization(
+    problem: SelectionProblem, rng: np.random.Generator, started: float, deadline: float
+) -> Selection:
+    within = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
+    drop = problem.must_drop if within.drop is None else within.drop
+    saving = _saving(problem, drop)
+    bound = max(within.bound, saving)
+    if within.drop is None and problem.must_drop.any():
+        _check_forced(problem)
+    gap = (bound - saving) / bound if bound > 0 else 0.0
+    status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
+    return _selection(
+        problem,
+        drop,
+        started,
+        lower_bound=0.0,
+        gap=0.0 if within.proven else gap,
+        saving_bound=bound,
+        rounding_bound=np.nan,
+        status=status if drop.any() else "nothing to drop",
+        n_swaps=within.n_swaps,
+        exact=None,
+        smallest_reachable=within.smallest_reachable,
+    )
+
+
+def _check_forced(problem: SelectionProblem) -> None:
+    forced = problem.must_drop
+    change = problem.size_factor(forced) * problem.change(forced)
+    assert problem.tolerance is not None
+    if change > problem.tolerance:
+        raise InfeasibleProblemError(
+            f"tolerance={problem.tolerance:g}, but the rows of must_drop alone cost {change:g}; "
+            "raise the tolerance to that or shorten must_drop."
+        )
+
+
+def _saving(problem: SelectionProblem, drop: Booleans) -> float:
+    return float(drop.sum() if problem.cost is None else problem.cost[drop].sum())
+
+
+def _with_free(problem: SelectionProblem, chosen: Booleans) -> Booleans:
+    drop = problem.must_drop.copy()
+    drop[problem.free] = chosen
+    return drop
+
+
+def _selection(
+    problem: SelectionProblem,
+    drop: Booleans,
+    started: float,
+    *,
+    lower_bound: float,
+    gap: float,
+    saving_bound: float,
+    rounding_bound: float,
+    status: str,
+    n_swaps: int,
+    exact: ExactResult | None,
+    smallest_reachable: float | None = None,
+) -> Selection:
+    objective, factor = problem.change(drop), problem.size_factor(drop)
+    labels = np.where(problem.free, problem.groups, -1)
+    counts = problem.count(drop & problem.free)
+    fixed = problem.coordinates.total(problem.must_drop)
+    random_objective = random_change(problem.coordinates, labels, counts, fixed)
+    certificate = SolverCertificate(
+        n_samples=problem.n_samples,
+        n_dropped=int(drop.sum()),
+        objective=objective,
+        size_factor=factor,
+        lower_bound=lower_bound,
+        gap=gap,
+        saving=_saving(problem, drop),
+        saving_bound=saving_bound,
+        random_objective=random_objective * problem.coordinates.scale,
+        rounding_bound=rounding_bound,
+        smallest_reachable=factor * objective if smallest_reachable is None else smallest_reachable,
+        status=status,
+        n_swaps=n_swaps,
+        n_cuts=0 if exact is None else exact.n_cuts,
+        n_nodes=0 if exact is None else exact.n_nodes,
+        seconds=time.perf_counter() - started,
+    )
+    return Selection(drop, certificate)
+

@@ -1,0 +1,232 @@
+"""The solver against enumeration of all subsets, and on problems too large to enumerate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint
+
+from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
+
+from .brute_force import changes, feasible_subsets
+
+
+@st.composite
+def small_problems(draw, form):
+    """Problems of up to ten rows with masks, quotas, costs and a linear row in play."""
+    n = draw(st.integers(2, 10))
+    k = draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    Z = rng.standard_normal((n, k)) * 10.0 ** draw(st.integers(-3, 3))
+    options = {}
+    if form == "cardinality":
+        options["n_drop"] = draw(st.integers(0, n - 1))
+    else:
+        options["tolerance"] = float(
+            draw(st.floats(0.05, 1.5)) * np.linalg.norm(Z, axis=1).mean()
+        )
+    if draw(st.booleans()):
+        options["groups"] = rng.integers(0, 3, n)
+        options["quota"] = draw(st.sampled_from(["proportional", "equal", "range"]))
+        if options["quota"] == "range":
+            label = int(options["groups"][0])
+            size = int((options["groups"] == label).sum())
+            options["quota"] = {label: (0, draw(st.integers(0, size)))}
+    if draw(st.booleans()):
+        options["must_keep"] = np.arange(n) == n - 1
+    if draw(st.booleans()):
+        options["must_drop"] = np.arange(n) == 0
+    if draw(st.booleans()):
+        options["constraints"] = LinearConstraint(rng.integers(-2, 3, (1, n)), -1, n)
+    return Z, options
+
+
+def build(Z, options):
+    """Return the problem, or None where the drawn options contradict each other."""
+    try:
+        problem = SelectionProblem(Z, **options)
+    except InfeasibleProblemError:
+        return None, None
+    subsets = feasible_subsets(problem)
+    if problem.tolerance is not None:
+        factor = np.array([problem.size_factor(w) for w in subsets])
+        inside = np.isfinite(factor)
+        subsets, factor = subsets[inside], factor[inside]
+        subsets = subsets[factor * changes(Z, subsets) <= problem.tolerance]
+    return problem, subsets
+
+
+@settings(max_examples=50, deadline=None)
+@given(small_problems("cardinality"))
+def test_smallest_change_equals_enumeration(drawn):
+    Z, options = drawn
+    problem, subsets = build(Z, options)
+    if problem is None:
+        return
+    if len(subsets) == 0:
+        with pytest.raises(InfeasibleProblemError):
+            solve(problem, random_state=0)
+        return
+    selection = solve(problem, random_state=0)
+    best = changes(Z, subsets).min()
+    assert problem.is_feasible(selection.drop)
+    assert selection.certificate.status == "optimal"
+    typical = np.linalg.norm(Z, axis=1).mean()
+    assert selection.certificate.objective == pytest.approx(best, rel=1e-3, abs=1e-6 * typical)
+    assert selection.certificate.lower_bound <= best * (1 + 1e-9) + 1e-6 * typical
+
+
+@settings(max_examples=60, deadline=None)
+@given(small_problems("generalization"))
+def test_largest_set_within_the_tolerance_equals_enumeration(drawn):
+    Z, options = drawn
+    problem, subsets = build(Z, options)
+    if problem is None:
+        return
+    if len(subsets) == 0:
+        return
+    selection = solve(problem, random_state=0)
+    certificate = selection.certificate
+    assert certificate.n_dropped == subsets.sum(axis=1).max()
+    assert certificate.change <= problem.tolerance * (1 + 1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 10))
+def test_cost_is_maximised_within_the_tolerance(seed, n):
+    rng = np.random.default_rng(seed)
+    Z, cost = rng.standard_normal((n, 2)), rng.random(n)
+    problem = SelectionProblem(Z, tolerance=1.0, cost=cost)
+    _, subsets = build(Z, {"tolerance": 1.0})
+    selection = solve(problem, random_state=0)
+    best = (subsets @ cost).max()
+    assert selection.certificate.saving == pytest.approx(best, abs=1e-6)
+    assert selection.certificate.saving_bound >= best - 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 10))
+def test_change_comes_first_and_cost_second(seed, n):
+    rng = np.random.default_rng(seed)
+    Z, cost = rng.standard_normal((n, 2)), rng.random(n)
+    m = n // 2
+    best = solve(SelectionProblem(Z, n_drop=m), random_state=0)
+    rich = solve(SelectionProblem(Z, n_drop=m, cost=cost), random_state=0)
+    subsets = feasible_subsets(SelectionProblem(Z, n_drop=m))
+    allowed = changes(Z, subsets) <= 1.5 * best.certificate.objective * (1 - 1e-6)
+    assert rich.certificate.objective <= 1.5 * best.certificate.objective + 1e-5
+    assert rich.certificate.saving >= (subsets[allowed] @ cost).max(initial=0.0) - 1e-6
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-12, 1e-9, 1.0, 1e12]))
+def test_scale_of_the_rows_does_not_matter(seed, scale):
+    Z = np.random.default_rng(seed).standard_normal((200, 5))
+    unscaled = solve(SelectionProblem(Z, n_drop=120), random_state=0)
+    scaled = solve(SelectionProblem(scale * Z, n_drop=120), random_state=0)
+    ratio = scaled.certificate.objective / scale / unscaled.certificate.random_objective
+    assert ratio < 0.02
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(40, 300),
+    st.floats(0.05, 0.95),
+    st.sampled_from([None, "proportional", "equal"]),
+)
+def test_larger_problems_meet_every_count_and_mask(seed, n, ratio, quota):
+    rng = np.random.default_rng(seed)
+    Z, groups = rng.standard_normal((n, 6)), rng.integers(0, 4, n)
+    keep, drop = np.arange(n) < 2, np.arange(n) >= n - 2
+    problem = SelectionProblem(
+        Z, n_drop=int(ratio * (n - 4)) + 2, groups=groups, quota=quota, must_keep=keep,
+        must_drop=drop,
+    )
+    selection = solve(problem, random_state=0)
+    assert problem.is_feasible(selection.drop)
+    assert selection.certificate.objective == pytest.approx(
+        float(np.linalg.norm(Z[selection.drop].sum(axis=0)))
+    )
+    assert selection.certificate.lower_bound <= selection.certificate.objective
+
+
+def test_same_seed_gives_the_same_set():
+    Z = np.random.default_rng(0).standard_normal((2000, 20))
+    first, second = (solve(SelectionProblem(Z, n_drop=1500), random_state=7) for _ in range(2))
+    np.testing.assert_array_equal(first.drop, second.drop)
+
+
+def test_far_better_than_random_rows():
+    Z = np.random.default_rng(0).standard_normal((5000, 30))
+    selection = solve(SelectionProblem(Z, n_drop=4500), random_state=0)
+    assert selection.certificate.share_of_random < 0.03
+
+
+def test_large_tolerance_form_comes_close_to_its_bound():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((5000, 8)) * rng.exponential(size=(5000, 1))
+    Z -= Z.mean(axis=0)
+    tolerance = 30 * np.linalg.norm(Z, axis=1).mean()
+    selection = solve(SelectionProblem(Z, tolerance=tolerance), random_state=0)
+    certificate = selection.certificate
+    assert certificate.change <= tolerance
+    assert certificate.n_dropped <= certificate.saving_bound
+    assert certificate.gap < 0.01
+
+
+def test_tolerance_of_zero_keeps_everything():
+    Z = np.random.default_rng(0).standard_normal((100, 4))
+    selection = solve(SelectionProblem(Z, tolerance=0.0), random_state=0)
+    assert not selection.drop.any()
+    assert selection.certificate.status == "nothing to drop"
+    assert selection.certificate.smallest_reachable > 0
+
+
+def test_linear_rows_hold_on_large_problems():
+    rng = np.random.default_rng(0)
+    Z, age = rng.standard_normal((1000, 5)), rng.uniform(20, 80, 1000)
+    # The mean age of what is dropped stays within a year of 50.
+    rows = LinearConstraint(np.vstack([age - 49, age - 51]), [0, -np.inf], [np.inf, 0])
+    problem = SelectionProblem(Z, n_drop=700, constraints=rows)
+    selection = solve(problem, random_state=0)
+    assert problem.is_feasible(selection.drop)
+    assert 49 <= age[selection.drop].mean() <= 51
+    assert selection.certificate.share_of_random < 0.1
+
+
+def test_infeasible_linear_row_is_named_with_its_nearest_value():
+    Z = np.random.default_rng(0).standard_normal((60, 3))
+    row = LinearConstraint(np.ones((1, 60)), 50, np.inf)
+    with pytest.raises(InfeasibleProblemError, match=r"row 0 .* nearest value .* is 40"):
+        solve(SelectionProblem(Z, n_drop=40, constraints=row), random_state=0)
+
+
+def test_must_drop_beyond_the_tolerance_is_infeasible():
+    Z = np.random.default_rng(0).standard_normal((60, 3))
+    problem = SelectionProblem(Z, tolerance=1e-6, must_drop=np.arange(60) == 5)
+    with pytest.raises(InfeasibleProblemError, match="must_drop alone cost"):
+        solve(problem, random_state=0)
+
+
+def test_time_limit_returns_a_feasible_set():
+    Z = np.random.default_rng(0).standard_normal((20_000, 100))
+    problem = SelectionProblem(Z, n_drop=18_000)
+    selection = solve(problem, time_limit=0.01, random_state=0)
+    assert problem.is_feasible(selection.drop)
+    assert selection.certificate.status == "time limit"
+
+
+def test_duplicated_and_zero_rows_are_harmless():
+    Z = np.repeat(np.random.default_rng(0).standard_normal((50, 3)), 4, axis=0)
+    Z[::7] = 0.0
+    selection = solve(SelectionProblem(Z, n_drop=150), random_state=0)
+    assert selection.drop.sum() == 150
+
+
+def test_all_zero_rows_cost_nothing():
+    selection = solve(SelectionProblem(np.zeros((50, 3)), n_drop=20), random_state=0)
+    assert selection.drop.sum() == 20
+    assert selection.certificate.objective == 0.0
