@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 from sklearn.utils import gen_batches
 
 from ._losses import Array, HeadLoss
+from ._parallel import map_threads
 
-# Rows read at a time: a chunk of a few hundred features stays in a core's cache between the
-# two products that use it.
+# Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 _CHUNK = 2048
 
 
@@ -107,33 +106,39 @@ class HeadObjective:
 
     def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
         """Return ``J(theta)`` and its gradient from one pass over the rows."""
-        loss_sum = 0.0
-        gradient = np.zeros(self.shape)
-        for rows, features in self._chunks():
+
+        def terms(rows: slice) -> tuple[float, Array]:
+            features = self._features(rows)
             logits = features @ theta.T
             weights, targets = self.sample_weight[rows], self.targets[rows]
-            loss_sum += float(weights @ self.loss.value(logits, targets))
             residual = self.loss.residual(self.loss.mean(logits), targets)
-            gradient += (weights[:, None] * residual).T @ features
-        value = loss_sum / self.weight_sum + self.damping / 2 * float(np.sum(theta**2))
+            value = float(weights @ self.loss.value(logits, targets))
+            return value, (features.T @ (weights[:, None] * residual)).T
+
+        values, gradients = zip(*map_threads(terms, self._chunks), strict=True)
+        value = sum(values) / self.weight_sum + self.damping / 2 * float(np.sum(theta**2))
         value -= float(np.sum(self.tilt * theta))
-        return value, gradient / self.weight_sum + self.damping * theta - self.tilt
+        return value, sum(gradients) / self.weight_sum + self.damping * theta - self.tilt
 
     def gradient_scale(self, theta: Array) -> float:
         """Return the norm of ``(1/N) sum |gradient terms|``: rounding errors are a share of it."""
-        scale = np.zeros(self.shape)
-        for rows, features in self._chunks():
-            residual = self.loss.residual(self.loss.mean(features @ theta.T), self.targets[rows])
-            scale += (self.sample_weight[rows, None] * np.abs(residual)).T @ np.abs(features)
-        return float(np.linalg.norm(scale / self.weight_sum + np.abs(self.damping * theta)))
+        residual = np.abs(self.sample_weight[:, None] * self.residual(theta))
+
+        def terms(rows: slice) -> Array:
+            return (np.abs(self._features(rows)).T @ residual[rows]).T
+
+        scale = sum(map_threads(terms, self._chunks)) / self.weight_sum
+        return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
+
+    def mean(self, theta: Array) -> Array:
+        """Return the expected target of every sample, of shape (n_samples, n_outputs)."""
+        return np.concatenate(
+            map_threads(lambda rows: self.loss.mean(self._features(rows) @ theta.T), self._chunks)
+        )
 
     def residual(self, theta: Array) -> Array:
         """Return ``r_i = dl/df`` of every sample, of shape (n_samples, n_outputs), unweighted."""
-        residual = np.empty((self.n_samples, self.n_outputs))
-        for rows, features in self._chunks():
-            means = self.loss.mean(features @ theta.T)
-            residual[rows] = self.loss.residual(means, self.targets[rows])
-        return residual
+        return self.loss.residual(self.mean(theta), self.targets)
 
     def hessian(self, theta: Array) -> Array:
         """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
@@ -142,30 +147,36 @@ class HeadObjective:
         ``± W^T W`` with ``W = diag(sqrt|nu C_jk|) A``, which BLAS computes at half the price.
         """
         n_outputs, n_features = self.shape
+        means = self.mean(theta)
         blocks = np.zeros((n_outputs, n_features, n_outputs, n_features))
-        for rows, features in self._chunks():
-            curvature = self.loss.curvature(self.loss.mean(features @ theta.T))
-            curvature *= self.sample_weight[rows, None, None] / self.weight_sum
-            roots = np.sqrt(np.abs(curvature))
-            for j in range(n_outputs):
-                weighted = roots[:, j, j, None] * features
-                blocks[j, :, j] += weighted.T @ weighted
-                for k in range(j + 1, n_outputs if self.loss.couples_outputs else 0):
-                    weighted = roots[:, j, k, None] * features
-                    blocks[j, :, k] -= weighted.T @ weighted
-        for j in range(n_outputs):
-            for k in range(j):
-                blocks[j, :, k] = blocks[k, :, j].T
+        pairs = [(j, k) for j in range(n_outputs) for k in range(j, n_outputs)]
+        if not self.loss.couples_outputs:
+            pairs = [(j, j) for j in range(n_outputs)]
+
+        def block(pair: tuple[int, int]) -> Array:
+            return self._weighted_moment(self.loss.curvature_entry(means, *pair))
+
+        for (j, k), moment in zip(pairs, map_threads(block, pairs), strict=True):
+            blocks[j, :, k] = blocks[k, :, j] = moment
         hessian = blocks.reshape(self.n_params, self.n_params)
         hessian[np.diag_indices(self.n_params)] += self.damping
         return hessian
 
+    def _weighted_moment(self, entries: Array) -> Array:
+        """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of one sign, of shape (n,)."""
+        moment = np.zeros((self.n_features, self.n_features))
+        roots = np.sqrt(self.sample_weight * np.abs(entries))
+        for rows in self._chunks:
+            weighted = roots[rows, None] * self.design[rows]
+            moment += weighted.T @ weighted
+        return moment * (np.sign(entries.sum()) / self.weight_sum)
+
     @property
     def hessian_flops(self) -> float:
         """Operations that `hessian` and its Cholesky factor take."""
-        n_blocks = self.n_outputs * (self.n_outputs + 1) / 2 if self.loss.couples_outputs else (
-            self.n_outputs
-        )
+        n_blocks = float(self.n_outputs)
+        if self.loss.couples_outputs:
+            n_blocks *= (self.n_outputs + 1) / 2
         return self.n_samples * self.n_features**2 * n_blocks + self.n_params**3 / 3
 
     def hessian_product(self, theta: Array) -> HessianProduct:
@@ -175,11 +186,7 @@ class HeadObjective:
     @cached_property
     def feature_eigenbasis(self) -> tuple[Array, Array]:
         """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``."""
-        moment = np.zeros((self.n_features, self.n_features))
-        for rows, features in self._chunks():
-            weighted = np.sqrt(self.sample_weight[rows, None]) * features
-            moment += weighted.T @ weighted
-        values, vectors = np.linalg.eigh(moment / self.weight_sum)
+        values, vectors = np.linalg.eigh(self._weighted_moment(np.ones(self.n_samples)))
         return np.maximum(values, 0), vectors
 
     @cached_property
@@ -187,9 +194,12 @@ class HeadObjective:
         """The design in float32: the design itself where it is that already."""
         return self.design.astype(np.float32, copy=False)
 
-    def _chunks(self) -> Iterator[tuple[slice, Array]]:
-        for rows in gen_batches(self.n_samples, _CHUNK):
-            yield rows, self.design[rows].astype(np.float64, copy=False)
+    @cached_property
+    def _chunks(self) -> list[slice]:
+        return list(gen_batches(self.n_samples, _CHUNK))
+
+    def _features(self, rows: slice) -> Array:
+        return self.design[rows].astype(np.float64, copy=False)
 
 
 class HessianProduct:
@@ -207,23 +217,21 @@ class HessianProduct:
     def __init__(self, objective: HeadObjective, theta: Array) -> None:
         self._objective = objective
         self._weights = (objective.sample_weight / objective.weight_sum).astype(np.float32)
-        self._means = np.empty((objective.n_samples, objective.n_outputs), dtype=np.float32)
-        theta32 = theta.astype(np.float32)
-        for rows in gen_batches(objective.n_samples, _CHUNK):
-            logits = objective.design_float32[rows] @ theta32.T
-            self._means[rows] = objective.loss.mean(logits)
+        means = objective.mean(theta)
+        self._means = means.astype(np.float32)
         self.output_curvature = objective.loss.curvature_sum(
-            self._means.astype(np.float64), objective.sample_weight / objective.weight_sum
+            means, objective.sample_weight / objective.weight_sum
         )
 
     def __call__(self, V: Array) -> Array:
         """Return ``H V`` in float64 for V of shape (n_outputs, n_features)."""
         objective = self._objective
         V32 = V.astype(np.float32)
-        total = np.zeros(objective.shape)
-        for rows in gen_batches(objective.n_samples, _CHUNK):
+
+        def terms(rows: slice) -> Array:
             features = objective.design_float32[rows]
             U = objective.loss.curvature_product(self._means[rows], features @ V32.T)
-            U *= self._weights[rows, None]
-            total += U.T @ features
+            return (features.T @ (U * self._weights[rows, None])).T
+
+        total = sum(map_threads(terms, objective._chunks), start=np.zeros(objective.shape))
         return total + objective.damping * V

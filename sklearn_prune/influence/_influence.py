@@ -21,6 +21,7 @@ from sklearn.utils import gen_batches
 from ._curvature import DenseCurvature, require_dense_size
 from ._head import HeadObjective
 from ._losses import Array
+from ._parallel import map_threads
 from ._refit import newton_step, refit_head
 
 # Numbers in one block of rows: 64 MB in float32.
@@ -71,13 +72,17 @@ class HeadInfluence(LinearOperator):
         """Return ``sum_i w_i g_i`` in float64, not divided by N, for w of shape (n,) or (n, k)."""
         W = np.asarray(w, dtype=np.float64).reshape(self.shape[0], -1)
         n_outputs, n_features = self.objective.shape
-        total = np.zeros((W.shape[1] * n_outputs, n_features))
-        # A set of few rows costs a pass over those rows only.
-        for rows in self._blocks(np.flatnonzero(W.any(axis=1)), n_outputs * W.shape[1]):
+
+        def terms(rows: Array) -> Array:
             features = self.objective.design[rows].astype(np.float64, copy=False)
             weighted = W[rows, :, None] * self._residual[rows, None, :]
-            total += weighted.reshape(len(rows), -1).T @ features
-        sums = total.reshape(W.shape[1], -1).T
+            return features.T @ weighted.reshape(len(rows), -1)
+
+        # A set of few rows costs a pass over those rows only.
+        blocks = self._blocks(np.flatnonzero(W.any(axis=1)), n_outputs * W.shape[1])
+        nothing = np.zeros((n_features, n_outputs * W.shape[1]))
+        total = sum(map_threads(terms, blocks), start=nothing)
+        sums = total.T.reshape(W.shape[1], -1).T
         sums += np.outer(self._centre, self.objective.sample_weight @ W)
         return sums[:, 0] if np.ndim(w) == 1 else sums
 
@@ -98,10 +103,9 @@ class HeadInfluence(LinearOperator):
 
     @cached_property
     def _row_norms(self) -> Array:
-        norms = np.empty(self.shape[0])
-        for rows in self._blocks(np.arange(self.shape[0]), self.shape[1]):
-            norms[rows] = np.linalg.norm(self.rows(rows), axis=1)
-        return norms
+        blocks = self._blocks(np.arange(self.shape[0]), self.shape[1])
+        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), blocks)
+        return np.concatenate(norms).astype(np.float64)
 
     def size_factor(self, drop: Array) -> float:
         """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
@@ -147,11 +151,14 @@ class HeadInfluence(LinearOperator):
         k = U.shape[1]
         by_output = U.reshape(*objective.shape, k)
         by_feature = by_output.swapaxes(0, 1).reshape(objective.n_features, -1).astype(dtype)
-        result = np.outer(objective.sample_weight, self._centre @ U)
-        for rows in self._blocks(np.arange(self.shape[0]), objective.n_outputs * k):
-            products = (objective.design[rows] @ by_feature).reshape(len(rows), -1, k)
-            result[rows] += np.einsum("ij,ijk->ik", self._residual[rows], products)
-        return result
+
+        def products(rows: Array) -> Array:
+            outputs = (objective.design[rows] @ by_feature).reshape(len(rows), -1, k)
+            return np.einsum("ij,ijk->ik", self._residual[rows], outputs)
+
+        blocks = self._blocks(np.arange(self.shape[0]), objective.n_outputs * k)
+        result = np.concatenate(map_threads(products, blocks))
+        return result + np.outer(objective.sample_weight, self._centre @ U)
 
     def _rmatmat(self, W: Array) -> Array:
         return self._to_coordinates(self.gradient_sum(W)) / self.objective.weight_sum

@@ -2,8 +2,8 @@
 
 Each loss is a function ``l(f, y)`` of one sample's K outputs ``f`` (logits) and its target ``y``.
 Its derivatives need only ``m = mean(f)``, what the model expects of y, as in a generalised linear
-model: the residual ``r = dl/df`` and the curvature ``C = d2l/df2``. The curvature entries
-``C[:, j, k]`` have one sign over all samples: never negative for j = k, never positive otherwise.
+model: the residual ``r = dl/df`` and the curvature ``C = d2l/df2``. A curvature
+entry ``C_jk`` has one sign over all samples: never negative for j = k, never positive otherwise.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class HeadLoss(Protocol):
     def residual(self, means: Array, targets: Array) -> Array:
         """Return ``dl/df`` of shape (n, K)."""
 
-    def curvature(self, means: Array) -> Array:
-        """Return ``C = d2l/df2`` of shape (n, K, K)."""
+    def curvature_entry(self, means: Array, j: int, k: int) -> Array:
+        """Return ``C_jk = d2l / df_j df_k`` of each sample, of shape (n,)."""
 
     def curvature_product(self, means: Array, U: Array) -> Array:
         """Return ``C_i u_i`` of shape (n, K), without forming any ``C_i``."""
@@ -70,12 +70,9 @@ class SoftmaxCrossEntropy:
         residual[np.arange(len(targets)), targets] -= 1
         return residual
 
-    def curvature(self, means: Array) -> Array:
-        """Return ``diag(m) - m m^T`` of shape (n, K, K)."""
-        curvature = -means[:, :, None] * means[:, None, :]
-        diagonal = np.arange(means.shape[1])
-        curvature[:, diagonal, diagonal] = means * (1 - means)
-        return curvature
+    def curvature_entry(self, means: Array, j: int, k: int) -> Array:
+        """Return ``m_j (1 - m_j)`` or ``-m_j m_k`` of each sample, of shape (n,)."""
+        return means[:, j] * ((j == k) - means[:, k])
 
     def curvature_product(self, means: Array, U: Array) -> Array:
         """Return ``m * (u - m.u)`` of shape (n, K)."""
@@ -109,9 +106,9 @@ class BinaryCrossEntropy:
         """Return ``(m - y) / K`` of shape (n, K)."""
         return (means - targets) / means.shape[1]
 
-    def curvature(self, means: Array) -> Array:
-        """Return ``diag(m (1 - m)) / K`` of shape (n, K, K)."""
-        return _diagonals(means * (1 - means) / means.shape[1])
+    def curvature_entry(self, means: Array, j: int, k: int) -> Array:
+        """Return ``m_j (1 - m_j) / K`` or 0 of each sample, of shape (n,)."""
+        return (j == k) / means.shape[1] * means[:, j] * (1 - means[:, j])
 
     def curvature_product(self, means: Array, U: Array) -> Array:
         """Return ``m (1 - m) u / K`` of shape (n, K)."""
@@ -143,9 +140,9 @@ class SquaredError:
         """Return ``2 (f - y) / K`` of shape (n, K)."""
         return (means - targets) * (2 / means.shape[1])
 
-    def curvature(self, means: Array) -> Array:
-        """Return ``2 I / K`` for each sample, of shape (n, K, K)."""
-        return _diagonals(np.full_like(means, 2 / means.shape[1]))
+    def curvature_entry(self, means: Array, j: int, k: int) -> Array:
+        """Return ``2 / K`` or 0 for each sample, of shape (n,)."""
+        return np.full(len(means), (j == k) * 2 / means.shape[1])
 
     def curvature_product(self, means: Array, U: Array) -> Array:
         """Return ``2 u / K`` of shape (n, K)."""
@@ -156,7 +153,3 @@ class SquaredError:
         n_outputs = means.shape[1]
         return np.eye(n_outputs) * (2 * weights.sum() / n_outputs)
 
-
-def _diagonals(entries: Array) -> Array:
-    """Return one diagonal matrix for each row of ``entries`` (n, K), of shape (n, K, K)."""
-    return entries[:, :, None] * np.eye(entries.shape[1], dtype=entries.dtype)

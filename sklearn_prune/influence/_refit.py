@@ -15,8 +15,8 @@ from ._losses import Array
 
 Preconditioner = Callable[[Array], Array]
 
-# Below this a dense Newton step takes a fraction of a second, and it is the most accurate one.
-_CHEAP_FLOPS = 1e10
+# Below this a dense Newton step takes a few hundredths of a second, and it is the most accurate.
+_CHEAP_FLOPS = 2e9
 # Products in float32 are good to 1e-6 or so; asking the inner iteration for more is in vain.
 _SMALLEST_FORCING = 1e-4
 _MAX_CG_ITER = 500
