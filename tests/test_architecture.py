@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_validation",),
     ("influence", "selection"),
     ("base",),
+    ("_terms", "_certificate"),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),
     ("model_selection", "inspection"),

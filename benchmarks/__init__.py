@@ -1,0 +1,1 @@
+"""One script a question. Figures they wrote are in `results/`."""

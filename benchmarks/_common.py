@@ -1,0 +1,108 @@
+"""What the benchmarks share: arguments, threads, the machine's description, result files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from .data import DATA_DIR_VARIABLE, default_data_dir
+
+RESULTS = Path(__file__).parent / "results"
+N_THREADS = 2
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number. Tables are made from these, never the other way round.
+
+    method : "full" (all training rows), "pruned", "random", or what else was timed.
+    seed : of the pruner or of the draw; None where nothing is random.
+    """
+
+    job: str
+    method: str
+    prune_ratio: float | None
+    seed: int | None
+    metric: str
+    value: float
+
+
+def argument_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=default_data_dir(),
+        help=f"folder of the data files (default: ${DATA_DIR_VARIABLE}, else ../shared/data)",
+    )
+    parser.add_argument(
+        "--subset", type=int, metavar="N", help="at most N training rows: a trial of the script"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for result files (default: benchmarks/results; with --subset, none)",
+    )
+    return parser
+
+
+def output_folder(args: argparse.Namespace) -> Path | None:
+    """Where results go; a trial on a subset must not overwrite the real ones by accident."""
+    if args.out is not None:
+        return args.out
+    return None if args.subset else RESULTS
+
+
+def limit_threads() -> None:
+    """Hold BLAS, OpenMP and torch to `N_THREADS` threads, in this process."""
+    threadpool_limits(N_THREADS)
+    torch.set_num_threads(N_THREADS)
+
+
+def environment() -> dict[str, object]:
+    """What a reader needs to judge the seconds."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": N_THREADS,
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def write_figures(folder: Path, name: str, figures: Iterable[Figure]) -> None:
+    """Write name.csv, one line a figure, and name.json, where they were measured."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(field.name for field in fields(Figure))]
+    for figure in figures:
+        cells = ["" if cell is None else cell for cell in asdict(figure).values()]
+        lines.append(",".join(f"{c:.6g}" if isinstance(c, float) else str(c) for c in cells))
+    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    described = json.dumps(environment(), indent=2)
+    (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
