@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._coordinates import Booleans, Integers
+from ._double_exchange import MAX_COORDINATES, double_exchange
 from ._exchange import exchange_round
 from ._feasible import feasible_set
 from ._graduated import graduated_rounding
@@ -19,6 +20,7 @@ _POOL_ROWS, _POOL_MULTIPLE = 50_000, 20
 # A round of exchanges that gains less than this share twice in a row ends a descent.
 _LEAST_PROGRESS = 0.01
 _STALLED_ROUNDS = 2
+_MAX_DOUBLE_ROUNDS = 6
 # Independent starts where n_samples * n_coordinates is below the threshold.
 _N_STARTS, _MANY_STARTS_BELOW = 4, 5_000_000
 
@@ -76,6 +78,7 @@ def search(
         if best.timed_out:
             break
     assert best is not None
+    best = _combine(problem, best, rng, deadline)
     return Found(best.drop, best.norm, best.rounding_bound, n_swaps, best.timed_out)
 
 
@@ -155,6 +158,24 @@ def _descend(
             drop, norm = done.drop, reached
         timed_out = time.perf_counter() > deadline
     return Found(drop, norm, rounding_bound, n_swaps, timed_out)
+
+
+def _combine(
+    problem: SelectionProblem, found: Found, rng: np.random.Generator, deadline: float
+) -> Found:
+    """Improve by double exchanges, each from a fresh sample, until two in a row gain little."""
+    coordinates, labels = problem.coordinates, _swap_labels(problem)
+    drop, norm, stalled = found.drop, found.norm, 0
+    if coordinates.n_coordinates > MAX_COORDINATES or len(problem.constraints):
+        return found
+    for _ in range(_MAX_DOUBLE_ROUNDS):
+        if stalled == _STALLED_ROUNDS or norm == 0 or time.perf_counter() > deadline:
+            break
+        improved = double_exchange(coordinates, labels, drop, rng)
+        reached = float(np.linalg.norm(coordinates.total(improved)))
+        stalled = stalled + 1 if reached >= (1 - _LEAST_PROGRESS) * norm else 0
+        drop, norm = improved, reached
+    return replace(found, drop=drop, norm=norm, timed_out=time.perf_counter() > deadline)
 
 
 def _swap_labels(problem: SelectionProblem) -> Integers:

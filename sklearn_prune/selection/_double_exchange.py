@@ -1,0 +1,126 @@
+"""Double exchange: two swaps at once, found by meeting in the middle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._coordinates import Booleans, Coordinates, Floats, Integers
+
+# Beyond this many coordinates two short swaps no longer combine to a shorter one: their number
+# would have to grow exponentially.
+MAX_COORDINATES = 32
+# Rows of each side that swaps are formed from.
+_MAX_KEPT, _MAX_DROPPED = 5_000, 45_000
+# Swaps on each side of the meeting: at most so many, and so many times the root of all pairs.
+_MAX_SWAPS, _SWAPS_PER_ROOT = 36_000, 2.4
+# Numbers in one block of products.
+_BLOCK_SIZE = 4_000_000
+
+
+def double_exchange(
+    coordinates: Coordinates, labels: Integers, drop: Booleans, rng: np.random.Generator
+) -> Booleans:
+    r"""Return a set that differs by two swaps and is closer to zero, or the same set.
+
+    A swap (i, j) inside a stratum moves c = Zᵀw by ``-(z_i - z_j)``. Among the shortest differences
+    D, the pair a, b with
+
+    .. math:: \min_{a, b} \| c - D_a - D_b \|^2 = \min_a \Big( \|c - D_a\|^2
+              + \min_b \big( \|D_b\|^2 - 2 (c - D_a) \cdot D_b \big) \Big)
+
+    is found by one blocked matrix product over S² pairs of swaps. If the differences fill a
+    ball of radius ρ in k dimensions evenly, the best pair leaves about :math:`ρ S^{-2/k}`: a gain
+    for k up to 24 or so, and none beyond (Horowitz and Sahni 1974, in k dimensions).
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        The rows, n_rows of them.
+    labels : ndarray of shape (n_rows,)
+        Stratum of each row; -1: the row is fixed.
+    drop : ndarray of bool of shape (n_rows,)
+        The set to improve.
+    rng : numpy.random.Generator
+        Draws the rows that swaps are formed from.
+    """
+    swaps, moves = _short_swaps(coordinates, labels, drop, rng)
+    if len(swaps) < 2:
+        return drop
+    residual = coordinates.total(drop)
+    half = rng.permutation(len(swaps))
+    first, second = half[::2], half[1::2]
+    for a, b in _closest_pairs(residual, moves[first], moves[second]):
+        rows = np.concatenate([swaps[first[a]], swaps[second[b]]])
+        if len(np.unique(rows)) < 4:
+            continue
+        improved = drop.copy()
+        improved[rows] = ~improved[rows]
+        if np.linalg.norm(coordinates.total(improved)) < np.linalg.norm(residual):
+            return improved
+        break
+    return drop
+
+
+def _closest_pairs(target: Floats, A: Floats, B: Floats) -> list[tuple[int, int]]:
+    """Return the best b of every a, best pairs first, for ``A_a + B_b`` close to the target."""
+    rest = (target - A).astype(np.float32)
+    constants = np.einsum("ij,ij->i", rest, rest)
+    right = np.column_stack([B, np.einsum("ij,ij->i", B, B)]).astype(np.float32)
+    left = np.column_stack([-2 * rest, np.ones(len(rest), np.float32)])
+    partner = np.empty(len(A), dtype=np.int64)
+    value = np.empty(len(A), dtype=np.float32)
+    step = max(1, _BLOCK_SIZE // len(B))
+    for start in range(0, len(A), step):
+        block = slice(start, start + step)
+        products = left[block] @ right.T
+        best = products.argmin(axis=1)
+        partner[block] = best
+        value[block] = products[np.arange(len(best)), best] + constants[block]
+    order = np.argsort(value)[:100]
+    return [(int(a), int(partner[a])) for a in order]
+
+
+def _short_swaps(
+    coordinates: Coordinates, labels: Integers, drop: Booleans, rng: np.random.Generator
+) -> tuple[Integers, Floats]:
+    """Return the shortest swaps (dropped row, kept row) and what each takes from the sum."""
+    n_strata = int(labels.max(initial=-1)) + 1
+    pairs, moves = [], []
+    for stratum in range(n_strata):
+        members = labels == stratum
+        back = _sample(np.flatnonzero(members & drop), _MAX_DROPPED // n_strata, rng)
+        out = _sample(np.flatnonzero(members & ~drop), _MAX_KEPT // n_strata, rng)
+        if len(back) and len(out):
+            Z_back = coordinates.rows(back).astype(np.float32)
+            Z_out = coordinates.rows(out).astype(np.float32)
+            root = np.sqrt(len(back) * len(out))
+            n_swaps = min(_MAX_SWAPS // n_strata, _SWAPS_PER_ROOT * root)
+            i, j = _nearest(Z_back, Z_out, 2 * int(n_swaps))
+            pairs.append(np.column_stack([back[i], out[j]]))
+            moves.append(Z_back[i] - Z_out[j])
+    if not pairs:
+        return np.empty((0, 2), dtype=np.int64), np.empty((0, coordinates.n_coordinates))
+    return np.vstack(pairs), np.vstack(moves)
+
+
+def _sample(rows: Integers, size: int, rng: np.random.Generator) -> Integers:
+    return rows if len(rows) <= size else rng.choice(rows, size=size, replace=False)
+
+
+def _nearest(A: Floats, B: Floats, n_pairs: int) -> tuple[Integers, Integers]:
+    """Return about ``n_pairs`` pairs (row of A, row of B) of the smallest distances."""
+    right = np.column_stack([B, np.einsum("ij,ij->i", B, B)])
+    left = np.column_stack([-2 * A, np.ones(len(A), A.dtype)])
+    constants = np.einsum("ij,ij->i", A, A)
+    # The cutoff is a quantile of a sample of pairs, so that one pass over all of them is enough.
+    sample = left[:: max(1, len(A) // 500)] @ right.T + constants[:: max(1, len(A) // 500), None]
+    share = min(1.0, n_pairs / (len(A) * len(B)))
+    cutoff = np.quantile(sample, share)
+    found_i, found_j = [], []
+    step = max(1, _BLOCK_SIZE // len(B))
+    for start in range(0, len(A), step):
+        squared = left[start : start + step] @ right.T + constants[start : start + step, None]
+        i, j = np.nonzero(squared <= cutoff)
+        found_i.append(i + start)
+        found_j.append(j)
+    return np.concatenate(found_i), np.concatenate(found_j)
