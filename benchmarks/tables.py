@@ -163,12 +163,13 @@ def forecast_table(figures: Figures) -> str:
 
 
 def all_tables(figures: Figures) -> dict[str, str]:
-    """File name, without its ending, and what stands in the file."""
-    return {
+    """File name, without its ending, and what stands in the file; no empty tables."""
+    tables = {
         "core": core_table(figures),
         "targets": target_table(figures),
         "forecast": forecast_table(figures),
     }
+    return {name: table for name, table in tables.items() if table.count("\n") > 1}
 
 
 def write(folder: Path) -> None:

@@ -33,6 +33,12 @@ DAMPING = 1e-3
 N_RANDOM = 5
 
 
+HEADER = f"""\
+{"rows":>12} | {"test accuracy":^20} | {"change of the model, nats":^29} |
+{"pruned":>6} {"kept":>5} | {"full":>6} {"pruned":>6} {"random":>6} \
+| {"predicted":>9} {"observed":>9} {"random":>9} | {"seconds":>7}
+{"-" * 77}"""
+
 LEGEND = """\
 change: 1/2 D'HD, D being how far the retrained parameters are from those on all rows, in nats.
 predicted: to first order, what the pruner made small. observed: scikit-learn's own
@@ -135,20 +141,13 @@ def measure(data: tuple[Array, Array, Array, Array], prune_ratio: float, full: A
     )  # fmt: skip
 
 
-def format_table(full_accuracy: float, lines: Sequence[Line]) -> str:
-    """Return the lines as a table of plain text, headed by what its columns are."""
-    head = (
-        f"{'pruned':>6} {'rows':>5} | {'full':>6} {'pruned':>6} {'random':>6} "
-        f"| {'predicted':>9} {'observed':>9} {'random':>9} | {'seconds':>7}"
-    )
-    rows = [
+def format_line(full_accuracy: float, line: Line) -> str:
+    """Return one line of the table, its columns those of `HEADER`."""
+    return (
         f"{line.prune_ratio:>6.0%} {line.n_kept:>5} | {full_accuracy:>6.3f} {line.accuracy:>6.3f} "
         f"{line.random_accuracy:>6.3f} | {line.predicted:>9.2g} {line.observed:>9.2g} "
         f"{line.random_observed:>9.2g} | {line.seconds:>7.1f}"
-        for line in lines
-    ]
-    above = f"{'kept':>12} | {'test accuracy':^20} | {'change of the model, nats':^29} |"
-    return "\n".join([above, head, "-" * len(head), *rows])
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -175,11 +174,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Handwritten digits: {len(y)} training rows, {len(y_test)} test rows, softmax regression"
     )
     print(f"random: as many rows, same class shares, mean of {N_RANDOM} draws\n")
-    print(
-        format_table(
-            full.score(test_design, y_test), [measure(data, r, full.coef_) for r in ratios]
-        )
-    )
+    print(HEADER, flush=True)
+    accuracy = full.score(test_design, y_test)
+    for ratio in ratios:
+        print(format_line(accuracy, measure(data, ratio, full.coef_)), flush=True)
     print(f"\n{LEGEND}")
 
 
