@@ -10,13 +10,13 @@ if the kept rows' Hessian is taken to be that of all rows (Koh & Liang 2017, Yan
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils import gen_batches
 
 from ._curvature import DenseCurvature, require_dense_size
 from ._head import HeadObjective
@@ -63,6 +63,7 @@ class HeadInfluence(LinearOperator):
         self.objective = objective
         self.theta = theta
         self.norm = norm
+        self.weight_sum = objective.weight_sum
         self.curvature = DenseCurvature(objective.hessian(theta))
         self._residual = objective.sample_weight[:, None] * objective.residual(theta)
         loss_gradient = objective.gradient(theta) - objective.damping * theta + objective.tilt
@@ -94,8 +95,17 @@ class HeadInfluence(LinearOperator):
         gradients = (residual[:, :, None] * features[:, None, :]).reshape(len(indices), -1)
         weights = self.objective.sample_weight[indices].astype(np.float32)
         gradients += weights[:, None] * self._centre.astype(np.float32)
-        gradients /= np.float32(self.objective.weight_sum)
+        gradients /= np.float32(self.weight_sum)
         return self._to_coordinates(gradients.T).T
+
+    def take(self, indices: Array) -> HeadInfluence:
+        """Return the operator of the rows at `indices` alone; N and H stay those of all rows."""
+        part = copy.copy(self)
+        part.objective = self.objective.subset(indices)
+        part.shape = (part.objective.n_samples, self.shape[1])
+        part._residual = self._residual[indices]
+        part._row_norms = self._row_norms[indices]
+        return part
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
@@ -109,7 +119,7 @@ class HeadInfluence(LinearOperator):
 
     def size_factor(self, drop: Array) -> float:
         """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
-        total = self.objective.weight_sum
+        total = self.weight_sum
         kept = float(self.objective.sample_weight[~drop].sum())
         if kept <= 0:
             raise ValueError(
@@ -121,7 +131,7 @@ class HeadInfluence(LinearOperator):
     def first_order_step(self, drop: Array) -> Array:
         """Return the predicted ``Delta theta`` of shape (n_params,), size factor included."""
         total = self.curvature.solve(self.gradient_sum(drop))
-        return self.size_factor(drop) / self.objective.weight_sum * total
+        return self.size_factor(drop) / self.weight_sum * total
 
     def measure(self, delta: Array) -> float:
         """Return the size of a change of the head, of shape (n_params,).
@@ -147,7 +157,7 @@ class HeadInfluence(LinearOperator):
         """Return ``Z V``; the pass over the rows runs in the design's own dtype."""
         objective = self.objective
         dtype = objective.design.dtype
-        U = self._from_coordinates(np.asarray(V, dtype=np.float64)) / objective.weight_sum
+        U = self._from_coordinates(np.asarray(V, dtype=np.float64)) / self.weight_sum
         k = U.shape[1]
         by_output = U.reshape(*objective.shape, k)
         by_feature = by_output.swapaxes(0, 1).reshape(objective.n_features, -1).astype(dtype)
@@ -161,7 +171,7 @@ class HeadInfluence(LinearOperator):
         return result + np.outer(objective.sample_weight, self._centre @ U)
 
     def _rmatmat(self, W: Array) -> Array:
-        return self._to_coordinates(self.gradient_sum(W)) / self.objective.weight_sum
+        return self._to_coordinates(self.gradient_sum(W)) / self.weight_sum
 
     def _matvec(self, v: Array) -> Array:
         return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
@@ -173,7 +183,7 @@ class HeadInfluence(LinearOperator):
     def _blocks(indices: Array, width: int) -> list[Array]:
         """Split `indices` so that an array of `width` numbers a row stays small."""
         size = max(1, min(2048, _BLOCK_SIZE // width))
-        return [indices[rows] for rows in gen_batches(len(indices), size)]
+        return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 @dataclass(frozen=True)

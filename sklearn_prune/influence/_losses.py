@@ -152,4 +152,3 @@ class SquaredError:
         """Return ``sum_i weights_i C_i`` of shape (K, K)."""
         n_outputs = means.shape[1]
         return np.eye(n_outputs) * (2 * weights.sum() / n_outputs)
-

@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
-from skorch.dataset import Dataset
+from skorch.dataset import Dataset, get_len
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
@@ -137,7 +137,7 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     """
     y = np.asarray(y)
     criterion = read_criterion(net, y)
-    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+    n_samples = get_len(X)
     design: Array | None = None
     possible = set(_LINKS)
     with _left_as_found(net):
@@ -206,17 +206,17 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     y = np.asarray(y)
     criterion = read_criterion(sketch, y)
     X_cast = _cast_input(sketch, X)
-    output_ndim = 2
+    rows = slice(0, _SKETCH_ROWS)
     try:
         with _left_as_found(sketch):
-            *_, (_, _, output) = _executed_heads(sketch, X_cast[:_SKETCH_ROWS])
-        output_ndim = output.ndim
+            *_, (layer, _, output) = _executed_heads(sketch, X_cast[rows])
     except UnsupportedNetworkError:
         raise
     except Exception:
-        return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim)
-    read_head(sketch, X_cast[:_SKETCH_ROWS], y[:_SKETCH_ROWS])
-    return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim)
+        return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim=2)
+    _head_targets(sketch, criterion.loss, y, layer.out_features)
+    read_head(sketch, X_cast[rows], y[rows])
+    return X_cast, _cast_target(sketch, criterion.loss, y, output.ndim)
 
 
 def _cast_input(net: NeuralNet, X: Any) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ._curvature import DenseCurvature
+from ._curvature import MAX_PARAMS, DenseCurvature
 from ._head import HeadObjective, HessianProduct
 from ._losses import Array
 
@@ -89,7 +89,7 @@ def refit_head(
     exact = objective.hessian_flops <= _CHEAP_FLOPS
     n_iter, polished = 0, False
     # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
-    while n_iter < max_iter and (point.gradient_norm > tol or (exact and not polished)):
+    while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else tol):
         polished = point.gradient_norm <= tol
         n_iter += 1
         forcing = max(min(0.1, point.gradient_norm), 0.5 * tol / point.gradient_norm)
@@ -98,7 +98,7 @@ def refit_head(
         )
         previous, point = point, _backtrack(objective, point, step)
         if point is previous:
-            if exact:
+            if exact or objective.n_params > MAX_PARAMS:
                 break
             # Products in float32 got stuck; the dense Hessian goes on.
             exact = True
@@ -182,19 +182,19 @@ def _conjugate_gradients(
 ) -> Array:
     """Solve ``H x = b`` to ``||b - H x|| <= rtol ||b||``, or until `max_iter` products."""
     x, residual = np.zeros_like(b), b.copy()
-    z = precondition(residual)
-    direction, rz = z, float(np.sum(residual * z))
+    direction, previous = np.zeros_like(b), 1.0
     target = rtol * np.linalg.norm(b)
     for _ in range(max_iter):
+        if np.linalg.norm(residual) <= target:
+            break
+        z = precondition(residual)
+        rz = float(np.sum(residual * z))
+        direction = z + (rz / previous) * direction
         curved = product(direction)
         length = rz / float(np.sum(direction * curved))
         x += length * direction
         residual -= length * curved
-        if np.linalg.norm(residual) <= target:
-            break
-        z = precondition(residual)
-        rz, previous = float(np.sum(residual * z)), rz
-        direction = z + (rz / previous) * direction
+        previous = rz
     return x
 
 
