@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import gen_batches
 
+from ._validation import CHUNK_CELLS
 from .influence import HeadFit, HeadInfluence, forecast_retraining
 from .selection import Selection
 
@@ -122,6 +126,33 @@ def single_row_changes(influence: HeadInfluence) -> NDArray[np.float64]:
     factor = np.divide(total, rest, out=np.full(len(rest), np.inf), where=rest > 0)
     norms = np.where(np.isinf(factor), np.inf, factor * influence.row_norms())
     return 0.5 * norms**2 if influence.norm == "loss" else norms
+
+
+def row_losses(influence: HeadInfluence) -> NDArray[np.float64]:
+    """Return the loss of each row under the refitted head, not weighted, of shape (n_samples,)."""
+    objective, theta = influence.objective, influence.theta
+    losses = np.empty(objective.n_samples)
+    for rows in gen_batches(objective.n_samples, max(1, CHUNK_CELLS // objective.n_features)):
+        logits = objective.design[rows].astype(np.float64, copy=False) @ theta.T
+        losses[rows] = objective.loss.value(logits, objective.targets[rows])
+    return losses
+
+
+class StageClock:
+    """Seconds of each stage, printed where ``verbose`` asks for it."""
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+        self.seconds: tuple[tuple[str, float], ...] = ()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to ``seconds``."""
+        start = time.perf_counter()
+        yield
+        self.seconds += ((name, time.perf_counter() - start),)
+        if self._verbose:
+            print(f"[InfluencePruner] {name:<12} {self.seconds[-1][1]:8.2f} s")
 
 
 def certify(

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples
 
-__all__ = ["Interval", "StrOptions", "fit_context", "is_container", "n_rows", "take_rows"]
+__all__ = ["Interval", "StrOptions", "check_parameters", "fit_context", "n_rows", "take_rows"]
+
+
+def check_parameters(estimator: BaseEstimator) -> None:
+    """Raise where a parameter is not what ``_parameter_constraints`` say."""
+    estimator._validate_params()
 
 
 def n_rows(container: Any) -> int:
     """Return the number of rows of anything row-aligned."""
     return int(_num_samples(container))
-
-
-def is_container(X: Any) -> bool:
-    """Return whether `take_rows` can index X as it stands."""
-    return isinstance(X, list) or hasattr(X, "shape")
 
 
 def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import is_classifier, is_regressor
-from sklearn.utils import Tags, check_random_state, gen_batches
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNetBinaryClassifier
 
-from ._certificate import Certificate, certify, in_unit_of, length_in, single_row_changes
-from ._compat import Interval, StrOptions, fit_context
-from ._terms import Request, RowTerms, make_problem, make_terms, trim_hardest
-from ._validation import CHUNK_CELLS, Kind, check_weights
+from ._certificate import (
+    Certificate,
+    StageClock,
+    certify,
+    in_unit_of,
+    length_in,
+    row_losses,
+    single_row_changes,
+)
+from ._compat import Interval, StrOptions, check_parameters, fit_context
+from ._terms import Request, RowTerms, drop_first, make_problem, make_terms
+from ._validation import Kind, check_weights
 from .base import BasePruner
 from .influence import (
     HeadFit,
@@ -191,7 +199,7 @@ class InfluencePruner(BasePruner):
         must_keep: Any = None,
         must_drop: Any = None,
         sample_cost: Any = None,
-    ) -> InfluencePruner:
+    ) -> Self:
         """Fit the network on all rows and choose those to keep.
 
         Parameters
@@ -201,7 +209,8 @@ class InfluencePruner(BasePruner):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of one column, or numbers of one or several.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective.
+            Weight of each row in the last layer's objective. A network that is given is
+            trained without them. Rows of weight zero are the first to go.
         groups : array-like of shape (n_samples,), default=None
             Groups within the classes that quotas speak of.
         must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
@@ -224,7 +233,7 @@ class InfluencePruner(BasePruner):
         UnsupportedNetworkError
             When the network has no last layer whose curvature is known.
         """
-        fitted = self._fit(
+        return self._fit(
             X,
             y,
             sample_weight=sample_weight,
@@ -233,28 +242,21 @@ class InfluencePruner(BasePruner):
             must_drop=must_drop,
             sample_cost=sample_cost,
         )
-        assert isinstance(fitted, InfluencePruner)
-        return fitted
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
         """Run the stages: network, head, influence, selection, certificate."""
         assert y is not None
-        request = Request(self.prune_ratio, self.tolerance, self.quota, self.trim)
-        if self.estimator is None and not self.refit:
-            raise ValueError(
-                "refit=False takes the last layer of a trained network, and estimator is None; "
-                "give a network or set refit=True."
-            )
         self._terms_ = self._read_terms(y, **fit_params)
-        # What cannot be met is found on rows that weigh nothing, before anything is trained.
-        make_problem(np.zeros((len(y), 1)), self._terms_, request)
-        self._seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        clock = _Clock(self.verbose)
+        request = self._request()
+        self._check_before_training(request)
+        self._seed_ = _draw_seed(self.random_state)
+        labels = self._network_labels(y)
+        clock = StageClock(self.verbose)
         with clock.stage("network"):
             rows = _dense(X)
-            self.estimator_ = self._fit_network(rows, y)
+            self.estimator_ = self._fit_network(rows, labels)
         with clock.stage("head"):
-            objective, self._head_fit_ = self._fit_head(rows, y)
+            objective, self._head_fit_ = self._fit_head(rows, labels)
         with clock.stage("influence"):
             self._influence_ = HeadInfluence(objective, self._head_fit_.theta, self.norm)
             self.influence_norms_ = single_row_changes(self._influence_)
@@ -264,6 +266,37 @@ class InfluencePruner(BasePruner):
             certificate = certify(self._influence_, self._head_fit_, selection)
         self.certificate_ = replace(certificate, seconds=clock.seconds)
         return ~selection.drop
+
+    def _request(self) -> Request:
+        return Request(self.prune_ratio, self.tolerance, self.quota, self.trim)
+
+    def _check_before_training(self, request: Request) -> None:
+        """Raise where the request cannot be met, before any time is spent on the network."""
+        if self.estimator is None and not self.refit:
+            raise ValueError(
+                "refit=False takes the last layer of a trained network, and estimator is None; "
+                "give a network or set refit=True."
+            )
+        n_classes = len(getattr(self, "classes_", ()))
+        network = _unfrozen(self.estimator)
+        if isinstance(network, NeuralNetBinaryClassifier) and n_classes > 2:
+            raise ValueError(
+                f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
+                "NeuralNetClassifier with as many outputs."
+            )
+        # Zeros in place of influences: only counts, masks and costs are checked.
+        make_problem(np.zeros((self._terms_.n_samples, 1)), self._terms_, request)
+
+    def _network_labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the target as the network knows it.
+
+        A frozen network was trained on codes of its own. Where labels are whole numbers they
+        are those codes, even if y lacks some; other labels are taken to be in sorted order.
+        """
+        if not hasattr(self, "classes_") or not isinstance(self.estimator, FrozenEstimator):
+            return y
+        is_code = self.classes_.dtype.kind in "iuf" and self.classes_[0] >= 0
+        return self.classes_[y].astype(np.int64) if is_code else y
 
     def _read_terms(
         self,
@@ -329,8 +362,15 @@ class InfluencePruner(BasePruner):
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
         influence, terms = self._influence_, self._terms_
+        everyone = np.ones(terms.n_samples, dtype=bool)
         if request.trim:
-            terms = trim_hardest(terms, request, _losses(influence.objective, influence.theta))
+            losses = row_losses(influence)
+            terms = drop_first(terms, request, request.trim, everyone, losses)
+        if terms.sample_weight is not None and request.prune_ratio is not None:
+            # Rows that weigh nothing cost nothing. Were they kept, rows that weigh something
+            # would have to go in their place.
+            weightless = terms.sample_weight == 0
+            terms = drop_first(terms, request, 1.0, weightless, terms.sample_weight)
         problem = make_problem(influence, terms, request, length_in(self.norm))
         selection = solve(problem, time_limit=time_limit, random_state=seed)
         if request.tolerance is not None and not selection.drop.any():
@@ -378,15 +418,11 @@ class InfluencePruner(BasePruner):
             "trim": trim,
             "time_limit": time_limit,
         }
-        asked = type(self)(
-            **{name: getattr(self, name) if v is UNCHANGED else v for name, v in given.items()}
-        )
-        asked._validate_params()
-        seed = self._seed_
-        if random_state is not UNCHANGED:
-            seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        request = Request(asked.prune_ratio, asked.tolerance, asked.quota, asked.trim)
-        return ~self._solve(request, asked.time_limit, seed).drop
+        asked = self._unfitted_copy()
+        asked.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
+        check_parameters(asked)
+        seed = self._seed_ if random_state is UNCHANGED else _draw_seed(random_state)
+        return ~self._solve(asked._request(), asked.time_limit, seed).drop
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""
@@ -397,30 +433,13 @@ class InfluencePruner(BasePruner):
         return tags
 
 
-class _Clock:
-    """Seconds of each stage, printed where asked for."""
+def _draw_seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
-    def __init__(self, verbose: int) -> None:
-        self._verbose = verbose
-        self.seconds: tuple[tuple[str, float], ...] = ()
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds += ((name, time.perf_counter() - start),)
-        if self._verbose:
-            print(f"[InfluencePruner] {name:<12} {self.seconds[-1][1]:8.2f} s")
+def _unfrozen(estimator: Any) -> Any:
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
 def _dense(X: Any) -> NDArray[Any]:
     return np.asarray(X.toarray() if issparse(X) else X)
-
-
-def _losses(objective: HeadObjective, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the loss of each row, not weighted, of shape (n_samples,)."""
-    losses = np.empty(objective.n_samples)
-    for rows in gen_batches(objective.n_samples, max(1, CHUNK_CELLS // objective.n_features)):
-        logits = objective.design[rows].astype(np.float64, copy=False) @ theta.T
-        losses[rows] = objective.loss.value(logits, objective.targets[rows])
-    return losses

@@ -215,35 +215,36 @@ def _in_rows(part: Any, size: int) -> Any:
     return round(part * size) if isinstance(part, float) else part
 
 
-def trim_hardest(terms: RowTerms, request: Request, losses: NDArray[np.float64]) -> RowTerms:
-    """Return terms under which the rows of largest loss must go as well.
-
-    ``request.trim`` is their share of all rows, the same in every stratum as far as the rows
-    that must stay and the strata's own counts allow.
+def drop_first(
+    terms: RowTerms, request: Request, share: float, candidates: Booleans, rank: NDArray[np.float64]
+) -> RowTerms:
+    """Return terms under which the candidates of highest rank must go as well.
 
     Parameters
     ----------
     terms : RowTerms
         Masks and groups.
     request : Request
-        Trim, ratio and quota.
-    losses : ndarray of shape (n_samples,)
-        Loss of each row.
+        Ratio and quota.
+    share : float
+        Share of all rows that must go, the same in every stratum as far as the rows that must
+        stay, the strata's own counts and the candidates allow.
+    candidates : ndarray of bool of shape (n_samples,)
+        Rows that may be taken.
+    rank : ndarray of shape (n_samples,)
+        The highest go first; ties go by position.
     """
-    # A row of zeros in place of influences: only counts are read.
+    # Zeros in place of influences: only counts are read.
     problem = make_problem(np.zeros((terms.n_samples, 1)), terms, request)
-    sizes = problem.count(np.ones(terms.n_samples, dtype=bool))
-    room = problem.count(problem.free)
+    sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)
+    room = sizes - dropped - 1
     if problem.n_drop is not None:
-        room = problem.dropped_counts(problem.n_drop) - problem.count(problem.must_drop)
-    else:
-        room = np.minimum(room, sizes - problem.count(problem.must_drop) - 1)
-    n_trim = _apportion(count_of(request.trim, terms.n_samples), sizes, room)
+        room = problem.dropped_counts(problem.n_drop) - dropped
+    room = np.clip(room, 0, problem.count(problem.free & candidates))
     must_drop = problem.must_drop.copy()
-    for stratum, n_rows in enumerate(n_trim):
-        candidates = np.flatnonzero((problem.groups == stratum) & problem.free)
-        hardest = candidates[np.argsort(-losses[candidates], kind="stable")]
-        must_drop[hardest[:n_rows]] = True
+    for stratum, n_rows in enumerate(_apportion(count_of(share, terms.n_samples), sizes, room)):
+        free = np.flatnonzero((problem.groups == stratum) & problem.free & candidates)
+        must_drop[free[np.argsort(-rank[free], kind="stable")][:n_rows]] = True
     return replace(terms, must_drop=must_drop)
 
 
@@ -251,11 +252,10 @@ def _apportion(total: int, sizes: NDArray[np.int64], room: NDArray[np.int64]) ->
     """Split ``total`` in proportion to ``sizes`` by largest remainders, none above its room."""
     shares = total * sizes / sizes.sum()
     counts = np.minimum(np.floor(shares).astype(np.int64), room)
-    order = np.argsort(-(shares - counts), kind="stable")
+    order = np.argsort(counts - shares, kind="stable")
     missing = total - int(counts.sum())
     while missing > 0 and (counts < room).any():
-        for stratum in order:
-            if missing > 0 and counts[stratum] < room[stratum]:
-                counts[stratum] += 1
-                missing -= 1
+        for stratum in order[(counts < room)[order]][:missing]:
+            counts[stratum] += 1
+        missing = total - int(counts.sum())
     return counts

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
@@ -108,16 +109,16 @@ def _first_text_column(X: Any) -> str | None:
     if table.ndim != 2:
         return None
     for j, column in enumerate(table.T):
-        try:
-            column.astype(np.float64)
-        except (TypeError, ValueError):
-            value = next(cell for cell in column if not _is_number(cell))
+        text = next((cell for cell in column if not _is_number(cell)), None)
+        if text is not None:
             name = f"number {j}" if names is None else repr(names[j])
-            return f"column {name} holds {value!r}"
+            return f"column {name} holds {text!r}"
     return None
 
 
 def _is_number(cell: Any) -> bool:
+    if cell is None or isinstance(cell, Number):
+        return True
     try:
         float(cell)
     except (TypeError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import fit_context, is_container, n_rows, take_rows
+from ._compat import fit_context, n_rows, take_rows
 from ._validation import Kind, Target, check_rows, check_target, fingerprint
 
 __all__ = ["BasePruner"]
@@ -70,7 +70,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     classes_: NDArray[Any]
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> BasePruner:
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Choose the rows to keep.
 
         Parameters
@@ -89,7 +89,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return self._fit(X, y, **fit_params)
 
-    def _fit(self, X: Any, y: Any, **fit_params: Any) -> BasePruner:
+    def _fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         staged = self._unfitted_copy()
         rows = check_rows(staged, X, reset=True)
         target = staged._check_target(y, rows.shape[0])
@@ -103,7 +103,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.__dict__ = staged.__dict__
         return self
 
-    def _unfitted_copy(self) -> Any:
+    def _unfitted_copy(self) -> Self:
         """Return a pruner with the same parameters and settings, without what fit has set."""
         staged = object.__new__(type(self))
         staged.__dict__.update(
@@ -164,11 +164,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X : same type
-            The kept rows of the training data, or X itself.
+            The kept rows of the training data, or X itself. A list comes back as an array, as
+            from every transformer.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
-        container = X if is_container(X) else rows
+        container = X if hasattr(X, "shape") else rows
         if rows.shape[0] == len(self.support_) and fingerprint(rows) == self._fingerprint_:
             return take_rows(container, self.sample_indices_)
         # set_output renames columns in place, which must not reach the caller's frame.
