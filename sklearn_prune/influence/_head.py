@@ -143,21 +143,26 @@ class HeadObjective:
     def hessian(self, theta: Array) -> Array:
         """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
 
-        Block (j, k) is ``(1/N) A^T diag(nu C[:, j, k]) A``. Its weights have one sign, so it is
+        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``. Its weights have one sign, so it is
         ``± W^T W`` with ``W = diag(sqrt|nu C_jk|) A``, which BLAS computes at half the price.
         """
         n_outputs, n_features = self.shape
         means = self.mean(theta)
         blocks = np.zeros((n_outputs, n_features, n_outputs, n_features))
-        pairs = [(j, k) for j in range(n_outputs) for k in range(j, n_outputs)]
-        if not self.loss.couples_outputs:
-            pairs = [(j, j) for j in range(n_outputs)]
+        pairs = [(j, j) for j in range(n_outputs)]
+        if self.loss.couples_outputs:
+            pairs = [(j, k) for j in range(n_outputs - 1) for k in range(j, n_outputs - 1)]
 
         def block(pair: tuple[int, int]) -> Array:
             return self._weighted_moment(self.loss.curvature_entry(means, *pair))
 
         for (j, k), moment in zip(pairs, map_threads(block, pairs), strict=True):
             blocks[j, :, k] = blocks[k, :, j] = moment
+        if self.loss.couples_outputs:
+            # The rows of C sum to zero, so the last output's blocks follow from the others.
+            blocks[:-1, :, -1] = -blocks[:-1, :, :-1].sum(axis=2)
+            blocks[-1, :, :-1] = blocks[:-1, :, -1].swapaxes(0, 1)
+            blocks[-1, :, -1] = -blocks[:-1, :, -1].sum(axis=0)
         hessian = blocks.reshape(self.n_params, self.n_params)
         hessian[np.diag_indices(self.n_params)] += self.damping
         return hessian
@@ -166,8 +171,10 @@ class HeadObjective:
         """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of one sign, of shape (n,)."""
         moment = np.zeros((self.n_features, self.n_features))
         roots = np.sqrt(self.sample_weight * np.abs(entries))
+        buffer = np.empty((min(_CHUNK, self.n_samples), self.n_features))
         for rows in self._chunks:
-            weighted = roots[rows, None] * self.design[rows]
+            weighted = buffer[: rows.stop - rows.start]
+            np.multiply(roots[rows, None], self.design[rows], out=weighted)
             moment += weighted.T @ weighted
         return moment * (np.sign(entries.sum()) / self.weight_sum)
 

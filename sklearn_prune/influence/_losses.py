@@ -22,7 +22,7 @@ class HeadLoss(Protocol):
     """What a loss must offer; every array has one row per sample and is not averaged."""
 
     couples_outputs: ClassVar[bool]
-    """Whether the curvature has entries off its diagonal."""
+    """Whether the curvature has entries off its diagonal; its rows then sum to zero."""
 
     def value(self, logits: Array, targets: Array) -> Array:
         """Return the loss of each sample, of shape (n,)."""

@@ -57,6 +57,8 @@ def test_only_losses_that_couple_outputs_have_entries_off_the_diagonal(sample):
     off_diagonal = curvature(loss, loss.mean(logits)) * (1 - np.eye(N_OUTPUTS[name]))
     assert loss.couples_outputs == bool(off_diagonal.any())
     assert (off_diagonal <= 0).all()
+    if loss.couples_outputs:
+        assert np.abs(curvature(loss, loss.mean(logits)).sum(axis=2)).max() < 1e-15
 
 
 @pytest.mark.parametrize("name", ["softmax", "one logit"])
