@@ -260,7 +260,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = output_folder(args)
     measured: list[Figure] = []
     for job in JOBS if args.job == "all" else [args.job]:
-        figures = list(JOBS[job](args))
+        try:
+            figures = list(JOBS[job](args))
+        except FileNotFoundError as error:
+            parser.exit(2, f"{error}\n")
         measured += figures
         if folder:
             write_figures(folder, job, figures)

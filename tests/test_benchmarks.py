@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,9 +104,10 @@ def test_missing_values_are_a_category_of_their_own(data_dir):
     assert data.load("adult", data_dir).X_train.shape == (300, 4)
 
 
-def test_a_missing_file_is_named_with_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="adult.csv.gz is not in .*--data-dir"):
-        data.load("adult", tmp_path)
+def test_a_missing_file_is_named_with_the_remedy(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        core.main(["--job", "adult", "--data-dir", str(tmp_path)])
+    assert re.match("adult.csv.gz is not in .*--data-dir", capsys.readouterr().err)
 
 
 def test_an_unknown_set_is_named_with_those_there_are(tmp_path):
