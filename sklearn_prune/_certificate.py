@@ -123,8 +123,8 @@ def single_row_changes(influence: HeadInfluence) -> NDArray[np.float64]:
     """
     weights, total = influence.objective.sample_weight, influence.objective.weight_sum
     rest = total - weights
-    factor = np.divide(total, rest, out=np.full(len(rest), np.inf), where=rest > 0)
-    norms = np.where(np.isinf(factor), np.inf, factor * influence.row_norms())
+    lengths = influence.row_norms() * total
+    norms = np.divide(lengths, rest, out=np.full(len(rest), np.inf), where=rest > 0)
     return 0.5 * norms**2 if influence.norm == "loss" else norms
 
 

@@ -15,7 +15,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNetBinaryClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier
 
 from ._certificate import (
     Certificate,
@@ -27,13 +27,14 @@ from ._certificate import (
     single_row_changes,
 )
 from ._compat import Interval, StrOptions, check_parameters, fit_context
-from ._terms import Request, RowTerms, drop_first, make_problem, make_terms
-from ._validation import Kind, check_weights
+from ._terms import Request, drop_first, make_problem, make_terms
+from ._validation import Kind
 from .base import BasePruner
 from .influence import (
     HeadFit,
     HeadInfluence,
     HeadObjective,
+    UnsupportedNetworkError,
     fit_network,
     linear_network,
     read_head,
@@ -246,7 +247,8 @@ class InfluencePruner(BasePruner):
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
         """Run the stages: network, head, influence, selection, certificate."""
         assert y is not None
-        self._terms_ = self._read_terms(y, **fit_params)
+        classes = self.classes_[y] if hasattr(self, "classes_") else None
+        self._terms_ = make_terms(len(y), classes, **fit_params)
         request = self._request()
         self._check_before_training(request)
         self._seed_ = _draw_seed(self.random_state)
@@ -293,43 +295,36 @@ class InfluencePruner(BasePruner):
         A frozen network was trained on codes of its own. Where labels are whole numbers they
         are those codes, even if y lacks some; other labels are taken to be in sorted order.
         """
-        if not hasattr(self, "classes_") or not isinstance(self.estimator, FrozenEstimator):
-            return y
-        is_code = self.classes_.dtype.kind in "iuf" and self.classes_[0] >= 0
-        return self.classes_[y].astype(np.int64) if is_code else y
+        if isinstance(self.estimator, FrozenEstimator) and self._labels_are_codes():
+            return self.classes_[y].astype(np.int64)
+        return y
 
-    def _read_terms(
-        self,
-        y: NDArray[Any],
-        *,
-        sample_weight: Any,
-        groups: Any,
-        must_keep: Any,
-        must_drop: Any,
-        sample_cost: Any,
-    ) -> RowTerms:
-        classes = self.classes_[y] if hasattr(self, "classes_") else None
-        return make_terms(
-            len(y),
-            classes,
-            groups,
-            must_keep=must_keep,
-            must_drop=must_drop,
-            cost=sample_cost,
-            sample_weight=check_weights(sample_weight, len(y)),
-        )
+    def _labels_are_codes(self) -> bool:
+        classes = getattr(self, "classes_", np.empty(0))
+        return classes.size > 0 and classes.dtype.kind in "iuf" and classes[0] >= 0
+
+    def _check_codes(self, n_outputs: int) -> None:
+        n_classes = len(getattr(self, "classes_", ()))
+        known = n_outputs == n_classes or (n_outputs, n_classes) == (1, 2)
+        frozen = isinstance(self.estimator, FrozenEstimator)
+        if frozen and n_classes and not known and not self._labels_are_codes():
+            raise ValueError(
+                f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so "
+                f"which is which cannot be known; give y as the codes 0 to {n_outputs - 1} that "
+                "the network was trained on."
+            )
 
     def _target_kind(self) -> Kind | None:
         if self.estimator is None:
             return None
-        if is_classifier(self.estimator):
+        network = _unfrozen(self.estimator)
+        if isinstance(network, NeuralNet) and is_classifier(network):
             return "classification"
-        if is_regressor(self.estimator):
+        if isinstance(network, NeuralNet) and is_regressor(network):
             return "regression"
-        raise ValueError(
+        raise UnsupportedNetworkError(
             "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
-            f"NeuralNetRegressor, or None; it is {type(self.estimator).__name__}, which is neither "
-            "a classifier nor a regressor."
+            f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
         )
 
     def _fit_network(self, X: NDArray[Any], y: NDArray[Any]) -> Any:
@@ -343,6 +338,7 @@ class InfluencePruner(BasePruner):
 
     def _fit_head(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
         head = read_head(self.estimator_, X, y)
+        self._check_codes(len(head.theta))
         objective = HeadObjective(
             head.design,
             head.targets,

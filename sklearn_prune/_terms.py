@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._validation import check_weights, plain
 from .selection import InfeasibleProblemError, SelectionProblem
 
 Booleans = NDArray[np.bool_]
@@ -65,9 +66,20 @@ class RowTerms:
 
 
 def make_terms(
-    n_samples: int, classes: NDArray[Any] | None, groups: Any, **masks_and_costs: Any
+    n_samples: int,
+    classes: NDArray[Any] | None,
+    *,
+    groups: Any = None,
+    sample_weight: Any = None,
+    sample_cost: Any = None,
+    must_keep: Any = None,
+    must_drop: Any = None,
 ) -> RowTerms:
-    """Name the strata; classes and groups are labels of shape (n_samples,) or None."""
+    """Check weights and groups, and name the strata; masks and costs are checked by the solver.
+
+    ``classes`` holds the label of each row, None for regression; the others are as given to
+    ``fit``.
+    """
     strata = classes
     if groups is not None:
         strata = np.asarray(groups)
@@ -78,7 +90,15 @@ def make_terms(
             )
         if classes is not None:
             strata = np.array([_pair(*pair) for pair in zip(classes, strata, strict=True)])
-    return RowTerms(n_samples, classes, strata, **masks_and_costs)
+    return RowTerms(
+        n_samples,
+        classes,
+        strata,
+        must_keep=must_keep,
+        must_drop=must_drop,
+        cost=sample_cost,
+        sample_weight=check_weights(sample_weight, n_samples),
+    )
 
 
 def _pair(label: Any, group: Any) -> str:
@@ -154,8 +174,8 @@ def _check_no_class_vanishes(terms: RowTerms, must_drop: Booleans) -> None:
     gone = np.setdiff1d(terms.classes, terms.classes[~must_drop])
     if gone.size:
         raise InfeasibleProblemError(
-            f"every class keeps at least one row; must_drop takes all rows of class {gone[0]!r}. "
-            "Free one of them, or remove the class from X and y before fitting."
+            "every class keeps at least one row; must_drop takes all rows of class "
+            f"{plain(gone[0])!r}. Free one of them, or remove the class from X and y."
         )
 
 

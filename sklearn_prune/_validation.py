@@ -44,6 +44,11 @@ class Target:
     classes: NDArray[Any] | None = None
 
 
+def plain(label: Any) -> Any:
+    """Return a label as Python prints it: 'a', not ``np.str_('a')``."""
+    return label.item() if isinstance(label, np.generic) else label
+
+
 def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     """Validate X for ``estimator``, which gets ``n_features_in_`` if ``reset``.
 
@@ -81,10 +86,16 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
             ensure_min_samples=2 if reset else 1,
         )
     except ValueError as error:
-        column = _first_text_column(X)
-        if column is None:
+        message = _text_error(estimator, X)
+        if message is None:
             raise
-        raise _text_error(estimator, column) from error
+        raise ValueError(message) from error
+    if rows.dtype == object:
+        # scikit-learn converts objects, except those of a polars frame.
+        message = _text_error(estimator, X)
+        if message is not None:
+            raise ValueError(message)
+        rows = rows.astype(np.float64)
     if rows.dtype.kind not in "biuf":
         raise ValueError(
             f"{type(estimator).__name__} needs numeric columns; X has dtype {rows.dtype}. Encode "
@@ -99,20 +110,22 @@ def _column_names(X: Any) -> list[Any] | None:
     return list(X.columns) if hasattr(X, "columns") else None
 
 
-def _first_text_column(X: Any) -> str | None:
-    """Return where the first cell is that is no number and what it holds, or None."""
-    names = _column_names(X)
+def _text_error(estimator: BaseEstimator, X: Any) -> str | None:
+    """Return what to do about the first column with a cell that is no number; None without."""
     try:
         table = np.asarray(X, dtype=object)
     except (TypeError, ValueError):
         return None
-    if table.ndim != 2:
-        return None
-    for j, column in enumerate(table.T):
+    for j, column in enumerate(table.T if table.ndim == 2 else ()):
         text = next((cell for cell in column if not _is_number(cell)), None)
         if text is not None:
+            names = _column_names(X)
             name = f"number {j}" if names is None else repr(names[j])
-            return f"column {name} holds {text!r}"
+            return (
+                f"{type(estimator).__name__} needs numeric columns; column {name} holds {text!r}. "
+                "Encode such columns first: sklearn.compose.ColumnTransformer with OneHotEncoder "
+                "for text, in front of the pruner."
+            )
     return None
 
 
@@ -126,17 +139,11 @@ def _is_number(cell: Any) -> bool:
     return True
 
 
-def _text_error(estimator: BaseEstimator, column: str) -> ValueError:
-    return ValueError(
-        f"{type(estimator).__name__} needs numeric columns; {column}. Encode such columns first: "
-        "sklearn.compose.ColumnTransformer with OneHotEncoder for text, in front of the pruner."
-    )
-
-
 def _check_finite(estimator: BaseEstimator, X: Any, rows: Any) -> None:
     cells = rows.data if issparse(rows) else rows
-    if cells.dtype.kind != "f" or np.isfinite(cells.sum(dtype=np.float64)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if cells.dtype.kind != "f" or np.isfinite(cells.sum(dtype=np.float64)):
+            return
     bad = ~np.isfinite(cells)
     if not bad.any():
         # The sum overflowed, the cells are fine.
@@ -233,10 +240,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _kind_of(values: NDArray[Any]) -> Kind:
-    with warnings.catch_warnings():
-        # scikit-learn's own warning about many classes is replaced by the one below.
-        warnings.simplefilter("ignore", UserWarning)
-        target_type = type_of_target(values)
+    target_type = _type_of(values)
     if target_type.startswith("continuous"):
         return "regression"
     if target_type not in ("binary", "multiclass"):
@@ -254,6 +258,16 @@ def _kind_of(values: NDArray[Any]) -> Kind:
     return "classification"
 
 
+def _type_of(values: NDArray[Any]) -> str:
+    with warnings.catch_warnings():
+        # scikit-learn's warning about many classes is replaced by the one above.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return str(type_of_target(values))
+        except TypeError as error:
+            raise ValueError(_label_error("labels of different types", values)) from error
+
+
 def _label_error(target_type: str, values: NDArray[Any]) -> str:
     return (
         f"Unknown label type: {target_type} (dtype {values.dtype}, shape {values.shape}). Classes "
@@ -263,19 +277,14 @@ def _label_error(target_type: str, values: NDArray[Any]) -> str:
 
 
 def _as_classes(values: NDArray[Any]) -> Target:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        target_type = type_of_target(values)
+    target_type = _type_of(values)
     if target_type not in ("binary", "multiclass"):
         raise ValueError(_label_error(target_type, values))
-    try:
-        classes, codes = np.unique(values, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(_label_error("labels of different types", values)) from error
+    classes, codes = np.unique(values, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"Classification needs at least two classes; y has one class, {classes[0]!r}. Add "
-            "rows of another class; where y is a number to predict, give a NeuralNetRegressor."
+            f"Classification needs at least two classes; y has one class, {plain(classes[0])!r}. "
+            "Add rows of another class; where y is a number to predict, give a NeuralNetRegressor."
         )
     return Target("classification", codes.astype(np.int64), classes)
 
@@ -286,7 +295,7 @@ def _as_numbers(values: NDArray[Any]) -> Target:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"A regression target must be numeric; y has dtype {values.dtype} and its first value "
-            f"is {values.flat[0]!r}. For labels give a NeuralNetClassifier."
+            f"is {plain(values.flat[0])!r}. For labels give a NeuralNetClassifier."
         ) from error
 
 

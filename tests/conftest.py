@@ -1,0 +1,68 @@
+"""Data, networks and fitted pruners that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from skorch import NeuralNetClassifier
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.base import BasePruner
+
+
+class ThirdOut(BasePruner):
+    """Drops every third row, so that nothing has to be solved."""
+
+    def __init__(self, first: int = 2) -> None:
+        self.first = first
+
+    def _select_rows(self, X: Any, y: Any, *, fail: BaseException | None = None) -> Any:
+        self.note_ = "set by the hook"
+        if fail is not None:
+            raise fail
+        return np.arange(X.shape[0]) % 3 != self.first
+
+
+@pytest.fixture
+def third_out() -> ThirdOut:
+    return ThirdOut()
+
+
+@pytest.fixture(scope="session")
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="session")
+def iris_pruner(iris: tuple[np.ndarray, np.ndarray]) -> InfluencePruner:
+    """Fitted once; tests may select from it but not change it."""
+    return InfluencePruner(prune_ratio=0.5, damping=1e-2, random_state=0).fit(*iris)
+
+
+@pytest.fixture
+def make_net() -> Callable[..., NeuralNetClassifier]:
+    def make(n_inputs: int = 4, n_outputs: int = 3, **options: Any) -> NeuralNetClassifier:
+        class Mlp(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.hidden = torch.nn.Linear(n_inputs, 5)
+                self.dropout = torch.nn.Dropout(0.2)
+                self.head = torch.nn.Linear(5, n_outputs)
+
+            def forward(self, X: torch.Tensor) -> torch.Tensor:
+                return self.head(self.dropout(torch.tanh(self.hidden(X))))
+
+        settings = {
+            "criterion": torch.nn.CrossEntropyLoss,
+            "max_epochs": 3,
+            "lr": 0.1,
+            "verbose": 0,
+        }
+        return NeuralNetClassifier(Mlp, **{**settings, **options})
+
+    return make

@@ -1,0 +1,136 @@
+"""Counts of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sklearn_prune._terms import (
+    Request,
+    RowTerms,
+    _apportion,
+    count_of,
+    drop_first,
+    make_problem,
+    make_terms,
+    n_to_drop,
+)
+
+RATIO = Request(0.5, None, "class", 0.0)
+labels = st.lists(st.integers(0, 4), min_size=5, max_size=60).map(np.array)
+
+
+def dropped_counts(terms: RowTerms, request: Request) -> dict[str, int]:
+    problem = make_problem(np.zeros((terms.n_samples, 1)), terms, request)
+    return dict(
+        zip(problem.group_names.tolist(), problem.dropped_counts(problem.n_drop), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "n_samples", "count"),
+    [(0.4, 10, 4), (0.25, 10, 2), (0.35, 10, 3), (0.26, 10, 3), (0, 9, 0)],
+)
+def test_counts_are_rounded_with_a_half_downward(share, n_samples, count):
+    assert count_of(share, n_samples) == count
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(2, 10**6), st.integers(0, 50))
+def test_the_ratio_named_in_the_error_is_one_that_works(ratio, n_samples, n_classes):
+    assume(n_classes <= n_samples)
+    try:
+        n_drop = n_to_drop(ratio, n_samples, n_classes)
+    except ValueError as error:
+        named = float(str(error).split("lower it to ")[1].split(" or less")[0])
+        assert named < ratio
+        n_drop = n_to_drop(named, n_samples, n_classes)
+    assert n_samples - n_drop >= max(1, n_classes)
+
+
+@given(labels, st.floats(0, 0.99), st.sampled_from(["class", "equal", None]))
+def test_no_class_loses_all_its_rows(classes, ratio, quota):
+    n_classes = len(np.unique(classes))
+    assume(len(classes) - count_of(ratio, len(classes)) >= n_classes)
+    terms = make_terms(len(classes), classes)
+    problem = make_problem(np.zeros((len(classes), 1)), terms, Request(ratio, None, quota, 0.0))
+    assert (problem.kept_range.low >= 1).all()
+    assert problem.dropped_counts(problem.n_drop).sum() == count_of(ratio, len(classes))
+
+
+@given(labels, st.data())
+def test_no_class_vanishes_where_pairs_outnumber_the_rows_kept(classes, data):
+    groups = np.arange(len(classes))
+    n_classes = len(np.unique(classes))
+    n_keep = data.draw(st.integers(n_classes, len(classes) - 1))
+    terms = make_terms(len(classes), classes, groups=groups)
+    request = Request(1 - n_keep / len(classes), None, "class", 0.0)
+    dropped = dropped_counts(terms, request)
+    kept = [
+        label
+        for label, group in zip(classes, groups, strict=True)
+        if not dropped[f"{label} / {group}"]
+    ]
+    assert set(kept) == set(classes)
+    assert len(kept) == n_keep
+
+
+def test_quotas_hold_for_pairs_of_class_and_group():
+    classes, groups = np.repeat(["a", "b"], 20), np.tile(["u", "v"], 20)
+    dropped = dropped_counts(make_terms(40, classes, groups=groups), RATIO)
+    assert dropped == {"a / u": 5, "a / v": 5, "b / u": 5, "b / v": 5}
+
+
+def test_a_dict_names_pairs():
+    classes, groups = np.repeat(["a", "b"], 20), np.tile(["u", "v"], 20)
+    request = Request(0.5, None, {("a", "u"): 8, ("b", "v"): 0.2}, 0.0)
+    dropped = dropped_counts(make_terms(40, classes, groups=groups), request)
+    assert dropped["a / u"] == 2
+    assert dropped["b / v"] == 8
+
+
+def test_a_range_never_reaches_down_to_zero():
+    terms = make_terms(20, np.repeat([0, 1], 10))
+    problem = make_problem(np.zeros((20, 1)), terms, Request(0.5, None, {0: (0, 3)}, 0.0))
+    assert problem.kept_range.low.tolist() == [1, 1]
+    assert problem.kept_range.high.tolist() == [3, 10]
+
+
+def test_groups_alone_are_strata_of_a_regression():
+    terms = make_terms(20, None, groups=np.repeat(["u", "v"], [5, 15]))
+    assert dropped_counts(terms, Request(0.4, None, "class", 0.0)) == {"u": 2, "v": 6}
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), min_size=1, max_size=6),
+    st.floats(0, 1),
+)
+def test_apportionment_is_exact_within_the_room(strata, share):
+    sizes, room = (np.array(part) for part in zip(*strata, strict=True))
+    room = np.minimum(room, sizes)
+    total = int(share * sizes.sum())
+    counts = _apportion(total, sizes, room)
+    assert (counts <= room).all()
+    assert counts.sum() == min(total, room.sum())
+
+
+def test_the_hardest_go_first_in_each_class():
+    classes = np.repeat([0, 1], 10)
+    hardness = np.r_[np.arange(10), np.arange(10) + 100.0]
+    terms = drop_first(make_terms(20, classes), RATIO, 0.3, np.ones(20, dtype=bool), hardness)
+    assert np.flatnonzero(terms.must_drop).tolist() == [7, 8, 9, 17, 18, 19]
+
+
+def test_rows_that_must_stay_are_spared():
+    terms = make_terms(20, np.repeat([0, 1], 10), must_keep=np.arange(20) == 9)
+    terms = drop_first(terms, RATIO, 0.3, np.ones(20, dtype=bool), np.arange(20.0))
+    assert np.flatnonzero(terms.must_drop).tolist() == [6, 7, 8, 17, 18, 19]
+
+
+def test_dropping_first_leaves_a_row_of_each_class_for_a_tolerance():
+    terms = make_terms(6, np.repeat([0, 1], 3))
+    terms = drop_first(
+        terms, Request(None, 1.0, "class", 0.9), 0.9, np.ones(6, dtype=bool), np.arange(6.0)
+    )
+    assert np.flatnonzero(~terms.must_drop).tolist() == [0, 3]
