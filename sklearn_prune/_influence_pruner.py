@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
@@ -123,8 +122,8 @@ class InfluencePruner(BasePruner):
     Notes
     -----
     Without a network, y decides between classes and numbers; see
-    :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows are turned into dense ones for
-    the network.
+    :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows become dense ones a batch at a
+    time; what enters the last layer is held as a dense array.
 
     References
     ----------
@@ -255,10 +254,9 @@ class InfluencePruner(BasePruner):
         labels = self._network_labels(y)
         clock = StageClock(self.verbose)
         with clock.stage("network"):
-            rows = _dense(X)
-            self.estimator_ = self._fit_network(rows, labels)
+            self.estimator_ = self._fit_network(X, labels)
         with clock.stage("head"):
-            objective, self._head_fit_ = self._fit_head(rows, labels)
+            objective, self._head_fit_ = self._fit_head(X, labels)
         with clock.stage("influence"):
             self._influence_ = HeadInfluence(objective, self._head_fit_.theta, self.norm)
             self.influence_norms_ = single_row_changes(self._influence_)
@@ -327,7 +325,7 @@ class InfluencePruner(BasePruner):
             f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
         )
 
-    def _fit_network(self, X: NDArray[Any], y: NDArray[Any]) -> Any:
+    def _fit_network(self, X: Any, y: NDArray[Any]) -> Any:
         if self.estimator is not None:
             return fit_network(self.estimator, X, y, random_state=self._seed_)
         n_classes = len(getattr(self, "classes_", ()))
@@ -336,7 +334,7 @@ class InfluencePruner(BasePruner):
             kind = "binary" if n_classes else "regression"
         return linear_network(kind, X, y, self._terms_.sample_weight)
 
-    def _fit_head(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
+    def _fit_head(self, X: Any, y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
         head = read_head(self.estimator_, X, y)
         self._check_codes(len(head.theta))
         objective = HeadObjective(
@@ -435,7 +433,3 @@ def _draw_seed(random_state: Any) -> int:
 
 def _unfrozen(estimator: Any) -> Any:
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-
-
-def _dense(X: Any) -> NDArray[Any]:
-    return np.asarray(X.toarray() if issparse(X) else X)

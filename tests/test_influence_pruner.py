@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -354,6 +355,13 @@ def test_images_go_to_the_network_as_they_are():
     net = NeuralNetClassifier(network, criterion=torch.nn.CrossEntropyLoss, verbose=0, max_epochs=1)
     pruner = InfluencePruner(net, **CALM).fit(X, y)
     assert pruner.transform(X).shape == (20, 1, 3, 3)
+
+
+def test_a_network_takes_sparse_rows(iris, make_net):
+    X, y = iris
+    dense = InfluencePruner(make_net(), **CALM).fit(X, y)
+    sparse = InfluencePruner(make_net(), **CALM).fit(csr_array(X), y)
+    np.testing.assert_array_equal(dense.support_, sparse.support_)
 
 
 def test_whole_numbers_with_many_values_are_a_regression_target():
