@@ -98,6 +98,14 @@ def test_dates_are_no_numbers():
     fails("needs numeric columns; X has dtype datetime64.*ColumnTransformer", days)
 
 
+def test_numbers_written_as_text_are_text_in_an_array_of_strings():
+    fails("bytes/strings", X.astype(str))
+
+
+def test_complex_targets_are_refused():
+    fails("Complex data not supported: y must be real", y=Y + 1j)
+
+
 def test_rows_of_unequal_length_are_refused():
     fails("inhomogeneous", [[1.0, 2.0], [3.0]] * 15)
 

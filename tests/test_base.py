@@ -185,6 +185,17 @@ def test_a_pruner_without_the_hook_says_what_is_missing():
         BasePruner().fit(X)
 
 
+def test_a_pruner_may_take_missing_cells():
+    class Tolerant(ThirdOut):
+        def __sklearn_tags__(self):
+            tags = super().__sklearn_tags__()
+            tags.input_tags.allow_nan = True
+            return tags
+
+    holes = np.where(np.arange(14).reshape(7, 2) == 3, np.nan, X)
+    np.testing.assert_array_equal(Tolerant().fit_transform(holes), holes[KEPT])
+
+
 def test_tags_offer_sparse_input(third_out):
     tags = get_tags(third_out)
     assert tags.input_tags.sparse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -94,6 +96,15 @@ def test_transform_returns_the_container_it_was_given(fitted, numbers):
     assert fitted_on_frame.transform(polars).equals(polars[KEPT.tolist()])
     assert isinstance(fitted.transform(sp.csr_array(numbers)), sp.csr_array)
     assert fitted.transform(numbers.astype(np.float32)[:5]).dtype == np.float32
+
+
+def test_polars_columns_of_several_number_types(fitted):
+    frame = pl.DataFrame(
+        {"whole": range(N), "flag": [True, False] * (N // 2), "exact": [Decimal(1)] * N}
+    )
+    kept = ThirdOut().fit_transform(frame)
+    assert kept.schema == frame.schema
+    assert kept["whole"].to_list() == KEPT.tolist()
 
 
 def test_a_container_of_another_length_is_named(fitted, numbers):
