@@ -26,6 +26,7 @@ from ._certificate import (
     single_row_changes,
 )
 from ._compat import Interval, StrOptions, check_parameters, fit_context
+from ._refinement import solve_and_refine
 from ._terms import Request, drop_first, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
@@ -40,7 +41,7 @@ from .influence import (
     refit_head,
     write_head,
 )
-from .selection import Selection, solve
+from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
 
@@ -366,7 +367,7 @@ class InfluencePruner(BasePruner):
             weightless = terms.sample_weight == 0
             terms = drop_first(terms, request, 1.0, weightless, terms.sample_weight)
         problem = make_problem(influence, terms, request, length_in(self.norm))
-        selection = solve(problem, time_limit=time_limit, random_state=seed)
+        selection = solve_and_refine(influence, problem, time_limit=time_limit, random_state=seed)
         if request.tolerance is not None and not selection.drop.any():
             smallest = in_unit_of(self.norm, selection.certificate.smallest_reachable)
             warnings.warn(

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_validation",),
     ("influence", "selection"),
     ("base",),
-    ("_terms", "_certificate"),
+    ("_terms", "_certificate", "_refinement"),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),
     ("model_selection", "inspection"),

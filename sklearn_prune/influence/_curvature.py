@@ -55,6 +55,18 @@ class DenseCurvature:
         """Return ``L^-T B`` for B of shape (n_params,) or (n_params, k)."""
         return solve_triangular(self._factor_like(B), B, lower=True, trans="T", check_finite=False)
 
+    def color(self, B: Array) -> Array:
+        """Return ``L^T B``, the inverse of `unwhiten`."""
+        return self._factor_like(B).T @ B
+
+    def uncolor(self, B: Array) -> Array:
+        """Return ``L B``, the inverse of `whiten`."""
+        return self._factor_like(B) @ B
+
+    def hessian(self) -> Array:
+        """Return ``H = L L^T``."""
+        return self._factor @ self._factor.T
+
     def quadratic_form(self, delta: Array) -> float:
         """Return ``delta^T H delta = ||L^T delta||^2`` for delta of shape (n_params,)."""
         return float(np.sum((self._factor.T @ delta) ** 2))

@@ -34,15 +34,20 @@ class DualBound:
     scores: Floats
 
 
-def change_lower_bound(problem: SelectionProblem, n_drop: int, *, n_iter: int = 30) -> float:
+def change_lower_bound(
+    problem: SelectionProblem, n_drop: int, objective: float, *, n_iter: int = 30
+) -> float:
     r"""Return a value that ``‖Zᵀw‖₂`` cannot go below when ``n_drop`` rows are dropped.
 
     For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`, where the
     minimum over the sets with the right counts is a sum of smallest entries. The best y is the
     direction of the relaxation's solution, found by Frank-Wolfe steps from the barycentre
     (Wolfe 1976, the nearest point of a polytope). It is 0 wherever the relaxation reaches 0, which
-    it does for every problem whose rows sum to zero and whose quotas are proportional.
+    it does for every problem whose rows sum to zero and whose quotas are proportional: the
+    iteration ends, with 0, once the relaxation is within one percent of ``objective``, the value
+    of the set at hand.
     """
+    negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
     coordinates = problem.coordinates
     low, high = problem.dropped_bounds(n_drop)
     open_rows = problem.free
@@ -56,7 +61,7 @@ def change_lower_bound(problem: SelectionProblem, n_drop: int, *, n_iter: int = 
     best = 0.0
     for _ in range(n_iter):
         length = float(np.linalg.norm(point))
-        if length <= _ZERO:
+        if length <= negligible:
             return 0.0
         scores = coordinates.scores(point / length)
         vertex = _cheapest_set(problem, scores, n_drop, low, high)

@@ -82,17 +82,19 @@ class Coordinates:
         part.squared_norms = self.squared_norms[indices]
         return part
 
-    def largest_curvature(self, rng: np.random.Generator, n_iter: int = 8) -> float:
-        """Return the largest eigenvalue of ``ZᵀZ / scale²`` by power iteration."""
-        v = rng.standard_normal(self.n_coordinates)
+    def largest_curvature(self, v: Floats, n_iter: int) -> tuple[float, Floats]:
+        """Return the largest eigenvalue of ``ZᵀZ / scale²`` by power iteration from v.
+
+        Also returns the last vector, to start from when rows have been taken away.
+        """
         value = 0.0
         for _ in range(n_iter):
             length = float(np.linalg.norm(v))
             if length == 0.0:
-                return 0.0
+                break
             v = self.total(self.scores(v / length))
             value = float(np.linalg.norm(v))
-        return value
+        return max(value, np.finfo(float).tiny), v
 
     def _blocks(self) -> list[slice]:
         step = max(1, _BLOCK_SIZE // max(1, self.n_coordinates))

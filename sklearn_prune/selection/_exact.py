@@ -169,12 +169,8 @@ def largest_saving(
             LinearConstraint(np.vstack(cuts), -np.inf, np.concatenate(limits)),
             LinearConstraint(system.A, system.low, system.high),
         ]
-        result = milp(
-            -saving / scale,
-            integrality=np.ones(n),
-            bounds=Bounds(0, 1),
-            constraints=constraints,
-            options={"time_limit": max(0.05, deadline - time.perf_counter()), "mip_rel_gap": 0.0},
+        result = _milp(
+            -saving / scale, np.ones(n), Bounds(0, 1), constraints, deadline - time.perf_counter()
         )
         n_nodes += int(result.mip_node_count or 0)
         if result.status == 2:
@@ -213,8 +209,9 @@ class _Program:
                 system.high,
             ),
         ]
-        # A set as good as the incumbent has Σ q <= 1, so every |r_j| and q_j is at most 1.
-        margin = 1.0 + 1e-6
+        # A set as good as the incumbent has Σ q <= 1, so every |r_j| and q_j is at most 1; the
+        # margin keeps the incumbent itself clear of HiGHS's feasibility tolerance.
+        margin = 1.0 + 1e-3
         self._bounds = Bounds(
             np.r_[np.zeros(n), np.full(k, -margin), np.zeros(k)],
             np.r_[np.ones(n), np.full(2 * k, margin)],
@@ -242,10 +239,33 @@ class _Program:
         tangents = LinearConstraint(
             sp.vstack(self._tangents), -np.inf, np.concatenate(self._limits)
         )
-        return milp(
+        return _milp(
             np.r_[np.zeros(self._n + self._k), np.ones(self._k)],
-            integrality=np.r_[np.ones(self._n), np.zeros(2 * self._k)],
-            bounds=self._bounds,
-            constraints=[*self._fixed, tangents],
-            options={"time_limit": max(0.05, time_limit), "mip_rel_gap": 0.0},
+            np.r_[np.ones(self._n), np.zeros(2 * self._k)],
+            self._bounds,
+            [*self._fixed, tangents],
+            time_limit,
         )
+
+
+def _milp(
+    objective: Floats,
+    integrality: Floats,
+    bounds: Bounds,
+    constraints: list[LinearConstraint],
+    time_limit: float,
+) -> Any:
+    """Run ``milp`` to optimality, without presolve where presolve gives up on tiny problems."""
+    for presolve in (True, False):
+        # milp changes the dict it is given, so each call gets its own.
+        options = {"time_limit": max(0.05, time_limit), "mip_rel_gap": 0.0, "presolve": presolve}
+        result = milp(
+            objective,
+            integrality=integrality,
+            bounds=bounds,
+            constraints=constraints,
+            options=options,
+        )
+        if result.status != 4:
+            break
+    return result

@@ -87,7 +87,10 @@ def exchange_round(
 
 
 class _PoolSearch:
-    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone."""
+    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone.
+
+    Rows of one stratum stand together: ``labels`` is sorted.
+    """
 
     def __init__(
         self,
@@ -97,14 +100,11 @@ class _PoolSearch:
         drop: Booleans,
         room: _Room | None = None,
     ) -> None:
-        order = np.argsort(labels, kind="stable")
-        self._order = order
-        self._room = None if room is None else room.take(order)
-        self._gram = gram[np.ix_(order, order)]
-        self._scores = scores[order].astype(np.float64)
-        self._norms = np.diag(self._gram).astype(np.float64)
-        self._drop = drop[order].copy()
-        labels = labels[order]
+        self._room = room
+        self._gram = gram
+        self._scores = scores.astype(np.float64)
+        self._norms = np.diag(gram).astype(np.float64)
+        self.drop = drop.copy()
         edges = np.flatnonzero(np.diff(labels)) + 1
         self._slices = [
             slice(a, b)
@@ -113,13 +113,6 @@ class _PoolSearch:
         ]
         # Gains below what float32 products resolve would let the search run in circles.
         self._least_gain = 1e-5 * float(np.median(self._norms)) if len(labels) else 0.0
-
-    @property
-    def drop(self) -> Booleans:
-        """Which rows of the pool are dropped, in the order they were given."""
-        drop = np.empty_like(self._drop)
-        drop[self._order] = self._drop
-        return drop
 
     def run(self, max_swaps: int) -> int:
         """Swap until a whole pass over the strata finds nothing; return the number of swaps."""
@@ -133,8 +126,8 @@ class _PoolSearch:
         return n_swaps
 
     def _exhaust(self, stratum: slice, max_swaps: int) -> int:
-        dropped = np.where(self._drop[stratum], 0.0, -np.inf)
-        kept = np.where(self._drop[stratum], -np.inf, 0.0)
+        dropped = np.where(self.drop[stratum], 0.0, -np.inf)
+        kept = np.where(self.drop[stratum], -np.inf, 0.0)
         norms, gram = self._norms[stratum], self._gram[stratum, stratum]
         for n_swaps in range(max_swaps):
             twice = 2.0 * self._scores[stratum]
@@ -147,7 +140,7 @@ class _PoolSearch:
                 return n_swaps
             dropped[i], kept[i], dropped[j], kept[j] = -np.inf, 0.0, 0.0, -np.inf
             i, j = i + stratum.start, j + stratum.start
-            self._drop[i], self._drop[j] = False, True
+            self.drop[i], self.drop[j] = False, True
             self._scores += self._gram[j] - self._gram[i]
             if self._room is not None:
                 self._room.swap(i, j)
@@ -183,10 +176,6 @@ class _Room:
         low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
         return cls(linear_rows.A[:, pool], value, low, high)
 
-    def take(self, order: Integers) -> _Room:
-        """Return the same room with the pool's rows in another order."""
-        return _Room(self._columns[:, order], self._value, self._low, self._high)
-
     def allows(self, returned: Integers, start: int, length: int) -> Booleans:
         """Whether swapping each returned row for each row of a slice keeps every linear row."""
         out = self._columns[:, start : start + length]
@@ -206,7 +195,7 @@ def _draw_pool(
     scores: Floats,
     rng: np.random.Generator,
 ) -> Integers:
-    """Return the positions of the rows that take part in one round."""
+    """Return the positions of the rows that take part in one round, stratum by stratum."""
     norms = coordinates.squared_norms
     promise = np.where(drop, 2 * scores, -2 * scores) - norms
     # Exponential races: rows are drawn without replacement with odds 1 / (norm + typical norm).

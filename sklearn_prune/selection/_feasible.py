@@ -90,7 +90,8 @@ def _diagnosis(problem: SelectionProblem, n_drop: int, system: LinearSystem) -> 
     n_rows, n = system.A.shape
     n_counts = n_rows - len(problem.constraints)
     # Counts and quotas were checked before, so that they stay hard; only the user's rows give.
-    price = np.r_[np.full(n_counts, 1e6), 1.0 / (1.0 + np.abs(system.A[n_counts:]).max(axis=1, initial=0.0))]
+    largest = np.abs(system.A[n_counts:]).max(axis=1, initial=0.0)
+    price = np.r_[np.full(n_counts, 1e6), 1.0 / (1.0 + largest)]
     result = _solve(system, price, elastic=True)
     if result.x is None:
         return (

@@ -14,6 +14,8 @@ from ._quota import Counts
 _PUSH = 0.02
 # Share of the summed residual that is fed back, per iteration.
 _FEEDBACK = 0.5
+# Strata of similar norm in each group, and how many rows each should keep and drop at least.
+_MAX_NORM_STRATA, _LEAST_PER_STRATUM = 8, 20
 # Decided rows are taken out of the iteration every so many iterations.
 _COMPACT_EVERY = 10
 
@@ -47,7 +49,7 @@ def graduated_rounding(
     rng: np.random.Generator,
     *,
     deadline: float = np.inf,
-    max_iter: int = 200,
+    max_iter: int = 120,
 ) -> Rounded:
     r"""Choose ``n_dropped[g]`` rows of every stratum g so that ``‖offset + Zᵀw‖₂`` is small.
 
@@ -55,16 +57,22 @@ def graduated_rounding(
     walks to a vertex along
 
     .. math:: w \leftarrow \Pi\big[\, w - \tfrac{1}{λ} Z (c + v)
-              + γ (2 w - 1) \tfrac{\|z_i\|^2}{\overline{\|z\|^2}} \big],\qquad
+              + γ (2 w - 1) \tfrac{q_g}{\bar q} \big],\qquad
               c = \mathrm{offset} + Z^T w,\quad v \leftarrow v + κ c
 
-    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows and Π the projection
-    onto the box that keeps every stratum's count. The last term is the (negative) gradient of
-    :math:`\sum w_i (1 - w_i) \|z_i\|^2`, the variance of a random rounding: it pushes rows to 0 or
-    1, rows of large norm first, and small ones are left to absorb the error (graduated
-    non-convexity, Blake and Zisserman 1987). The integral term v holds the sum at zero against
-    that push. Decided rows leave the iteration, so that it gets cheaper as it goes: about as
-    much work as forty products with Z in all.
+    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows, Π the projection onto
+    the box that keeps every stratum's count, and :math:`q_g` the mean :math:`\|z_i\|^2` of the
+    row's stratum. The push is the (negative) gradient of :math:`\sum w_i (1 - w_i) q_g`, the
+    variance of a random rounding: strata of large rows are decided first, and those of small
+    rows are left to absorb the error (graduated non-convexity, Blake and Zisserman 1987). The
+    integral term v holds the sum at zero against that push. Decided rows leave the iteration, so
+    that it gets cheaper as it goes: about as much work as forty products with Z in all.
+
+    Strata should be narrow in norm (:func:`norm_strata`). Inside a stratum the push favours no
+    row; across strata of different norms only the counts keep the small rows, which are decided
+    last, from being all that is kept. Such a set has almost no first-order change, and no
+    curvature to hold the head there: on Adult, 99 % dropped, ½ΔθᵀHΔθ of the refitted head was
+    0.4 with strata by class alone, 0.02 with eight classes of norm in each.
 
     Parameters
     ----------
@@ -80,7 +88,7 @@ def graduated_rounding(
         Breaks the symmetry of the start.
     deadline : float, default=inf
         ``time.perf_counter()`` value at which the remaining fractions are rounded.
-    max_iter : int, default=200
+    max_iter : int, default=120
         Iterations after which they are rounded.
     """
     strata = _Strata(labels, n_dropped.astype(np.float64))
@@ -89,13 +97,14 @@ def graduated_rounding(
     active, part = np.arange(n), coordinates
     w = strata.project(strata.mean() + 0.1 * rng.standard_normal(n))
     decided, feedback = offset.astype(np.float64), np.zeros(coordinates.n_coordinates)
-    curvature = max(part.largest_curvature(rng), np.finfo(float).tiny)
+    curvature, leading = part.largest_curvature(rng.standard_normal(len(decided)), n_iter=8)
     enough = min(1.5 * coordinates.n_coordinates, 0.05 * n)
     residual, n_iter = decided, 0
     while n_iter < max_iter and len(active) > enough and time.perf_counter() < deadline:
         residual = decided + part.total(w)
         feedback = feedback + _FEEDBACK * residual
-        weight = part.squared_norms / max(part.squared_norms.mean(), np.finfo(float).tiny)
+        weight = strata.average(part.squared_norms)
+        weight /= max(float(weight.mean()), np.finfo(float).tiny)
         step = part.scores(residual + feedback) / curvature
         w = strata.project(w - step + _PUSH * (2 * w - 1) * weight)
         n_iter += 1
@@ -107,11 +116,49 @@ def graduated_rounding(
                 decided = decided + part.total(ones)
             active, w = active[undecided], w[undecided]
             strata, part = strata.take(undecided, ones), part.take(np.flatnonzero(undecided))
-            curvature = max(part.largest_curvature(rng), np.finfo(float).tiny)
+            if not len(active):
+                break
+            curvature, leading = part.largest_curvature(leading, n_iter=2)
     spread = w * (1 - w) @ part.squared_norms
-    residual = decided + part.total(w)
+    residual = decided + part.total(w) if len(active) else decided
     drop[active[strata.round(w)]] = True
     return Rounded(drop, float(np.sqrt(residual @ residual + spread)), n_iter)
+
+
+def norm_strata(
+    labels: Integers, squared_norms: Floats, n_dropped: Counts
+) -> tuple[Integers, Counts]:
+    """Split each group into strata of similar norm, and its count among them in proportion.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+        Group of each row; -1 for rows that take no part.
+    squared_norms : ndarray of shape (n_rows,)
+        ``‖z_i‖²``.
+    n_dropped : ndarray of shape (n_groups,)
+        Rows to drop in each group.
+
+    Returns
+    -------
+    strata : ndarray of shape (n_rows,)
+        Stratum of each row, -1 where its label is.
+    counts : ndarray of shape (n_strata,)
+        Rows to drop in each stratum.
+    """
+    strata = np.full(len(labels), -1, dtype=np.int64)
+    counts: list[int] = []
+    for group, m in enumerate(n_dropped):
+        members = np.flatnonzero(labels == group)
+        scarce = min(int(m), len(members) - int(m))
+        n_strata = min(_MAX_NORM_STRATA, max(1, scarce // _LEAST_PER_STRATUM))
+        order = members[np.argsort(squared_norms[members], kind="stable")]
+        edges = np.linspace(0, len(members), n_strata + 1).astype(np.int64)
+        strata[order] = len(counts) + np.repeat(np.arange(n_strata), np.diff(edges))
+        # Differences of a rounded cumulative count sum to the group's count exactly.
+        shares = np.round(m * edges / max(1, len(members))).astype(np.int64)
+        counts += np.diff(shares).tolist()
+    return strata, np.array(counts, dtype=np.int64)
 
 
 class _Strata:
@@ -127,6 +174,13 @@ class _Strata:
         """Return the share ``m_g / n_g`` of each row's stratum."""
         sizes = np.array([max(1, len(rows)) for rows in self._members])
         return (self._targets / sizes)[self._labels]
+
+    def average(self, values: Floats) -> Floats:
+        """Return, for each row, the mean of the values over its stratum."""
+        n_strata = len(self._targets)
+        sums = np.bincount(self._labels, weights=values, minlength=n_strata)
+        sizes = np.maximum(1, np.bincount(self._labels, minlength=n_strata))
+        return np.asarray((sums / sizes)[self._labels])
 
     def project(self, x: Floats) -> Floats:
         """Return the point of the box nearest to x whose strata sum to their targets.

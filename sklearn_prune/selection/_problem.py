@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint
 
-from ._coordinates import Booleans, Coordinates, Floats, Integers
+from ._coordinates import Booleans, Coordinates, Floats, Integers, random_change
 from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, kept_range
 
 
@@ -152,6 +152,12 @@ class SelectionProblem:
         part.must_keep, part.must_drop = must_keep, must_drop
         return part
 
+    def on(self, Z: Any) -> SelectionProblem:
+        """Return the same problem with other coordinates for its rows."""
+        part = copy.copy(self)
+        part.coordinates = Coordinates(Z)
+        return part
+
     def size_factor(self, drop: Booleans) -> float:
         """Return ``N / (N - νᵀw)``; infinite when nothing is kept."""
         kept = float(self.sample_weight[~drop].sum())
@@ -160,6 +166,18 @@ class SelectionProblem:
     def change(self, drop: Booleans) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
         return float(np.linalg.norm(self.coordinates.total(drop))) * self.coordinates.scale
+
+    def random_change(self, drop: Booleans) -> float:
+        """Return the root mean square of ``‖Zᵀw‖₂`` over sets with the counts of ``drop``.
+
+        In the caller's units; rows of fixed fate stay as they are.
+        """
+        return self.coordinates.scale * random_change(
+            self.coordinates,
+            np.where(self.free, self.groups, -1),
+            self.count(drop & self.free),
+            self.coordinates.total(self.must_drop),
+        )
 
     def is_feasible(self, drop: Booleans) -> bool:
         """Whether the set meets masks, counts, quotas and linear rows (not the tolerance)."""
@@ -201,9 +219,7 @@ class LinearRows:
         return np.where(excess > self.slack, excess, 0.0)
 
 
-def _as_rows(
-    constraints: LinearConstraint | Sequence[LinearConstraint], n: int
-) -> LinearRows:
+def _as_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: int) -> LinearRows:
     if isinstance(constraints, LinearConstraint):
         constraints = (constraints,)
     blocks, lows, highs = [np.empty((0, n))], [np.empty(0)], [np.empty(0)]

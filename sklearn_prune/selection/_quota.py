@@ -101,9 +101,7 @@ def kept_range(
     elif quota == "equal":
         weights = np.ones(len(sizes))
     elif quota not in (None, "proportional"):
-        raise ValueError(
-            f"quota must be None, 'proportional', 'equal' or a dict; it is {quota!r}."
-        )
+        raise ValueError(f"quota must be None, 'proportional', 'equal' or a dict; it is {quota!r}.")
     if quota in ("proportional", "equal"):
         survivor = np.minimum(1, high)
         if n_keep is None or np.maximum(low, survivor).sum() <= n_keep:

@@ -11,7 +11,7 @@ from ._coordinates import Booleans, Integers
 from ._double_exchange import MAX_COORDINATES, double_exchange
 from ._exchange import exchange_round
 from ._feasible import feasible_set
-from ._graduated import graduated_rounding
+from ._graduated import graduated_rounding, norm_strata
 from ._problem import SelectionProblem
 
 # Rows that take part in graduated rounding, in rows and in multiples of the coordinates; the
@@ -57,29 +57,36 @@ def search(
     *,
     deadline: float,
     n_starts: int | None = None,
+    start: Booleans | None = None,
+    enough: float = 0.0,
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
     Independent starts (one for large problems), each rounded from the relaxation and then
     improved by rounds of pair exchange until two rounds in a row gain less than one percent. The
     work is counted in rounds, not in seconds, so that the same seed gives the same set; the
-    deadline only cuts it short.
+    deadline only cuts it short. A given start is improved instead. The search ends early at
+    ``enough`` times what random rows of the same counts cost.
     """
+    if start is not None:
+        return _descend(problem, start, np.nan, rng, deadline)
     if n_starts is None:
         small = problem.n_samples * problem.coordinates.n_coordinates < _MANY_STARTS_BELOW
         n_starts = _N_STARTS if small else 1
     best: Found | None = None
-    n_swaps = 0
+    n_swaps, target = 0, 0.0
     for _ in range(n_starts):
         found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline)
         n_swaps += found.n_swaps
         if best is None or found.norm < best.norm:
             best = found
-        if best.timed_out:
+        target = enough * problem.random_change(best.drop) / problem.coordinates.scale
+        if best.timed_out or best.norm <= target:
             break
     assert best is not None
-    best = _combine(problem, best, rng, deadline)
-    return Found(best.drop, best.norm, best.rounding_bound, n_swaps, best.timed_out)
+    if best.norm > target:
+        best = _combine(problem, best, rng, deadline)
+    return replace(best, n_swaps=n_swaps)
 
 
 def improve_cost(
@@ -119,8 +126,12 @@ def _start(
     """Return a set that meets every constraint, and the bound of its rounding."""
     if len(problem.constraints):
         return feasible_set(problem, n_drop, rng), np.nan
-    coordinates, labels = problem.coordinates, _swap_labels(problem)
-    wanted = problem.dropped_counts(n_drop) - problem.count(problem.must_drop)
+    coordinates = problem.coordinates
+    labels, wanted = norm_strata(
+        _swap_labels(problem),
+        coordinates.squared_norms,
+        problem.dropped_counts(n_drop) - problem.count(problem.must_drop),
+    )
     drop = problem.must_drop | _random_set(labels, wanted, rng)
     pool = _draw_pool(labels, coordinates.n_coordinates, rng)
     inside = np.zeros(len(drop), dtype=bool)
@@ -198,5 +209,3 @@ def _draw_pool(labels: Integers, n_coordinates: int, rng: np.random.Generator) -
     if len(free) <= size:
         return free
     return np.sort(rng.choice(free, size=size, replace=False))
-
-

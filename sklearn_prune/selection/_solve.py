@@ -8,7 +8,7 @@ import numpy as np
 
 from ._bound import change_lower_bound
 from ._certificate import Selection, SolverCertificate
-from ._coordinates import Booleans, random_change
+from ._coordinates import Booleans
 from ._exact import ExactResult, largest_saving, smallest_change
 from ._feasible import count_rows
 from ._generalization import largest_within
@@ -29,6 +29,8 @@ def solve(
     time_limit: float = 60.0,
     mip_rel_gap: float = 1e-4,
     random_state: int | np.random.Generator | None = None,
+    start: Booleans | None = None,
+    enough: float = 0.0,
 ) -> Selection:
     """Choose the rows to drop.
 
@@ -48,6 +50,11 @@ def solve(
         Relative gap at which branch and bound stops.
     random_state : int, Generator or None, default=None
         Seed of starts and pools.
+    start : ndarray of bool of shape (n_samples,), default=None
+        Cardinality form: a feasible set to improve by exchanges, instead of rounding the
+        relaxation.
+    enough : float, default=0.0
+        Cardinality form: share of what random rows cost at which the search may stop.
 
     Returns
     -------
@@ -73,21 +80,29 @@ def solve(
     started = time.perf_counter()
     rng = np.random.default_rng(random_state)
     deadline = started + time_limit
+    if start is not None and (problem.n_drop is None or not problem.is_feasible(start)):
+        raise ValueError(
+            "start must be a set that meets every constraint of a problem with n_drop; this one "
+            "does not. Leave start out."
+        )
     if problem.n_drop is not None:
-        return _solve_cardinality(problem, problem.n_drop, rng, started, deadline, mip_rel_gap)
+        found = search(problem, problem.n_drop, rng, deadline=deadline, start=start, enough=enough)
+        return _solve_cardinality(
+            problem, problem.n_drop, found, rng, started, deadline, mip_rel_gap
+        )
     return _solve_generalization(problem, rng, started, deadline)
 
 
 def _solve_cardinality(
     problem: SelectionProblem,
     n_drop: int,
+    found: Found,
     rng: np.random.Generator,
     started: float,
     deadline: float,
     mip_rel_gap: float,
 ) -> Selection:
     scale = problem.coordinates.scale
-    found = search(problem, n_drop, rng, deadline=deadline)
     exact: ExactResult | None = None
     if problem.free.sum() <= EXACT_ROWS:
         found, exact = _prove_smallest(problem, n_drop, found, mip_rel_gap, deadline)
@@ -97,8 +112,8 @@ def _solve_cardinality(
         found = improve_cost(problem, found, limit, rng, deadline)
         if exact is not None:
             found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
-    bound = exact.bound * scale if exact else change_lower_bound(problem, n_drop)
     objective = problem.change(found.drop)
+    bound = exact.bound * scale if exact else change_lower_bound(problem, n_drop, objective)
     bound = min(bound, objective)
     return _selection(
         problem,
@@ -226,10 +241,6 @@ def _selection(
     smallest_reachable: float | None = None,
 ) -> Selection:
     objective, factor = problem.change(drop), problem.size_factor(drop)
-    labels = np.where(problem.free, problem.groups, -1)
-    counts = problem.count(drop & problem.free)
-    fixed = problem.coordinates.total(problem.must_drop)
-    random_objective = random_change(problem.coordinates, labels, counts, fixed)
     certificate = SolverCertificate(
         n_samples=problem.n_samples,
         n_dropped=int(drop.sum()),
@@ -239,7 +250,7 @@ def _selection(
         gap=gap,
         saving=_saving(problem, drop),
         saving_bound=saving_bound,
-        random_objective=random_objective * problem.coordinates.scale,
+        random_objective=problem.random_change(drop),
         rounding_bound=rounding_bound,
         smallest_reachable=factor * objective if smallest_reachable is None else smallest_reachable,
         status=status,
@@ -249,4 +260,3 @@ def _selection(
         seconds=time.perf_counter() - started,
     )
     return Selection(drop, certificate)
-

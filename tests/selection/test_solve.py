@@ -24,9 +24,7 @@ def small_problems(draw, form):
     if form == "cardinality":
         options["n_drop"] = draw(st.integers(0, n - 1))
     else:
-        options["tolerance"] = float(
-            draw(st.floats(0.05, 1.5)) * np.linalg.norm(Z, axis=1).mean()
-        )
+        options["tolerance"] = float(draw(st.floats(0.05, 1.5)) * np.linalg.norm(Z, axis=1).mean())
     if draw(st.booleans()):
         options["groups"] = rng.integers(0, 3, n)
         options["quota"] = draw(st.sampled_from(["proportional", "equal", "range"]))
@@ -142,7 +140,11 @@ def test_larger_problems_meet_every_count_and_mask(seed, n, ratio, quota):
     Z, groups = rng.standard_normal((n, 6)), rng.integers(0, 4, n)
     keep, drop = np.arange(n) < 2, np.arange(n) >= n - 2
     problem = SelectionProblem(
-        Z, n_drop=int(ratio * (n - 4)) + 2, groups=groups, quota=quota, must_keep=keep,
+        Z,
+        n_drop=int(ratio * (n - 4)) + 2,
+        groups=groups,
+        quota=quota,
+        must_keep=keep,
         must_drop=drop,
     )
     selection = solve(problem, random_state=0)

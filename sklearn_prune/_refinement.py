@@ -1,0 +1,80 @@
+"""From the set whose first-order change is small to one whose retrained head stays put."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from .influence import HeadInfluence
+from .selection import Selection, SelectionProblem, solve
+
+# Share of what random rows cost below which the first order no longer decides: what retraining
+# does then hangs on the curvature of the kept rows, which is what the refinement looks at.
+_ENOUGH = 0.01
+# Rounds after which the kept rows' Hessian hardly changes any more.
+_MAX_ROUNDS = 2
+
+
+def solve_and_refine(
+    influence: HeadInfluence, problem: SelectionProblem, *, time_limit: float, random_state: int
+) -> Selection:
+    """Choose the rows to drop by first-order change, then by the Newton step on what is kept."""
+    started = time.perf_counter()
+    selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+    left = time_limit - (time.perf_counter() - started)
+    return refine(influence, problem, selection, time_limit=left, random_state=random_state)
+
+
+def refine(
+    influence: HeadInfluence,
+    problem: SelectionProblem,
+    selection: Selection,
+    *,
+    time_limit: float,
+    random_state: int,
+) -> Selection:
+    """Exchange rows further, with the influences that hold once the chosen rows are gone.
+
+    There are very many sets with almost no first-order change, and they differ in the curvature
+    of what is kept: the Newton step on the kept rows is ``-H_kept⁻¹`` times what is left of their
+    gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
+    takes the influences given the set so far (:meth:`HeadInfluence.given`), exchanges rows until
+    that stalls, and is kept if the Newton step on the kept rows has become shorter.
+
+    A set that is proven optimal, or that a tolerance on the first-order change asked for, stays.
+
+    Parameters
+    ----------
+    influence : HeadInfluence
+        Influences on all rows.
+    problem : SelectionProblem
+        The problem that ``selection`` solves, on the rows of ``influence``.
+    selection : Selection
+        What :func:`sklearn_prune.selection.solve` returned for it.
+    time_limit : float
+        Seconds for all rounds.
+    random_state : int
+        Seeds the exchanges.
+    """
+    solver = selection.certificate
+    if problem.n_drop is None or solver.status != "feasible" or problem.cost is not None:
+        return selection
+    deadline = time.perf_counter() + time_limit
+    drop, shortest = selection.drop, influence.kept_step_size(selection.drop)
+    for _ in range(_MAX_ROUNDS):
+        left = deadline - time.perf_counter()
+        if left <= 0:
+            break
+        better = solve(
+            problem.on(influence.given(drop)),
+            time_limit=left,
+            random_state=random_state,
+            start=drop,
+        ).drop
+        step = influence.kept_step_size(better)
+        if step >= shortest:
+            break
+        drop, shortest = better, step
+    objective = problem.change(drop)
+    gap = (objective - solver.lower_bound) / objective if objective > 0 else 0.0
+    return Selection(drop, replace(solver, objective=objective, gap=gap))
