@@ -11,6 +11,8 @@ from .selection import Selection, SelectionProblem, solve
 # Share of what random rows cost below which the first order no longer decides: what retraining
 # does then hangs on the curvature of the kept rows, which is what the refinement looks at.
 _ENOUGH = 0.01
+# Where the step is within this factor of the first order, the kept rows have curvature enough.
+_CLOSE = 2.0
 # Rounds after which the kept rows' Hessian hardly changes any more.
 _MAX_ROUNDS = 2
 
@@ -39,7 +41,8 @@ def refine(
     of what is kept: the Newton step on the kept rows is ``-H_kept⁻¹`` times what is left of their
     gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
     takes the influences given the set so far (:meth:`HeadInfluence.given`), exchanges rows until
-    that stalls, and is kept if the Newton step on the kept rows has become shorter.
+    that stalls, and is kept if the Newton step on the kept rows has become shorter. Where that
+    step is about as short as the first order says, there is nothing to gain.
 
     A set that is proven optimal, or that a tolerance on the first-order change asked for, stays.
 
@@ -63,7 +66,8 @@ def refine(
     drop, shortest = selection.drop, influence.kept_step_size(selection.drop)
     for _ in range(_MAX_ROUNDS):
         left = deadline - time.perf_counter()
-        if left <= 0:
+        first_order = influence.measure(influence.first_order_step(drop))
+        if left <= 0 or shortest <= _CLOSE * first_order:
             break
         better = solve(
             problem.on(influence.given(drop)),

@@ -20,7 +20,6 @@ from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
 import sklearn_prune._influence_pruner as pruner_module
-import sklearn_prune._refinement as refinement_module
 from sklearn_prune import Certificate, InfluencePruner
 from sklearn_prune._terms import count_of
 

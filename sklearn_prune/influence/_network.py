@@ -363,7 +363,7 @@ def _batches(net: NeuralNet, X: Any) -> Iterator[Any]:
         return
     for rows in gen_batches(X.shape[0], iterator.batch_size):
         chunk = X[rows].toarray() if sparse.issparse(X) else X[rows]
-        yield torch.as_tensor(np.ascontiguousarray(chunk)), None
+        yield torch.as_tensor(np.require(chunk, requirements=["C", "W"])), None
 
 
 def _matching_links(

@@ -15,6 +15,9 @@ Booleans = NDArray[np.bool_]
 # Sums over rows are taken in blocks of about this many numbers, so that a float32 Z is
 # summed in float64 without a float64 copy of it.
 _BLOCK_SIZE = 4_000_000
+# An operator of no more numbers than this (8 MB) is tabulated: on small problems the overhead of
+# its products would be most of the work.
+_TABLE_SIZE = 1_000_000
 
 
 class Coordinates:
@@ -28,13 +31,15 @@ class Coordinates:
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
         An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)`` (the operator of those rows alone). It is never turned into an
-        array.
+        ``take(indices)`` (the operator of those rows alone). It is turned into an array only
+        where that has at most a million numbers.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
     """
 
     def __init__(self, Z: Any, *, scale: float | None = None) -> None:
+        if isinstance(Z, LinearOperator) and np.prod(Z.shape) <= _TABLE_SIZE:
+            Z = Z @ np.eye(Z.shape[1])
         self._is_operator = isinstance(Z, LinearOperator)
         self._Z: Any = Z if self._is_operator else _as_finite_matrix(Z)
         self.n_samples, self.n_coordinates = self._Z.shape

@@ -49,7 +49,7 @@ def graduated_rounding(
     rng: np.random.Generator,
     *,
     deadline: float = np.inf,
-    max_iter: int = 120,
+    max_iter: int = 200,
 ) -> Rounded:
     r"""Choose ``n_dropped[g]`` rows of every stratum g so that ``‖offset + Zᵀw‖₂`` is small.
 
@@ -57,22 +57,22 @@ def graduated_rounding(
     walks to a vertex along
 
     .. math:: w \leftarrow \Pi\big[\, w - \tfrac{1}{λ} Z (c + v)
-              + γ (2 w - 1) \tfrac{q_g}{\bar q} \big],\qquad
+              + γ (2 w - 1) \tfrac{\|z_i\|^2}{\overline{\|z\|^2}} \big],\qquad
               c = \mathrm{offset} + Z^T w,\quad v \leftarrow v + κ c
 
-    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows, Π the projection onto
-    the box that keeps every stratum's count, and :math:`q_g` the mean :math:`\|z_i\|^2` of the
-    row's stratum. The push is the (negative) gradient of :math:`\sum w_i (1 - w_i) q_g`, the
-    variance of a random rounding: strata of large rows are decided first, and those of small
-    rows are left to absorb the error (graduated non-convexity, Blake and Zisserman 1987). The
-    integral term v holds the sum at zero against that push. Decided rows leave the iteration, so
-    that it gets cheaper as it goes: about as much work as forty products with Z in all.
+    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows and Π the projection onto
+    the box that keeps every stratum's count. The push is the (negative) gradient of
+    :math:`\sum w_i (1 - w_i) \|z_i\|^2`, the variance of a random rounding: large rows are decided
+    first, and small ones are left to absorb the error (graduated non-convexity, Blake and
+    Zisserman 1987). The integral term v holds the sum at zero against that push. Decided rows
+    leave the iteration, so that it gets cheaper as it goes: about as much work as forty products
+    with Z in all.
 
-    Strata should be narrow in norm (:func:`norm_strata`). Inside a stratum the push favours no
-    row; across strata of different norms only the counts keep the small rows, which are decided
-    last, from being all that is kept. Such a set has almost no first-order change, and no
-    curvature to hold the head there: on Adult, 99 % dropped, ½ΔθᵀHΔθ of the refitted head was
-    0.4 with strata by class alone, 0.02 with eight classes of norm in each.
+    Strata should be narrow in norm (:func:`norm_strata`): with most rows dropped, those decided
+    first are dropped, and only the counts keep the small rows from being all that is left. Such a
+    set has almost no first-order change, and no curvature to hold the head there: on Adult, 99 %
+    dropped, ½ΔθᵀHΔθ of the refitted head was 0.4 with strata by class alone, and 0.02 with eight
+    strata of norm in each class.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def graduated_rounding(
         Breaks the symmetry of the start.
     deadline : float, default=inf
         ``time.perf_counter()`` value at which the remaining fractions are rounded.
-    max_iter : int, default=120
+    max_iter : int, default=200
         Iterations after which they are rounded.
     """
     strata = _Strata(labels, n_dropped.astype(np.float64))
@@ -103,8 +103,7 @@ def graduated_rounding(
     while n_iter < max_iter and len(active) > enough and time.perf_counter() < deadline:
         residual = decided + part.total(w)
         feedback = feedback + _FEEDBACK * residual
-        weight = strata.average(part.squared_norms)
-        weight /= max(float(weight.mean()), np.finfo(float).tiny)
+        weight = part.squared_norms / max(part.squared_norms.mean(), np.finfo(float).tiny)
         step = part.scores(residual + feedback) / curvature
         w = strata.project(w - step + _PUSH * (2 * w - 1) * weight)
         n_iter += 1
@@ -174,13 +173,6 @@ class _Strata:
         """Return the share ``m_g / n_g`` of each row's stratum."""
         sizes = np.array([max(1, len(rows)) for rows in self._members])
         return (self._targets / sizes)[self._labels]
-
-    def average(self, values: Floats) -> Floats:
-        """Return, for each row, the mean of the values over its stratum."""
-        n_strata = len(self._targets)
-        sums = np.bincount(self._labels, weights=values, minlength=n_strata)
-        sizes = np.maximum(1, np.bincount(self._labels, minlength=n_strata))
-        return np.asarray((sums / sizes)[self._labels])
 
     def project(self, x: Floats) -> Floats:
         """Return the point of the box nearest to x whose strata sum to their targets.
