@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from .influence import HeadInfluence
-from .selection import Selection, SelectionProblem, solve
+from .selection import Selection, SelectionProblem, recertify, solve
 
 # Share of what random rows cost below which the first order no longer decides: what retraining
 # does then hangs on the curvature of the kept rows, which is what the refinement looks at.
@@ -44,7 +43,8 @@ def refine(
     that stalls, and is kept if the Newton step on the kept rows has become shorter. Where that
     step is about as short as the first order says, there is nothing to gain.
 
-    A set that is proven optimal, or that a tolerance on the first-order change asked for, stays.
+    A set that is proven optimal, that a tolerance on the first-order change or a cost asked for, or
+    that the time limit ended, stays as it is.
 
     Parameters
     ----------
@@ -79,6 +79,4 @@ def refine(
         if step >= shortest:
             break
         drop, shortest = better, step
-    objective = problem.change(drop)
-    gap = (objective - solver.lower_bound) / objective if objective > 0 else 0.0
-    return Selection(drop, replace(solver, objective=objective, gap=gap))
+    return selection if drop is selection.drop else recertify(problem, selection, drop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class DualBound:
 
 
 def change_lower_bound(
-    problem: SelectionProblem, n_drop: int, objective: float, *, n_iter: int = 30
+    problem: SelectionProblem, n_drop: int, objective: float, *, deadline: float, n_iter: int = 30
 ) -> float:
     r"""Return a value that ``‖Zᵀw‖₂`` cannot go below when ``n_drop`` rows are dropped.
 
@@ -63,6 +64,8 @@ def change_lower_bound(
         length = float(np.linalg.norm(point))
         if length <= negligible:
             return 0.0
+        if time.perf_counter() > deadline:
+            break
         scores = coordinates.scores(point / length)
         vertex = _cheapest_set(problem, scores, n_drop, low, high)
         corner = coordinates.total(vertex)
@@ -92,7 +95,7 @@ def _cheapest_set(
     return vertex
 
 
-def saving_upper_bound(problem: SelectionProblem) -> DualBound:
+def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBound:
     r"""Bound what can be saved within the tolerance ε, for any quotas.
 
     For every vector y, with f the sum of the rows that must go,
@@ -124,6 +127,8 @@ def saving_upper_bound(problem: SelectionProblem) -> DualBound:
     y = np.zeros(coordinates.n_coordinates)
     best_y, best = y, value(y)
     for width in (0.3, 0.03, 0.003, 0.0003):
+        if time.perf_counter() > deadline:
+            break
         objective = _smoothed(coordinates, reduced, free, share, epsilon, fixed, room, width)
         y = minimize(objective, best_y, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
         if value(y) < best:

@@ -22,21 +22,23 @@ class SolverCertificate:
     lower_bound : float
         Cardinality form: no set of that size has a smaller objective. Generalization form: 0.
     gap : float
-        Cardinality form: ``(objective - lower_bound) / objective``. Generalization form:
-        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal.
+        Cardinality form: by which share the change may exceed the best one, the smallest size
+        factor of any set of that size being taken for the bound. Generalization form:
+        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal; where costs were
+        given, the cost is.
     saving : float
         Rows dropped, or their total cost where costs were given.
     saving_bound : float
-        Generalization form: no set within the tolerance saves more. Otherwise equal to what is
-        known of the total cost: infinity.
+        Generalization form: no set within the tolerance saves more. Infinite in the cardinality
+        form.
     random_objective : float
         Root mean square of ``‖Zᵀw‖₂`` over random sets with the same counts per group.
     rounding_bound : float
         What rounding the relaxation at random would cost in the root mean square; NaN where no
         relaxation was rounded.
     smallest_reachable : float
-        Generalization form: the smallest change of any non-empty set the solver looked at, with
-        the size factor. Otherwise the predicted change itself.
+        Generalization form: the smallest change, with the size factor, of the non-empty sets the
+        solver looked at, the free row of smallest norm among them. Otherwise the change itself.
     status : {"optimal", "feasible", "time limit", "nothing to drop"}
         "optimal" is proven; "feasible" meets every constraint and was not improved further.
     n_swaps, n_cuts, n_nodes : int

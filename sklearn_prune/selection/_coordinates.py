@@ -111,7 +111,6 @@ class Coordinates:
         norms = np.empty(self.n_samples)
         for block in self._blocks():
             rows = self._Z[block].astype(np.float64, copy=False)
-            # Rows of 1e-200 would underflow when squared; hypot-style scaling is left to norm.
             norms[block] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         return norms
 

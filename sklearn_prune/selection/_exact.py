@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,10 @@ from ._coordinates import Booleans, Floats
 
 # Changes below this share of a typical row are zero: HiGHS resolves no better.
 _ZERO = 1e-7
+# The program is scaled anew when a set of this share of the first norm is found.
+_RESCALE = 0.3
+# Rounds of cuts after which a bound that no longer rises is left where it is.
+_MAX_ROUNDS = 200
 _INITIAL_TANGENTS = np.array([-1.0, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1.0])
 
 
@@ -113,7 +117,7 @@ def smallest_change(
         if result.mip_dual_bound is not None:
             lower = max(result.mip_dual_bound, 0.0) + constant
             bound = max(bound, float(np.sqrt(min(lower, 1.0))) * best_norm)
-        norm_now = float(np.linalg.norm(offset + best @ rows))
+        before = norm_now = float(np.linalg.norm(offset + best @ rows))
         if result.x is not None:
             w = result.x[:n] > 0.5
             residual = offset + w @ rows
@@ -123,7 +127,13 @@ def smallest_change(
         bound = min(bound, norm_now)
         if norm_now - bound <= max(gap * norm_now, _ZERO * typical):
             return ExactResult(best, bound, True, program.n_cuts, n_nodes)
-        if result.status != 0:
+        if norm_now < _RESCALE * best_norm:
+            # HiGHS resolves 1e-6 of the unit, which is the norm of the set it started from.
+            again = smallest_change(rows, offset, system, best, gap=gap, deadline=deadline)
+            return replace(
+                again, n_cuts=again.n_cuts + program.n_cuts, n_nodes=again.n_nodes + n_nodes
+            )
+        if result.status != 0 or norm_now == before and program.n_cuts > _MAX_ROUNDS * k:
             break
     return ExactResult(best, bound, False, program.n_cuts, n_nodes)
 
@@ -140,8 +150,8 @@ def largest_saving(
     r"""Maximise ``savingᵀw`` subject to ``‖offset + Zᵀw‖₂ + aᵀw <= b`` and linear rows.
 
     The second-order cone is enclosed by cuts :math:`u^T (\mathrm{offset} + Z^T w) + a^T w \le b`
-    for unit vectors u, added at every set that violates it; each of them cuts that set off, so the
-    loop ends with the best set that meets the cone (Kelley 1960).
+    for unit vectors u, added at every set that violates it (Kelley 1960). Beside it stands a row
+    that cuts off that set alone, so the loop ends with the best set that meets the cone.
 
     Parameters
     ----------
@@ -184,10 +194,13 @@ def largest_saving(
         length = float(np.linalg.norm(residual))
         if length + a @ w <= b + 1e-9 * max(1.0, abs(b)):
             return ExactResult(w, bound, True, n_cuts, n_nodes)
-        u = residual / length
-        cuts.append((Z @ u + a)[None])
-        limits.append(np.array([b - u @ c]))
-        n_cuts += 1
+        u = residual / max(length, np.finfo(float).tiny)
+        # The tangent cuts the set off by its excess, which HiGHS may not resolve; the second row,
+        # of which every other set keeps clear by 1, always does.
+        sign = np.where(w, 1.0, -1.0)
+        cuts.append(np.vstack([Z @ u + a, sign]))
+        limits.append(np.array([b - u @ c, float(w.sum()) - 1.0]))
+        n_cuts += 2
     return ExactResult(None, bound, False, n_cuts, n_nodes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from ._coordinates import Booleans
 from ._exact import LinearSystem
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
+
+# Status codes of scipy.optimize.milp.
+_TIME_LIMIT, _INFEASIBLE = 1, 2
 
 
 def count_rows(problem: SelectionProblem, n_drop: int | None) -> LinearSystem:
@@ -35,16 +39,21 @@ def count_rows(problem: SelectionProblem, n_drop: int | None) -> LinearSystem:
         low, high = problem.dropped_bounds(n_drop)
         total = (n_drop, n_drop)
     n_forced = int(forced.sum())
+    # A positive weight stays, so that the size factor is finite.
+    weighted = problem.sample_weight > 0
+    n_weighted = int((weighted & ~problem.must_drop).sum()) - 1
     rows = problem.constraints
     shift = rows.A @ problem.must_drop.astype(np.float64)
     return LinearSystem(
-        A=np.vstack([np.ones((1, int(free.sum()))), indicator, rows.A[:, free]]),
-        low=np.r_[total[0] - n_forced, low - forced, rows.low - shift],
-        high=np.r_[total[1] - n_forced, high - forced, rows.high - shift],
+        A=np.vstack([np.ones((1, int(free.sum()))), weighted[free], indicator, rows.A[:, free]]),
+        low=np.r_[total[0] - n_forced, 0, low - forced, rows.low - shift],
+        high=np.r_[total[1] - n_forced, n_weighted, high - forced, rows.high - shift],
     )
 
 
-def feasible_set(problem: SelectionProblem, n_drop: int, rng: np.random.Generator) -> Booleans:
+def feasible_set(
+    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
+) -> Booleans:
     """Return a set of ``n_drop`` rows that meets every linear row, found by ``milp``.
 
     The objective is random: any feasible set will do, different seeds give different ones, and
@@ -55,23 +64,29 @@ def feasible_set(problem: SelectionProblem, n_drop: int, rng: np.random.Generato
     ------
     InfeasibleProblemError
         Names the constraint that cannot be met and its nearest feasible value.
+    TimeoutError
+        When the deadline passes before a feasible set is found.
     """
-    system, free = count_rows(problem, n_drop), problem.free
+    system = count_rows(problem, n_drop)
     if problem.is_feasible(problem.must_drop):
         return problem.must_drop.copy()
-    result = _solve(system, rng.standard_normal(system.A.shape[1]), elastic=False)
+    left = max(1.0, deadline - time.perf_counter())
+    result = _solve(system, rng.standard_normal(system.A.shape[1]), left, elastic=False)
+    if result.x is None and result.status == _TIME_LIMIT:
+        raise TimeoutError(
+            f"no set of {n_drop} rows that meets the constraints was found in {left:.0f} seconds; "
+            "raise time_limit or relax a constraint."
+        )
     if result.x is None:
-        raise InfeasibleProblemError(_diagnosis(problem, n_drop, system))
-    drop = problem.must_drop.copy()
-    drop[free] = result.x[: system.A.shape[1]] > 0.5
-    return drop
+        raise InfeasibleProblemError(_diagnosis(problem, n_drop, system, left))
+    return problem.with_free(result.x[: system.A.shape[1]] > 0.5)
 
 
-def _solve(system: LinearSystem, objective: Any, *, elastic: bool) -> Any:
+def _solve(system: LinearSystem, objective: Any, time_limit: float, *, elastic: bool) -> Any:
     n_rows, n = system.A.shape
     A = sp.csr_array(system.A)
     if n == 0 and not elastic:
-        return OptimizeResult(x=None)
+        return OptimizeResult(x=None, status=_INFEASIBLE)
     if elastic:
         # One pair of slacks for each row: by how much it falls short, by how much it exceeds.
         A = sp.hstack([A, sp.eye_array(n_rows), -sp.eye_array(n_rows)])
@@ -82,26 +97,27 @@ def _solve(system: LinearSystem, objective: Any, *, elastic: bool) -> Any:
         integrality=np.r_[np.ones(n), np.zeros(n_slack)],
         bounds=Bounds(0, np.r_[np.ones(n), np.full(n_slack, np.inf)]),
         constraints=LinearConstraint(A, system.low, system.high),
-        options={"mip_rel_gap": 0.0 if elastic else 1.0, "time_limit": 60.0},
+        options={"mip_rel_gap": 0.0 if elastic else 1.0, "time_limit": time_limit},
     )
 
 
-def _diagnosis(problem: SelectionProblem, n_drop: int, system: LinearSystem) -> str:
+def _diagnosis(
+    problem: SelectionProblem, n_drop: int, system: LinearSystem, time_limit: float
+) -> str:
     n_rows, n = system.A.shape
     n_counts = n_rows - len(problem.constraints)
     # Counts and quotas were checked before, so that they stay hard; only the user's rows give.
     largest = np.abs(system.A[n_counts:]).max(axis=1, initial=0.0)
     price = np.r_[np.full(n_counts, 1e6), 1.0 / (1.0 + largest)]
-    result = _solve(system, price, elastic=True)
+    result = _solve(system, price, time_limit, elastic=True)
     if result.x is None:
         return (
-            f"no set of {n_drop} rows meets the constraints, and no nearest one was found in a "
-            "minute; drop constraints one by one to find the pair that conflicts."
+            f"no set of {n_drop} rows meets the constraints, and no nearest one was found in "
+            "time; drop constraints one by one to find the pair that conflicts."
         )
     short, excess = result.x[n : n + n_rows], result.x[n + n_rows :]
     row = int((short + excess)[n_counts:].argmax())
-    drop = problem.must_drop.copy()
-    drop[problem.free] = result.x[:n] > 0.5
+    drop = problem.with_free(result.x[:n] > 0.5)
     value = float(problem.constraints.A[row] @ drop)
     return (
         f"row {row} of the linear constraints cannot be met: it asks for "

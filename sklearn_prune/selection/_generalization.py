@@ -61,7 +61,7 @@ def largest_within(
     """
     if problem.free.sum() <= exact_rows:
         return _exact(problem, deadline)
-    return _Descent(problem, saving_upper_bound(problem), rng, deadline).run()
+    return _Descent(problem, saving_upper_bound(problem, deadline=deadline), rng, deadline).run()
 
 
 def _exact(problem: SelectionProblem, deadline: float) -> Within:
@@ -80,9 +80,8 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
         proven &= result.proven
         bound = max(bound, result.bound)
         if result.drop is not None:
-            drop = problem.must_drop.copy()
-            drop[problem.free] = result.drop
-            saving = float(drop.sum() if problem.cost is None else problem.cost[drop].sum())
+            drop = problem.with_free(result.drop)
+            saving = problem.saving(drop)
             if saving > best_saving:
                 best, best_saving = drop, saving
             if problem.cost is None and result.proven:
@@ -124,8 +123,10 @@ def _cheapest_row(problem: SelectionProblem) -> float:
     """Return the smallest change that dropping one single free row makes."""
     weight = problem.sample_weight
     norms = np.sqrt(problem.coordinates.squared_norms) * problem.coordinates.scale
-    change = norms * weight.sum() / np.maximum(weight.sum() - weight, np.finfo(float).tiny)
-    return float(change[problem.free].min(initial=np.inf))
+    # A row that carries all of the weight cannot go.
+    possible = problem.free & (weight < weight.sum())
+    factor = weight.sum() / (weight.sum() - weight[possible])
+    return float((norms[possible] * factor).min(initial=np.inf))
 
 
 class _Descent:
@@ -149,15 +150,18 @@ class _Descent:
         self._most = min(problem.n_samples - max(1, int(kept.sum())), self._cap())
 
     def run(self) -> Within:
-        """Try the bound, then ever smaller numbers; then bisect above the first success."""
-        high, step = self._most, max(1, self._problem.n_samples // 2000)
-        failed = high + 1
-        while high > self._least and not self._stop():
-            if self._passes(high):
+        """Try the bound, then ever smaller numbers; then bisect above the last success."""
+        self._try_single_row()
+        passed, failed = self._least, self._most + 1
+        n_drop, step = self._most, max(1, self._problem.n_samples // 2000)
+        while n_drop > passed and not self._stop():
+            if self._passes(n_drop):
+                passed = n_drop
                 break
-            failed, high, step = high, max(self._least, high - step), 2 * step
-        passed = high
-        while self._best is not None and failed - passed > 1 and not self._stop():
+            failed, n_drop, step = n_drop, max(passed, n_drop - step), 2 * step
+        if passed == self._least and self._least > 0 and not self._stop():
+            self._passes(self._least)
+        while failed - passed > 1 and not self._stop():
             middle = (failed + passed) // 2
             if self._passes(middle):
                 passed = middle
@@ -172,6 +176,15 @@ class _Descent:
             time.perf_counter() > self._deadline,
         )
 
+    def _try_single_row(self) -> None:
+        """Drop the free row of smallest norm, the simplest set there is."""
+        problem = self._problem
+        norms = np.where(problem.free, problem.coordinates.squared_norms, np.inf)
+        drop = problem.must_drop.copy()
+        drop[int(norms.argmin())] = True
+        if problem.free.any() and problem.is_feasible(drop):
+            self._keep_if_within(drop)
+
     def _cap(self) -> int:
         """Return the most rows that a set can have whose saving is within the dual bound."""
         if self._problem.cost is None:
@@ -183,20 +196,24 @@ class _Descent:
 
     def _passes(self, n_drop: int) -> bool:
         """Whether a set of ``n_drop`` rows was found within the tolerance."""
-        problem = self._problem
-        assert problem.tolerance is not None
         self._n_trials += 1
         found = self._solve_window(n_drop)
         if found is None:
             return False
         self._n_swaps += found.n_swaps
-        change = problem.size_factor(found.drop) * problem.change(found.drop)
-        self._reachable = min(self._reachable, change)
-        if change > problem.tolerance:
+        return self._keep_if_within(found.drop)
+
+    def _keep_if_within(self, drop: Booleans) -> bool:
+        problem = self._problem
+        assert problem.tolerance is not None
+        change = problem.size_factor(drop) * problem.change(drop)
+        if not change <= problem.tolerance or not problem.is_feasible(drop):
+            self._reachable = float(np.fmin(self._reachable, change))
             return False
-        saving = float(found.drop.sum() if problem.cost is None else problem.cost[found.drop].sum())
+        self._reachable = min(self._reachable, change)
+        saving = problem.saving(drop)
         if self._best is None or saving > self._best_saving:
-            self._best, self._best_saving = found.drop, saving
+            self._best, self._best_saving = drop, saving
         return True
 
     def _solve_window(self, n_drop: int) -> Found | None:

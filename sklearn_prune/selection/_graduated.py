@@ -58,15 +58,15 @@ def graduated_rounding(
 
     .. math:: w \leftarrow \Pi\big[\, w - \tfrac{1}{λ} Z (c + v)
               + γ (2 w - 1) \tfrac{\|z_i\|^2}{\overline{\|z\|^2}} \big],\qquad
-              c = \mathrm{offset} + Z^T w,\quad v \leftarrow v + κ c
+              c = \mathrm{offset} + Z^T w,\quad v = κ \sum c
 
     with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows and Π the projection onto
     the box that keeps every stratum's count. The push is the (negative) gradient of
     :math:`\sum w_i (1 - w_i) \|z_i\|^2`, the variance of a random rounding: large rows are decided
     first, and small ones are left to absorb the error (graduated non-convexity, Blake and
     Zisserman 1987). The integral term v holds the sum at zero against that push. Decided rows
-    leave the iteration, so that it gets cheaper as it goes: about as much work as forty products
-    with Z in all.
+    leave the iteration, so that it gets cheaper as it goes; it ends when about 1.5 undecided rows
+    are left for each coordinate, of which the largest entries of each stratum are taken.
 
     Strata should be narrow in norm (:func:`norm_strata`): with most rows dropped, those decided
     first are dropped, and only the counts keep the small rows from being all that is left. Such a

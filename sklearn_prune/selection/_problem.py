@@ -99,6 +99,11 @@ class SelectionProblem:
             raise InfeasibleProblemError(
                 f"must_keep and must_drop share {overlap} rows; take each row out of one of them."
             )
+        if not self.sample_weight[~self.must_drop].any() and n:
+            raise InfeasibleProblemError(
+                f"some sample weight must stay; must_drop takes all of it ("
+                f"{int(self.must_drop.sum())} of {n} rows). Free one row of positive weight."
+            )
         if tolerance is not None:
             if not (np.isfinite(tolerance) and tolerance >= 0):
                 raise ValueError(f"tolerance must be finite and >= 0; it is {tolerance!r}.")
@@ -152,6 +157,32 @@ class SelectionProblem:
         part.must_keep, part.must_drop = must_keep, must_drop
         return part
 
+    def least_size_factor(self, n_drop: int) -> float:
+        """Return the smallest size factor that a set of ``n_drop`` rows can have."""
+        spare = np.sort(self.sample_weight[self.free])[: n_drop - int(self.must_drop.sum())]
+        kept = self.sample_weight[~self.must_drop].sum() - spare.sum()
+        return float(self.sample_weight.sum() / kept) if kept > 0 else np.inf
+
+    def swap_terms(self, n_drop: int) -> tuple[Integers, LinearRows]:
+        """Return within which strata rows may be swapped, and the linear rows that limit it.
+
+        Groups whose count is fixed are strata of their own; groups with a range share one
+        stratum, and their ranges become linear rows. Rows of fixed fate have label -1.
+        """
+        low, high = self.dropped_bounds(n_drop)
+        loose = low < high
+        labels = np.where(loose[self.groups], len(low), self.groups)
+        labels = np.where(self.free, labels, -1)
+        if loose.sum() <= 1:
+            return labels, self.constraints
+        counts = (np.flatnonzero(loose)[:, None] == self.groups).astype(np.float64)
+        rows = LinearRows(
+            np.vstack([self.constraints.A, counts]),
+            np.r_[self.constraints.low, low[loose]],
+            np.r_[self.constraints.high, high[loose]],
+        )
+        return labels, rows
+
     def on(self, Z: Any) -> SelectionProblem:
         """Return the same problem with other coordinates for its rows."""
         part = copy.copy(self)
@@ -166,6 +197,16 @@ class SelectionProblem:
     def change(self, drop: Booleans) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
         return float(np.linalg.norm(self.coordinates.total(drop))) * self.coordinates.scale
+
+    def saving(self, drop: Booleans) -> float:
+        """Return what the set saves: its rows, or their cost where costs were given."""
+        return float(drop.sum() if self.cost is None else self.cost[drop].sum())
+
+    def with_free(self, chosen: Booleans) -> Booleans:
+        """Return the set of the rows that must go and those chosen among the free ones."""
+        drop = self.must_drop.copy()
+        drop[self.free] = chosen
+        return drop
 
     def random_change(self, drop: Booleans) -> float:
         """Return the root mean square of ``‖Zᵀw‖₂`` over sets with the counts of ``drop``.
@@ -187,6 +228,8 @@ class SelectionProblem:
         if self.n_drop is not None and n_drop != self.n_drop:
             return False
         if not self.kept_range.admits(self.n_samples - n_drop):
+            return False
+        if not self.sample_weight[~drop].any():
             return False
         low, high = self.dropped_bounds(n_drop)
         counts = self.count(drop)
@@ -251,10 +294,12 @@ def _as_mask(name: str, value: Any, n: int) -> Booleans:
 
 def _as_vector(name: str, value: Any, n: int) -> Floats:
     vector = np.asarray(value, dtype=np.float64)
-    if vector.shape != (n,) or not np.isfinite(vector).all():
+    n_bad = int((~np.isfinite(vector)).sum())
+    if vector.shape != (n,) or n_bad:
         raise ValueError(
             f"{name} must be finite and of shape ({n},), one number a row; it has shape "
-            f"{vector.shape}."
+            f"{vector.shape} and {n_bad} numbers that are NaN or infinite. Give one finite number "
+            "for each row of Z."
         )
     return vector
 

@@ -15,7 +15,20 @@ Quota = str | Mapping[Hashable, Any] | None
 
 
 class InfeasibleProblemError(ValueError):
-    """No set of rows meets every constraint; the message names one that cannot be met."""
+    """No set of rows meets every constraint; the message names one that cannot be met.
+
+    Attributes
+    ----------
+    tolerance, change : float or None
+        Where a tolerance cannot be met: what was asked for and the least that was found, in the
+        unit of Z and with the size factor.
+    """
+
+    def __init__(
+        self, message: str, *, tolerance: float | None = None, change: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.tolerance, self.change = tolerance, change
 
 
 @dataclass(frozen=True)
@@ -121,8 +134,7 @@ def _named_bounds(
                 f"{labels.tolist()[:10]}."
             )
         g = position[label]
-        pair = value if isinstance(value, tuple) else (value, value)
-        asked_low, asked_high = (_as_count(part, int(sizes[g]), label) for part in pair)
+        asked_low, asked_high = parse_range(value, int(sizes[g]), label)
         if asked_low > high[g] or asked_high < low[g] or asked_low > asked_high:
             raise InfeasibleProblemError(
                 f"quota keeps between {asked_low} and {asked_high} rows of group {label!r}, but "
@@ -131,6 +143,22 @@ def _named_bounds(
             )
         low[g], high[g] = max(low[g], asked_low), min(high[g], asked_high)
     return low, high
+
+
+def parse_range(value: Any, size: int, label: Hashable) -> tuple[int, int]:
+    """Return the least and greatest number of rows that one entry of a quota asks for.
+
+    Parameters
+    ----------
+    value : int, float or pair of them
+        A count, a share of the group's rows, or a ``(low, high)`` range of either.
+    size : int
+        Rows of the group.
+    label : hashable
+        Its name, for the error.
+    """
+    low, high = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+    return _as_count(low, size, label), _as_count(high, size, label)
 
 
 def _as_count(value: Any, size: int, label: Hashable) -> int:

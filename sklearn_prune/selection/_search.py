@@ -1,4 +1,4 @@
-"""The heuristic of every large problem: graduated rounding, then pair exchanges."""
+"""The heuristic of every large problem: graduated rounding, then single and double exchanges."""
 
 from __future__ import annotations
 
@@ -62,11 +62,13 @@ def search(
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
-    Independent starts (one for large problems), each rounded from the relaxation and then
-    improved by rounds of pair exchange until two rounds in a row gain less than one percent. The
-    work is counted in rounds, not in seconds, so that the same seed gives the same set; the
-    deadline only cuts it short. A given start is improved instead. The search ends early at
-    ``enough`` times what random rows of the same counts cost.
+    Independent starts (one for large problems), each rounded from the relaxation within strata of
+    similar norm and then improved by rounds of pair exchange until two rounds in a row gain less
+    than one percent; the best of them is improved by double exchanges where the coordinates are
+    few. The work is counted in rounds, not in seconds, so that the same seed gives the same set;
+    the deadline only cuts it short. A given start is improved instead. No further start,
+    and no double exchange, is made once the best set is within ``enough`` times what random rows
+    of the same counts cost.
     """
     if start is not None:
         return _descend(problem, start, np.nan, rng, deadline)
@@ -102,12 +104,13 @@ def improve_cost(
     spread = float(np.ptp(problem.cost[problem.free])) if problem.free.any() else 0.0
     if spread == 0.0:
         return found
-    labels, drop = _swap_labels(problem), found.drop
+    drop = found.drop
+    labels, rows = problem.swap_terms(int(drop.sum()))
     floor = float(np.median(problem.coordinates.squared_norms)) or 1.0
     for exponent in range(-8, 6):
         reward = problem.cost / spread * floor * 4.0**exponent
         done = exchange_round(
-            problem.coordinates, labels, drop, rng, reward=reward, linear_rows=problem.constraints
+            problem.coordinates, labels, drop, rng, reward=reward, linear_rows=rows
         )
         drop, n_swaps = done.drop, n_swaps + done.n_swaps
         norm = float(np.linalg.norm(problem.coordinates.total(drop)))
@@ -125,7 +128,7 @@ def _start(
 ) -> tuple[Booleans, float]:
     """Return a set that meets every constraint, and the bound of its rounding."""
     if len(problem.constraints):
-        return feasible_set(problem, n_drop, rng), np.nan
+        return feasible_set(problem, n_drop, rng, deadline), np.nan
     coordinates = problem.coordinates
     labels, wanted = norm_strata(
         _swap_labels(problem),
@@ -156,12 +159,13 @@ def _descend(
     rng: np.random.Generator,
     deadline: float,
 ) -> Found:
-    coordinates, labels = problem.coordinates, _swap_labels(problem)
+    coordinates = problem.coordinates
+    labels, rows = problem.swap_terms(int(drop.sum()))
     norm = float(np.linalg.norm(coordinates.total(drop)))
     n_swaps = stalled = 0
     timed_out = time.perf_counter() > deadline
     while stalled < _STALLED_ROUNDS and not timed_out:
-        done = exchange_round(coordinates, labels, drop, rng, linear_rows=problem.constraints)
+        done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows)
         n_swaps += done.n_swaps
         reached = float(np.linalg.norm(coordinates.total(done.drop)))
         stalled = stalled + 1 if reached >= (1 - _LEAST_PROGRESS) * norm else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -113,20 +114,50 @@ def _solve_cardinality(
         if exact is not None:
             found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
     objective = problem.change(found.drop)
-    bound = exact.bound * scale if exact else change_lower_bound(problem, n_drop, objective)
+    bound = (
+        exact.bound * scale
+        if exact
+        else change_lower_bound(problem, n_drop, objective, deadline=deadline)
+    )
     bound = min(bound, objective)
+    # Without weights every set of this size has the same factor, and the bounds are one.
+    least = problem.least_size_factor(n_drop)
+    proven = proven and least >= problem.size_factor(found.drop) * (1 - 1e-9)
     return _selection(
         problem,
         found.drop,
         started,
         lower_bound=bound,
-        gap=0.0 if proven or objective == 0.0 else (objective - bound) / objective,
+        gap=0.0 if proven else _gap(problem, found.drop, bound),
         saving_bound=np.inf,
         rounding_bound=found.rounding_bound * scale,
         status="optimal" if proven else "time limit" if found.timed_out else "feasible",
         n_swaps=found.n_swaps,
         exact=exact,
     )
+
+
+def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
+    """Return by which share the change, with the size factor, may exceed the best one."""
+    change = problem.size_factor(drop) * problem.change(drop)
+    least = problem.least_size_factor(int(drop.sum())) * lower_bound
+    return max(0.0, 1.0 - least / change) if change > 0 else 0.0
+
+
+def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -> Selection:
+    """Return another set of as many rows, with the bounds that hold for the selection."""
+    solver, factor = selection.certificate, problem.size_factor(drop)
+    objective = problem.change(drop)
+    certificate = replace(
+        solver,
+        objective=objective,
+        size_factor=factor,
+        gap=_gap(problem, drop, solver.lower_bound),
+        random_objective=problem.random_change(drop),
+        smallest_reachable=factor * objective,
+        status="feasible",
+    )
+    return Selection(drop, certificate)
 
 
 def _prove_smallest(
@@ -143,7 +174,7 @@ def _prove_smallest(
         deadline=deadline,
     )
     assert exact.drop is not None
-    drop = _with_free(problem, exact.drop)
+    drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.total(drop)))
     return Found(drop, norm, found.rounding_bound, found.n_swaps, not exact.proven), exact
 
@@ -171,7 +202,7 @@ def _prove_cost(
     )
     if exact.drop is None:
         return found, False
-    drop = _with_free(problem, exact.drop)
+    drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.total(drop)))
     return (
         Found(drop, norm, found.rounding_bound, found.n_swaps, found.timed_out),
@@ -184,10 +215,10 @@ def _solve_generalization(
 ) -> Selection:
     within = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
     drop = problem.must_drop if within.drop is None else within.drop
-    saving = _saving(problem, drop)
+    saving = problem.saving(drop)
     bound = max(within.bound, saving)
-    if within.drop is None and problem.must_drop.any():
-        _check_forced(problem)
+    if within.drop is None:
+        _check_nothing_dropped(problem, within.smallest_reachable)
     gap = (bound - saving) / bound if bound > 0 else 0.0
     status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
     return _selection(
@@ -205,25 +236,26 @@ def _solve_generalization(
     )
 
 
-def _check_forced(problem: SelectionProblem) -> None:
-    forced = problem.must_drop
+def _check_nothing_dropped(problem: SelectionProblem, smallest: float) -> None:
+    """Raise where dropping only what must go breaks the tolerance, or a quota or linear row."""
+    forced, tolerance = problem.must_drop, problem.tolerance
+    assert tolerance is not None
     change = problem.size_factor(forced) * problem.change(forced)
-    assert problem.tolerance is not None
-    if change > problem.tolerance:
+    if change > tolerance:
         raise InfeasibleProblemError(
-            f"tolerance={problem.tolerance:g}, but the rows of must_drop alone cost {change:g}; "
-            "raise the tolerance to that or shorten must_drop."
+            f"tolerance={tolerance:g}, but the rows of must_drop alone cost {change:g}; "
+            "raise the tolerance to that or shorten must_drop.",
+            tolerance=tolerance,
+            change=change,
         )
-
-
-def _saving(problem: SelectionProblem, drop: Booleans) -> float:
-    return float(drop.sum() if problem.cost is None else problem.cost[drop].sum())
-
-
-def _with_free(problem: SelectionProblem, chosen: Booleans) -> Booleans:
-    drop = problem.must_drop.copy()
-    drop[problem.free] = chosen
-    return drop
+    if not problem.is_feasible(forced):
+        raise InfeasibleProblemError(
+            f"tolerance={tolerance:g}, but no set within it was found that meets the quotas and "
+            f"constraints; the smallest change found is {smallest:g}. Raise the tolerance to that "
+            "or widen the quotas.",
+            tolerance=tolerance,
+            change=smallest,
+        )
 
 
 def _selection(
@@ -248,7 +280,7 @@ def _selection(
         size_factor=factor,
         lower_bound=lower_bound,
         gap=gap,
-        saving=_saving(problem, drop),
+        saving=problem.saving(drop),
         saving_bound=saving_bound,
         random_objective=problem.random_change(drop),
         rounding_bound=rounding_bound,

@@ -37,6 +37,8 @@ def small_problems(draw, form):
     if draw(st.booleans()):
         options["must_drop"] = np.arange(n) == 0
     if draw(st.booleans()):
+        options["sample_weight"] = rng.choice([0.0, 0.5, 1.0, 4.0], n)
+    if draw(st.booleans()):
         options["constraints"] = LinearConstraint(rng.integers(-2, 3, (1, n)), -1, n)
     return Z, options
 
@@ -70,7 +72,8 @@ def test_smallest_change_equals_enumeration(drawn):
     selection = solve(problem, random_state=0)
     best = changes(Z, subsets).min()
     assert problem.is_feasible(selection.drop)
-    assert selection.certificate.status == "optimal"
+    if problem.sample_weight.std() == 0:
+        assert selection.certificate.status == "optimal"
     typical = np.linalg.norm(Z, axis=1).mean()
     assert selection.certificate.objective == pytest.approx(best, rel=1e-3, abs=1e-6 * typical)
     assert selection.certificate.lower_bound <= best * (1 + 1e-9) + 1e-6 * typical
@@ -84,9 +87,12 @@ def test_largest_set_within_the_tolerance_equals_enumeration(drawn):
     if problem is None:
         return
     if len(subsets) == 0:
+        with pytest.raises(InfeasibleProblemError):
+            solve(problem, random_state=0)
         return
     selection = solve(problem, random_state=0)
     certificate = selection.certificate
+    assert problem.is_feasible(selection.drop)
     assert certificate.n_dropped == subsets.sum(axis=1).max()
     assert certificate.change <= problem.tolerance * (1 + 1e-6)
 
@@ -177,6 +183,72 @@ def test_large_tolerance_form_comes_close_to_its_bound():
     assert certificate.change <= tolerance
     assert certificate.n_dropped <= certificate.saving_bound
     assert certificate.gap < 0.01
+
+
+def test_a_tolerance_above_one_row_drops_something():
+    Z = np.random.default_rng(0).standard_normal((60, 40))
+    Z -= Z.mean(axis=0)
+    selection = solve(SelectionProblem(Z, tolerance=8.0), random_state=0)
+    assert selection.drop.any()
+    assert selection.certificate.change <= 8.0
+
+
+def test_rows_that_weigh_nothing_can_all_go_but_not_all_weight():
+    rng = np.random.default_rng(0)
+    weight = np.r_[np.zeros(2), np.ones(10)]
+    Z = rng.standard_normal((12, 2)) * weight[:, None]
+    Z[2:] -= Z[2:].mean(axis=0)
+    problem = SelectionProblem(Z, tolerance=1e-3, sample_weight=weight)
+    selection = solve(problem, random_state=0)
+    assert selection.drop[:2].all()
+    assert weight[~selection.drop].sum() > 0
+
+
+def test_weights_widen_the_gap_by_the_smallest_size_factor():
+    rng = np.random.default_rng(3)
+    weight = rng.uniform(0.1, 10, 14)
+    Z = rng.standard_normal((14, 3)) * weight[:, None]
+    problem = SelectionProblem(Z, n_drop=7, sample_weight=weight)
+    certificate = solve(problem, random_state=0).certificate
+    subsets = feasible_subsets(problem)
+    best = min(problem.size_factor(w) * problem.change(w) for w in subsets)
+    assert certificate.change * (1 - certificate.gap) <= best * (1 + 1e-6)
+
+
+def test_a_tolerance_just_below_a_row_ends_soon():
+    Z = np.random.default_rng(0).standard_normal((10, 10))
+    change = 10 / 9 * np.linalg.norm(Z, axis=1).min()
+    selection = solve(SelectionProblem(Z, tolerance=change * (1 - 1e-7)), random_state=0)
+    assert selection.certificate.status != "time limit"
+
+
+def test_unmet_quota_under_a_tolerance_is_infeasible():
+    Z = np.random.default_rng(0).standard_normal((60, 3))
+    groups = np.repeat(["a", "b", "c"], 20)
+    problem = SelectionProblem(Z, tolerance=1e-12, groups=groups, quota={"a": 5})
+    with pytest.raises(InfeasibleProblemError, match="smallest change found"):
+        solve(problem, random_state=0)
+
+
+def test_a_range_lets_the_count_of_a_group_move():
+    rng = np.random.default_rng(0)
+    Z, groups = rng.standard_normal((200, 60)), rng.integers(0, 2, 200)
+    size = int((groups == 0).sum())
+    problem = SelectionProblem(Z, n_drop=100, groups=groups, quota={0: (5, size)})
+    fixed = SelectionProblem(Z, n_drop=100, groups=groups, quota="proportional")
+    moved, held = (solve(p, random_state=0) for p in (problem, fixed))
+    assert problem.is_feasible(moved.drop)
+    assert moved.certificate.objective < held.certificate.objective
+
+
+def test_a_start_is_improved_and_must_be_feasible():
+    Z = np.random.default_rng(0).standard_normal((500, 20))
+    problem = SelectionProblem(Z, n_drop=300)
+    start = np.arange(500) < 300
+    selection = solve(problem, start=start, random_state=0)
+    assert selection.certificate.objective < problem.change(start)
+    with pytest.raises(ValueError, match="start must be"):
+        solve(problem, start=~start, random_state=0)
 
 
 def test_tolerance_of_zero_keeps_everything():
