@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import check_weights, plain
-from .selection import InfeasibleProblemError, SelectionProblem
+from ._validation import check_weights
+from .selection import InfeasibleProblemError, SelectionProblem, parse_range
 
 Booleans = NDArray[np.bool_]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,38 @@ class RowTerms:
         Number of rows.
     classes : ndarray or None
         Class label of each row; None for regression.
-    strata : ndarray or None
-        Name of the group that quotas speak of: the class, ``"class / group"`` where groups are
-        given, or the group for regression.
-    must_keep, must_drop, cost, sample_weight : array-like or None
+    strata : ndarray of int or None
+        Group that quotas speak of, as a position in ``names``; None for regression without groups.
+    names : tuple
+        What each stratum is called: the class, ``(class, group)`` where groups are given, or the
+        group for regression.
+    must_keep, must_drop : ndarray of bool
+        Rows whose fate is decided.
+    cost : array-like or None
         As given to ``fit``.
+    sample_weight : ndarray or None
+        Weight of each row.
     """
 
     n_samples: int
-    classes: NDArray[Any] | None = None
-    strata: NDArray[Any] | None = None
-    must_keep: Any = None
-    must_drop: Any = None
+    classes: NDArray[Any] | None
+    strata: Codes | None
+    names: tuple[Any, ...]
+    must_keep: Booleans
+    must_drop: Booleans
     cost: Any = None
     sample_weight: NDArray[np.float64] | None = None
+
+    def count(self, mask: Booleans) -> Codes:
+        """Return the number of rows in ``mask`` for each stratum."""
+        assert self.strata is not None
+        return np.bincount(self.strata[mask], minlength=len(self.names))
+
+    def by_class(self) -> RowTerms:
+        """Return the same terms with the classes as strata."""
+        assert self.classes is not None
+        strata, names = _coded(self.classes)
+        return replace(self, strata=strata, names=names)
 
 
 def make_terms(
@@ -75,34 +94,68 @@ def make_terms(
     must_keep: Any = None,
     must_drop: Any = None,
 ) -> RowTerms:
-    """Check weights and groups, and name the strata; masks and costs are checked by the solver.
+    """Check weights, masks and groups, and name the strata; costs are checked by the solver.
 
     ``classes`` holds the label of each row, None for regression; the others are as given to
     ``fit``.
     """
-    strata = classes
-    if groups is not None:
-        strata = np.asarray(groups)
-        if strata.shape != (n_samples,):
-            raise ValueError(
-                f"groups must have shape ({n_samples},), one label a row; it has shape "
-                f"{strata.shape}."
-            )
-        if classes is not None:
-            strata = np.array([_pair(*pair) for pair in zip(classes, strata, strict=True)])
-    return RowTerms(
-        n_samples,
-        classes,
-        strata,
-        must_keep=must_keep,
-        must_drop=must_drop,
-        cost=sample_cost,
-        sample_weight=check_weights(sample_weight, n_samples),
-    )
+    keep = _as_mask("must_keep", must_keep, n_samples)
+    drop = _as_mask("must_drop", must_drop, n_samples)
+    if (keep & drop).any():
+        raise InfeasibleProblemError(
+            f"must_keep and must_drop share {int((keep & drop).sum())} rows; take each row out of "
+            "one of them."
+        )
+    strata, names = _strata(n_samples, classes, groups)
+    weights = check_weights(sample_weight, n_samples)
+    return RowTerms(n_samples, classes, strata, names, keep, drop, sample_cost, weights)
 
 
-def _pair(label: Any, group: Any) -> str:
-    return f"{label} / {group}"
+def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
+    if value is None:
+        return np.zeros(n_samples, dtype=bool)
+    mask = np.asarray(value)
+    if mask.dtype != bool or mask.shape != (n_samples,):
+        raise ValueError(
+            f"{name} must be a boolean mask of shape ({n_samples},); it has dtype {mask.dtype} "
+            f"and shape {mask.shape}. Turn positions into a mask with "
+            f"np.isin(np.arange({n_samples}), positions)."
+        )
+    return mask
+
+
+def _strata(
+    n_samples: int, classes: NDArray[Any] | None, groups: Any
+) -> tuple[Codes | None, tuple[Any, ...]]:
+    by_class = (None, ()) if classes is None else _coded(classes)
+    if groups is None:
+        return by_class
+    # A list of 1 and "1" would become an array of strings.
+    values = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"groups must have shape ({n_samples},), one label a row; it has shape {values.shape}."
+        )
+    (codes, labels), (group_codes, group_labels) = by_class, _coded(values)
+    if codes is None:
+        return group_codes, group_labels
+    n_groups = len(group_labels)
+    pairs, strata = np.unique(codes * n_groups + group_codes, return_inverse=True)
+    names = tuple((labels[p // n_groups], group_labels[p % n_groups]) for p in pairs.tolist())
+    return strata.astype(np.int64), names
+
+
+def _coded(values: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]]:
+    """Return the position of each value among the distinct ones, and those."""
+    try:
+        distinct, codes = np.unique(values, return_inverse=True)
+        names = distinct.tolist()
+    except TypeError:
+        # Labels of several types have no order; the way they are written has one.
+        written = np.array([repr(value) for value in values])
+        _, first, codes = np.unique(written, return_index=True, return_inverse=True)
+        names = [values[row] for row in first]
+    return codes.astype(np.int64), tuple(names)
 
 
 def count_of(share: float, n_samples: int) -> int:
@@ -121,14 +174,29 @@ def n_to_drop(prune_ratio: float, n_samples: int, n_classes: int) -> int:
     n_drop = count_of(prune_ratio, n_samples)
     n_keep, needed = n_samples - n_drop, max(1, n_classes)
     if n_keep < needed:
-        digits = max(2, len(str(n_samples)) - 1)
-        highest = math.floor((n_samples - needed) / n_samples * 10**digits) / 10**digits
         target = f"{n_classes} classes" if n_classes else "the network to train on"
         raise ValueError(
-            f"prune_ratio={prune_ratio} leaves {n_keep} rows for {target}; lower it to {highest} "
-            "or less."
+            f"prune_ratio={prune_ratio} leaves {_rows(n_keep)} for {target}; "
+            f"{_lower_ratio(n_samples - needed, n_samples)}."
         )
     return n_drop
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _digits(n_samples: int) -> int:
+    return max(2, len(str(n_samples)) - 1)
+
+
+def _lower_ratio(most: int, n_samples: int, name: str = "it") -> str:
+    """Return the advice that drops ``most`` rows at most."""
+    scale = 10 ** _digits(n_samples)
+    highest = most * scale // n_samples / scale
+    if not highest:
+        return f"set {name} to 0.0, or give more rows"
+    return f"lower {name} to {highest} or less"
 
 
 def make_problem(
@@ -152,6 +220,8 @@ def make_problem(
         n_classes = 0 if terms.classes is None else len(np.unique(terms.classes))
         n_drop = n_to_drop(request.prune_ratio, terms.n_samples, n_classes)
         n_keep = terms.n_samples - n_drop
+        _check_masks(terms, request.prune_ratio, n_drop)
+    _check_no_class_vanishes(terms, request.prune_ratio, n_keep)
     groups, quota = _groups_and_quota(terms, request.quota, n_keep)
     problem = SelectionProblem(
         Z,
@@ -164,24 +234,76 @@ def make_problem(
         must_drop=terms.must_drop,
         sample_weight=terms.sample_weight,
     )
-    _check_no_class_vanishes(terms, problem.must_drop)
+    _check_weight_stays(problem)
     return problem
 
 
-def _check_no_class_vanishes(terms: RowTerms, must_drop: Booleans) -> None:
-    if terms.classes is None or not must_drop.any():
-        return
-    gone = np.setdiff1d(terms.classes, terms.classes[~must_drop])
-    if gone.size:
+def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
+    least, n = int(terms.must_drop.sum()), terms.n_samples
+    most = n - int(terms.must_keep.sum())
+    if n_drop > most:
         raise InfeasibleProblemError(
-            "every class keeps at least one row; must_drop takes all rows of class "
-            f"{plain(gone[0])!r}. Free one of them, or remove the class from X and y."
+            f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
+            f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
+        )
+    if n_drop < least:
+        scale = 10 ** _digits(n)
+        raise InfeasibleProblemError(
+            f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_drop takes {least}; "
+            f"raise it to {-(-least * scale // n) / scale} or more, or free rows of must_drop."
         )
 
 
-def _groups_and_quota(
-    terms: RowTerms, quota: Any, n_keep: int | None
-) -> tuple[NDArray[Any] | None, Any]:
+def _check_no_class_vanishes(
+    terms: RowTerms, prune_ratio: float | None, n_keep: int | None
+) -> None:
+    if terms.classes is None:
+        return
+    classes = terms.by_class()
+    keep, left = classes.count(terms.must_keep), classes.count(~terms.must_drop)
+    if not left.all():
+        raise InfeasibleProblemError(
+            "every class keeps at least one row; must_drop takes all rows of class "
+            f"{classes.names[int(left.argmin())]!r}. Free one of them, or remove the class from X "
+            "and y."
+        )
+    needed = int(np.maximum(keep, 1).sum())
+    if n_keep is not None and needed > n_keep:
+        waiting = [name for name, count in zip(classes.names, keep, strict=True) if not count]
+        listed = ", ".join(map(repr, waiting[:10])) + (", ..." if len(waiting) > 10 else "")
+        taken = int(keep.sum())
+        raise InfeasibleProblemError(
+            f"every class keeps at least one row; must_keep takes {taken} of the "
+            f"{_rows(n_keep)} that prune_ratio={prune_ratio} keeps, which leaves "
+            f"{n_keep - taken} for classes {listed}; "
+            f"{_lower_ratio(terms.n_samples - needed, terms.n_samples, 'prune_ratio')}, or free "
+            f"{_rows(needed - n_keep)} of must_keep."
+        )
+
+
+def _check_weight_stays(problem: SelectionProblem) -> None:
+    """Raise where all rows of positive weight would have to go."""
+    positive = problem.sample_weight > 0
+    if (positive & problem.must_keep).any():
+        return
+    sizes, most = problem.count(np.ones_like(positive)), problem.kept_range.high
+    if problem.n_drop is not None:
+        most = sizes - problem.dropped_bounds(problem.n_drop)[0]
+    stay = problem.count(problem.must_keep)
+    has_place = most > stay
+    if problem.n_drop is not None and problem.n_samples - problem.n_drop == stay.sum():
+        has_place[:] = False
+    if has_place[problem.groups[positive & problem.free]].any():
+        return
+    n_gone = int((positive & problem.must_drop).sum())
+    raise InfeasibleProblemError(
+        "at least one row of positive sample_weight must stay; must_drop takes "
+        f"{n_gone} of {int(positive.sum())}, and must_keep and the quotas leave no place for "
+        "another. Free such a row, or leave out sample_weight."
+    )
+
+
+def _groups_and_quota(terms: RowTerms, quota: Any, n_keep: int | None) -> tuple[Codes | None, Any]:
     """Return the groups and the quota in the solver's words, so that each class keeps a row."""
     if isinstance(quota, Mapping):
         if terms.strata is None:
@@ -189,50 +311,67 @@ def _groups_and_quota(
                 f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
                 "classes; give groups= to fit, or set quota=None."
             )
-        return terms.strata, {**_survivors(terms), **_named_ranges(terms.strata, quota)}
-    if quota is None or terms.strata is None:
-        return terms.classes, _survivors(replace(terms, strata=terms.classes)) or None
-    n_strata = len(np.unique(terms.strata))
-    if n_keep is not None and n_strata > n_keep:
-        # Fewer rows stay than there are pairs of class and group: every class keeps one row.
+        ranges = _named_ranges(terms, quota)
+        return terms.strata, {**_survivors(terms, ranges), **ranges}
+    if terms.strata is None or (quota is None and terms.classes is None):
+        return None, None
+    if quota is None:
+        terms = terms.by_class()
+        return terms.strata, _survivors(terms) or None
+    keep, left = terms.count(terms.must_keep), terms.count(~terms.must_drop)
+    if n_keep is not None and np.maximum(keep, np.minimum(left, 1)).sum() > n_keep:
+        # Not every pair of class and group can keep a row: every class keeps one.
         return terms.strata, _survivors(terms) or "proportional"
     return terms.strata, "proportional" if quota == "class" else quota
 
 
-def _survivors(terms: RowTerms) -> dict[Hashable, tuple[int, int]]:
-    """Return "at least one row" for the largest stratum of each class."""
+def _survivors(terms: RowTerms, named: Collection[int] = ()) -> dict[int, tuple[int, int]]:
+    """Return "at least one row" for a stratum of each class that nothing else keeps a row of.
+
+    The stratum is that with the most rows that may stay; those in ``named`` keep one anyway.
+    """
     if terms.classes is None or terms.strata is None:
         return {}
+    left, safe = terms.count(~terms.must_drop), terms.count(terms.must_keep) > 0
+    safe[list(named)] = True
+    codes, labels = _coded(terms.classes)
     survivors = {}
-    for label in np.unique(terms.classes):
-        free = terms.classes == label
-        names, sizes = np.unique(terms.strata[free], return_counts=True)
-        largest = int(sizes.argmax())
-        survivors[names[largest].item()] = (1, int(sizes[largest]))
+    for label in range(len(labels)):
+        strata = np.unique(terms.strata[codes == label])
+        if not safe[strata].any():
+            largest = int(strata[left[strata].argmax()])
+            survivors[largest] = (1, int(left[largest]))
     return survivors
 
 
-def _named_ranges(strata: NDArray[Any], quota: Mapping[Any, Any]) -> dict[Hashable, Any]:
-    """Return the user's quota with pairs spelled as strata; one that is named keeps a row."""
-    names, sizes = np.unique(strata, return_counts=True)
-    size_of = dict(zip(names.tolist(), sizes.tolist(), strict=True))
-    ranges: dict[Hashable, Any] = {}
+def _named_ranges(terms: RowTerms, quota: Mapping[Any, Any]) -> dict[int, tuple[int, int]]:
+    """Return the user's quota by the strata's positions; one that is named keeps a row."""
+    position = {name: code for code, name in enumerate(terms.names)}
+    keep, left = terms.count(terms.must_keep), terms.count(~terms.must_drop)
+    sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
+    ranges = {}
     for label, value in quota.items():
-        name = _pair(*label) if isinstance(label, tuple) else label
-        low, high = value if isinstance(value, tuple) else (value, value)
-        if name in size_of and _in_rows(high, size_of[name]) == 0:
+        if label not in position:
+            raise ValueError(
+                f"quota names the group {label!r}, which no row belongs to; the groups are "
+                f"{list(terms.names[:10])}. Name those, pairs as (class, group)."
+            )
+        code = position[label]
+        low, high = parse_range(value, int(sizes[code]), label)
+        if high == 0:
             raise InfeasibleProblemError(
                 f"every class or group keeps at least one row; quota={value!r} for {label!r} "
-                f"keeps none of its {size_of[name]} rows. Raise it to 1 or more."
+                f"keeps none of its {sizes[code]} rows. Raise it to 1 or more."
             )
-        if name in size_of and _in_rows(low, size_of[name]) == 0:
-            value = (1, high)
-        ranges[name] = value
+        low = max(low, 1)
+        if low > high or low > left[code] or high < keep[code]:
+            raise InfeasibleProblemError(
+                f"quota={value!r} for {label!r} keeps between {low} and {high} of its "
+                f"{sizes[code]} rows, and {keep[code]} to {left[code]} can be kept; change the "
+                "quota, must_keep or must_drop."
+            )
+        ranges[code] = (low, high)
     return ranges
-
-
-def _in_rows(part: Any, size: int) -> Any:
-    return round(part * size) if isinstance(part, float) else part
 
 
 def drop_first(
@@ -257,7 +396,7 @@ def drop_first(
     # Zeros in place of influences: only counts are read.
     problem = make_problem(np.zeros((terms.n_samples, 1)), terms, request)
     sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)
-    room = sizes - dropped - 1
+    room = sizes - np.maximum(problem.kept_range.low, 1) - dropped
     if problem.n_drop is not None:
         room = problem.dropped_counts(problem.n_drop) - dropped
     room = np.clip(room, 0, problem.count(problem.free & candidates))

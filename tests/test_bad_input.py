@@ -231,6 +231,37 @@ def test_each_class_needs_a_row():
     )
 
 
+def test_two_rows_of_two_classes_cannot_be_pruned():
+    fails(
+        "prune_ratio=0.5 leaves 1 row for 2 classes; set it to 0.0, or give more rows",
+        X[:2],
+        Y[:2],
+        prune_ratio=0.5,
+    )
+
+
+def test_must_keep_leaves_every_class_a_row():
+    fails(
+        "must_keep takes 6 of the 6 rows that prune_ratio=0.8 keeps, which leaves 0 for classes 1, "
+        "2; lower prune_ratio to 0.73 or less, or free 2 rows",
+        error=InfeasibleProblemError,
+        prune_ratio=0.8,
+        must_keep=(np.arange(30) < 18) & (Y == 0),
+    )
+
+
+@pytest.mark.parametrize("form", [{}, {"prune_ratio": None, "tolerance": 1.0}])
+def test_must_drop_leaves_some_weight(form):
+    weight = (np.arange(30) < 6) * 1.0
+    fails(
+        "positive sample_weight must stay|some sample weight must stay",
+        error=InfeasibleProblemError,
+        sample_weight=weight,
+        must_drop=weight > 0,
+        **form,
+    )
+
+
 def test_a_regression_needs_a_row():
     fails("leaves 0 rows for the network .*; lower it to 0.96", y=Y + 0.5, prune_ratio=0.99)
 
@@ -257,7 +288,16 @@ def test_no_row_both_stays_and_goes():
 
 
 def test_masks_leave_room_for_the_ratio():
-    fails("use n_drop in", error=InfeasibleProblemError, must_keep=np.arange(30) < 25)
+    fails(
+        "prune_ratio=0.4 drops 12 of 30 rows, and must_keep leaves 5 .*; lower it to 0.16 or less",
+        error=InfeasibleProblemError,
+        must_keep=np.arange(30) < 25,
+    )
+    fails(
+        "drops 12 of 30 rows, and must_drop takes 14; raise it to 0.47 or more",
+        error=InfeasibleProblemError,
+        must_drop=np.arange(30) < 14,
+    )
 
 
 def test_must_drop_leaves_every_class_a_row():
@@ -299,9 +339,12 @@ def test_weights_are_checked(weights, message):
         ({0: "all"}, "must be a count"),
         ({0: 0}, "at least one row; quota=0 for 0 keeps none of its 10 rows. Raise"),
         ({0: 0.01}, "at least one row"),
+        ({0: (5,)}, "must be a count"),
+        ({0: np.nan}, "must be a count"),
+        ({0: (8, 3)}, "keeps between 8 and 3"),
         ({0: 2, 1: 2, 2: 2}, "keeps between 6 and 6 rows, not 18"),
     ],
-    ids=["word", "label", "count", "type", "none", "share", "sum"],
+    ids=["word", "label", "count", "type", "none", "share", "single", "nan", "order", "sum"],
 )
 def test_quotas_are_checked(quota, message):
     fails(message, quota=quota)
