@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .influence import HeadInfluence
+from .influence import HeadInfluence, serial_blas
 from .selection import Selection, SelectionProblem, recertify, solve
 
 # Share of what random rows cost below which the first order no longer decides: what retraining
@@ -19,11 +19,15 @@ _MAX_ROUNDS = 2
 def solve_and_refine(
     influence: HeadInfluence, problem: SelectionProblem, *, time_limit: float, random_state: int
 ) -> Selection:
-    """Choose the rows to drop by first-order change, then by the Newton step on what is kept."""
+    """Choose the rows to drop by first-order change, then by the Newton step on what is kept.
+
+    BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
+    """
     started = time.perf_counter()
-    selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
-    left = time_limit - (time.perf_counter() - started)
-    return refine(influence, problem, selection, time_limit=left, random_state=random_state)
+    with serial_blas():
+        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+        left = time_limit - (time.perf_counter() - started)
+        return refine(influence, problem, selection, time_limit=left, random_state=random_state)
 
 
 def refine(

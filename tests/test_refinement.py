@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
+from threadpoolctl import threadpool_limits
 
+from sklearn_prune import InfluencePruner
 from sklearn_prune._refinement import refine, solve_and_refine
 from sklearn_prune.influence import HeadInfluence, HeadObjective, SoftmaxCrossEntropy, refit_head
 from sklearn_prune.selection import SelectionProblem, solve
@@ -90,3 +92,13 @@ def test_without_time_nothing_is_refined():
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
     assert refine(influence, problem, selection, time_limit=0, random_state=0) is selection
+
+
+def test_the_same_rows_are_chosen_on_any_number_of_threads():
+    X, y = load_digits(return_X_y=True)
+    pruner = InfluencePruner(prune_ratio=0.8, damping=1e-2, random_state=0)
+    supports = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            supports.append(pruner.fit(X[:700], y[:700]).support_)
+    np.testing.assert_array_equal(*supports)

@@ -7,6 +7,7 @@ from ._influence import HeadInfluence, RetrainingForecast, forecast_retraining
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, read_head, write_head
+from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "linear_network",
     "read_head",
     "refit_head",
+    "serial_blas",
     "write_head",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from ._losses import Array
+from ._parallel import serial_blas
 
 MAX_PARAMS = 10_000
 
@@ -37,7 +38,8 @@ class DenseCurvature:
     """
 
     def __init__(self, hessian: Array) -> None:
-        self._factor = _cholesky(hessian)
+        with serial_blas():
+            self._factor = _cholesky(hessian)
 
     @cached_property
     def _factor_float32(self) -> Array:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TypeVar
 
@@ -22,14 +24,42 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     have been seen to take a hundred times as long as one. And since the items do not depend on
     the number of threads, neither do the results.
     """
-    if len(items) <= 1:
-        return [function(item) for item in items]
-    blas = _blas_libraries()
-    n_threads = min([joblib.cpu_count(), *(library["num_threads"] for library in blas.info())])
-    if n_threads == 1:
-        return [function(item) for item in items]
-    with blas.limit(limits=1), ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(function, items))
+    with serial_blas():
+        n_threads = min(len(items), _n_threads())
+        if n_threads <= 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(function, items))
+
+
+@contextmanager
+def serial_blas() -> Iterator[None]:
+    """Hold BLAS to one thread, so that its rounding is the same on any machine.
+
+    BLAS adds up in an order that depends on its number of threads, and a set that is chosen by
+    comparing such sums can come out different. `map_threads` still runs as many threads as BLAS
+    was allowed before.
+    """
+    if _allowed_threads.get() is not None:
+        yield
+        return
+    token = _allowed_threads.set(_n_threads())
+    try:
+        with _blas_libraries().limit(limits=1):
+            yield
+    finally:
+        _allowed_threads.reset(token)
+
+
+def _n_threads() -> int:
+    allowed = _allowed_threads.get()
+    if allowed is None:
+        blas = (library["num_threads"] for library in _blas_libraries().info())
+        allowed = min([joblib.cpu_count(), *blas])
+    return allowed
+
+
+_allowed_threads: ContextVar[int | None] = ContextVar("allowed_threads", default=None)
 
 
 @cache

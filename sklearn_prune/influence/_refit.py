@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ._curvature import MAX_PARAMS, DenseCurvature
 from ._head import HeadObjective, HessianProduct
 from ._losses import Array
+from ._parallel import serial_blas
 
 Preconditioner = Callable[[Array], Array]
 
@@ -85,6 +86,19 @@ def refit_head(
         When the tolerance was not reached, with the gradient norm that was.
     """
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
+    with serial_blas():
+        point, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
+    return _report(objective, point, n_iter, tol)
+
+
+def _minimise(
+    objective: HeadObjective,
+    theta: Array,
+    tol: float,
+    max_iter: int,
+    precondition: Preconditioner | None,
+) -> tuple[_Point, int]:
+    """Return where the Newton iteration ends, and its steps."""
     point = _Point.at(objective, theta)
     exact = objective.hessian_flops <= _CHEAP_FLOPS
     n_iter, polished = 0, False
@@ -102,7 +116,7 @@ def refit_head(
                 break
             # Products in float32 got stuck; the dense Hessian goes on.
             exact = True
-    return _report(objective, point, n_iter, tol)
+    return point, n_iter
 
 
 def newton_step(
