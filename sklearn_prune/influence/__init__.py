@@ -6,7 +6,7 @@ from ._head import HeadObjective
 from ._influence import HeadInfluence, RetrainingForecast, forecast_retraining
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from ._network import Head, fit_network, read_head, write_head
+from ._network import Head, fit_network, network_codes, read_head, write_head
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
 
@@ -24,6 +24,7 @@ __all__ = [
     "fit_network",
     "forecast_retraining",
     "linear_network",
+    "network_codes",
     "read_head",
     "refit_head",
     "serial_blas",

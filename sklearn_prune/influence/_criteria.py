@@ -71,4 +71,11 @@ def read_criterion(net: Any, y: Array) -> Criterion:
             f"criterion={name} ignores the class {torch_criterion.ignore_index} of {ignored} rows; "
             "remove these rows, or set ignore_index to a value that y does not contain."
         )
+    if isinstance(criterion.loss, BinaryCrossEntropy):
+        outside = y[~((y >= 0) & (y <= 1))]
+        if outside.size:
+            raise UnsupportedNetworkError(
+                f"criterion={name} takes targets from 0 to 1; {outside.size} values of y are "
+                f"outside, the first is {outside[0]}. Give y as 0 and 1."
+            )
     return criterion

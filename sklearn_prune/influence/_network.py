@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, RandomSampler, default_collate
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
+from ._state import left_as_found, own_random_state
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda logits: logits,
@@ -60,9 +60,7 @@ class Head:
     has_bias: bool
 
 
-def fit_network(
-    estimator: Any, X: Any, y: Array, *, random_state: Any = None, **fit_params: Any
-) -> NeuralNet:
+def fit_network(estimator: Any, X: Any, y: Array, *, random_state: Any = None) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
     A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
@@ -82,8 +80,6 @@ def fit_network(
         wants them.
     random_state : int, RandomState instance or None, default=None
         Seeds torch while the network is fitted. The state of torch's generators is put back.
-    **fit_params : dict
-        Passed to the network's ``fit``.
 
     Returns
     -------
@@ -102,10 +98,10 @@ def fit_network(
         return net
     net = clone(_require_network(estimator)).set_params(train_split=None, verbose=0)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    with _own_random_state(seed):
+    with own_random_state(seed):
         X_fit, y_fit = _training_data(net, X, y)
-    with _own_random_state(seed):
-        net.fit(X_fit, y_fit, **fit_params)
+    with own_random_state(seed):
+        net.fit(X_fit, y_fit)
     return net
 
 
@@ -140,7 +136,7 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     n_samples = get_len(X)
     design: Array | None = None
     possible = set(_LINKS)
-    with _left_as_found(net):
+    with left_as_found(net):
         start = 0
         for layer, features, output in _executed_heads(net, X):
             possible &= _matching_links(net, layer, features, output)
@@ -166,6 +162,43 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
         loss=criterion.loss,
         theta=_to_numpy(theta).astype(np.float64),
         has_bias=layer.bias is not None,
+    )
+
+
+def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
+    """Return the classes of the rows as the codes that a fitted network was trained on.
+
+    As many outputs as classes (or one for two) stand for the classes in sorted order. A network
+    with more outputs knows classes that y lacks, and only labels that are codes below their number
+    say which.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Rows, a few of which are run to see how many outputs there are.
+    y : ndarray of int of shape (n_samples,)
+        Positions in ``classes``.
+    classes : ndarray of shape (n_classes,)
+        The labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        When outputs and classes cannot be matched.
+    """
+    with left_as_found(net):
+        *_, (layer, _, _) = _executed_heads(net, X[:_SKETCH_ROWS])
+    n_outputs, n_classes = layer.out_features, len(classes)
+    if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
+        return y
+    if classes.dtype.kind in "iuf" and classes[0] >= 0 and classes[-1] < n_outputs:
+        return classes[y].astype(np.int64)
+    raise ValueError(
+        f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so which is "
+        f"which cannot be known; give y as the codes 0 to {n_outputs - 1} that the network was "
+        "trained on."
     )
 
 
@@ -208,7 +241,7 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     X_cast = _cast_input(sketch, X)
     rows = slice(0, _SKETCH_ROWS)
     try:
-        with _left_as_found(sketch):
+        with left_as_found(sketch):
             *_, (layer, _, output) = _executed_heads(sketch, X_cast[rows])
     except UnsupportedNetworkError:
         raise
@@ -413,36 +446,3 @@ def _to_numpy(tensor: torch.Tensor) -> Array:
     # numpy has no bfloat16.
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
-
-
-@contextmanager
-def _own_random_state(seed: int = 0) -> Iterator[None]:
-    """Seed torch inside the block, and put its generators back afterwards."""
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices=list(devices)):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _left_as_found(net: NeuralNet) -> Iterator[None]:
-    """Put training flags, buffers and torch's random state back after the block."""
-    roots = [net.module_, net.criterion_]
-    modules = [m for root in roots if isinstance(root, torch.nn.Module) for m in root.modules()]
-    flags = [module.training for module in modules]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    with _own_random_state():
-        try:
-            yield
-        finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
-            for module, name, buffer, value in buffers:
-                module._buffers[name] = buffer
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TypeVar
 
+# Both come with scikit-learn, which needs them itself.
 import joblib
 from threadpoolctl import ThreadpoolController
 

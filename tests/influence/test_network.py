@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from sklearn_prune.influence import UnsupportedNetworkError, fit_network, read_head
+from sklearn_prune.influence import UnsupportedNetworkError, fit_network, network_codes, read_head
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((50, 4)).astype(np.float32)
@@ -229,6 +229,32 @@ def test_an_error_leaves_no_hooks_behind():
     assert net.module_.training
 
 
+# The codes of a network that is trained already
+
+
+@pytest.mark.parametrize(
+    ("n_outputs", "classes", "codes"),
+    [
+        (1, [1, 2], [0, 1]),
+        (2, [1, 2], [0, 1]),
+        (3, [0, 2], [0, 2]),
+        (3, [1.0, 2.0], [1, 2]),
+        (2, ["a", "b"], [0, 1]),
+        (3, [3, 5, 9], [0, 1, 2]),
+    ],
+)
+def test_outputs_are_matched_with_classes(n_outputs, classes, codes):
+    positions = np.arange(50) % len(classes)
+    found = network_codes(ready(module__n_outputs=n_outputs), X, positions, np.array(classes))
+    np.testing.assert_array_equal(found, np.array(codes)[positions])
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], [2, 3], [-1, 1], [False, True]])
+def test_outputs_that_cannot_be_matched_are_refused(classes):
+    with pytest.raises(ValueError, match="3 outputs and y has 2 classes, .* codes 0 to 2"):
+        network_codes(ready(), X, BINARY, np.array(classes))
+
+
 # Fitting
 
 
@@ -307,18 +333,6 @@ def test_several_targets():
     np.testing.assert_array_equal(head.targets, y)
 
 
-def test_fit_params_reach_the_network():
-    class Options(Tail):
-        def forward(self, X, seen=None):
-            if seen is not None:
-                seen.append(len(X))
-            return super().forward(X)
-
-    seen = []
-    fit_network(network(Options), X, CODES, random_state=0, seen=seen)
-    assert sum(seen) == 50
-
-
 def test_a_module_that_a_callback_completes_is_fitted():
     from skorch.callbacks import Callback
 
@@ -354,6 +368,11 @@ def test_a_module_that_a_callback_completes_is_fitted():
         (network(criterion__reduction="sum"), CODES, "reduction='sum'"),
         (network(criterion__weight=torch.ones(3)), CODES, "weight=tensor"),
         (network(criterion__ignore_index=2), CODES, "ignores the class 2 of 16 rows"),
+        (
+            network(Tail, nn.BCEWithLogitsLoss, NeuralNet, module__n_outputs=1),
+            BINARY + 1,
+            "targets from 0 to 1; 25 values of y are outside, the first is 2",
+        ),
         (network(iterator_valid__shuffle=True), CODES, "shuffles the rows"),
         (LogisticRegression(), CODES, "a LogisticRegression; a skorch NeuralNet is needed"),
     ],
