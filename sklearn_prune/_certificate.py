@@ -14,7 +14,7 @@ from sklearn.utils import gen_batches
 
 from ._validation import CHUNK_CELLS
 from .influence import HeadFit, HeadInfluence, forecast_retraining
-from .selection import Selection
+from .selection import InfeasibleProblemError, Selection
 
 Norm = Literal["loss", "parameter"]
 
@@ -115,6 +115,39 @@ def length_in(norm: Norm) -> Callable[[float], float]:
     return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
 
 
+def beyond_tolerance(
+    error: InfeasibleProblemError,
+    influence: HeadInfluence,
+    must_drop: NDArray[np.bool_],
+    *,
+    tolerance: float,
+    causes: dict[str, str],
+) -> InfeasibleProblemError:
+    """Return the solver's error about a length as one about the change that the user limits.
+
+    ``must_drop`` holds the rows that go in any case, and ``causes`` why: the parameter and its
+    remedy.
+    """
+    if error.change is None:
+        return error
+    change = in_unit_of(influence.norm, error.change)
+    # Rounded up, so that the value that is named can be met.
+    enough = f"{1.005 * change:.3g}"
+    if influence.measure(influence.first_order_step(must_drop)) <= tolerance:
+        message = (
+            f"tolerance={tolerance:g}, but no rows within it were found that meet the quotas; the "
+            f"smallest change found is {change:.3g}. Raise the tolerance to {enough}, or widen the "
+            "quotas."
+        )
+    else:
+        message = (
+            f"tolerance={tolerance:g}, but the {int(must_drop.sum())} rows that have to go because "
+            f"of {' and '.join(causes)} cost {change:.3g} alone. Raise the tolerance to {enough}, "
+            f"or {', or '.join(causes.values())}."
+        )
+    return InfeasibleProblemError(message, tolerance=tolerance, change=change)
+
+
 def single_row_changes(influence: HeadInfluence) -> NDArray[np.float64]:
     """Return the first-order change for dropping each row alone, of shape (n_samples,).
 
@@ -155,16 +188,11 @@ class StageClock:
             print(f"[InfluencePruner] {name:<12} {self.seconds[-1][1]:8.2f} s")
 
 
-def certify(
-    influence: HeadInfluence,
-    head_fit: HeadFit,
-    selection: Selection,
-    seconds: tuple[tuple[str, float], ...] = (),
-) -> Certificate:
+def certify(influence: HeadInfluence, head_fit: HeadFit, selection: Selection) -> Certificate:
     """Compute the certificate of a selection from the rows it drops."""
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
-    forecast = forecast_retraining(influence, drop)
+    factor, forecast = influence.size_factor(drop), forecast_retraining(influence, drop)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -173,12 +201,11 @@ def certify(
         predicted_change=forecast.first_order,
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
-        random_change=in_unit_of(norm, solver.size_factor * solver.random_objective),
-        lower_bound=in_unit_of(norm, solver.size_factor * solver.lower_bound),
+        random_change=in_unit_of(norm, factor * solver.random_objective),
+        lower_bound=in_unit_of(norm, factor * solver.lower_bound),
         gap=solver.gap,
         saving_bound=solver.saving_bound,
         status=solver.status,
         gradient_norm=head_fit.gradient_norm,
         n_iter=head_fit.n_iter,
-        seconds=seconds,
     )

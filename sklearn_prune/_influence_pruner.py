@@ -19,6 +19,7 @@ from skorch import NeuralNet, NeuralNetBinaryClassifier
 from ._certificate import (
     Certificate,
     StageClock,
+    beyond_tolerance,
     certify,
     in_unit_of,
     length_in,
@@ -27,7 +28,7 @@ from ._certificate import (
 )
 from ._compat import Interval, StrOptions, check_parameters, fit_context
 from ._refinement import solve_and_refine
-from ._terms import Request, drop_first, make_problem, make_terms
+from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
 from .influence import (
@@ -37,11 +38,12 @@ from .influence import (
     UnsupportedNetworkError,
     fit_network,
     linear_network,
+    network_codes,
     read_head,
     refit_head,
     write_head,
 )
-from .selection import Selection
+from .selection import InfeasibleProblemError, Selection
 
 UNCHANGED: Any = "unchanged"
 
@@ -252,12 +254,13 @@ class InfluencePruner(BasePruner):
         request = self._request()
         self._check_before_training(request)
         self._seed_ = _draw_seed(self.random_state)
-        labels = self._network_labels(y)
         clock = StageClock(self.verbose)
         with clock.stage("network"):
-            self.estimator_ = self._fit_network(X, labels)
+            self.estimator_ = self._fit_network(X, y)
         with clock.stage("head"):
-            objective, self._head_fit_ = self._fit_head(X, labels)
+            if classes is not None and isinstance(self.estimator, FrozenEstimator):
+                y = network_codes(self.estimator_, X, y, self.classes_)
+            objective, self._head_fit_ = self._fit_head(X, y)
         with clock.stage("influence"):
             self._influence_ = HeadInfluence(objective, self._head_fit_.theta, self.norm)
             self.influence_norms_ = single_row_changes(self._influence_)
@@ -286,32 +289,10 @@ class InfluencePruner(BasePruner):
                 "NeuralNetClassifier with as many outputs."
             )
         # Zeros in place of influences: only counts, masks and costs are checked.
-        make_problem(np.zeros((self._terms_.n_samples, 1)), self._terms_, request)
-
-    def _network_labels(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the target as the network knows it.
-
-        A frozen network was trained on codes of its own. Where labels are whole numbers they
-        are those codes, even if y lacks some; other labels are taken to be in sorted order.
-        """
-        if isinstance(self.estimator, FrozenEstimator) and self._labels_are_codes():
-            return self.classes_[y].astype(np.int64)
-        return y
-
-    def _labels_are_codes(self) -> bool:
-        classes = getattr(self, "classes_", np.empty(0))
-        return classes.size > 0 and classes.dtype.kind in "iuf" and classes[0] >= 0
-
-    def _check_codes(self, n_outputs: int) -> None:
-        n_classes = len(getattr(self, "classes_", ()))
-        known = n_outputs == n_classes or (n_outputs, n_classes) == (1, 2)
-        frozen = isinstance(self.estimator, FrozenEstimator)
-        if frozen and n_classes and not known and not self._labels_are_codes():
-            raise ValueError(
-                f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so "
-                f"which is which cannot be known; give y as the codes 0 to {n_outputs - 1} that "
-                "the network was trained on."
-            )
+        nothing = np.zeros((self._terms_.n_samples, 1))
+        make_problem(nothing, self._terms_, request)
+        # Which rows are hard is not known yet; how many of each stratum go is.
+        make_problem(nothing, first_to_go(self._terms_, request, lambda: nothing[:, 0]), request)
 
     def _target_kind(self) -> Kind | None:
         if self.estimator is None:
@@ -337,7 +318,6 @@ class InfluencePruner(BasePruner):
 
     def _fit_head(self, X: Any, y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
         head = read_head(self.estimator_, X, y)
-        self._check_codes(len(head.theta))
         objective = HeadObjective(
             head.design,
             head.targets,
@@ -356,20 +336,25 @@ class InfluencePruner(BasePruner):
         return objective, head_fit
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
-        influence, terms = self._influence_, self._terms_
-        everyone = np.ones(terms.n_samples, dtype=bool)
-        if request.trim:
-            losses = row_losses(influence)
-            terms = drop_first(terms, request, request.trim, everyone, losses)
-        if terms.sample_weight is not None and request.prune_ratio is not None:
-            # Rows that weigh nothing cost nothing. Were they kept, rows that weigh something
-            # would have to go in their place.
-            weightless = terms.sample_weight == 0
-            terms = drop_first(terms, request, 1.0, weightless, terms.sample_weight)
-        problem = make_problem(influence, terms, request, length_in(self.norm))
-        selection = solve_and_refine(influence, problem, time_limit=time_limit, random_state=seed)
+        influence, norm = self._influence_, self._influence_.norm
+        terms = first_to_go(self._terms_, request, lambda: row_losses(influence))
+        problem = make_problem(influence, terms, request, length_in(norm))
+        try:
+            selection = solve_and_refine(
+                influence, problem, time_limit=time_limit, random_state=seed
+            )
+        except InfeasibleProblemError as error:
+            if request.tolerance is None:
+                raise
+            raise beyond_tolerance(
+                error,
+                influence,
+                problem.must_drop,
+                tolerance=request.tolerance,
+                causes=self._why_rows_must_go(request),
+            ) from error
         if request.tolerance is not None and not selection.drop.any():
-            smallest = in_unit_of(self.norm, selection.certificate.smallest_reachable)
+            smallest = in_unit_of(norm, selection.certificate.smallest_reachable)
             warnings.warn(
                 f"tolerance={request.tolerance} allows no row to be dropped, all "
                 f"{terms.n_samples} are kept; the smallest change found is {smallest:.3g}.",
@@ -377,6 +362,14 @@ class InfluencePruner(BasePruner):
                 stacklevel=2,
             )
         return selection
+
+    def _why_rows_must_go(self, request: Request) -> dict[str, str]:
+        causes = {}
+        if self._terms_.must_drop.any():
+            causes["must_drop"] = "free rows of must_drop"
+        if request.trim:
+            causes[f"trim={request.trim}"] = "lower trim"
+        return causes
 
     def select(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -295,11 +295,10 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
         has_place[:] = False
     if has_place[problem.groups[positive & problem.free]].any():
         return
-    n_gone = int((positive & problem.must_drop).sum())
     raise InfeasibleProblemError(
-        "at least one row of positive sample_weight must stay; must_drop takes "
-        f"{n_gone} of {int(positive.sum())}, and must_keep and the quotas leave no place for "
-        "another. Free such a row, or leave out sample_weight."
+        f"at least one of the {_rows(int(positive.sum()))} of positive sample_weight must stay; "
+        f"must_drop takes {int((positive & problem.must_drop).sum())}, and must_keep and the "
+        "quotas leave no place for another. Free a row of those masks, or leave out sample_weight."
     )
 
 
@@ -372,6 +371,30 @@ def _named_ranges(terms: RowTerms, quota: Mapping[Any, Any]) -> dict[int, tuple[
             )
         ranges[code] = (low, high)
     return ranges
+
+
+def first_to_go(
+    terms: RowTerms, request: Request, hardness: Callable[[], NDArray[np.float64]]
+) -> RowTerms:
+    """Return terms under which the hardest share and the rows of weight zero must go.
+
+    ``hardness`` gives the loss of each row; it is called where ``trim`` asks for it.
+    """
+    weight = terms.sample_weight
+    if request.trim:
+        losses, candidates = hardness(), np.ones(terms.n_samples, dtype=bool)
+        if weight is not None:
+            weighs = (weight > 0) & ~terms.must_drop
+            candidates[np.where(weighs, losses, np.inf).argmin()] = False
+        terms = drop_first(terms, request, request.trim, candidates, losses)
+    if weight is None:
+        return terms
+    # Rows that weigh nothing cost nothing. Were they kept, rows that weigh something would have
+    # to go in their place.
+    weightless = weight == 0
+    if request.tolerance is not None and terms.cost is not None:
+        weightless &= np.asarray(terms.cost) >= 0
+    return drop_first(terms, request, 1.0, weightless, weight)
 
 
 def drop_first(

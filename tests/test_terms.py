@@ -17,6 +17,7 @@ from sklearn_prune._terms import (
     _apportion,
     count_of,
     drop_first,
+    first_to_go,
     make_problem,
     make_terms,
     n_to_drop,
@@ -214,13 +215,17 @@ def test_a_share_of_numpy_cannot_make_a_class_vanish():
 def test_some_weight_stays(request_):
     weight = np.r_[np.ones(5), np.zeros(15)]
     terms = make_terms(20, np.tile([0, 1], 10), sample_weight=weight, must_drop=weight > 0)
-    refused(terms, request_, "positive sample_weight must stay; must_drop takes 5 of 5")
+    refused(terms, request_, "some sample weight must stay; must_drop takes all of it")
 
 
 def test_rows_of_weight_zero_that_must_stay_leave_a_place_for_weight():
     weight = np.r_[np.ones(5), np.zeros(15)]
     terms = make_terms(20, None, sample_weight=weight, must_keep=np.arange(20) >= 10)
-    refused(terms, RATIO, "must_drop takes 0 of 5, and must_keep and the quotas leave no place")
+    refused(
+        terms,
+        RATIO,
+        "the 5 rows of positive sample_weight .* takes 0, and must_keep and the quotas leave no",
+    )
 
 
 def test_trimming_leaves_what_a_quota_keeps():
@@ -228,3 +233,11 @@ def test_trimming_leaves_what_a_quota_keeps():
     request = Request(None, 10.0, {"a": (15, 20)}, 0.5)
     terms = drop_first(terms, request, 0.5, np.ones(60, dtype=bool), np.arange(60.0))
     assert np.bincount(terms.strata[terms.must_drop]).tolist() == [5, 13, 12]
+
+
+def test_rows_of_weight_zero_that_are_dear_to_lose_are_not_pushed():
+    cost = np.r_[-np.ones(3), np.zeros(17)]
+    terms = make_terms(20, None, sample_weight=np.arange(20) // 6, sample_cost=cost)
+    request = Request(None, 1.0, None, 0.0)
+    terms = first_to_go(terms, request, lambda: np.zeros(20))
+    assert np.flatnonzero(terms.must_drop).tolist() == [3, 4, 5]

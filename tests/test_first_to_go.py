@@ -1,0 +1,76 @@
+"""Rows that go before any are chosen: trimmed ones and those of weight zero."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from sklearn_prune import InfeasibleProblemError, InfluencePruner
+
+CALM = {"damping": 1e-2, "random_state": 0, "time_limit": 10.0}
+TOLERANCE = {**CALM, "prune_ratio": None}
+
+
+def restated(pruner, X, y, norm: str, message: str, **fit_params) -> float:
+    """Return the tolerance that the error names."""
+    with pytest.raises(InfeasibleProblemError, match=message) as caught:
+        pruner.set_params(norm=norm).fit(X, y, **fit_params)
+    return float(re.search(r"tolerance to (\S+),", str(caught.value))[1])
+
+
+@pytest.mark.parametrize("norm", ["loss", "parameter"])
+def test_rows_trimmed_beyond_the_tolerance_are_laid_to_trim(iris, norm):
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6, trim=0.4)
+    message = r"tolerance=1e-06, but the 60 rows that have to go because of trim=0.4 cost"
+    named = restated(pruner, *iris, norm, message + ".* or lower trim")
+    support = pruner.set_params(tolerance=named).fit(*iris).support_
+    assert (~support).sum() >= 60
+    assert pruner.certificate_.predicted_change <= named
+
+
+@pytest.mark.parametrize("norm", ["loss", "parameter"])
+def test_rows_that_must_go_beyond_the_tolerance_cost_what_the_user_measures_in(iris, norm):
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6)
+    drop = np.arange(150) % 50 < 20
+    named = restated(pruner, *iris, norm, "because of must_drop cost", must_drop=drop)
+    pruner.set_params(tolerance=named).fit(*iris, must_drop=drop)
+    assert pruner.certificate_.predicted_change <= named
+
+
+def test_a_quota_that_no_rows_within_the_tolerance_meet_is_named(iris):
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-12, quota={0: 5, 1: 50, 2: 50})
+    restated(pruner, *iris, "loss", "no rows within it .* widen the quotas")
+
+
+def test_trimming_keeps_to_the_quota_of_a_tolerance(iris):
+    X, y = iris
+    pruner = InfluencePruner(**TOLERANCE, tolerance=10.0, trim=0.5, quota={0: (15, 50)})
+    assert (pruner.fit(X, y).support_ & (y == 0)).sum() >= 15
+
+
+def test_rows_of_weight_zero_go_first_within_a_tolerance(iris):
+    X, y = iris
+    weight = np.ones(150)
+    weight[np.random.default_rng(0).permutation(150)[:40]] = 0.0
+    weight[y == 2] = 0.0
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-8, quota=None)
+    support = pruner.fit(X, y, sample_weight=weight).support_
+    assert support[weight > 0].sum() > 60
+    assert (support & (weight == 0)).sum() == 1
+    assert (support & (y == 2)).sum() == 1
+
+
+def test_trimming_leaves_some_weight(iris):
+    X, y = iris
+    weight = np.where(np.arange(150) % 30 == 0, 1.0, 0.0)
+    pruner = InfluencePruner(**CALM, prune_ratio=0.9, trim=0.9).fit(X, y, sample_weight=weight)
+    assert pruner.support_[weight > 0].any()
+
+
+def test_selecting_again_measures_as_the_influences_do(iris):
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-3).fit(*iris)
+    expected = pruner.select()
+    pruner.set_params(norm="parameter")
+    np.testing.assert_array_equal(pruner.select(), expected)
