@@ -35,21 +35,23 @@ class Certificate:
     norm : {"loss", "parameter"}
         Unit of the changes.
     predicted_change : float
-        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. This is what
-        the selection made small.
+        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. For a ratio
+        this was made small against ``random_change``, but not as small as it can be.
     kept_hessian_change : float
-        One Newton step with the Hessian of the kept rows.
+        One Newton step with the Hessian of the kept rows. For a ratio this was made small next, at
+        which ``predicted_change`` may have risen a little.
     actual_change : float
         What the head does when it is refitted on the kept rows.
     random_change : float
-        Expected first-order change for random rows, as many of each class.
+        First-order change for random rows, as many of each class: the expected value for the norm
+        "loss", the root mean square for "parameter".
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
-        nothing better is known.
+        nothing better is known, which is the rule with many rows: sets of almost no change exist.
     gap : float
         How far the selection can be from the best one, as a share; 0 is proven optimal. For a
-        ratio the share is one of the length whose size ``predicted_change`` is, for a tolerance
-        one of ``saving_bound``.
+        ratio the share is one of the length whose size ``predicted_change`` is, and near 1
+        wherever ``lower_bound`` is 0; for a tolerance one of ``saving_bound``.
     saving_bound : float
         For a tolerance: no set within it drops more rows (or saves more, where costs were
         given). Infinite for a ratio.

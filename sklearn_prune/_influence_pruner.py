@@ -54,8 +54,9 @@ class InfluencePruner(BasePruner):
     With ``w_i = 1`` where row i is dropped, one Newton step predicts that retraining on the other
     rows moves the last layer by :math:`\Delta\theta = \frac{N}{N - \sum \nu_i w_i} \sum_i w_i
     s_i`, where :math:`s_i = \frac 1N H^{-1} g_i` is the influence of row i. Either a share of the
-    rows is dropped and the change made as small as possible (``prune_ratio``), or as many rows
-    are dropped as keep the change within a bound (``tolerance``). What was achieved is in
+    rows is dropped (``prune_ratio``): the change is made next to nothing by first order, then the
+    Newton step that takes the kept rows' own Hessian is made short. Or as many rows are dropped
+    as keep the first-order change within a bound (``tolerance``). What was achieved is in
     ``certificate_``.
 
     Parameters
@@ -81,8 +82,8 @@ class InfluencePruner(BasePruner):
         the selection. No class ever vanishes.
     trim : float in [0, 1), default=0.0
         Share of the rows, at most ``prune_ratio``, that must go because they are the hardest:
-        those of the largest loss in each class. Where labels are noisy, this drops the wrong
-        ones.
+        those of the largest loss in each class, as far as masks and quotas let them go. Where
+        labels are noisy, this drops the wrong ones.
     damping : float, default=1e-4
         λ in the objective ``(1/N) Σ ν_i loss_i + (λ/2) ‖θ‖²`` of the last layer, its bias
         included.
@@ -127,6 +128,16 @@ class InfluencePruner(BasePruner):
     Without a network, y decides between classes and numbers; see
     :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows become dense ones a batch at a
     time; what enters the last layer is held as a dense array.
+
+    A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
+    order; where it has more outputs, y must hold the codes it was trained on.
+
+    With many rows there are very many sets whose first-order change is almost zero, and what
+    retraining does then hangs on the curvature of the kept rows. So with ``prune_ratio`` (and no
+    ``sample_cost``) rows are chosen by first order until what is left is 1 % of the length that
+    random rows have, and then exchanged to shorten the Newton step on the kept rows:
+    ``predicted_change`` may rise a little while ``kept_hessian_change`` and ``actual_change``
+    fall. For the same reason ``lower_bound`` is mostly 0 and ``gap`` near 100 %: nothing is wrong.
 
     References
     ----------
