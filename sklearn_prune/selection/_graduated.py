@@ -11,11 +11,11 @@ from ._coordinates import Coordinates, Floats, Integers
 from ._quota import Counts
 
 # How far the penalty pushes a row of typical norm away from 1/2, per iteration.
-_PUSH = 0.02
+_PUSH = 0.015
 # Share of the summed residual that is fed back, per iteration.
 _FEEDBACK = 0.5
 # Strata of similar norm in each group, and how many rows each should keep and drop at least.
-_MAX_NORM_STRATA, _LEAST_PER_STRATUM = 8, 20
+_MAX_NORM_STRATA, _LEAST_PER_STRATUM = 16, 20
 # Decided rows are taken out of the iteration every so many iterations.
 _COMPACT_EVERY = 10
 
@@ -57,22 +57,23 @@ def graduated_rounding(
     walks to a vertex along
 
     .. math:: w \leftarrow \Pi\big[\, w - \tfrac{1}{λ} Z (c + v)
-              + γ (2 w - 1) \tfrac{\|z_i\|^2}{\overline{\|z\|^2}} \big],\qquad
+              + γ (2 w - 1) \tfrac{q_g}{\bar q} \big],\qquad
               c = \mathrm{offset} + Z^T w,\quad v = κ \sum c
 
-    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows and Π the projection onto
-    the box that keeps every stratum's count. The push is the (negative) gradient of
-    :math:`\sum w_i (1 - w_i) \|z_i\|^2`, the variance of a random rounding: large rows are decided
-    first, and small ones are left to absorb the error (graduated non-convexity, Blake and
-    Zisserman 1987). The integral term v holds the sum at zero against that push. Decided rows
-    leave the iteration, so that it gets cheaper as it goes; it ends when about 1.5 undecided rows
-    are left for each coordinate, of which the largest entries of each stratum are taken.
+    with λ the largest eigenvalue of :math:`Z^T Z` over the undecided rows, Π the projection onto
+    the box that keeps every stratum's count, and :math:`q_g` the mean :math:`\|z_i\|^2` of the
+    row's stratum. The push is the (negative) gradient of :math:`\sum w_i (1 - w_i) q_g`, the
+    variance of a random rounding: strata of large rows are decided first, and those of small
+    rows are left to absorb the error (graduated non-convexity, Blake and Zisserman 1987). The
+    integral term v holds the sum at zero against that push. Decided rows leave the iteration, so
+    that it gets cheaper as it goes; it ends when about 1.5 undecided rows are left for each
+    coordinate, of which the largest entries of each stratum are taken.
 
-    Strata should be narrow in norm (:func:`norm_strata`): with most rows dropped, those decided
-    first are dropped, and only the counts keep the small rows from being all that is left. Such a
-    set has almost no first-order change, and no curvature to hold the head there: on Adult, 99 %
-    dropped, ½ΔθᵀHΔθ of the refitted head was 0.4 with strata by class alone, and 0.02 with eight
-    strata of norm in each class.
+    Strata should be narrow in norm (:func:`norm_strata`). Inside a stratum the push favours no
+    row. Across strata only the counts keep the small rows, which are decided last, from being all
+    that is left: such a set has almost no first-order change, and no curvature to hold the head
+    there. On Adult, 99 % dropped, ½ΔθᵀHΔθ of the refitted head was 0.4 with strata by class alone
+    and 0.02 with strata of norm in each class.
 
     Parameters
     ----------
@@ -103,7 +104,8 @@ def graduated_rounding(
     while n_iter < max_iter and len(active) > enough and time.perf_counter() < deadline:
         residual = decided + part.total(w)
         feedback = feedback + _FEEDBACK * residual
-        weight = part.squared_norms / max(part.squared_norms.mean(), np.finfo(float).tiny)
+        weight = strata.average(part.squared_norms)
+        weight /= max(float(weight.mean()), np.finfo(float).tiny)
         step = part.scores(residual + feedback) / curvature
         w = strata.project(w - step + _PUSH * (2 * w - 1) * weight)
         n_iter += 1
@@ -173,6 +175,13 @@ class _Strata:
         """Return the share ``m_g / n_g`` of each row's stratum."""
         sizes = np.array([max(1, len(rows)) for rows in self._members])
         return (self._targets / sizes)[self._labels]
+
+    def average(self, values: Floats) -> Floats:
+        """Return, for each row, the mean of the values over its stratum."""
+        n_strata = len(self._targets)
+        sums = np.bincount(self._labels, weights=values, minlength=n_strata)
+        sizes = np.maximum(1, np.bincount(self._labels, minlength=n_strata))
+        return np.asarray((sums / sizes)[self._labels])
 
     def project(self, x: Floats) -> Floats:
         """Return the point of the box nearest to x whose strata sum to their targets.
