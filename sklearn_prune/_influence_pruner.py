@@ -303,7 +303,7 @@ class InfluencePruner(BasePruner):
         nothing = np.zeros((self._terms_.n_samples, 1))
         make_problem(nothing, self._terms_, request)
         # Which rows are hard is not known yet; how many of each stratum go is.
-        make_problem(nothing, first_to_go(self._terms_, request, lambda: nothing[:, 0]), request)
+        make_problem(nothing, first_to_go(self._terms_, request, nothing.ravel), request)
 
     def _target_kind(self) -> Kind | None:
         if self.estimator is None:

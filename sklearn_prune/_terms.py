@@ -15,6 +15,8 @@ from .selection import InfeasibleProblemError, SelectionProblem, parse_range
 
 Booleans = NDArray[np.bool_]
 Codes = NDArray[np.int64]
+# Positions and what they stand for.
+Strata = tuple[Codes | None, tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class RowTerms:
     ----------
     n_samples : int
         Number of rows.
-    classes : ndarray or None
-        Class label of each row; None for regression.
+    classes : ndarray of int or None
+        Class of each row, as a position in ``class_names``; None for regression.
+    class_names : tuple
+        The labels, sorted.
     strata : ndarray of int or None
         Group that quotas speak of, as a position in ``names``; None for regression without groups.
     names : tuple
@@ -64,7 +68,8 @@ class RowTerms:
     """
 
     n_samples: int
-    classes: NDArray[Any] | None
+    classes: Codes | None
+    class_names: tuple[Any, ...]
     strata: Codes | None
     names: tuple[Any, ...]
     must_keep: Booleans
@@ -79,9 +84,7 @@ class RowTerms:
 
     def by_class(self) -> RowTerms:
         """Return the same terms with the classes as strata."""
-        assert self.classes is not None
-        strata, names = _coded(self.classes)
-        return replace(self, strata=strata, names=names)
+        return replace(self, strata=self.classes, names=self.class_names)
 
 
 def make_terms(
@@ -106,9 +109,10 @@ def make_terms(
             f"must_keep and must_drop share {int((keep & drop).sum())} rows; take each row out of "
             "one of them."
         )
-    strata, names = _strata(n_samples, classes, groups)
+    by_class: Strata = (None, ()) if classes is None else _coded(classes)
+    strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
     weights = check_weights(sample_weight, n_samples)
-    return RowTerms(n_samples, classes, strata, names, keep, drop, sample_cost, weights)
+    return RowTerms(n_samples, *by_class, *strata, keep, drop, sample_cost, weights)
 
 
 def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
@@ -125,24 +129,20 @@ def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
 
 
 def _strata(
-    n_samples: int, classes: NDArray[Any] | None, groups: Any
-) -> tuple[Codes | None, tuple[Any, ...]]:
-    by_class = (None, ()) if classes is None else _coded(classes)
-    if groups is None:
-        return by_class
+    n_samples: int, classes: Codes | None, class_names: tuple[Any, ...], groups: Any
+) -> tuple[Codes, tuple[Any, ...]]:
     # A list of 1 and "1" would become an array of strings.
     values = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
     if values.shape != (n_samples,):
         raise ValueError(
             f"groups must have shape ({n_samples},), one label a row; it has shape {values.shape}."
         )
-    (codes, labels), (group_codes, group_labels) = by_class, _coded(values)
-    if codes is None:
-        return group_codes, group_labels
-    n_groups = len(group_labels)
-    pairs, strata = np.unique(codes * n_groups + group_codes, return_inverse=True)
-    names = tuple((labels[p // n_groups], group_labels[p % n_groups]) for p in pairs.tolist())
-    return strata.astype(np.int64), names
+    codes, labels = _coded(values)
+    if classes is None:
+        return codes, labels
+    pairs, strata = np.unique(classes * len(labels) + codes, return_inverse=True)
+    names = [(class_names[p // len(labels)], labels[p % len(labels)]) for p in pairs.tolist()]
+    return strata.astype(np.int64), tuple(names)
 
 
 def _coded(values: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]]:
@@ -217,8 +217,7 @@ def make_problem(
     """
     n_drop = n_keep = None
     if request.prune_ratio is not None:
-        n_classes = 0 if terms.classes is None else len(np.unique(terms.classes))
-        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, n_classes)
+        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
         n_keep = terms.n_samples - n_drop
         _check_masks(terms, request.prune_ratio, n_drop)
     _check_no_class_vanishes(terms, request.prune_ratio, n_keep)
@@ -333,10 +332,11 @@ def _survivors(terms: RowTerms, named: Collection[int] = ()) -> dict[int, tuple[
         return {}
     left, safe = terms.count(~terms.must_drop), terms.count(terms.must_keep) > 0
     safe[list(named)] = True
-    codes, labels = _coded(terms.classes)
     survivors = {}
-    for label in range(len(labels)):
-        strata = np.unique(terms.strata[codes == label])
+    class_of = np.empty(len(terms.names), dtype=np.int64)
+    class_of[terms.strata] = terms.classes
+    for label in range(len(terms.class_names)):
+        strata = np.flatnonzero(class_of == label)
         if not safe[strata].any():
             largest = int(strata[left[strata].argmax()])
             survivors[largest] = (1, int(left[largest]))
