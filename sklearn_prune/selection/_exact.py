@@ -14,6 +14,8 @@ from ._coordinates import Booleans, Floats
 
 # Changes below this share of a typical row are zero: HiGHS resolves no better.
 _ZERO = 1e-7
+# What rounding may cost in a linear row without free columns.
+_ROW_SLACK = 1e-9
 # The program is scaled anew when a set of this share of the first norm is found.
 _RESCALE = 0.3
 # Rounds of cuts after which a bound that no longer rises is left where it is.
@@ -166,6 +168,8 @@ def largest_saving(
     typical = _typical_norm(rows)
     if n == 0:
         inside = float(np.linalg.norm(offset)) <= b + 1e-9 * max(typical, abs(b))
+        inside = inside and bool((system.low <= _ROW_SLACK).all())
+        inside = inside and bool((system.high >= -_ROW_SLACK).all())
         return ExactResult(np.zeros(0, dtype=bool) if inside else None, 0.0, True, 0, 0)
     rotation, _ = np.linalg.qr(np.column_stack([rows.T, offset]))
     Z, c = rows @ rotation / typical, rotation.T @ offset / typical

@@ -39,15 +39,12 @@ def count_rows(problem: SelectionProblem, n_drop: int | None) -> LinearSystem:
         low, high = problem.dropped_bounds(n_drop)
         total = (n_drop, n_drop)
     n_forced = int(forced.sum())
-    # A positive weight stays, so that the size factor is finite.
-    weighted = problem.sample_weight > 0
-    n_weighted = int((weighted & ~problem.must_drop).sum()) - 1
     rows = problem.constraints
     shift = rows.A @ problem.must_drop.astype(np.float64)
     return LinearSystem(
-        A=np.vstack([np.ones((1, int(free.sum()))), weighted[free], indicator, rows.A[:, free]]),
-        low=np.r_[total[0] - n_forced, 0, low - forced, rows.low - shift],
-        high=np.r_[total[1] - n_forced, n_weighted, high - forced, rows.high - shift],
+        A=np.vstack([np.ones((1, int(free.sum()))), indicator, rows.A[:, free]]),
+        low=np.r_[total[0] - n_forced, low - forced, rows.low - shift],
+        high=np.r_[total[1] - n_forced, high - forced, rows.high - shift],
     )
 
 

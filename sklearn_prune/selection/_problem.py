@@ -87,7 +87,7 @@ class SelectionProblem:
         )
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
-        self.constraints = _as_rows(constraints, n)
+        self.constraints = self._with_weight_row(_as_rows(constraints, n))
         self.quota = quota
         self.kept_range = self._kept_range()
 
@@ -117,6 +117,19 @@ class SelectionProblem:
                 f"use n_drop in [{low}, {high}] or change the masks."
             )
         return int(n_drop), None
+
+    def _with_weight_row(self, rows: LinearRows) -> LinearRows:
+        """Add "some weight stays" where rows without weight would let all of it go."""
+        weighted = self.sample_weight > 0
+        n_weighted = int(weighted.sum())
+        most = self.n_samples - 1 if self.n_drop is None else self.n_drop
+        if n_weighted == self.n_samples or most < n_weighted or (weighted & self.must_keep).any():
+            return rows
+        return LinearRows(
+            np.vstack([rows.A, weighted.astype(np.float64)]),
+            np.r_[rows.low, 0.0],
+            np.r_[rows.high, n_weighted - 1.0],
+        )
 
     def _kept_range(self) -> KeptRange:
         sizes = self._sizes = self.count(np.ones(self.n_samples, dtype=bool))
