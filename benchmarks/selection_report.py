@@ -303,11 +303,15 @@ def tables(measured: Sequence[Measured]) -> dict[str, str]:
     return {title: table for title, table in made.items() if table.count("\n") > 1}
 
 
+def markdown(measured: Sequence[Measured]) -> str:
+    """The tables, each under its title."""
+    return "\n\n".join(f"## {title}\n\n{table}" for title, table in tables(measured).items())
+
+
 def write_report(folder: Path) -> None:
     """Write selection.md and selection.png from whatever parts the folder holds."""
     measured = read(folder)
-    sections = [f"## {title}\n\n{table}" for title, table in tables(measured).items()]
-    (folder / "selection.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    (folder / "selection.md").write_text(markdown(measured) + "\n", encoding="utf-8")
     draw(measured, folder / "selection.png")
 
 
