@@ -133,20 +133,19 @@ def beyond_tolerance(
     if error.change is None:
         return error
     change = in_unit_of(influence.norm, error.change)
-    # Rounded up, so that the value that is named can be met.
-    enough = f"{1.005 * change:.3g}"
-    if influence.measure(influence.first_order_step(must_drop)) <= tolerance:
-        message = (
-            f"tolerance={tolerance:g}, but no rows within it were found that meet the quotas; the "
-            f"smallest change found is {change:.3g}. Raise the tolerance to {enough}, or widen the "
-            "quotas."
-        )
-    else:
-        message = (
-            f"tolerance={tolerance:g}, but the {int(must_drop.sum())} rows that have to go because "
-            f"of {' and '.join(causes)} cost {change:.3g} alone. Raise the tolerance to {enough}, "
-            f"or {', or '.join(causes.values())}."
-        )
+    sets, remedies = "that meet the quotas", ["widen the quotas"]
+    if influence.measure(influence.first_order_step(must_drop)) > tolerance:
+        sets = f"that include the {int(must_drop.sum())} rows of {' and '.join(causes)}"
+        remedies = list(causes.values())
+    found = ""
+    if np.isfinite(change):
+        found = f"; the smallest change found is {change:.3g}"
+        # Rounded up, so that the value that is named can be met.
+        remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+    message = (
+        f"tolerance={tolerance:g}, but no rows within it were found {sets}{found}. "
+        f"To go on, {', or '.join(remedies)}."
+    )
     return InfeasibleProblemError(message, tolerance=tolerance, change=change)
 
 

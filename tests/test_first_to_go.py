@@ -23,7 +23,7 @@ def restated(pruner, X, y, norm: str, message: str, **fit_params) -> float:
 @pytest.mark.parametrize("norm", ["loss", "parameter"])
 def test_rows_trimmed_beyond_the_tolerance_are_laid_to_trim(iris, norm):
     pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6, trim=0.4)
-    message = r"tolerance=1e-06, but the 60 rows that have to go because of trim=0.4 cost"
+    message = r"tolerance=1e-06, .* that include the 60 rows of trim=0.4; the smallest change"
     named = restated(pruner, *iris, norm, message + ".* or lower trim")
     support = pruner.set_params(tolerance=named).fit(*iris).support_
     assert (~support).sum() >= 60
@@ -34,7 +34,7 @@ def test_rows_trimmed_beyond_the_tolerance_are_laid_to_trim(iris, norm):
 def test_rows_that_must_go_beyond_the_tolerance_cost_what_the_user_measures_in(iris, norm):
     pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6)
     drop = np.arange(150) % 50 < 20
-    named = restated(pruner, *iris, norm, "because of must_drop cost", must_drop=drop)
+    named = restated(pruner, *iris, norm, "include the 60 rows of must_drop", must_drop=drop)
     pruner.set_params(tolerance=named).fit(*iris, must_drop=drop)
     assert pruner.certificate_.predicted_change <= named
 

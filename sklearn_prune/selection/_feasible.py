@@ -114,11 +114,16 @@ def _diagnosis(
         )
     short, excess = result.x[n : n + n_rows], result.x[n + n_rows :]
     row = int((short + excess)[n_counts:].argmax())
-    drop = problem.with_free(result.x[:n] > 0.5)
-    value = float(problem.constraints.A[row] @ drop)
+    if row >= problem.n_given_rows:
+        return (
+            f"n_drop={n_drop} takes all of the sample weight under these quotas and masks; drop "
+            "fewer rows, or free rows of weight zero."
+        )
+    drop, unit = problem.with_free(result.x[:n] > 0.5), problem.constraints.units[row]
+    value = float(problem.constraints.A[row] @ drop) * unit
     return (
         f"row {row} of the linear constraints cannot be met: it asks for "
-        f"[{problem.constraints.low[row]:g}, {problem.constraints.high[row]:g}], the nearest value "
-        f"with {n_drop} rows dropped and every other constraint met is {value:g}; move the bound "
-        "there or relax another constraint."
+        f"[{problem.constraints.low[row] * unit:g}, {problem.constraints.high[row] * unit:g}], the "
+        f"nearest value with {n_drop} rows dropped and every other constraint met is {value:g}; "
+        "move the bound there or relax another constraint."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from ._search import Found, search
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
 _MAX_TRIALS = 40
+# The same where none of these met the tolerance, and sizes all over the range are tried.
+_MAX_SCAN = 160
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
         bound = best_saving
     if best is not None and not best.any():
         best = None
-    reachable = _cheapest_row(problem)
+    reachable = min(
+        (problem.size_factor(w) * problem.change(w) for w in _single_row_sets(problem)),
+        default=np.inf,
+    )
     return Within(best, bound, proven, reachable, 0, not proven)
 
 
@@ -119,14 +125,16 @@ def _exact_size(
     )
 
 
-def _cheapest_row(problem: SelectionProblem) -> float:
-    """Return the smallest change that dropping one single free row makes."""
-    weight = problem.sample_weight
-    norms = np.sqrt(problem.coordinates.squared_norms) * problem.coordinates.scale
-    # A row that carries all of the weight cannot go.
-    possible = problem.free & (weight < weight.sum())
-    factor = weight.sum() / (weight.sum() - weight[possible])
-    return float((norms[possible] * factor).min(initial=np.inf))
+def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:
+    """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
+    norms = np.where(problem.free, problem.coordinates.squared_norms, np.inf)
+    for group in range(len(problem.group_names)):
+        members = np.flatnonzero(problem.free & (problem.groups == group))
+        if len(members):
+            drop = problem.must_drop.copy()
+            drop[members[norms[members].argmin()]] = True
+            if problem.is_feasible(drop):
+                yield drop
 
 
 class _Descent:
@@ -142,7 +150,7 @@ class _Descent:
         self._problem, self._dual, self._rng, self._deadline = problem, dual, rng, deadline
         self._best: Booleans | None = None
         self._best_saving = 0.0
-        self._reachable = _cheapest_row(problem)
+        self._reachable = np.inf
         self._n_swaps = self._n_trials = 0
         sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
         forced, kept = int(problem.must_drop.sum()), problem.kept_range.low
@@ -151,7 +159,7 @@ class _Descent:
 
     def run(self) -> Within:
         """Try the bound, then ever smaller numbers; then bisect above the last success."""
-        self._try_single_row()
+        self._try_single_rows()
         passed, failed = self._least, self._most + 1
         n_drop, step = self._most, max(1, self._problem.n_samples // 2000)
         while n_drop > passed and not self._stop():
@@ -167,6 +175,8 @@ class _Descent:
                 passed = middle
             else:
                 failed = middle
+        if self._best is None:
+            self._scan()
         return Within(
             self._best,
             self._dual.value,
@@ -176,14 +186,18 @@ class _Descent:
             time.perf_counter() > self._deadline,
         )
 
-    def _try_single_row(self) -> None:
-        """Drop the free row of smallest norm, the simplest set there is."""
-        problem = self._problem
-        norms = np.where(problem.free, problem.coordinates.squared_norms, np.inf)
-        drop = problem.must_drop.copy()
-        drop[int(norms.argmin())] = True
-        if problem.free.any() and problem.is_feasible(drop):
+    def _try_single_rows(self) -> None:
+        """Drop one free row, the simplest sets there are."""
+        for drop in _single_row_sets(self._problem):
             self._keep_if_within(drop)
+
+    def _scan(self) -> None:
+        """Try sizes all over the range: under masks and quotas the change is not monotone."""
+        left = max(0, _MAX_SCAN - self._n_trials)
+        least = max(1, self._least)
+        for n_drop in np.unique(np.linspace(least, self._most, left).astype(int)):
+            if time.perf_counter() > self._deadline or self._passes(int(n_drop)):
+                return
 
     def _cap(self) -> int:
         """Return the most rows that a set can have whose saving is within the dual bound."""
@@ -207,10 +221,11 @@ class _Descent:
         problem = self._problem
         assert problem.tolerance is not None
         change = problem.size_factor(drop) * problem.change(drop)
-        if not change <= problem.tolerance or not problem.is_feasible(drop):
-            self._reachable = float(np.fmin(self._reachable, change))
+        if not problem.is_feasible(drop):
             return False
         self._reachable = min(self._reachable, change)
+        if change > problem.tolerance:
+            return False
         saving = problem.saving(drop)
         if self._best is None or saving > self._best_saving:
             self._best, self._best_saving = drop, saving

@@ -87,7 +87,9 @@ class SelectionProblem:
         )
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
-        self.constraints = self._with_weight_row(_as_rows(constraints, n))
+        given = _as_rows(constraints, n)
+        self.n_given_rows = len(given)
+        self.constraints = self._with_weight_row(given)
         self.quota = quota
         self.kept_range = self._kept_range()
 
@@ -254,16 +256,26 @@ class SelectionProblem:
 class LinearRows:
     """The user's linear rows ``low <= A w <= high`` as one block.
 
+    Each row is divided by its largest entry: HiGHS works to absolute tolerances, and would let a
+    row of 1e-9 be broken.
+
     Attributes
     ----------
     A : ndarray of shape (n_rows, n_samples)
+        Rows whose largest entry is 1 in absolute value.
     low, high : ndarray of shape (n_rows,)
+        Bounds in the same units.
+    units : ndarray of shape (n_rows,)
+        What each row was divided by.
     """
 
     def __init__(self, A: Floats, low: Floats, high: Floats) -> None:
-        self.A, self.low, self.high = A, low, high
+        largest = np.abs(A).max(axis=1, initial=0.0)
+        self.units = np.where(largest > 0, largest, 1.0)
+        self.A = A / self.units[:, None]
+        self.low, self.high = low / self.units, high / self.units
         # What rounding may cost in A @ w; a violation below it is none.
-        self.slack = 1e-9 * np.maximum(1.0, np.abs(A).sum(axis=1))
+        self.slack = 1e-9 * np.maximum(1.0, np.abs(self.A).sum(axis=1))
 
     def __len__(self) -> int:
         return len(self.A)

@@ -241,21 +241,23 @@ def _check_nothing_dropped(problem: SelectionProblem, smallest: float) -> None:
     forced, tolerance = problem.must_drop, problem.tolerance
     assert tolerance is not None
     change = problem.size_factor(forced) * problem.change(forced)
-    if change > tolerance:
-        raise InfeasibleProblemError(
-            f"tolerance={tolerance:g}, but the rows of must_drop alone cost {change:g}; "
-            "raise the tolerance to that or shorten must_drop.",
-            tolerance=tolerance,
-            change=change,
-        )
-    if not problem.is_feasible(forced):
-        raise InfeasibleProblemError(
-            f"tolerance={tolerance:g}, but no set within it was found that meets the quotas and "
-            f"constraints; the smallest change found is {smallest:g}. Raise the tolerance to that "
-            "or widen the quotas.",
-            tolerance=tolerance,
-            change=smallest,
-        )
+    feasible = problem.is_feasible(forced)
+    if feasible and change <= tolerance:
+        return
+    if feasible:
+        smallest = min(smallest, change)
+    alone = f", the rows of must_drop alone cost {change:g}" if forced.any() else ""
+    remedy = (
+        f"the smallest change found is {smallest:g}. Raise the tolerance to that"
+        if smallest > tolerance and np.isfinite(smallest)
+        else "no set of any size tried meets them. Raise the tolerance"
+    )
+    raise InfeasibleProblemError(
+        f"tolerance={tolerance:g}: no set within it was found that meets masks, quotas and "
+        f"constraints{alone}; {remedy}, free rows of must_drop or widen the quotas.",
+        tolerance=tolerance,
+        change=smallest,
+    )
 
 
 def _selection(

@@ -304,3 +304,39 @@ def test_all_zero_rows_cost_nothing():
     selection = solve(SelectionProblem(np.zeros((50, 3)), n_drop=20), random_state=0)
     assert selection.drop.sum() == 20
     assert selection.certificate.objective == 0.0
+
+
+def test_linear_rows_of_any_scale_are_kept():
+    rng = np.random.default_rng(0)
+    Z, age = rng.standard_normal((12, 5)), np.random.default_rng(0).uniform(20, 80, 12)
+    for scale in (1e-13, 1e-9, 1.0, 1e9):
+        rows = LinearConstraint(scale * np.vstack([age - 49, age - 51]), [0, -np.inf], [np.inf, 0])
+        problem = SelectionProblem(Z, n_drop=6, constraints=rows)
+        try:
+            selection = solve(problem, random_state=0)
+        except InfeasibleProblemError:
+            assert len(feasible_subsets(problem)) == 0
+            continue
+        assert problem.is_feasible(selection.drop)
+        assert 49 <= age[selection.drop].mean() <= 51
+
+
+def test_rows_that_must_go_are_offset_by_others_within_a_tolerance():
+    rng = np.random.default_rng(1)
+    Z = 0.2 * rng.standard_normal((60, 3))
+    Z[0] = [4.0, 0.0, 0.0]
+    Z[1:11, 0] = -0.4
+    problem = SelectionProblem(Z, tolerance=1.0, must_drop=np.arange(60) == 0)
+    selection = solve(problem, random_state=0)
+    assert selection.drop[0]
+    assert selection.drop.sum() > 1
+    assert selection.certificate.change <= 1.0
+
+
+def test_taking_all_of_the_weight_is_refused_in_those_words():
+    Z = np.random.default_rng(0).standard_normal((3, 2))
+    problem = SelectionProblem(
+        Z, n_drop=2, groups=[0, 1, 1], quota={0: 1}, sample_weight=[0.0, 4.0, 4.0]
+    )
+    with pytest.raises(InfeasibleProblemError, match="takes all of the sample weight"):
+        solve(problem, random_state=0)
