@@ -32,7 +32,7 @@ def test_rows_trimmed_beyond_the_tolerance_are_laid_to_trim(iris, norm):
 
 @pytest.mark.parametrize("norm", ["loss", "parameter"])
 def test_rows_that_must_go_beyond_the_tolerance_cost_what_the_user_measures_in(iris, norm):
-    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6)
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-9)
     drop = np.arange(150) % 50 < 20
     named = restated(pruner, *iris, norm, "include the 60 rows of must_drop", must_drop=drop)
     pruner.set_params(tolerance=named).fit(*iris, must_drop=drop)
