@@ -174,7 +174,7 @@ def n_to_drop(prune_ratio: float, n_samples: int, n_classes: int) -> int:
     n_drop = count_of(prune_ratio, n_samples)
     n_keep, needed = n_samples - n_drop, max(1, n_classes)
     if n_keep < needed:
-        target = f"{n_classes} classes" if n_classes else "the network to train on"
+        target = f"{n_classes} classes" if n_classes else "a model to train on"
         raise ValueError(
             f"prune_ratio={prune_ratio} leaves {_rows(n_keep)} for {target}; "
             f"{_lower_ratio(n_samples - needed, n_samples)}."

@@ -1,0 +1,105 @@
+"""RandomPruner: which rows stay is left to chance."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Tags, check_random_state
+
+from .._compat import Interval
+from .._terms import Request, make_problem, make_terms
+from ..base import BasePruner
+
+
+class RandomPruner(BasePruner):
+    r"""Keep rows drawn at random.
+
+    Of ``n`` rows, ``n_drop = prune_ratio * n`` (rounded to the nearest whole number, a half
+    downward) go. Stratified, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so
+    that the counts sum to ``n_drop``: the same number as from `InfluencePruner` under its
+    default quota, so that the two differ in nothing but the choice.
+
+    Parameters
+    ----------
+    prune_ratio : float in [0, 1), default=0.4
+        Share of the rows to *drop*.
+    stratify : bool, default=True
+        Draw within each class. False draws from all rows alike, except that each class keeps
+        one. Without classes (a regression target, or no y) both are the same.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw.
+
+    Attributes
+    ----------
+    support_ : ndarray of shape (n_samples,)
+        True where a training row is kept.
+    sample_indices_ : ndarray of shape (n_kept,)
+        Positions of the kept rows, ascending.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted. Only where y holds classes.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had names that are strings.
+
+    See Also
+    --------
+    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_prune.baselines import RandomPruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pruner = RandomPruner(prune_ratio=0.8, random_state=0).fit(X, y)
+    >>> X_small, y_small = pruner.prune(X, y)
+    >>> X_small.shape
+    (30, 4)
+    >>> [int((y_small == label).sum()) for label in pruner.classes_]
+    [10, 10, 10]
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "prune_ratio": [Interval(Real, 0, 1, closed="left")],
+        "stratify": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self, prune_ratio: float = 0.4, *, stratify: bool = True, random_state: Any = None
+    ) -> None:
+        self.prune_ratio = prune_ratio
+        self.stratify = stratify
+        self.random_state = random_state
+
+    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+        """Draw the rows to keep."""
+        n_samples = X.shape[0]
+        labels = self.classes_[y] if hasattr(self, "classes_") else None
+        request = Request(self.prune_ratio, None, "class" if self.stratify else None, 0.0)
+        # Zeros in place of influences: only counts are read.
+        problem = make_problem(np.zeros((n_samples, 1)), make_terms(n_samples, labels), request)
+        assert problem.n_drop is not None
+        order = check_random_state(self.random_state).permutation(n_samples)
+        if labels is None:
+            dropped = order[: problem.n_drop]
+        elif self.stratify:
+            counts = problem.dropped_counts(problem.n_drop)
+            strata = problem.groups[order]
+            dropped = np.concatenate([order[strata == g][:n] for g, n in enumerate(counts)])
+        else:
+            _, first = np.unique(labels[order], return_index=True)
+            dropped = np.delete(order, first)[: problem.n_drop]
+        support = np.ones(n_samples, dtype=bool)
+        support[dropped] = False
+        return support
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags: missing values are fine, and so are several targets."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
