@@ -3,8 +3,16 @@
 from ._certificate import Certificate
 from ._influence_pruner import InfluencePruner
 from .influence import UnsupportedNetworkError
+from .pipeline import Pipeline, make_pipeline
 from .selection import InfeasibleProblemError
 
-__all__ = ["Certificate", "InfeasibleProblemError", "InfluencePruner", "UnsupportedNetworkError"]
+__all__ = [
+    "Certificate",
+    "InfeasibleProblemError",
+    "InfluencePruner",
+    "Pipeline",
+    "UnsupportedNetworkError",
+    "make_pipeline",
+]
 
 __version__ = "0.1.0"

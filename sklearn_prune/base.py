@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import fit_context, n_rows, take_rows
+from ._compat import fit_context, is_followed_by_steps, n_rows, take_rows, visual_block
 from ._validation import Kind, Target, check_rows, check_target, fingerprint
 
 __all__ = ["BasePruner"]
@@ -69,6 +69,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     sample_indices_: NDArray[np.intp]
     classes_: NDArray[Any]
 
+    # What a meta-estimator, which knows, says y is.
+    _assumed_kind: Kind | None = None
+
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
         """Choose the rows to keep.
@@ -90,6 +93,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._fit(X, y, **fit_params)
 
     def _fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+        if is_followed_by_steps(self):
+            raise TypeError(
+                "scikit-learn's Pipeline drops no rows of y, so a pruner can only be its last "
+                f"step; {type(self).__name__} is followed by others. Use sklearn_prune.Pipeline, "
+                "or a PrunedClassifier or PrunedRegressor as the last step."
+            )
         staged = self._unfitted_copy()
         rows = check_rows(staged, X, reset=True)
         target = staged._check_target(y, rows.shape[0])
@@ -114,10 +123,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_target(self, y: Any, n_samples: int) -> Target | None:
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._target_kind())
+        return check_target(self, y, n_samples, self._target_kind() or self._assumed_kind)
 
     def _target_kind(self) -> Kind | None:
-        """Return what y is; None lets y decide."""
+        """Return what y is; None leaves it to a meta-estimator, and then to y."""
         return None
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
@@ -210,6 +219,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"{position} has {n_found}. Give the rows that were given to fit, in their order."
             )
         return take_rows(container, self.sample_indices_)
+
+    def _sk_visual_block_(self) -> Any:
+        if not hasattr(self, "support_"):
+            return visual_block(self, None)
+        n_kept, n_samples = len(self.sample_indices_), len(self.support_)
+        return visual_block(self, f"{n_kept:,} of {n_samples:,} rows kept")
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: sparse input is fine, and the rows keep their type."""

@@ -1,0 +1,386 @@
+"""Pipeline: scikit-learn's, with steps that remove training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from functools import wraps
+from itertools import groupby
+from typing import Any, Self
+
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline as PlainPipeline
+from sklearn.pipeline import make_pipeline as make_plain_pipeline
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from ._compat import Segment, check_steps, fit_context, fit_task, n_rows
+from .base import BasePruner
+
+__all__ = ["Pipeline", "make_pipeline"]
+
+
+def _without_pruners(name: str) -> Any:
+    """Return scikit-learn's method of that name, run as if the pruners were not there."""
+
+    def offered(pipeline: Pipeline) -> bool:
+        getattr(pipeline._plain(), name)
+        return True
+
+    @available_if(offered)
+    @wraps(getattr(PlainPipeline, name))
+    def method(self: Pipeline, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self._plain(), name)(*args, **kwargs)
+
+    return method
+
+
+def _for_all_rows(then: str) -> Callable[[Pipeline], bool]:
+    """Return the check that ``fit_<then>`` can speak of the rows that were dropped, too."""
+
+    def offered(pipeline: Pipeline) -> bool:
+        plain = pipeline._plain()
+        getattr(plain, f"fit_{then}")
+        if pipeline._prunes() and not hasattr(plain, then):
+            raise AttributeError(
+                f"fit_{then} must answer for all rows, also those dropped before the last step "
+                f"was fitted, and {plain[-1]!r} has no {then}. Use a last step that has."
+            )
+        return True
+
+    return offered
+
+
+class Pipeline(PlainPipeline):
+    """scikit-learn's pipeline, in which pruners may stand anywhere but last.
+
+    In ``fit``, a pruner is fitted on the rows that reach it; what follows is fitted on those it
+    keeps. X, y and the metadata are pruned together. To every other method, the pruner is not
+    there: training rows, too, are all predicted, scored and transformed.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator) tuples
+        Names and estimators, as in :class:`sklearn.pipeline.Pipeline`, and any number of
+        pruners.
+    transform_input : list of str, default=None
+        Metadata that passes through the steps before the one that asks for it, such as a
+        validation set; never pruned. Named as it is given to `fit`.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where fitted transformers and pruners are cached.
+    verbose : bool, default=False
+        Print how long each step took.
+
+    Attributes
+    ----------
+    deployable_ : sklearn.pipeline.Pipeline
+        The fitted steps without the pruners.
+    named_steps : :class:`~sklearn.utils.Bunch`
+        The steps by name.
+    classes_ : ndarray of shape (n_classes,)
+        Of the last step.
+    n_features_in_ : int
+        Of the first step.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Of the first step.
+
+    See Also
+    --------
+    make_pipeline : Names the steps by itself.
+
+    Notes
+    -----
+    Metadata is row-aligned if it has as many rows as X has at that step. That is pruned, whether
+    routed or prefixed by a step's name; anything else, say a validation set of another length, is
+    handed on whole.
+
+    ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
+    they return a row for every row of X. So a pipeline within another one, which keeps its rows,
+    prunes what its own later steps are fitted on.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_prune import InfluencePruner, Pipeline
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = Pipeline([
+    ...     ("scale", StandardScaler()),
+    ...     ("prune", InfluencePruner(prune_ratio=0.5, random_state=0)),
+    ...     ("classify", LogisticRegression()),
+    ... ]).fit(X, y)
+    >>> pipe["prune"].get_support().sum()
+    np.int64(75)
+    >>> pipe.predict(X).shape
+    (150,)
+    >>> [name for name, step in pipe.deployable_.steps]
+    ['scale', 'classify']
+    """
+
+    steps: list[tuple[str, Any]]
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+        """Fit the steps one after the other, each on the rows kept so far.
+
+        Parameters
+        ----------
+        X : iterable
+            Training rows, as the first step takes them.
+        y : iterable, default=None
+            Target of each row.
+        **params : dict
+            ``step__param`` for a step's ``fit``. With metadata routing enabled, what the steps
+            request.
+
+        Returns
+        -------
+        self : Pipeline
+            Fitted.
+
+        Raises
+        ------
+        TypeError
+            When the last step is a pruner, or a step is no estimator.
+        ValueError
+            When a parameter is prefixed with no step's name.
+        """
+        check_steps(self)
+        self._check_last_step()
+        self._check_metadata("fit", params)
+        # Fitted copies from the cache take their places here; the list given stays as it is.
+        self.steps = list(self.steps)
+        segments = self._segments()
+        with fit_task(self, X, y, len(segments)) as part:
+            for start, stop in segments[:-1]:
+                name, step = self.steps[start]
+                if isinstance(step, BasePruner):
+                    with part(name):
+                        pruner = self._fit_pruner(start, X, y, params)
+                    X, y, params = self._prune(pruner, X, y, params)
+                    continue
+                segment = Segment.of(self, start, stop, followed=True)
+                with part(name, segment):
+                    X = segment.fit_transform(X, y, **_taken(segment, "fit_transform", params))
+                self.steps[start:stop] = segment.steps[:-1]
+                params = self._transform_inputs(segment, params)
+            start, stop = segments[-1]
+            segment = Segment.of(self, start, stop, followed=False)
+            with part(segment.steps[-1][0], segment):
+                segment.fit(X, y, **_taken(segment, "fit", params))
+            self.steps[start:stop] = segment.steps
+        return self
+
+    @available_if(_for_all_rows("transform"))
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit, then transform all rows of X.
+
+        Parameters
+        ----------
+        X, y, **params
+            As for `fit` and `transform`.
+
+        Returns
+        -------
+        Xt : ndarray of shape (n_samples, n_transformed_features)
+            ``fit(X, y).transform(X)``: a row for each row of X, kept or not.
+        """
+        if not self._prunes():
+            return super().fit_transform(X, y, **params)
+        return self._fit_then("transform", X, y, params)
+
+    @available_if(_for_all_rows("predict"))
+    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit, then predict all rows of X.
+
+        Parameters
+        ----------
+        X, y, **params
+            As for `fit` and `predict`.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            ``fit(X, y).predict(X)``: a prediction for each row of X, kept or not.
+        """
+        if not self._prunes():
+            return super().fit_predict(X, y, **params)
+        return self._fit_then("predict", X, y, params)
+
+    predict = _without_pruners("predict")
+    predict_proba = _without_pruners("predict_proba")
+    predict_log_proba = _without_pruners("predict_log_proba")
+    decision_function = _without_pruners("decision_function")
+    score_samples = _without_pruners("score_samples")
+    score = _without_pruners("score")
+    transform = _without_pruners("transform")
+    inverse_transform = _without_pruners("inverse_transform")
+
+    @property
+    def deployable_(self) -> PlainPipeline:
+        """The fitted steps without the pruners, in scikit-learn's own Pipeline.
+
+        Loading it needs neither this package nor torch, unless a step does. The steps are shared,
+        not copied. So are those of pipelines among the steps, which are freed of pruners as well;
+        what other meta-estimators hold stays as it is.
+        """
+        check_is_fitted(self)
+        return _deployable(self)
+
+    def _plain(self) -> PlainPipeline:
+        steps = [
+            (name, "passthrough" if isinstance(step, BasePruner) else step)
+            for name, step in self.steps
+        ]
+        return PlainPipeline(steps)
+
+    def _prunes(self) -> bool:
+        return any(isinstance(step, BasePruner) for _, step in self.steps)
+
+    def _segments(self) -> list[tuple[int, int]]:
+        """Return the bounds of the parts: each pruner alone, and the runs of other steps."""
+
+        def part_of(position: int) -> int | None:
+            return position if isinstance(self.steps[position][1], BasePruner) else None
+
+        runs = [list(run) for _, run in groupby(range(len(self.steps)), key=part_of)]
+        return [(run[0], run[-1] + 1) for run in runs]
+
+    def _check_last_step(self) -> None:
+        name, step = self.steps[-1]
+        if isinstance(step, BasePruner):
+            raise TypeError(
+                "a pruner drops rows for the steps after it and cannot be the last one; the last "
+                f"step is {name!r}, {step!r}. Put an estimator or 'passthrough' behind it, or use "
+                "the pruner by itself."
+            )
+
+    def _check_metadata(self, method: str, params: Mapping[str, Any]) -> None:
+        if _routing_enabled():
+            process_routing(self, method, **params)
+            return
+        if self.transform_input is not None:
+            raise ValueError(
+                "transform_input needs metadata routing, and that is off; switch it on by "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        for given in params:
+            name, found, _ = given.partition("__")
+            if not found or name not in self.named_steps:
+                raise ValueError(
+                    f"a parameter of fit is prefixed with the step it is for; {given!r} names none "
+                    f"of {list(self.named_steps)}. Write {self.steps[-1][0]}__{given}=..., or "
+                    "enable metadata routing."
+                )
+
+    def _fit_pruner(self, position: int, X: Any, y: Any, params: Mapping[str, Any]) -> BasePruner:
+        segment = Segment.of(self, position, position + 1, followed=False)
+        memory = check_memory(self.memory)
+        if getattr(memory, "location", "unknown") is not None:
+            # What is in the cache must not be changed by a later fit of this pipeline.
+            segment.steps = [(name, clone(step)) for name, step in segment.steps]
+        fit = memory.cache(_fit)
+        fitted = fit(segment, X, y, _taken(segment, "fit", params))
+        self.steps[position] = fitted.steps[0]
+        return fitted.steps[0][1]
+
+    def _prune(
+        self, pruner: BasePruner, X: Any, y: Any, params: Mapping[str, Any]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        n_samples = len(pruner.support_)
+        kept = {
+            name: pruner.prune(value)
+            for name, value in params.items()
+            if name not in (self.transform_input or ()) and _is_row_aligned(value, n_samples)
+        }
+        return *pruner.prune(X, y), {**params, **kept}
+
+    def _transform_inputs(self, segment: Segment, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the metadata, with what ``transform_input`` names carried through a segment."""
+        given = {name: params[name] for name in self.transform_input or () if name in params}
+        options = _taken(segment, "transform", params) if given else {}
+        carried = {
+            name: tuple(segment.transform(one, **options) for one in value)
+            if isinstance(value, tuple)
+            else segment.transform(value, **options)
+            for name, value in given.items()
+        }
+        return {**params, **carried}
+
+    def _fit_then(self, then: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
+        at_fit, afterwards = params, {}
+        if _routing_enabled():
+            self._check_metadata(f"fit_{then}", params)
+            at_fit, afterwards = _taken(self, "fit", params), _taken(self, then, params)
+        return getattr(self.fit(X, y, **at_fit), then)(X, **afterwards)
+
+
+def make_pipeline(
+    *steps: Any,
+    memory: Any = None,
+    transform_input: list[str] | None = None,
+    verbose: bool = False,
+) -> Pipeline:
+    """Return a :class:`Pipeline` whose steps are named after their types.
+
+    Parameters
+    ----------
+    *steps : estimators
+        Transformers, pruners and, last, any estimator.
+    memory, transform_input, verbose
+        As in :class:`Pipeline`.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_prune import InfluencePruner, make_pipeline
+    >>> make_pipeline(InfluencePruner(), LogisticRegression())
+    Pipeline(steps=[('influencepruner', InfluencePruner()),
+                    ('logisticregression', LogisticRegression())])
+    """
+    named = make_plain_pipeline(*steps).steps
+    return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
+
+
+def _fit(segment: Segment, X: Any, y: Any, params: dict[str, Any]) -> Segment:
+    """Fit; a function of its own, so that it can be cached."""
+    return segment.fit(X, y, **params)
+
+
+def _deployable(step: Any) -> Any:
+    if isinstance(step, Pipeline) or type(step) is PlainPipeline:
+        kept = [named for named in step.steps if not isinstance(named[1], BasePruner)]
+        return PlainPipeline([(name, _deployable(inner)) for name, inner in kept])
+    return step
+
+
+def _routing_enabled() -> bool:
+    return bool(get_config()["enable_metadata_routing"])
+
+
+def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the metadata that the steps of ``pipeline`` are meant to get."""
+    if _routing_enabled():
+        names = get_routing_for_object(pipeline).consumes(method, params.keys())
+    else:
+        names = [name for name in params if name.partition("__")[0] in pipeline.named_steps]
+    return {name: params[name] for name in names}
+
+
+def _is_row_aligned(value: Any, n_samples: int) -> bool:
+    # These have a length, but no rows.
+    if isinstance(value, str | bytes | Mapping | AbstractSet):
+        return False
+    try:
+        return n_rows(value) == n_samples
+    except TypeError:
+        return False
