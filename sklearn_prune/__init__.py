@@ -3,6 +3,7 @@
 from ._certificate import Certificate
 from ._influence_pruner import InfluencePruner
 from .influence import UnsupportedNetworkError
+from .meta import PrunedClassifier, PrunedRegressor
 from .pipeline import Pipeline, make_pipeline
 from .selection import InfeasibleProblemError
 
@@ -11,6 +12,8 @@ __all__ = [
     "InfeasibleProblemError",
     "InfluencePruner",
     "Pipeline",
+    "PrunedClassifier",
+    "PrunedRegressor",
     "UnsupportedNetworkError",
     "make_pipeline",
 ]

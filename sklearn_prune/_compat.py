@@ -55,6 +55,9 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     """
     if issparse(container):
         return container.tocsr()[indices].asformat(container.format)
+    if not hasattr(container, "__getitem__"):
+        # All it can do is become an array.
+        container = np.asarray(container)
     return _safe_indexing(container, indices)
 
 
