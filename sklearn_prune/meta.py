@@ -39,14 +39,43 @@ def _estimator_has(method: str) -> Callable[[Any], bool]:
     return check
 
 
-class Delegation(MetaEstimatorMixin):
-    """What `estimator_`, an estimator fitted on fewer rows, does for its owner.
+class PruningMixin(MetaEstimatorMixin):
+    """What estimators that prune share.
 
-    Its subclasses have a parameter ``estimator`` and set ``estimator_`` in ``fit``.
+    They have the parameters ``estimator`` and ``pruner``, and in ``fit`` they set ``estimator_``,
+    fitted on the rows kept, which does everything else for them.
     """
 
     estimator: Any
+    pruner: BasePruner | None
     estimator_: Any
+    _kind: Kind
+
+    def _pruner(self) -> BasePruner:
+        return InfluencePruner() if self.pruner is None else self.pruner
+
+    def _fit_pruner(self, X: Any, y: Any, params: dict[str, Any], **settings: Any) -> BasePruner:
+        """Fit a clone of the pruner that knows what y is, with other settings where given."""
+        pruner = clone(self._pruner()).set_params(**settings)
+        pruner._assumed_kind = self._kind
+        return pruner.fit(X, y, **params)
+
+    def _split(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the pruner gets, and what the estimator gets."""
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **fit_params)
+            return routed.pruner.fit, routed.estimator.fit
+        named = {
+            name: value
+            for name, value in fit_params.items()
+            if has_fit_parameter(self._pruner(), name)
+        }
+        others = {
+            name: value
+            for name, value in fit_params.items()
+            if name == "sample_weight" or name not in named
+        }
+        return named, others
 
     def _delegate(self, method: str, *data: Any, **params: Any) -> Any:
         check_is_fitted(self)
@@ -151,15 +180,51 @@ class Delegation(MetaEstimatorMixin):
         """The labels, sorted; only of a classifier."""
         return self.estimator_.classes_
 
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return where metadata goes: in `fit` to the pruner and the estimator, else to the latter.
 
-class PrunedEstimator(Delegation):
+        Returns
+        -------
+        routing : MetadataRouter
+            What :func:`sklearn.utils.metadata_routing.process_routing` reads.
+        """
+        fit = MethodMapping().add(caller="fit", callee="fit")
+        methods = MethodMapping().add(caller="fit", callee="fit")
+        for method in METHODS:
+            methods.add(caller=method, callee=method)
+        return (
+            MetadataRouter(owner=self)
+            .add(pruner=self._pruner(), method_mapping=fit)
+            .add(estimator=self.estimator, method_mapping=methods)
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags: what both the pruner and the estimator can do."""
+        tags: Tags = super().__sklearn_tags__()
+        pruner, estimator = get_tags(self._pruner()), get_tags(self.estimator)
+        for name in ("sparse", "allow_nan", "three_d_array"):
+            both = getattr(pruner.input_tags, name) and getattr(estimator.input_tags, name)
+            setattr(tags.input_tags, name, both)
+        tags.input_tags.positive_only = estimator.input_tags.positive_only
+        tags.target_tags.positive_only = estimator.target_tags.positive_only
+        tags.non_deterministic = estimator.non_deterministic
+        if estimator.regressor_tags is not None:
+            tags.regressor_tags = estimator.regressor_tags
+            outputs = pruner.target_tags.multi_output and estimator.target_tags.multi_output
+            tags.target_tags.multi_output = outputs
+        if estimator.classifier_tags is not None:
+            # A pruner reads the labels of one column.
+            tags.classifier_tags = replace(estimator.classifier_tags, multi_label=False)
+        return tags
+
+
+class PrunedEstimator(PruningMixin):
     """What `PrunedClassifier` and `PrunedRegressor` share."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "pruner": [BasePruner, None],
     }
-    _kind: ClassVar[Kind]
 
     pruner_: BasePruner
 
@@ -189,35 +254,13 @@ class PrunedEstimator(Delegation):
             Fitted.
         """
         for_pruner, for_estimator = self._split(fit_params)
-        pruner = clone(self._pruner())
-        pruner._assumed_kind = self._kind
-        pruner.fit(X, y, **for_pruner)
+        pruner = self._fit_pruner(X, y, for_pruner)
         X_kept, y_kept = pruner.prune(X, y)
         for_estimator = take_params(X, for_estimator, pruner.sample_indices_)
         estimator = clone(self.estimator).fit(X_kept, y_kept, **for_estimator)
         # Together and last, so that no error leaves half a state.
         self.pruner_, self.estimator_ = pruner, estimator
         return self
-
-    def _pruner(self) -> BasePruner:
-        return InfluencePruner() if self.pruner is None else self.pruner
-
-    def _split(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what the pruner gets, and what the estimator gets."""
-        if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", **fit_params)
-            return routed.pruner.fit, routed.estimator.fit
-        named = {
-            name: value
-            for name, value in fit_params.items()
-            if has_fit_parameter(self._pruner(), name)
-        }
-        others = {
-            name: value
-            for name, value in fit_params.items()
-            if name == "sample_weight" or name not in named
-        }
-        return named, others
 
     @property
     def n_features_in_(self) -> int:
@@ -228,43 +271,6 @@ class PrunedEstimator(Delegation):
     def feature_names_in_(self) -> NDArray[Any]:
         """Names of the columns seen in `fit`, where all are strings."""
         return self.pruner_.feature_names_in_
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Return where metadata goes: in `fit` to the pruner and the estimator, else to the latter.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            What :func:`sklearn.utils.metadata_routing.process_routing` reads.
-        """
-        fit = MethodMapping().add(caller="fit", callee="fit")
-        methods = MethodMapping().add(caller="fit", callee="fit")
-        for method in METHODS:
-            methods.add(caller=method, callee=method)
-        return (
-            MetadataRouter(owner=self)
-            .add(pruner=self._pruner(), method_mapping=fit)
-            .add(estimator=self.estimator, method_mapping=methods)
-        )
-
-    def __sklearn_tags__(self) -> Tags:
-        """Return the tags: what both the pruner and the estimator can do."""
-        tags: Tags = super().__sklearn_tags__()
-        pruner, estimator = get_tags(self._pruner()), get_tags(self.estimator)
-        for name in ("sparse", "allow_nan", "three_d_array"):
-            both = getattr(pruner.input_tags, name) and getattr(estimator.input_tags, name)
-            setattr(tags.input_tags, name, both)
-        tags.input_tags.positive_only = estimator.input_tags.positive_only
-        tags.target_tags.positive_only = estimator.target_tags.positive_only
-        tags.non_deterministic = estimator.non_deterministic
-        if tags.regressor_tags and estimator.regressor_tags:
-            tags.regressor_tags = estimator.regressor_tags
-            outputs = pruner.target_tags.multi_output and estimator.target_tags.multi_output
-            tags.target_tags.multi_output = outputs
-        if tags.classifier_tags and estimator.classifier_tags:
-            # A pruner reads the labels of one column.
-            tags.classifier_tags = replace(estimator.classifier_tags, multi_label=False)
-        return tags
 
 
 class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
