@@ -6,7 +6,7 @@ moves one, this file is the only one to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
-from sklearn.utils.validation import _check_method_params, _num_samples
+from sklearn.utils.validation import _num_samples
 
 __all__ = [
     "HasMethods",
@@ -51,8 +51,10 @@ def n_rows(container: Any) -> int:
 def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     """Return the rows at ``indices``, in a container of the same type.
 
-    pandas keeps index and column types, polars its schema, SciPy its sparse format.
+    pandas keeps index and column types, polars its schema, SciPy its sparse format. None stays.
     """
+    if container is None:
+        return None
     if issparse(container):
         return container.tocsr()[indices].asformat(container.format)
     if not hasattr(container, "__getitem__"):
@@ -61,12 +63,26 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     return _safe_indexing(container, indices)
 
 
-def take_params(X: Any, params: dict[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
+def take_params(X: Any, params: Mapping[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
     """Return what is given to ``fit`` for the rows at ``indices`` of X.
 
     What has one entry a row is cut to them; anything else stays as it is.
     """
-    return _check_method_params(X, params, indices)
+    n_samples = n_rows(X)
+    return {
+        name: take_rows(value, indices) if _is_row_aligned(value, n_samples) else value
+        for name, value in params.items()
+    }
+
+
+def _is_row_aligned(value: Any, n_samples: int) -> bool:
+    # These have a length, but no rows.
+    if isinstance(value, str | bytes | Mapping | Set):
+        return False
+    try:
+        return n_rows(value) == n_samples
+    except TypeError:
+        return False
 
 
 def check_steps(pipeline: Pipeline) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from functools import wraps
 from itertools import groupby
 from typing import Any, Self
 
 from sklearn import get_config
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._compat import Segment, check_steps, fit_context, fit_task, n_rows
+from ._compat import Segment, check_steps, fit_context, fit_task, take_params
+from ._validation import Kind
 from .base import BasePruner
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -93,6 +93,8 @@ class Pipeline(PlainPipeline):
 
     Notes
     -----
+    A pruner takes y for classes or numbers as the last step does.
+
     Metadata is row-aligned if it has as many rows as X has at that step. That is pruned, whether
     routed or prefixed by a step's name; anything else, say a validation set of another length, is
     handed on whole.
@@ -269,12 +271,13 @@ class Pipeline(PlainPipeline):
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
         for given in params:
-            name, found, _ = given.partition("__")
+            name, found, param = given.partition("__")
             if not found or name not in self.named_steps:
+                steps = list(self.named_steps)
                 raise ValueError(
                     f"a parameter of fit is prefixed with the step it is for; {given!r} names none "
-                    f"of {list(self.named_steps)}. Write {self.steps[-1][0]}__{given}=..., or "
-                    "enable metadata routing."
+                    f"of {steps}. Write {steps[-1]}__{param or name}=..., or enable metadata "
+                    "routing."
                 )
 
     def _fit_pruner(self, position: int, X: Any, y: Any, params: Mapping[str, Any]) -> BasePruner:
@@ -283,31 +286,34 @@ class Pipeline(PlainPipeline):
         if getattr(memory, "location", "unknown") is not None:
             # What is in the cache must not be changed by a later fit of this pipeline.
             segment.steps = [(name, clone(step)) for name, step in segment.steps]
-        fit = memory.cache(_fit)
-        fitted = fit(segment, X, y, _taken(segment, "fit", params))
+        fitted = memory.cache(_fit_as)(self._kind(), segment, X, y, _taken(segment, "fit", params))
         self.steps[position] = fitted.steps[0]
         return fitted.steps[0][1]
+
+    def _kind(self) -> Kind | None:
+        """Return what the last step, which knows best, takes y for."""
+        if is_regressor(self):
+            return "regression"
+        return "classification" if is_classifier(self) else None
 
     def _prune(
         self, pruner: BasePruner, X: Any, y: Any, params: Mapping[str, Any]
     ) -> tuple[Any, Any, dict[str, Any]]:
-        n_samples = len(pruner.support_)
-        kept = {
-            name: pruner.prune(value)
-            for name, value in params.items()
-            if name not in (self.transform_input or ()) and _is_row_aligned(value, n_samples)
-        }
+        whole = set(self.transform_input or ())
+        rows = {name: value for name, value in params.items() if name not in whole}
+        kept = take_params(X, rows, pruner.sample_indices_)
         return *pruner.prune(X, y), {**params, **kept}
 
     def _transform_inputs(self, segment: Segment, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata, with what ``transform_input`` names carried through a segment."""
-        given = {name: params[name] for name in self.transform_input or () if name in params}
-        options = _taken(segment, "transform", params) if given else {}
+        options = _taken(segment, "transform", params)
+        given = {name: params.get(name) for name in self.transform_input or ()}
         carried = {
             name: tuple(segment.transform(one, **options) for one in value)
             if isinstance(value, tuple)
             else segment.transform(value, **options)
             for name, value in given.items()
+            if value is not None
         }
         return {**params, **carried}
 
@@ -351,16 +357,31 @@ def make_pipeline(
     return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
 
 
-def _fit(segment: Segment, X: Any, y: Any, params: dict[str, Any]) -> Segment:
-    """Fit; a function of its own, so that it can be cached."""
-    return segment.fit(X, y, **params)
+def _fit_as(kind: Kind | None, segment: Segment, X: Any, y: Any, params: dict[str, Any]) -> Segment:
+    """Fit a pruner, told what y is; a function of its own, so that it can be cached."""
+    pruner = segment.steps[0][1]
+    pruner._assumed_kind = kind
+    try:
+        return segment.fit(X, y, **params)
+    finally:
+        # It holds in this pipeline only.
+        del pruner._assumed_kind
 
 
-def _deployable(step: Any) -> Any:
-    if isinstance(step, Pipeline) or type(step) is PlainPipeline:
-        kept = [named for named in step.steps if not isinstance(named[1], BasePruner)]
-        return PlainPipeline([(name, _deployable(inner)) for name, inner in kept])
-    return step
+def _deployable(pipeline: PlainPipeline) -> PlainPipeline:
+    kept = [named for named in pipeline.steps if not isinstance(named[1], BasePruner)]
+    return PlainPipeline(
+        [
+            # Only scikit-learn's own class: what a subclass does, its copy would not.
+            (
+                name,
+                _deployable(step)
+                if type(step) is PlainPipeline
+                else getattr(step, "deployable_", step),
+            )
+            for name, step in kept
+        ]
+    )
 
 
 def _routing_enabled() -> bool:
@@ -374,13 +395,3 @@ def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Any]) -> d
     else:
         names = [name for name in params if name.partition("__")[0] in pipeline.named_steps]
     return {name: params[name] for name in names}
-
-
-def _is_row_aligned(value: Any, n_samples: int) -> bool:
-    # These have a length, but no rows.
-    if isinstance(value, str | bytes | Mapping | AbstractSet):
-        return False
-    try:
-        return n_rows(value) == n_samples
-    except TypeError:
-        return False

@@ -166,6 +166,17 @@ def test_the_real_pruner_removes_the_share_it_is_asked_for(iris):
     assert pipe.score(*iris) > 0.9
 
 
+def test_whole_numbers_are_classes_or_numbers_as_the_last_step_takes_them(X):
+    counts = np.random.default_rng(0).integers(0, 3, size=40)
+    pruner = InfluencePruner(prune_ratio=0.25, random_state=0)
+    make_pipeline(pruner, LinearRegression()).fit(X, counts)
+    assert not hasattr(pruner, "classes_")
+    make_pipeline(pruner, LogisticRegression()).fit(X, counts)
+    assert pruner.classes_.tolist() == [0, 1, 2]
+    make_pipeline(pruner, LinearRegression()).fit(X, counts)
+    assert pruner.fit(X, counts).classes_.tolist() == [0, 1, 2], "alone, it decides by y again"
+
+
 def test_fit_runs_every_transformer_once_and_no_more(X, y):
     Centre.n_transforms = EveryOther.n_fits = 0
     make_pipeline(Centre(), EveryOther(), Witness()).fit(X, y)
@@ -259,7 +270,8 @@ def test_sparse_metadata_is_pruned_too(X, y):
 @pytest.mark.parametrize("name", ["sample_weight", "typo__sample_weight"])
 def test_a_parameter_that_names_no_step_is_refused_before_anything_is_fitted(X, y, name):
     EveryOther.n_fits = 0
-    with pytest.raises(ValueError, match=rf"'{name}' names none of .* Write witness__"):
+    remedy = rf"'{name}' names none of .* Write witness__sample_weight="
+    with pytest.raises(ValueError, match=remedy):
         make_pipeline(EveryOther(), Witness()).fit(X, y, **{name: np.ones(40)})
     assert EveryOther.n_fits == 0
 
@@ -284,6 +296,12 @@ def test_a_validation_set_passes_the_steps_before_its_user_and_is_never_pruned(
         assert_allclose(found[1], expected + 1)
         found = found[0]
     assert_allclose(found, expected)
+
+
+def test_a_validation_set_that_is_not_given_is_not_missed(X, y, routing):
+    witness = Witness().set_fit_request(X_val=True)
+    pipe = make_pipeline(Centre(), EveryOther(), witness, transform_input=["X_val"])
+    assert pipe.fit(X, y, X_val=None)[-1].given_["X_val"] is None
 
 
 def test_transform_input_without_routing_names_the_switch(X, y):

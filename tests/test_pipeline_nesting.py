@@ -27,6 +27,7 @@ from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_prune import InfluencePruner, Pipeline, make_pipeline
 from sklearn_prune.base import BasePruner
@@ -305,3 +306,28 @@ def test_a_table_is_pruned_searched_scored_and_deployed(table, columns, classifi
     assert search.score(X_test, y_test) > 0.8
     assert_array_equal(best.deployable_.predict(X_test), search.predict(X_test))
     assert len(best.predict(X)) == len(X)
+
+
+# --- scikit-learn's own checks
+
+
+# Its own pipeline fails these two as well: fit changes the steps.
+FITS_ITS_STEPS = dict.fromkeys(
+    ["check_estimators_overwrite_params", "check_dont_overwrite_parameters"],
+    "a pipeline fits the steps it was given",
+)
+
+
+class FifthOut(BasePruner):
+    """Leaves a row of every class in the small data of the checks."""
+
+    def _select_rows(self, X: Any, y: Any) -> Any:
+        return np.arange(X.shape[0]) % 5 != 4
+
+
+@parametrize_with_checks(
+    [make_pipeline(StandardScaler(), FifthOut(), LogisticRegression())],
+    expected_failed_checks=lambda pipe: FITS_ITS_STEPS,
+)
+def test_an_estimator_of_scikit_learn(estimator, check):
+    check(estimator)
