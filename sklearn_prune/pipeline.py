@@ -281,14 +281,19 @@ class Pipeline(PlainPipeline):
                 )
 
     def _fit_pruner(self, position: int, X: Any, y: Any, params: Mapping[str, Any]) -> BasePruner:
+        name, pruner = self.steps[position]
         segment = Segment.of(self, position, position + 1, followed=False)
+        params = _taken(segment, "fit", params)
         memory = check_memory(self.memory)
         if getattr(memory, "location", "unknown") is not None:
-            # What is in the cache must not be changed by a later fit of this pipeline.
-            segment.steps = [(name, clone(step)) for name, step in segment.steps]
-        fitted = memory.cache(_fit_as)(self._kind(), segment, X, y, _taken(segment, "fit", params))
-        self.steps[position] = fitted.steps[0]
-        return fitted.steps[0][1]
+            # What was given stays unfitted, as the transformers do.
+            pruner = clone(pruner)
+            segment.steps = [(name, pruner)]
+        # The place in the pipeline, which the segment knows, is nothing that a fit depends on.
+        fit = memory.cache(_fit_pruner, ignore=["segment"])
+        pruner = fit(pruner, self._kind(), X, y, params, segment=segment)
+        self.steps[position] = (name, pruner)
+        return pruner
 
     def _kind(self) -> Kind | None:
         """Return what the last step, which knows best, takes y for."""
@@ -357,15 +362,23 @@ def make_pipeline(
     return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
 
 
-def _fit_as(kind: Kind | None, segment: Segment, X: Any, y: Any, params: dict[str, Any]) -> Segment:
-    """Fit a pruner, told what y is; a function of its own, so that it can be cached."""
-    pruner = segment.steps[0][1]
+def _fit_pruner(
+    pruner: BasePruner,
+    kind: Kind | None,
+    X: Any,
+    y: Any,
+    params: Mapping[str, Any],
+    *,
+    segment: Segment,
+) -> BasePruner:
+    """Fit the pruner of a segment, told what y is; a function of its own, so that it is cached."""
     pruner._assumed_kind = kind
     try:
-        return segment.fit(X, y, **params)
+        segment.fit(X, y, **params)
     finally:
         # It holds in this pipeline only.
         del pruner._assumed_kind
+    return pruner
 
 
 def _deployable(pipeline: PlainPipeline) -> PlainPipeline:

@@ -418,6 +418,13 @@ def test_memory_spares_transformers_and_pruners_a_second_fit(X, y, tmp_path):
     assert not hasattr(given[1][1], "support_"), "a pruner that is cached is fitted as a clone"
 
 
+def test_memory_does_not_mind_what_follows_the_pruner(X, y, tmp_path):
+    EveryOther.n_fits = 0
+    make_pipeline(EveryOther(), Witness(), memory=str(tmp_path)).fit(X, y)
+    make_pipeline(EveryOther(), Centre(), PCA(2), Witness(), memory=str(tmp_path)).fit(X, y)
+    assert EveryOther.n_fits == 1
+
+
 def test_memory_notices_other_rows_and_other_weights(X, y, tmp_path):
     EveryOther.n_fits = 0
     pipe = make_pipeline(EveryOther(), Witness(), memory=str(tmp_path)).fit(X, y)

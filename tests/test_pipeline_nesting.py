@@ -285,7 +285,7 @@ def columns() -> ColumnTransformer:
 @pytest.mark.parametrize(
     "classifier",
     [
-        HistGradientBoostingClassifier(max_iter=20, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5, random_state=0),
         LogisticRegression(),
         SVC(random_state=0),
         KNeighborsClassifier(),
