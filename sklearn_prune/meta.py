@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import (
@@ -14,20 +15,19 @@ from sklearn.base import (
     MetaEstimatorMixin,
     RegressorMixin,
     clone,
+    is_classifier,
 )
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from ._compat import HasMethods, fit_context, take_params
+from ._compat import HasMethods, fit_context, take_params, take_rows
 from ._influence_pruner import InfluencePruner
 from ._validation import Kind
 from .base import BasePruner
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
-
-METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score")
 
 
 def _estimator_has(method: str) -> Callable[[Any], bool]:
@@ -49,7 +49,19 @@ class PruningMixin(MetaEstimatorMixin):
     estimator: Any
     pruner: BasePruner | None
     estimator_: Any
-    _kind: Kind
+
+    # Methods whose metadata go to the estimator.
+    _delegated: ClassVar[tuple[str, ...]] = (
+        "predict",
+        "predict_proba",
+        "predict_log_proba",
+        "decision_function",
+        "score",
+    )
+
+    @property
+    def _kind(self) -> Kind:
+        return "classification" if is_classifier(self) else "regression"
 
     def _pruner(self) -> BasePruner:
         return InfluencePruner() if self.pruner is None else self.pruner
@@ -59,6 +71,11 @@ class PruningMixin(MetaEstimatorMixin):
         pruner = clone(self._pruner()).set_params(**settings)
         pruner._assumed_kind = self._kind
         return pruner.fit(X, y, **params)
+
+    def _fit_estimator(self, X: Any, y: Any, params: dict[str, Any], rows: NDArray[np.intp]) -> Any:
+        """Fit a clone of the estimator on some rows."""
+        params = take_params(X, params, rows)
+        return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
 
     def _split(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the pruner gets, and what the estimator gets."""
@@ -78,7 +95,7 @@ class PruningMixin(MetaEstimatorMixin):
         return named, others
 
     def _delegate(self, method: str, *data: Any, **params: Any) -> Any:
-        check_is_fitted(self)
+        check_is_fitted(self, "estimator_")
         if params and get_config()["enable_metadata_routing"]:
             params = process_routing(self, method, **params).estimator[method]
         return getattr(self.estimator_, method)(*data, **params)
@@ -190,7 +207,7 @@ class PruningMixin(MetaEstimatorMixin):
         """
         fit = MethodMapping().add(caller="fit", callee="fit")
         methods = MethodMapping().add(caller="fit", callee="fit")
-        for method in METHODS:
+        for method in self._delegated:
             methods.add(caller=method, callee=method)
         return (
             MetadataRouter(owner=self)
@@ -255,9 +272,7 @@ class PrunedEstimator(PruningMixin):
         """
         for_pruner, for_estimator = self._split(fit_params)
         pruner = self._fit_pruner(X, y, for_pruner)
-        X_kept, y_kept = pruner.prune(X, y)
-        for_estimator = take_params(X, for_estimator, pruner.sample_indices_)
-        estimator = clone(self.estimator).fit(X_kept, y_kept, **for_estimator)
+        estimator = self._fit_estimator(X, y, for_estimator, pruner.sample_indices_)
         # Together and last, so that no error leaves half a state.
         self.pruner_, self.estimator_ = pruner, estimator
         return self
@@ -328,8 +343,6 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     True
     """
 
-    _kind = "classification"
-
 
 class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     """Fit a regressor on the rows that a pruner keeps.
@@ -373,8 +386,6 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     >>> model.score(X, y) > 0.48
     True
     """
-
-    _kind = "regression"
 
 
 class PruningSampler(BaseEstimator):
