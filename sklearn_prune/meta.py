@@ -82,16 +82,9 @@ class PruningMixin(MetaEstimatorMixin):
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
             return routed.pruner.fit, routed.estimator.fit
-        named = {
-            name: value
-            for name, value in fit_params.items()
-            if has_fit_parameter(self._pruner(), name)
-        }
-        others = {
-            name: value
-            for name, value in fit_params.items()
-            if name == "sample_weight" or name not in named
-        }
+        pruner = self._pruner()
+        named = {n: v for n, v in fit_params.items() if has_fit_parameter(pruner, n)}
+        others = {n: v for n, v in fit_params.items() if n not in named or n == "sample_weight"}
         return named, others
 
     def _delegate(self, method: str, *data: Any, **params: Any) -> Any:
@@ -324,6 +317,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     -----
     The pruner sees X as it comes, so text must be encoded in a step before; a scaler may be inside
     ``estimator`` as well as before it. X and y reach the estimator in the types they came in.
+
+    A penalty set against a sum of losses (``C`` of `LogisticRegression`) weighs more on fewer rows:
+    take it times the share that is kept (C divided by it).
 
     Weights are given to `fit` by name. Meta-estimators that hand them on only to a signature that
     has them (bagging with weights, `AdaBoostClassifier`) do so if metadata routing is enabled.

@@ -219,6 +219,10 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
             _report(results)
         if self.refit:
             self.pruner_, self.estimator_ = self._refit(X, y, given, ratios[best])
+        else:
+            # Those of an earlier fit have another ratio.
+            self.__dict__.pop("pruner_", None)
+            self.__dict__.pop("estimator_", None)
         self.cv_results_, self.n_splits_, self.scorer_ = results, len(folds), scorer
         self.best_index_, self.best_prune_ratio_ = best, ratios[best]
         self.best_score_ = float(results["mean_test_score"][best])

@@ -226,6 +226,14 @@ def test_clones_and_pickles_predict_the_same(data):
         np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
 
 
+def test_a_network_prunes_for_another_estimator(iris, make_net):
+    X, y = iris[0].astype("float32"), iris[1]
+    pruner = InfluencePruner(make_net(), prune_ratio=0.5, damping=1e-2, random_state=0)
+    model = PrunedClassifier(KNeighborsClassifier(), pruner).fit(X, y)
+    assert model.score(X, y) > 0.9
+    assert model.pruner_.support_.sum() == 75
+
+
 def test_its_picture_shows_pruner_and_estimator(data):
     html = PrunedClassifier(LogisticRegression(), RandomPruner()).fit(*data)._repr_html_()
     assert "RandomPruner" in html and "LogisticRegression" in html

@@ -40,6 +40,8 @@ from .conftest import ThirdOut
     [
         PruneRatioSearchCV(LogisticRegression(), RandomPruner(random_state=0)),
         PruneRatioSearchCV(Ridge(), RandomPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
+        # One small ratio, as the integer programs of larger ones take minutes in all.
+        PruneRatioSearchCV(Ridge(), InfluencePruner(random_state=0), ratios=[0.1], cv=2),
     ]
 )
 def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable) -> None:
@@ -208,7 +210,8 @@ def test_it_is_refitted_on_all_rows_where_none_can_go():
 
 
 def test_without_refit_it_only_searches():
-    search = scripted_search({0.5: [0.0] * 4}, refit=False)
+    search = scripted_search({0.5: [0.0] * 4}).set_params(refit=False)
+    search.fit(np.repeat(np.arange(4.0), 20)[:, None], np.tile([0, 1], 40))
     assert search.best_prune_ratio_ == 0.5
     with pytest.raises(NotFittedError):
         search.predict(np.zeros((2, 1)))
