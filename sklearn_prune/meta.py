@@ -77,7 +77,7 @@ class PruningMixin(MetaEstimatorMixin):
         params = take_params(X, params, rows)
         return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
 
-    def _split(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _sort_params(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the pruner gets, and what the estimator gets."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
@@ -263,7 +263,7 @@ class PrunedEstimator(PruningMixin):
         self : estimator
             Fitted.
         """
-        for_pruner, for_estimator = self._split(fit_params)
+        for_pruner, for_estimator = self._sort_params(fit_params)
         pruner = self._fit_pruner(X, y, for_pruner)
         estimator = self._fit_estimator(X, y, for_estimator, pruner.sample_indices_)
         # Together and last, so that no error leaves half a state.

@@ -203,7 +203,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         """
         self._check(X, y)
         ratios = _checked_ratios(self.ratios)
-        given = self._sort(fit_params)
+        given = self._given(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         folds = list(cv.split(X, y, **given.splitter))
         self._check_folds(len(folds))
@@ -253,8 +253,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
     def _scorer(self) -> Callable[..., float]:
         return check_scoring(self.estimator, scoring=self.scoring)
 
-    def _sort(self, fit_params: Params) -> _Given:
-        pruner, estimator = self._split(fit_params)
+    def _given(self, fit_params: Params) -> _Given:
+        pruner, estimator = self._sort_params(fit_params)
         if not get_config()["enable_metadata_routing"]:
             return _Given(pruner, estimator, {}, {})
         routed = process_routing(self, "fit", **fit_params)
@@ -292,7 +292,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 model = self._fit_estimator(X_train, y_train, for_estimator, kept)
             except ValueError as error:
                 if position <= 1:
-                    # Not the ratio is wrong but something else.
+                    # Of full data and of the least ratio: what is wrong is something else.
                     raise
                 failures[ratio] = str(error)
             else:
