@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,28 @@ class Coordinates:
 
     def total(self, w: Floats | Booleans) -> Floats:
         """Return ``Zᵀw / scale`` in float64, shape (n_coordinates,)."""
-        weights = np.asarray(w, dtype=np.float64)
         if self._is_operator or self._Z.dtype == np.float64:
-            return np.asarray(self._Z.T @ weights, dtype=np.float64) / self.scale
-        total = np.zeros(self.n_coordinates)
-        for block in self._blocks():
-            total += self._Z[block].astype(np.float64).T @ weights[block]
+            return self.quick_total(np.asarray(w, dtype=np.float64))
+        if w.dtype == bool and 2 * np.count_nonzero(w) > self.n_samples:
+            return np.subtract(self._sum_of_rows, self._total_in_blocks(np.logical_not(w)))
+        return self._total_in_blocks(w)
+
+    def quick_total(self, w: Floats) -> Floats:
+        """Return ``Zᵀw / scale``, summed in the precision of Z."""
+        weights = w if self._is_operator else w.astype(self._Z.dtype, copy=False)
+        return np.asarray(self._Z.T @ weights, dtype=np.float64) / self.scale
+
+    @cached_property
+    def _sum_of_rows(self) -> Floats:
+        return self._total_in_blocks(np.ones(self.n_samples, dtype=bool))
+
+    def _total_in_blocks(self, w: Floats | Booleans) -> Floats:
+        """Sum a float32 Z in float64, without a float64 copy of it or a look at rows not asked."""
+        rows, total = np.flatnonzero(w), np.zeros(self.n_coordinates)
+        step = self._block_rows()
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            total += self._Z[block].astype(np.float64).T @ w[block].astype(np.float64)
         return total / self.scale
 
     def scores(self, v: Floats) -> Floats:
@@ -97,19 +114,20 @@ class Coordinates:
             length = float(np.linalg.norm(v))
             if length == 0.0:
                 break
-            v = self.total(self.scores(v / length))
+            v = self.quick_total(self.scores(v / length))
             value = float(np.linalg.norm(v))
         return max(value, np.finfo(float).tiny), v
 
-    def _blocks(self) -> list[slice]:
-        step = max(1, _BLOCK_SIZE // max(1, self.n_coordinates))
-        return [slice(i, i + step) for i in range(0, self.n_samples, step)]
+    def _block_rows(self) -> int:
+        return max(1, _BLOCK_SIZE // max(1, self.n_coordinates))
 
     def _row_norms(self) -> Floats:
         if self._is_operator:
             return np.asarray(self._Z.row_norms(), dtype=np.float64)
         norms = np.empty(self.n_samples)
-        for block in self._blocks():
+        step = self._block_rows()
+        for start in range(0, self.n_samples, step):
+            block = slice(start, start + step)
             rows = self._Z[block].astype(np.float64, copy=False)
             norms[block] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         return norms

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from ._coordinates import Booleans, Coordinates, Floats, Integers
+from ._pool import Pool, draw_pool
 from ._problem import LinearRows
 
 # Pool of one round: large enough that many swaps fit in it, small enough that its Gram matrix
 # costs less than a few passes over Z.
 _MAX_POOL = 3000
+# Swaps between two looks at the clock.
+_SWAPS_PER_LOOK = 64
 # Dropped rows that are tried against every kept row before a stratum counts as exhausted.
 _BEST_DROPPED = 64
 
@@ -39,6 +43,7 @@ def exchange_round(
     rng: np.random.Generator,
     *,
     reward: Floats | None = None,
+    deadline: float = np.inf,
     linear_rows: LinearRows | None = None,
     max_swaps: int = 100_000,
 ) -> Exchanged:
@@ -50,10 +55,9 @@ def exchange_round(
               = -(2 s_i - q_i) + (2 s_j + q_j) - 2 z_i \cdot z_j,
               \qquad s = Z c,\quad q_i = \|z_i\|^2
 
-    All rows are scored once against c; the pool takes the most promising and, as half of it,
-    rows drawn at random with preference for small norms, which do the fine tuning. Inside the
-    pool the Gram matrix gives every product, so a swap costs O(pool), whatever the number
-    of coordinates, and the scores are updated, never recomputed.
+    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside it the Gram
+    matrix gives every product, so a swap costs O(pool), whatever the number of coordinates, and
+    the scores are updated, never recomputed.
 
     Parameters
     ----------
@@ -65,6 +69,8 @@ def exchange_round(
         The set to improve; rows of fixed fate are counted in it.
     rng : numpy.random.Generator
         Draws half of the pool.
+    deadline : float, default=inf
+        ``time.perf_counter()`` value at which the round ends with the swaps made so far.
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth: minimises ``‖Zᵀw‖² - rewardᵀw`` instead.
     linear_rows : LinearRows, default=None
@@ -72,47 +78,25 @@ def exchange_round(
     max_swaps : int, default=100_000
         Swaps after which the round ends.
     """
-    residual = coordinates.total(drop)
-    worth = np.zeros(len(drop)) if reward is None else reward
-    scores = coordinates.scores(residual) - worth / 2
-    pool = _draw_pool(coordinates, labels, drop, scores, rng)
-    rows = coordinates.rows(pool)
-    gram_scores = rows @ residual.astype(rows.dtype) - worth[pool] / 2
-    room = None if not linear_rows else _Room.of(linear_rows, drop, pool)
-    search = _PoolSearch(rows @ rows.T, gram_scores, labels[pool], drop[pool], room)
+    pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
+    room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
+    search = _PoolSearch(pool, room, deadline)
     n_swaps = search.run(max_swaps)
-    improved = drop.copy()
-    improved[pool] = search.drop
-    return Exchanged(improved, n_swaps)
+    return Exchanged(pool.improved(drop, search.drop), n_swaps)
 
 
 class _PoolSearch:
-    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone.
+    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone."""
 
-    Rows of one stratum stand together: ``labels`` is sorted.
-    """
-
-    def __init__(
-        self,
-        gram: Floats,
-        scores: Floats,
-        labels: Integers,
-        drop: Booleans,
-        room: _Room | None = None,
-    ) -> None:
-        self._room = room
-        self._gram = gram
-        self._scores = scores.astype(np.float64)
-        self._norms = np.diag(gram).astype(np.float64)
-        self.drop = drop.copy()
-        edges = np.flatnonzero(np.diff(labels)) + 1
-        self._slices = [
-            slice(a, b)
-            for a, b in zip(np.r_[0, edges], np.r_[edges, len(labels)], strict=True)
-            if b - a > 1
-        ]
+    def __init__(self, pool: Pool, room: _Room | None, deadline: float) -> None:
+        self._room, self._deadline = room, deadline
+        self._gram = pool.gram
+        self._scores = pool.scores.astype(np.float64)
+        self._norms = np.diag(pool.gram).astype(np.float64)
+        self.drop = pool.drop.copy()
+        self._slices = [slice(a, b) for a, b in pool.bounds]
         # Gains below what float32 products resolve would let the search run in circles.
-        self._least_gain = 1e-5 * float(np.median(self._norms)) if len(labels) else 0.0
+        self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
 
     def run(self, max_swaps: int) -> int:
         """Swap until a whole pass over the strata finds nothing; return the number of swaps."""
@@ -130,6 +114,8 @@ class _PoolSearch:
         kept = np.where(self.drop[stratum], -np.inf, 0.0)
         norms, gram = self._norms[stratum], self._gram[stratum, stratum]
         for n_swaps in range(max_swaps):
+            if n_swaps % _SWAPS_PER_LOOK == 0 and time.perf_counter() > self._deadline:
+                return n_swaps
             twice = 2.0 * self._scores[stratum]
             back = twice - norms + dropped
             out = kept - twice - norms
@@ -186,32 +172,3 @@ class _Room:
     def swap(self, returned: int, dropped: int) -> None:
         """Record that one row came back and another one went."""
         self._value = self._value - self._columns[:, returned] + self._columns[:, dropped]
-
-
-def _draw_pool(
-    coordinates: Coordinates,
-    labels: Integers,
-    drop: Booleans,
-    scores: Floats,
-    rng: np.random.Generator,
-) -> Integers:
-    """Return the positions of the rows that take part in one round, stratum by stratum."""
-    norms = coordinates.squared_norms
-    promise = np.where(drop, 2 * scores, -2 * scores) - norms
-    # Exponential races: rows are drawn without replacement with odds 1 / (norm + typical norm).
-    typical = float(np.median(norms[labels >= 0])) if (labels >= 0).any() else 1.0
-    race = -rng.exponential(size=len(norms)) * (norms + 0.1 * typical)
-    n_strata = int(labels.max(initial=-1)) + 1
-    share = max(4, _MAX_POOL // max(1, 2 * n_strata))
-    pool = []
-    for stratum in range(n_strata):
-        members = labels == stratum
-        for side in (members & drop, members & ~drop):
-            candidates = np.flatnonzero(side)
-            for key in (promise, race):
-                n_best = min(share // 2, len(candidates))
-                if n_best:
-                    best = np.argpartition(-key[candidates], n_best - 1)[:n_best]
-                    pool.append(candidates[best])
-                    candidates = np.delete(candidates, best)
-    return np.concatenate(pool) if pool else np.empty(0, dtype=np.int64)

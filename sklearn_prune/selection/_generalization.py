@@ -14,7 +14,7 @@ from ._exact import ExactResult, largest_saving
 from ._feasible import count_rows
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
-from ._search import Found, search
+from ._search import Found, quick_search
 
 # Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
@@ -237,7 +237,7 @@ class _Descent:
         try:
             counts = problem.dropped_counts(n_drop)
             window = self._window(n_drop, counts)
-            return search(window, n_drop, self._rng, deadline=self._deadline, n_starts=1)
+            return quick_search(window, n_drop, self._rng, self._deadline)
         except InfeasibleProblemError:
             return None
 

@@ -102,7 +102,7 @@ def graduated_rounding(
     enough = min(1.5 * coordinates.n_coordinates, 0.05 * n)
     residual, n_iter = decided, 0
     while n_iter < max_iter and len(active) > enough and time.perf_counter() < deadline:
-        residual = decided + part.total(w)
+        residual = decided + part.quick_total(w)
         feedback = feedback + _FEEDBACK * residual
         weight = strata.average(part.squared_norms)
         weight /= max(float(weight.mean()), np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""The heuristic of every large problem: graduated rounding, then single and double exchanges."""
+"""The heuristic of every large problem: graduated rounding, then exchanges of three kinds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ._annealing import annealed_round
 from ._coordinates import Booleans, Integers
-from ._double_exchange import MAX_COORDINATES, double_exchange
 from ._exchange import exchange_round
 from ._feasible import feasible_set
 from ._graduated import graduated_rounding, norm_strata
+from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
 from ._problem import SelectionProblem
 
 # Rows that take part in graduated rounding, in rows and in multiples of the coordinates; the
 # other rows are dropped or kept at random, so that the cost of this step does not grow with n.
 _POOL_ROWS, _POOL_MULTIPLE = 50_000, 20
-# A round of exchanges that gains less than this share twice in a row ends a descent.
-_LEAST_PROGRESS = 0.01
+# A round of exchanges that gains less than this share twice in a row ends a descent; the larger
+# share ends one that annealing follows.
+_LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
 _STALLED_ROUNDS = 2
-_MAX_DOUBLE_ROUNDS = 6
-# Independent starts where n_samples * n_coordinates is below the threshold.
-_N_STARTS, _MANY_STARTS_BELOW = 4, 5_000_000
+# Rounds of multiple exchange, of two, four and eight swaps, and how much longer than one the next
+# may take.
+_DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
+# Annealing ends when so many rounds together gained less than that.
+_PATIENCE = 10
+# What graduated rounding takes for each number of Z that takes part, measured on one thread, and
+# the share of the time that may go to it; beyond, the search starts from random rows.
+_SECONDS_PER_NUMBER, _ROUNDING_SHARE = 35e-9, 0.6
 
 
 @dataclass(frozen=True)
@@ -56,39 +63,43 @@ def search(
     rng: np.random.Generator,
     *,
     deadline: float,
-    n_starts: int | None = None,
-    start: Booleans | None = None,
     enough: float = 0.0,
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
-    Independent starts (one for large problems), each rounded from the relaxation within strata of
-    similar norm and then improved by rounds of pair exchange until two rounds in a row gain less
-    than one percent; the best of them is improved by double exchanges where the coordinates are
-    few. The work is counted in rounds, not in seconds, so that the same seed gives the same set;
-    the deadline only cuts it short. A given start is improved instead. No further start,
-    and no double exchange, is made once the best set is within ``enough`` times what random rows
-    of the same counts cost.
+    The relaxation is rounded within strata of similar norm, and the set improved by rounds of pair
+    exchange, by annealed rounds, and by multiple exchange where the coordinates are few. The work
+    is counted in rounds, not in seconds, so that the same seed gives the same set; the deadline
+    only cuts it short, and where it leaves no time for rounding, the search starts from random
+    rows. Nothing further is tried once the set is within ``enough`` times what random rows of the
+    same counts cost.
     """
-    if start is not None:
-        return _descend(problem, start, np.nan, rng, deadline)
-    if n_starts is None:
-        small = problem.n_samples * problem.coordinates.n_coordinates < _MANY_STARTS_BELOW
-        n_starts = _N_STARTS if small else 1
-    best: Found | None = None
-    n_swaps, target = 0, 0.0
-    for _ in range(n_starts):
-        found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline)
-        n_swaps += found.n_swaps
-        if best is None or found.norm < best.norm:
-            best = found
-        target = enough * problem.random_change(best.drop) / problem.coordinates.scale
-        if best.timed_out or best.norm <= target:
-            break
-    assert best is not None
-    if best.norm > target:
-        best = _combine(problem, best, rng, deadline)
-    return replace(best, n_swaps=n_swaps)
+    # What annealing does better is left to it; it does not know linear rows.
+    progress = _LEAST_PROGRESS if len(problem.constraints) else _COARSE_PROGRESS
+    found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline, progress)
+    target = 0.0
+    if enough:
+        target = enough * problem.random_change(found.drop) / problem.coordinates.scale
+    if found.norm > target:
+        found = _anneal(problem, found, rng, deadline)
+    if found.norm > target:
+        found = _combine(problem, found, rng, deadline)
+    return found
+
+
+def quick_search(
+    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
+) -> Found:
+    """Return a set of exactly ``n_drop`` rows whose sum is close to zero, without annealing."""
+    found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline)
+    return _combine(problem, found, rng, deadline)
+
+
+def improve(
+    problem: SelectionProblem, start: Booleans, rng: np.random.Generator, deadline: float
+) -> Found:
+    """Improve a set that meets every constraint by pair exchange."""
+    return _descend(problem, start, np.nan, rng, deadline)
 
 
 def improve_cost(
@@ -137,6 +148,9 @@ def _start(
     )
     drop = problem.must_drop | _random_set(labels, wanted, rng)
     pool = _draw_pool(labels, coordinates.n_coordinates, rng)
+    expected = _SECONDS_PER_NUMBER * len(pool) * coordinates.n_coordinates
+    if expected > _ROUNDING_SHARE * (deadline - time.perf_counter()):
+        return drop, np.nan
     inside = np.zeros(len(drop), dtype=bool)
     inside[pool] = True
     whole = len(pool) == problem.n_samples
@@ -158,39 +172,69 @@ def _descend(
     rounding_bound: float,
     rng: np.random.Generator,
     deadline: float,
+    least_progress: float = _LEAST_PROGRESS,
 ) -> Found:
+    """Exchange pairs until two rounds in a row gain less than ``least_progress``."""
     coordinates = problem.coordinates
     labels, rows = problem.swap_terms(int(drop.sum()))
     norm = float(np.linalg.norm(coordinates.total(drop)))
     n_swaps = stalled = 0
     timed_out = time.perf_counter() > deadline
     while stalled < _STALLED_ROUNDS and not timed_out:
-        done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows)
+        done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows, deadline=deadline)
         n_swaps += done.n_swaps
         reached = float(np.linalg.norm(coordinates.total(done.drop)))
-        stalled = stalled + 1 if reached >= (1 - _LEAST_PROGRESS) * norm else 0
+        stalled = stalled + 1 if reached >= (1 - least_progress) * norm else 0
         if reached < norm:
             drop, norm = done.drop, reached
         timed_out = time.perf_counter() > deadline
     return Found(drop, norm, rounding_bound, n_swaps, timed_out)
 
 
+def _anneal(
+    problem: SelectionProblem, found: Found, rng: np.random.Generator, deadline: float
+) -> Found:
+    """Improve by annealed rounds until several together gain little."""
+    coordinates, labels = problem.coordinates, _swap_labels(problem)
+    if len(problem.constraints):
+        return found
+    drop, norm, n_swaps = found.drop, found.norm, found.n_swaps
+    reference, unrewarded, longest = norm, 0, 0.0
+    while unrewarded < _PATIENCE and norm > 0:
+        started = time.perf_counter()
+        # A round that the deadline ends while it is hot is of no use.
+        if started + longest > deadline:
+            break
+        done = annealed_round(coordinates, labels, drop, rng)
+        n_swaps += done.n_swaps
+        reached = float(np.linalg.norm(coordinates.total(done.drop)))
+        if reached < norm:
+            drop, norm = done.drop, reached
+        unrewarded += 1
+        if norm < (1 - _LEAST_PROGRESS) * reference:
+            reference, unrewarded = norm, 0
+        longest = max(longest, time.perf_counter() - started)
+    timed_out = time.perf_counter() + longest > deadline
+    return replace(found, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
+
+
 def _combine(
     problem: SelectionProblem, found: Found, rng: np.random.Generator, deadline: float
 ) -> Found:
-    """Improve by double exchanges, each from a fresh sample, until two in a row gain little."""
+    """Improve by ever more swaps at once, where the coordinates are few."""
     coordinates, labels = problem.coordinates, _swap_labels(problem)
-    drop, norm, stalled = found.drop, found.norm, 0
+    drop, last = found.drop, 0.0
     if coordinates.n_coordinates > MAX_COORDINATES or len(problem.constraints):
         return found
-    for _ in range(_MAX_DOUBLE_ROUNDS):
-        if stalled == _STALLED_ROUNDS or norm == 0 or time.perf_counter() > deadline:
+    for n_doublings in _DOUBLINGS:
+        started = time.perf_counter()
+        if started + _GROWTH * last > deadline:
             break
-        improved = double_exchange(coordinates, labels, drop, rng)
-        reached = float(np.linalg.norm(coordinates.total(improved)))
-        stalled = stalled + 1 if reached >= (1 - _LEAST_PROGRESS) * norm else 0
-        drop, norm = improved, reached
-    return replace(found, drop=drop, norm=norm, timed_out=time.perf_counter() > deadline)
+        drop = multiple_exchange(coordinates, labels, drop, rng, n_doublings=n_doublings)
+        last = time.perf_counter() - started
+    timed_out = time.perf_counter() + _GROWTH * last > deadline
+    norm = float(np.linalg.norm(coordinates.total(drop)))
+    return replace(found, drop=drop, norm=norm, timed_out=timed_out)
 
 
 def _swap_labels(problem: SelectionProblem) -> Integers:

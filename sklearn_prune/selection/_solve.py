@@ -15,7 +15,7 @@ from ._feasible import count_rows
 from ._generalization import largest_within
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
-from ._search import Found, improve_cost, search
+from ._search import Found, improve, improve_cost, search
 
 # Up to here branch and bound is tried: it proves n = 30, k = 8 in about two seconds, and from
 # n = 40 on its bound stays at 0, because sets with almost no change exist.
@@ -87,7 +87,10 @@ def solve(
             "does not. Leave start out."
         )
     if problem.n_drop is not None:
-        found = search(problem, problem.n_drop, rng, deadline=deadline, start=start, enough=enough)
+        if start is None:
+            found = search(problem, problem.n_drop, rng, deadline=deadline, enough=enough)
+        else:
+            found = improve(problem, start, rng, deadline)
         return _solve_cardinality(
             problem, problem.n_drop, found, rng, started, deadline, mip_rel_gap
         )

@@ -1,4 +1,4 @@
-"""Double exchange: two swaps at once, never worse, best of all pairs on small problems."""
+"""Multiple exchange: never worse, best of all pairs, further with more swaps at once."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection._coordinates import Coordinates
-from sklearn_prune.selection._double_exchange import _closest_pairs, _nearest, double_exchange
 from sklearn_prune.selection._exchange import exchange_round
+from sklearn_prune.selection._multiple_exchange import _closest_pairs, _nearest, multiple_exchange
 
 from .test_exchange import counts, sets, square
 
 
 @settings(max_examples=200, deadline=None)
-@given(sets())
-def test_it_is_never_worse_and_keeps_counts_and_fixed_rows(drawn):
+@given(sets(), st.integers(1, 3))
+def test_it_is_never_worse_and_keeps_counts_and_fixed_rows(drawn, n_doublings):
     coordinates, labels, drop, rng = drawn
     before = drop.copy()
-    improved = double_exchange(coordinates, labels, drop, rng)
+    improved = multiple_exchange(coordinates, labels, drop, rng, n_doublings=n_doublings)
     np.testing.assert_array_equal(drop, before)
     assert square(coordinates, improved) <= square(coordinates, drop)
     np.testing.assert_array_equal(counts(labels, improved), counts(labels, drop))
     np.testing.assert_array_equal(improved[labels < 0], drop[labels < 0])
-    assert (improved != drop).sum() in (0, 4)
+    assert (improved != drop).sum() in (0, 2 * 2**n_doublings)
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,8 +44,23 @@ def test_it_goes_where_single_exchange_cannot():
     labels, drop = np.zeros(2000, dtype=int), rng.permutation(2000) < 1000
     while (done := exchange_round(coordinates, labels, drop, rng)).n_swaps:
         drop = done.drop
-    improved = double_exchange(coordinates, labels, drop, rng)
+    improved = multiple_exchange(coordinates, labels, drop, rng)
     assert square(coordinates, improved) < 0.3 * square(coordinates, drop)
+
+
+def test_more_swaps_at_once_go_further_where_coordinates_are_few():
+    rng = np.random.default_rng(0)
+    coordinates = Coordinates(rng.standard_normal((2000, 8)))
+    labels, drop = np.zeros(2000, dtype=int), rng.permutation(2000) < 1000
+    while (done := exchange_round(coordinates, labels, drop, rng)).n_swaps:
+        drop = done.drop
+    reached = [drop]
+    for n_doublings in (1, 2, 3):
+        reached.append(
+            multiple_exchange(coordinates, labels, reached[-1], rng, n_doublings=n_doublings)
+        )
+    squares = [square(coordinates, each) for each in reached]
+    assert squares[1] < squares[0] and squares[2] < 0.5 * squares[1] and squares[3] < squares[2]
 
 
 @settings(max_examples=50, deadline=None)
@@ -63,14 +78,14 @@ def test_duplicated_rows_do_not_fill_the_memory():
     coordinates = Coordinates(np.repeat(np.eye(3), [1000, 1000, 1000], axis=0))
     labels, rng = np.zeros(3000, dtype=int), np.random.default_rng(0)
     drop = rng.permutation(3000) < 2000
-    improved = double_exchange(coordinates, labels, drop, rng)
+    improved = multiple_exchange(coordinates, labels, drop, rng)
     assert square(coordinates, improved) <= square(coordinates, drop)
 
 
 def test_strata_without_two_sides_have_no_swap():
     coordinates = Coordinates(np.random.default_rng(0).standard_normal((8, 2)))
     labels, drop = np.repeat([0, 1], 4), np.repeat([True, False], 4)
-    improved = double_exchange(coordinates, labels, drop, np.random.default_rng(0))
+    improved = multiple_exchange(coordinates, labels, drop, np.random.default_rng(0))
     np.testing.assert_array_equal(improved, drop)
 
 
@@ -79,7 +94,7 @@ def test_swaps_of_two_strata_are_combined():
     Z = np.array([[2.0, 1.0], [1.0, 5.0], [0.0, -1.0], [-1.0, -5.0]])
     labels, drop = np.array([0, 0, 1, 1]), np.array([True, False, True, False])
     coordinates = Coordinates(Z)
-    moved = double_exchange(coordinates, labels, drop, np.random.default_rng(0))
+    moved = multiple_exchange(coordinates, labels, drop, np.random.default_rng(0))
     best = min(
         square(coordinates, np.isin(np.arange(4), pair))
         for pair in itertools.product([0, 1], [2, 3])
