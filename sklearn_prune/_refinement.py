@@ -12,8 +12,9 @@ from .selection import Selection, SelectionProblem, recertify, solve
 _ENOUGH = 0.01
 # Where the step is within this factor of the first order, the kept rows have curvature enough.
 _CLOSE = 2.0
-# Rounds after which the kept rows' Hessian hardly changes any more.
-_MAX_ROUNDS = 2
+# The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
+# find its way back; two in a row that shorten the step by less than this share end the refinement.
+_MAX_ROUNDS, _PATIENCE, _LEAST_PROGRESS = 4, 2, 0.1
 
 
 def solve_and_refine(
@@ -43,9 +44,9 @@ def refine(
     There are very many sets with almost no first-order change, and they differ in the curvature
     of what is kept: the Newton step on the kept rows is ``-H_kept⁻¹`` times what is left of their
     gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
-    takes the influences given the set so far (:meth:`HeadInfluence.given`), exchanges rows until
-    that stalls, and is kept if the Newton step on the kept rows has become shorter. Where that
-    step is about as short as the first order says, there is nothing to gain.
+    takes the influences given the set of the last one (:meth:`HeadInfluence.given`) and exchanges
+    rows until that stalls; of all sets, the one with the shortest Newton step on the kept rows is
+    returned. Where that step is about as short as the first order says, there is nothing to gain.
 
     A set that is proven optimal, that a tolerance on the first-order change or a cost asked for, or
     that the time limit ended, stays as it is.
@@ -67,20 +68,21 @@ def refine(
     if problem.n_drop is None or solver.status != "feasible" or problem.cost is not None:
         return selection
     deadline = time.perf_counter() + time_limit
-    drop, shortest = selection.drop, influence.kept_step_size(selection.drop)
+    drop = best = selection.drop
+    shortest, unrewarded = influence.kept_step_size(drop), 0
     for _ in range(_MAX_ROUNDS):
         left = deadline - time.perf_counter()
-        first_order = influence.measure(influence.first_order_step(drop))
-        if left <= 0 or shortest <= _CLOSE * first_order:
+        first_order = influence.measure(influence.first_order_step(best))
+        if left <= 0 or unrewarded == _PATIENCE or shortest <= _CLOSE * first_order:
             break
-        better = solve(
+        drop = solve(
             problem.on(influence.given(drop)),
             time_limit=left,
             random_state=random_state,
             start=drop,
         ).drop
-        step = influence.kept_step_size(better)
-        if step >= shortest:
-            break
-        drop, shortest = better, step
-    return selection if drop is selection.drop else recertify(problem, selection, drop)
+        step = influence.kept_step_size(drop)
+        unrewarded = unrewarded + 1 if step >= (1 - _LEAST_PROGRESS) * shortest else 0
+        if step < shortest:
+            best, shortest = drop, step
+    return selection if best is selection.drop else recertify(problem, selection, best)
