@@ -7,9 +7,10 @@ import time
 from .influence import HeadInfluence, serial_blas
 from .selection import Selection, SelectionProblem, recertify, solve
 
-# Share of what random rows cost below which the first order no longer decides: what retraining
-# does then hangs on the curvature of the kept rows, which is what the refinement looks at.
-_ENOUGH = 0.01
+# Share of what random rows cost (of the loss, its square) below which the first order no longer
+# decides: what retraining does then hangs on the curvature of the kept rows, which is what the
+# refinement looks at.
+_ENOUGH = 0.1
 # Where the step is within this factor of the first order, the kept rows have curvature enough.
 _CLOSE = 2.0
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
