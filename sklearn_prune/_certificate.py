@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import gen_batches
 
+from ._compat import Task
 from ._validation import CHUNK_CELLS
 from .influence import HeadFit, HeadInfluence, forecast_retraining
 from .selection import InfeasibleProblemError, Selection
@@ -173,20 +174,25 @@ def row_losses(influence: HeadInfluence) -> NDArray[np.float64]:
 
 
 class StageClock:
-    """Seconds of each stage, printed where ``verbose`` asks for it."""
+    """Seconds of each stage, printed where ``verbose`` asks for it; callbacks are told as well."""
 
-    def __init__(self, verbose: int) -> None:
-        self._verbose = verbose
+    def __init__(self, verbose: int = 0, task: Task | None = None) -> None:
+        self._verbose, self._task = verbose, task or Task()
         self.seconds: tuple[tuple[str, float], ...] = ()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the seconds spent inside to ``seconds``."""
+    def stage(self, name: str, n_parts: int | None = 0) -> Iterator[Task]:
+        """Add the seconds spent inside to ``seconds``; yields the task of this stage."""
         start = time.perf_counter()
-        yield
-        self.seconds += ((name, time.perf_counter() - start),)
+        with self._task.part(name, n_parts) as task:
+            yield task
+        self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add the seconds of something that was timed elsewhere."""
+        self.seconds += ((name, seconds),)
         if self._verbose:
-            print(f"[InfluencePruner] {name:<12} {self.seconds[-1][1]:8.2f} s")
+            print(f"[InfluencePruner] {name:<12} {seconds:8.2f} s")
 
 
 def certify(influence: HeadInfluence, head_fit: HeadFit, selection: Selection) -> Certificate:

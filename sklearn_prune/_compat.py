@@ -6,8 +6,8 @@ moves one, this file is the only one to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,22 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.validation import _num_samples
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback._callback_support import callback_management_context
+except ModuleNotFoundError:
+    # Before 1.9.
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to tell."""
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "Segment",
     "StrOptions",
+    "Task",
     "check_parameters",
     "check_steps",
     "fit_context",
@@ -126,31 +137,54 @@ class Segment(Pipeline):
         return f"(step {position + 1} of {self.total}) Processing {self.steps[step_idx][0]}"
 
 
-@contextmanager
-def fit_task(
-    pipeline: Pipeline, X: Any, y: Any, n_parts: int
-) -> Iterator[Callable[..., AbstractContextManager[None]]]:
-    """Tell the callbacks that a pipeline is fitted; yields the context of fitting one part.
+class Task:
+    """A part of ``fit`` that scikit-learn's callbacks are told of; releases before 1.9 have none.
 
-    That takes the name of the part and, where callbacks and the place among all tasks are handed
-    on to it, its segment. Releases before 1.9 know no callbacks.
+    Parameters
+    ----------
+    context : CallbackContext or None
+        Its place in the tree of tasks; None tells nobody.
+    estimator : estimator or None
+        The one that is fitted.
     """
-    if not hasattr(pipeline, "_init_callback_context"):
-        yield lambda name, segment=None: nullcontext()
-        return
-    task = pipeline._init_callback_context(max_subtasks=n_parts)
+
+    def __init__(self, context: Any = None, estimator: Any = None) -> None:
+        self._context, self._estimator = context, estimator
 
     @contextmanager
-    def part(name: str, segment: Segment | None = None) -> Iterator[None]:
-        subtask = task.subcontext(task_name=f"fit-{name}")
-        with subtask.propagate_callback_context(segment) if segment else nullcontext():
-            subtask.call_on_fit_task_begin(estimator=pipeline)
-            yield
-            subtask.call_on_fit_task_end(estimator=pipeline)
+    def part(
+        self, name: str, n_parts: int | None = 0, segment: Segment | None = None
+    ) -> Iterator[Task]:
+        """Run one of its parts, which has ``n_parts`` of its own; None where that is not known.
 
-    task.call_on_fit_task_begin(estimator=pipeline, X=X, y=y)
-    yield part
-    task.call_on_fit_task_end(estimator=pipeline, X=X, y=y)
+        Callbacks and the place among all tasks are handed on to a segment that is given.
+        """
+        if self._context is None:
+            yield self
+            return
+        context = self._context.subcontext(task_name=name, max_subtasks=n_parts)
+        with context.propagate_callback_context(segment) if segment else nullcontext():
+            context.call_on_fit_task_begin(estimator=self._estimator)
+            yield Task(context, self._estimator)
+            context.call_on_fit_task_end(estimator=self._estimator)
+
+    def tick(self, name: str) -> None:
+        """Tell that one of its parts is done."""
+        with self.part(name):
+            pass
+
+
+@contextmanager
+def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator[Task]:
+    """Tell the callbacks that an estimator is fitted, in ``n_parts`` parts."""
+    if not hasattr(estimator, "_init_callback_context"):
+        yield Task()
+        return
+    with callback_management_context(estimator):
+        context = estimator._init_callback_context(max_subtasks=n_parts)
+        context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+        yield Task(context, estimator)
+        context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
 
 
 def is_followed_by_steps(estimator: BaseEstimator) -> bool:

@@ -24,31 +24,30 @@ from ._certificate import (
     in_unit_of,
     length_in,
     row_losses,
-    single_row_changes,
 )
-from ._compat import Interval, StrOptions, check_parameters, fit_context
+from ._compat import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_parameters,
+    fit_context,
+    fit_task,
+)
 from ._refinement import solve_and_refine
+from ._stages import TrainingJob, train_once
 from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
-from .influence import (
-    HeadFit,
-    HeadInfluence,
-    HeadObjective,
-    UnsupportedNetworkError,
-    fit_network,
-    linear_network,
-    network_codes,
-    read_head,
-    refit_head,
-    write_head,
-)
+from .influence import UnsupportedNetworkError
 from .selection import InfeasibleProblemError, Selection
 
 UNCHANGED: Any = "unchanged"
+# Network, head, influence, selection, certificate.
+_N_STAGES = 5
 
 
-class InfluencePruner(BasePruner):
+class InfluencePruner(CallbackSupportMixin, BasePruner):
     r"""Keep the rows that together leave a network's last layer where it is.
 
     With ``w_i = 1`` where row i is dropped, one Newton step predicts that retraining on the other
@@ -93,6 +92,11 @@ class InfluencePruner(BasePruner):
     time_limit : float, default=60.0
         Seconds after which the selection returns the best rows found so far. A selection that
         ends by itself is the same on every run; one that is cut off may not be.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where the fitted network and its influences are kept, so that a search over what only the
+        selection reads (``prune_ratio``, ``tolerance``, ``quota``, ``trim``, ``time_limit``, masks,
+        costs and groups) trains once for each set of rows. Needs an int as ``random_state``
+        where a network is trained: anything else is another seed in each fit.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -167,6 +171,7 @@ class InfluencePruner(BasePruner):
         "damping": [Interval(Real, 0, None, closed="neither")],
         "refit": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
+        "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -187,6 +192,7 @@ class InfluencePruner(BasePruner):
         damping: float = 1e-4,
         refit: bool = True,
         time_limit: float = 60.0,
+        memory: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -199,6 +205,7 @@ class InfluencePruner(BasePruner):
         self.damping = damping
         self.refit = refit
         self.time_limit = time_limit
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -265,20 +272,27 @@ class InfluencePruner(BasePruner):
         request = self._request()
         self._check_before_training(request)
         self._seed_ = _draw_seed(self.random_state)
-        clock = StageClock(self.verbose)
-        with clock.stage("network"):
-            self.estimator_ = self._fit_network(X, y)
-        with clock.stage("head"):
-            if classes is not None and isinstance(self.estimator, FrozenEstimator):
-                y = network_codes(self.estimator_, X, y, self.classes_)
-            objective, self._head_fit_ = self._fit_head(X, y)
-        with clock.stage("influence"):
-            self._influence_ = HeadInfluence(objective, self._head_fit_.theta, self.norm)
-            self.influence_norms_ = single_row_changes(self._influence_)
-        with clock.stage("selection"):
-            selection = self._solve(request, self.time_limit, self._seed_)
-        with clock.stage("certificate"):
-            certificate = certify(self._influence_, self._head_fit_, selection)
+        job = TrainingJob(
+            self.estimator,
+            X,
+            y,
+            getattr(self, "classes_", None),
+            self._terms_.sample_weight,
+            self.norm,
+            self.damping,
+            self.refit,
+            self._seed_,
+        )
+        with fit_task(self, X, y, n_parts=_N_STAGES) as task:
+            clock = StageClock(self.verbose, task)
+            trained = train_once(job, self.memory, clock)
+            self.estimator_ = _unfrozen(self.estimator) if job.is_frozen else trained.network
+            self._head_fit_, self._influence_ = trained.head_fit, trained.influence
+            self.influence_norms_ = trained.row_changes
+            with clock.stage("selection"):
+                selection = self._solve(request, self.time_limit, self._seed_)
+            with clock.stage("certificate"):
+                certificate = certify(self._influence_, self._head_fit_, selection)
         self.certificate_ = replace(certificate, seconds=clock.seconds)
         return ~selection.drop
 
@@ -317,34 +331,6 @@ class InfluencePruner(BasePruner):
             "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
             f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
         )
-
-    def _fit_network(self, X: Any, y: NDArray[Any]) -> Any:
-        if self.estimator is not None:
-            return fit_network(self.estimator, X, y, random_state=self._seed_)
-        n_classes = len(getattr(self, "classes_", ()))
-        kind: Literal["multiclass", "binary", "regression"] = "multiclass"
-        if n_classes <= 2:
-            kind = "binary" if n_classes else "regression"
-        return linear_network(kind, X, y, self._terms_.sample_weight)
-
-    def _fit_head(self, X: Any, y: NDArray[Any]) -> tuple[HeadObjective, HeadFit]:
-        head = read_head(self.estimator_, X, y)
-        objective = HeadObjective(
-            head.design,
-            head.targets,
-            head.loss,
-            self.damping,
-            self._terms_.sample_weight,
-            n_outputs=len(head.theta),
-        )
-        if not self.refit:
-            # As it was trained, the head need not be stationary; the tilt makes it so.
-            norm = float(np.linalg.norm(objective.gradient(head.theta)))
-            return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
-        head_fit = refit_head(objective, head.theta)
-        if self.estimator is None:
-            write_head(self.estimator_, head_fit.theta)
-        return objective, head_fit
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
         influence, norm = self._influence_, self._influence_.norm

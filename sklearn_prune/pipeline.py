@@ -157,22 +157,22 @@ class Pipeline(PlainPipeline):
         # Fitted copies from the cache take their places here; the list given stays as it is.
         self.steps = list(self.steps)
         segments = self._segments()
-        with fit_task(self, X, y, len(segments)) as part:
+        with fit_task(self, X, y, len(segments)) as task:
             for start, stop in segments[:-1]:
                 name, step = self.steps[start]
                 if isinstance(step, BasePruner):
-                    with part(name):
+                    with task.part(f"fit-{name}"):
                         pruner = self._fit_pruner(start, X, y, params)
                     X, y, params = self._prune(pruner, X, y, params)
                     continue
                 segment = Segment.of(self, start, stop, followed=True)
-                with part(name, segment):
+                with task.part(f"fit-{name}", segment=segment):
                     X = segment.fit_transform(X, y, **_taken(segment, "fit_transform", params))
                 self.steps[start:stop] = segment.steps[:-1]
                 params = self._transform_inputs(segment, params)
             start, stop = segments[-1]
             segment = Segment.of(self, start, stop, followed=False)
-            with part(segment.steps[-1][0], segment):
+            with task.part(f"fit-{segment.steps[-1][0]}", segment=segment):
                 segment.fit(X, y, **_taken(segment, "fit", params))
             self.steps[start:stop] = segment.steps
         return self

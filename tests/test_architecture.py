@@ -16,10 +16,11 @@ PACKAGE = ROOT / "sklearn_prune"
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_compat",),
-    ("_validation",),
+    ("_validation", "_digest"),
     ("influence", "selection"),
     ("base",),
     ("_terms", "_certificate", "_refinement"),
+    ("_stages",),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),
     ("model_selection", "inspection"),

@@ -16,7 +16,7 @@ from sklearn.utils import get_tags
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetRegressor
 from torch.nn import Linear, MSELoss
 
-import sklearn_prune._influence_pruner as module
+import sklearn_prune._stages as module
 from sklearn_prune import InfeasibleProblemError, InfluencePruner, UnsupportedNetworkError
 from sklearn_prune.base import BasePruner
 
@@ -263,7 +263,7 @@ def test_must_drop_leaves_some_weight(form):
 
 
 def test_a_regression_needs_a_row():
-    fails("leaves 0 rows for the network .*; lower it to 0.96", y=Y + 0.5, prune_ratio=0.99)
+    fails("leaves 0 rows for a model .*; lower it to 0.96", y=Y + 0.5, prune_ratio=0.99)
 
 
 def test_trim_is_at_most_the_ratio():

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune._influence_pruner as pruner_module
+import sklearn_prune._stages as stages_module
 from sklearn_prune import Certificate, InfluencePruner
 from sklearn_prune._terms import count_of
 
@@ -247,7 +247,7 @@ def test_select_agrees_with_fit(iris, iris_pruner):
 
 def test_select_trains_nothing_and_changes_nothing(iris_pruner, monkeypatch):
     for name in ("fit_network", "linear_network", "read_head", "refit_head"):
-        monkeypatch.delattr(pruner_module, name)
+        monkeypatch.delattr(stages_module, name)
     before = dict(vars(iris_pruner))
     assert iris_pruner.select(prune_ratio=0.8, trim=0.1).sum() == 30
     assert vars(iris_pruner).keys() == before.keys()

@@ -19,6 +19,7 @@ from skorch.dataset import Dataset, get_len
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
+from ._epochs import tells_of_epochs
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
 from ._state import left_as_found, own_random_state
@@ -60,7 +61,14 @@ class Head:
     has_bias: bool
 
 
-def fit_network(estimator: Any, X: Any, y: Array, *, random_state: Any = None) -> NeuralNet:
+def fit_network(
+    estimator: Any,
+    X: Any,
+    y: Array,
+    *,
+    random_state: Any = None,
+    on_epoch_end: Callable[[], None] | None = None,
+) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
     A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
@@ -80,6 +88,8 @@ def fit_network(estimator: Any, X: Any, y: Array, *, random_state: Any = None) -
         wants them.
     random_state : int, RandomState instance or None, default=None
         Seeds torch while the network is fitted. The state of torch's generators is put back.
+    on_epoch_end : callable without arguments, default=None
+        Called after each epoch.
 
     Returns
     -------
@@ -100,7 +110,7 @@ def fit_network(estimator: Any, X: Any, y: Array, *, random_state: Any = None) -
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     with own_random_state(seed):
         X_fit, y_fit = _training_data(net, X, y)
-    with own_random_state(seed):
+    with own_random_state(seed), tells_of_epochs(net, on_epoch_end):
         net.fit(X_fit, y_fit)
     return net
 

@@ -1,0 +1,206 @@
+"""From checked rows to influences: network, head, influence; once, where a memory keeps them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_memory
+
+from ._certificate import Norm, StageClock, single_row_changes
+from ._digest import digest
+from .influence import (
+    Head,
+    HeadFit,
+    HeadInfluence,
+    HeadObjective,
+    fit_network,
+    linear_network,
+    network_codes,
+    read_head,
+    refit_head,
+    write_head,
+)
+
+# A clone that is fitted has its own.
+_OVERRIDDEN = {"train_split", "verbose"}
+# What training leaves on a network and reading it does not use.
+_TRACES = {"callbacks_", "history_", "optimizer_", "virtual_params_"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingJob:
+    """All that network, head and influences depend on.
+
+    Attributes
+    ----------
+    estimator : skorch net, FrozenEstimator or None
+        As given to the pruner.
+    X : ndarray or csr_array of shape (n_samples, n_features, ...)
+        Checked rows.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Positions in ``classes``, or numbers for a regression.
+    classes : ndarray of shape (n_classes,) or None
+        The labels, sorted; None for regression.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights in the head's objective.
+    norm, damping, refit
+        As in `InfluencePruner`.
+    seed : int
+        Seeds the training of the network.
+    """
+
+    estimator: Any
+    X: Any
+    y: NDArray[Any]
+    classes: NDArray[Any] | None
+    sample_weight: NDArray[np.float64] | None
+    norm: Norm
+    damping: float
+    refit: bool
+    seed: int
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the network is used as it is."""
+        return isinstance(self.estimator, FrozenEstimator)
+
+    def key(self) -> str:
+        """Return a digest of all that the result depends on."""
+        X = self.X
+        if issparse(X):
+            X = (X.format, X.shape, X.data, X.indices, X.indptr)
+        # Only the training of a network draws numbers, and only a frozen one has seen labels.
+        seed = None if self.is_frozen or self.estimator is None else self.seed
+        classes = self.classes if self.is_frozen else None
+        n_classes = self._n_classes
+        options = (self.norm, float(self.damping), bool(self.refit), seed)
+        data = (X, self.y, classes, n_classes, self.sample_weight)
+        return digest(self._network_state(), *data, *options)
+
+    @property
+    def _n_classes(self) -> int:
+        return 0 if self.classes is None else len(self.classes)
+
+    def _network_state(self) -> Any:
+        if self.estimator is None:
+            return None
+        if self.is_frozen:
+            net = self.estimator.estimator
+            state = {name: value for name, value in vars(net).items() if name not in _TRACES}
+        else:
+            net = self.estimator
+            params = net.get_params(deep=False)
+            state = {name: value for name, value in params.items() if name not in _OVERRIDDEN}
+        return type(net), self.is_frozen, sorted(state.items(), key=lambda item: item[0])
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """What a `TrainingJob` results in.
+
+    Attributes
+    ----------
+    network : skorch net or None
+        The fitted network; None for a frozen one, which the job has.
+    head_fit : HeadFit
+        The parameters that influences are taken at, and how they were found.
+    influence : HeadInfluence
+        The influences of all rows.
+    row_changes : ndarray of shape (n_samples,)
+        First-order change for dropping each row alone, in the unit of the norm.
+    """
+
+    network: Any
+    head_fit: HeadFit
+    influence: HeadInfluence
+    row_changes: NDArray[np.float64]
+
+
+def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
+    """Fit the network, refit its head and take the influences there."""
+    with clock.stage("network", getattr(job.estimator, "max_epochs", 0)) as task:
+        network = _fitted_network(job, lambda: task.tick("epoch"))
+    with clock.stage("head"):
+        y = job.y
+        if job.classes is not None and job.is_frozen:
+            y = network_codes(network, job.X, y, job.classes)
+        objective, head_fit = _fit_head(job, network, read_head(network, job.X, y))
+    with clock.stage("influence"):
+        influence = HeadInfluence(objective, head_fit.theta, job.norm)
+        row_changes = single_row_changes(influence)
+    return TrainedHead(None if job.is_frozen else network, head_fit, influence, row_changes)
+
+
+def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
+    """Return what `train` does, from the memory where it was trained before.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        What to train.
+    memory : str, object with the joblib.Memory interface or None
+        Where results are kept; None keeps nothing.
+    clock : StageClock
+        Gets the stages that are run, and "memory" for the time spent with it.
+    """
+    memory = check_memory(memory)
+    if getattr(memory, "location", "unknown") is None:
+        return train(job, clock)
+    start = time.perf_counter()
+    try:
+        key = job.key()
+    except Exception as error:
+        warnings.warn(
+            f"memory keeps only networks that can be pickled, and this one cannot: {error}. It is "
+            "trained each time; define its classes and functions at the top level of a module.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return train(job, clock)
+    trained: TrainedHead = memory.cache(_train_keyed, ignore=["job", "clock"])(key, job, clock)
+    in_stages = sum(seconds for _, seconds in clock.seconds)
+    clock.add("memory", time.perf_counter() - start - in_stages)
+    return trained
+
+
+def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
+    """Train; the key is all that the memory looks at."""
+    return train(job, clock)
+
+
+def _fitted_network(job: TrainingJob, on_epoch: Callable[[], None]) -> Any:
+    if job.estimator is not None:
+        return fit_network(
+            job.estimator, job.X, job.y, random_state=job.seed, on_epoch_end=on_epoch
+        )
+    kind: Literal["multiclass", "binary", "regression"] = "multiclass"
+    if job._n_classes <= 2:
+        kind = "binary" if job._n_classes else "regression"
+    return linear_network(kind, job.X, job.y, job.sample_weight)
+
+
+def _fit_head(job: TrainingJob, network: Any, head: Head) -> tuple[HeadObjective, HeadFit]:
+    objective = HeadObjective(
+        head.design,
+        head.targets,
+        head.loss,
+        job.damping,
+        job.sample_weight,
+        n_outputs=len(head.theta),
+    )
+    if not job.refit:
+        # As it was trained, the head need not be stationary; the tilt makes it so.
+        norm = float(np.linalg.norm(objective.gradient(head.theta)))
+        return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
+    head_fit = refit_head(objective, head.theta)
+    if job.estimator is None:
+        write_head(network, head_fit.theta)
+    return objective, head_fit

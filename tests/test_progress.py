@@ -1,0 +1,99 @@
+"""scikit-learn's callbacks are told of the stages and of the epochs."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from sklearn.datasets import load_iris
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import GridSearchCV
+from skorch import NeuralNetClassifier
+
+from sklearn_prune import InfluencePruner, Pipeline
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has it first")
+
+X, Y = load_iris(return_X_y=True)
+STAGES = ["network", "head", "influence", "selection", "certificate"]
+
+
+class Log:
+    """What a callback is told, as (task, how many parts it has)."""
+
+    def __init__(self):
+        self.begun, self.ended, self.open = [], [], 0
+
+    def setup(self, estimator, context):
+        self.open += 1
+
+    def teardown(self, estimator, context):
+        self.open -= 1
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append((context.task_name, context.max_subtasks))
+
+    def on_fit_task_end(self, estimator, context):
+        self.ended.append(context.task_name)
+
+
+def network(**params):
+    return NeuralNetClassifier(
+        torch.nn.Linear(4, 3),
+        max_epochs=3,
+        criterion=torch.nn.CrossEntropyLoss,
+        verbose=0,
+        **params,
+    )
+
+
+def test_stages_and_epochs_are_told():
+    log = Log()
+    pruner = InfluencePruner(network(), random_state=0).set_callbacks(log).fit(X, Y)
+    assert log.begun[:2] == [("fit", 5), ("network", 3)]
+    assert log.ended == ["epoch"] * 3 + STAGES + ["fit"]
+    assert log.open == 0
+    assert [name for name, _ in pruner.certificate_.seconds] == STAGES
+
+
+def test_the_network_keeps_only_its_own_callbacks():
+    pruner = InfluencePruner(network(), random_state=0).set_callbacks(Log()).fit(X, Y)
+    plain = network().initialize()
+    assert pruner.estimator_.callbacks is None
+    assert [name for name, _ in pruner.estimator_.callbacks_] == [n for n, _ in plain.callbacks_]
+    assert pickle.loads(pickle.dumps(pruner.estimator_)).predict(X.astype("float32")).shape == (
+        150,
+    )
+
+
+def test_a_network_without_callbacks_tells_no_epochs():
+    log = Log()
+    InfluencePruner(network(callbacks="disable"), random_state=0).set_callbacks(log).fit(X, Y)
+    assert log.ended == [*STAGES, "fit"]
+
+
+def test_what_the_memory_has_is_not_told_again(tmp_path):
+    pruner = InfluencePruner(random_state=0, memory=str(tmp_path)).fit(X, Y)
+    log = Log()
+    pruner.set_callbacks(log).fit(X, Y)
+    assert log.ended == ["selection", "certificate", "fit"]
+
+
+def test_an_error_ends_what_was_begun():
+    log = Log()
+    pruner = InfluencePruner(network(lr="fast"), random_state=0).set_callbacks(log)
+    with pytest.raises(TypeError):
+        pruner.fit(X, Y)
+    assert log.begun
+    assert log.open == 0
+
+
+def test_a_progress_bar_goes_through_a_search_and_a_pipeline():
+    pytest.importorskip("rich")
+    pipe = Pipeline(
+        [("prune", InfluencePruner(network(), random_state=0)), ("model", DummyClassifier())]
+    )
+    bar = callback.ProgressBar(max_propagation_depth=None)
+    search = GridSearchCV(pipe, {"prune__prune_ratio": [0.2, 0.4]}, cv=2).set_callbacks(bar)
+    assert search.fit(X, Y).best_estimator_["prune"].get_support().sum() in {90, 120}

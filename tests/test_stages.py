@@ -1,0 +1,164 @@
+"""The memory: what it keeps apart, what it does not, and that nothing else depends on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from joblib import Memory
+from sklearn.datasets import load_iris
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from skorch import NeuralNetClassifier
+
+import sklearn_prune._stages as stages_module
+from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
+from sklearn_prune._certificate import StageClock
+from sklearn_prune._stages import TrainingJob, train_once
+
+X, Y = load_iris(return_X_y=True)
+WEIGHT = np.linspace(0.5, 1.5, len(X))
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n_hidden: int = 3) -> None:
+        super().__init__()
+        self.hidden, self.last = torch.nn.Linear(4, n_hidden), torch.nn.Linear(n_hidden, 3)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.tanh(self.hidden(X)))
+
+
+def network(**params):
+    options = {"module": Net, "max_epochs": 2, "criterion": torch.nn.CrossEntropyLoss, "verbose": 0}
+    return NeuralNetClassifier(**(options | params))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """A list that grows by one with each network that is trained."""
+    fit_network, calls = stages_module.fit_network, []
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return fit_network(*args, **kwargs)
+
+    monkeypatch.setattr(stages_module, "fit_network", counted)
+    return calls
+
+
+@pytest.mark.parametrize("inside", [PrunedClassifier, lambda model, p: make_pipeline(p, model)])
+def test_a_grid_of_ratios_trains_one_network_a_fold(tmp_path, trained, inside):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0)
+    model = inside(LogisticRegression(), pruner)
+    (name,) = [name for name in model.get_params() if name.endswith("prune_ratio")]
+    grid = {name: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}
+    search = GridSearchCV(model, grid, cv=5, refit=False).fit(X, Y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(trained) == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prune_ratio": 0.7},
+        {"prune_ratio": None, "tolerance": 0.01},
+        {"quota": None},
+        {"trim": 0.1},
+        {"time_limit": 30},
+        {"verbose": 0},
+    ],
+)
+def test_what_only_the_selection_reads_trains_nothing(tmp_path, trained, change):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    pruner.set_params(**change).fit(X, Y, must_keep=np.arange(len(X)) < 3, groups=Y % 2)
+    assert len(trained) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"norm": "parameter"}, {"damping": 0.01}, {"refit": False}, {"random_state": 1}]
+    + [{"estimator": network(**params)} for params in ({"lr": 0.5}, {"module__n_hidden": 4})],
+)
+def test_what_the_influences_depend_on_is_kept_apart(tmp_path, trained, change):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    first = pruner.influence_norms_
+    pruner.set_params(**change).fit(X, Y)
+    assert len(trained) == 2
+    assert not np.array_equal(pruner.influence_norms_, first)
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "weight"),
+    [
+        (X + (np.arange(150) == 9)[:, None], Y, None),
+        (X, np.where(np.arange(150) == 9, 2, Y), None),
+        (X, Y, WEIGHT),
+        (X[:-1], Y[:-1], None),
+    ],
+)
+def test_other_rows_are_kept_apart(tmp_path, trained, rows, target, weight):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    pruner.fit(rows, target, sample_weight=weight)
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("estimator", [None, network()])
+@pytest.mark.parametrize("rows", [X, sp.csr_array(X)])
+def test_results_are_the_same_with_and_without(tmp_path, estimator, rows):
+    without = InfluencePruner(estimator, random_state=0).fit(rows, Y, sample_weight=WEIGHT)
+    for _ in ("written", "read"):
+        kept = InfluencePruner(estimator, random_state=0, memory=str(tmp_path))
+        kept.fit(rows, Y, sample_weight=WEIGHT)
+        np.testing.assert_array_equal(kept.support_, without.support_)
+        np.testing.assert_array_equal(kept.influence_norms_, without.influence_norms_)
+        assert kept.certificate_.actual_change == without.certificate_.actual_change
+        for a, b in zip(
+            kept.estimator_.module_.parameters(),
+            without.estimator_.module_.parameters(),
+            strict=True,
+        ):
+            assert torch.equal(a, b)
+        np.testing.assert_array_equal(kept.select(prune_ratio=0.7), without.select(prune_ratio=0.7))
+
+
+def test_a_frozen_network_stays_the_users_own(tmp_path):
+    net = network().fit(X.astype("float32"), Y)
+    for _ in ("written", "read"):
+        pruner = InfluencePruner(FrozenEstimator(net), memory=str(tmp_path)).fit(X, Y)
+        assert pruner.estimator_ is net
+    first = pruner.influence_norms_
+    net.partial_fit(X.astype("float32"), Y)
+    again = InfluencePruner(FrozenEstimator(net), memory=str(tmp_path)).fit(X, Y)
+    assert not np.array_equal(again.influence_norms_, first)
+
+
+def test_a_network_that_cannot_be_pickled_is_trained_each_time(tmp_path, trained):
+    class Local(Net):
+        pass
+
+    pruner = InfluencePruner(network(module=Local), memory=str(tmp_path), random_state=0)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="top level of a module"):
+            pruner.fit(X, Y)
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("memory", [None, Memory(None)])
+def test_no_memory_keeps_nothing(memory, trained):
+    pruner = InfluencePruner(network(), memory=memory, random_state=0)
+    pruner.fit(X, Y).fit(X, Y)
+    assert len(trained) == 2
+
+
+def test_seconds_add_up(tmp_path):
+    job = TrainingJob(None, X, Y, np.unique(Y), None, "loss", 1e-2, True, 0)
+    names = []
+    for _ in ("written", "read"):
+        clock = StageClock()
+        train_once(job, str(tmp_path), clock)
+        names.append([name for name, _ in clock.seconds])
+        assert all(seconds >= 0 for _, seconds in clock.seconds)
+    assert names == [["network", "head", "influence", "memory"], ["memory"]]
