@@ -18,10 +18,11 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset, get_len
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
+from ._casting import cast_input, cast_target, head_targets
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
 from ._epochs import tells_of_epochs
 from ._linear import StandardizedLinear
-from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
+from ._losses import Array, HeadLoss
 from ._state import left_as_found, own_random_state
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
@@ -30,7 +31,6 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
     "log_softmax": lambda logits: log_softmax(logits, axis=1),
     "sigmoid": expit,
 }
-_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 # Enough rows to see every layer at work, few enough to cost nothing.
 _SKETCH_ROWS = 8
 
@@ -168,7 +168,7 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
         theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
     return Head(
         design=design,
-        targets=_head_targets(net, criterion.loss, y, layer.out_features),
+        targets=head_targets(net, criterion.loss, y, layer.out_features),
         loss=criterion.loss,
         theta=_to_numpy(theta).astype(np.float64),
         has_bias=layer.bias is not None,
@@ -248,7 +248,7 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     sketch = clone(net).initialize()
     y = np.asarray(y)
     criterion = read_criterion(sketch, y)
-    X_cast = _cast_input(sketch, X)
+    X_cast = cast_input(sketch, X)
     rows = slice(0, _SKETCH_ROWS)
     try:
         with left_as_found(sketch):
@@ -256,70 +256,10 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     except UnsupportedNetworkError:
         raise
     except Exception:
-        return X_cast, _cast_target(sketch, criterion.loss, y, output_ndim=2)
-    _head_targets(sketch, criterion.loss, y, layer.out_features)
+        return X_cast, cast_target(sketch, criterion.loss, y, output_ndim=2)
+    head_targets(sketch, criterion.loss, y, layer.out_features)
     read_head(sketch, X_cast[rows], y[rows])
-    return X_cast, _cast_target(sketch, criterion.loss, y, output.ndim)
-
-
-def _cast_input(net: NeuralNet, X: Any) -> Any:
-    """Return X in the dtype of the network's parameters, CSR kept sparse.
-
-    Integers stay integers for a network that looks them up in an embedding. What is no array of
-    numbers (a dict, a data frame, a torch dataset) is left to skorch.
-    """
-    if sparse.issparse(X):
-        # A row of a csr_array is one-dimensional, which skorch's Dataset does not expect.
-        return sparse.csr_matrix(X, dtype=_parameter_dtype(net))
-    if not isinstance(X, np.ndarray) or X.dtype.kind not in "fiub":
-        return X
-    embeds = any(
-        isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag))
-        for module in net.module_.modules()
-    )
-    if embeds and X.dtype.kind in "iu":
-        return X.astype(np.int64, copy=False)
-    return X.astype(_parameter_dtype(net), copy=False)
-
-
-def _cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_ndim: int) -> Array:
-    """Return y as torch's criterion needs it: integers, or floats of the output's shape.
-
-    A y of shape (n,) against an output of shape (n, 1) would be broadcast to (n, n).
-    """
-    if isinstance(loss, SoftmaxCrossEntropy):
-        return y.astype(np.int64, copy=False)
-    y = y.astype(_parameter_dtype(net), copy=False)
-    if y.ndim == 1 and output_ndim == 2:
-        return y[:, None]
-    return y.ravel() if output_ndim == 1 and y.shape[1:] == (1,) else y
-
-
-def _parameter_dtype(net: NeuralNet) -> type:
-    for parameter in net.module_.parameters():
-        if parameter.is_floating_point():
-            return _NUMPY_DTYPES.get(parameter.dtype, np.float32)
-    return np.float32
-
-
-def _head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Array:
-    if isinstance(loss, SoftmaxCrossEntropy):
-        n_classes = int(y.max()) + 1
-        if n_outputs < n_classes:
-            raise UnsupportedNetworkError(
-                f"The last layer has {n_outputs} outputs for {n_classes} classes; "
-                f"give it {n_classes}."
-            )
-        return y.astype(np.int64, copy=False)
-    targets = y.astype(np.float64).reshape(len(y), -1)
-    if targets.shape[1] != n_outputs:
-        raise UnsupportedNetworkError(
-            f"The last layer has {n_outputs} outputs and y has {targets.shape[1]} columns; "
-            f"give the layer {targets.shape[1]} outputs."
-        )
-    if isinstance(net.module_, StandardizedLinear):
-        return net.module_.standardize_target(targets)
-    return targets
+    return X_cast, cast_target(sketch, criterion.loss, y, output.ndim)
 
 
 @dataclass
@@ -387,7 +327,7 @@ def _batches(net: NeuralNet, X: Any) -> Iterator[Any]:
 
     Where that is skorch's plain one, slices give the same batches without a Python call per row.
     """
-    X = _cast_input(net, X)
+    X = cast_input(net, X)
     iterator = net.get_iterator(net.get_dataset(X), training=False)
     if isinstance(getattr(iterator, "sampler", None), RandomSampler):
         raise UnsupportedNetworkError(
