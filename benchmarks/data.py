@@ -86,11 +86,17 @@ def _one_hot_and_scaled(frame: pd.DataFrame) -> ColumnTransformer:
     )
 
 
-def load_adult(data_dir: Path) -> Split:
-    """UCI Adult: does a person earn more than 50,000 dollars? Its own split."""
+def load_adult_frame(data_dir: Path) -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
+    """UCI Adult as it is read: rows, their income as text, and which of them are for the test."""
     frame = _read_csv(data_dir, "adult.csv.gz")
     is_test = (frame.pop("split") == "test").to_numpy()
-    y = (frame.pop("income") == ">50K").to_numpy().astype(np.int64)
+    return frame, frame.pop("income"), is_test
+
+
+def load_adult(data_dir: Path) -> Split:
+    """UCI Adult: does a person earn more than 50,000 dollars? Its own split."""
+    frame, income, is_test = load_adult_frame(data_dir)
+    y = (income == ">50K").to_numpy().astype(np.int64)
     text = frame.select_dtypes(exclude=np.number).columns
     frame[text] = frame[text].fillna(MISSING_CATEGORY)
     encode = _one_hot_and_scaled(frame).fit(frame[~is_test])
