@@ -27,6 +27,9 @@ _STALLED_ROUNDS = 2
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
 # Annealing ends when so many rounds together gained less than that.
 _PATIENCE = 10
+# Descents from random rows before annealing, the coordinates beyond which one costs too much, and
+# the share of the time that may go to them.
+_RESTARTS, _MAX_RESTART_COORDINATES, _RESTART_SHARE = 3, 256, 0.6
 # What graduated rounding takes for each number of Z that takes part, measured on one thread, and
 # the share of the time that may go to it; beyond, the search starts from random rows.
 _SECONDS_PER_NUMBER, _ROUNDING_SHARE = 35e-9, 0.6
@@ -68,7 +71,9 @@ def search(
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
     The relaxation is rounded within strata of similar norm, and the set improved by rounds of pair
-    exchange, by annealed rounds, and by multiple exchange where the coordinates are few. The work
+    exchange; where the coordinates are not too many, so are a few random sets, since one descent in
+    a few ends much lower than the others. The best is improved by annealed rounds, and by multiple
+    exchange where the coordinates are few. The work
     is counted in rounds, not in seconds, so that the same seed gives the same set; the deadline
     only cuts it short, and where it leaves no time for rounding, the search starts from random
     rows. Nothing further is tried once the set is within ``enough`` times what random rows of the
@@ -81,6 +86,7 @@ def search(
     if enough:
         target = enough * problem.random_change(found.drop) / problem.coordinates.scale
     if found.norm > target:
+        found = _restart(problem, n_drop, found, rng, deadline)
         found = _anneal(problem, found, rng, deadline)
     if found.norm > target:
         found = _combine(problem, found, rng, deadline)
@@ -189,6 +195,30 @@ def _descend(
             drop, norm = done.drop, reached
         timed_out = time.perf_counter() > deadline
     return Found(drop, norm, rounding_bound, n_swaps, timed_out)
+
+
+def _restart(
+    problem: SelectionProblem,
+    n_drop: int,
+    found: Found,
+    rng: np.random.Generator,
+    deadline: float,
+) -> Found:
+    """Descend from random rows a few times; return the best."""
+    if problem.coordinates.n_coordinates > _MAX_RESTART_COORDINATES or len(problem.constraints):
+        return found
+    now = time.perf_counter()
+    share_ends = now + _RESTART_SHARE * (deadline - now)
+    labels = _swap_labels(problem)
+    wanted = problem.dropped_counts(n_drop) - problem.count(problem.must_drop)
+    for _ in range(_RESTARTS):
+        if time.perf_counter() > share_ends:
+            break
+        drop = problem.must_drop | _random_set(labels, wanted, rng)
+        other = _descend(problem, drop, found.rounding_bound, rng, deadline)
+        best = other if other.norm < found.norm else found
+        found = replace(best, n_swaps=found.n_swaps + other.n_swaps)
+    return found
 
 
 def _anneal(
