@@ -1,0 +1,291 @@
+"""Every pruner on every data set: what is a model worth that was trained on the rows kept?
+
+    python -m benchmarks.quality                                # all cells that are missing
+    python -m benchmarks.quality --dataset adult --pruner influence random --ratio 0.9
+    python -m benchmarks.quality --quick                        # two minutes; writes nothing
+
+The split into training and test rows is fixed first, and pruners see training rows only. What is to
+be tuned (the damping of the head, neighbours, penalties) is chosen once a data set by
+cross-validation on training rows, before anything is pruned. Then, for each seed and ratio, each
+pruner chooses rows, and each downstream model is trained on them from zero:
+
+- head: the linear model whose influences were matched;
+- mlp, mlp-steps: one hidden layer, trained for as many epochs, or for as many steps of gradient
+  descent, as on all rows;
+- svm, boosting, neighbours: others that the pruner knows nothing of.
+
+The scores (accuracy, or R² for a regression, on the test rows) go to `results/quality.csv`, one
+line a cell, as soon as a cell is done; a run that was cut off goes on where it stopped. Tables are
+made from that file by `python -m benchmarks.quality_report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.svm import LinearSVC, LinearSVR
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sklearn_prune import InfluencePruner, baselines
+from sklearn_prune.base import BasePruner
+
+from . import quality_report
+from ._common import RESULTS, argument_parser, limit_threads
+from .data import Split, load
+
+DATASETS = ("digits", "breast_cancer", "adult", "diamonds", "cifar10")
+RATIOS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
+DOWNSTREAM = ("head", "mlp", "mlp-steps", "svm", "boosting", "neighbours")
+N_SEEDS = 5
+# Of the network that training dynamics are watched on, and of the downstream MLP.
+N_EPOCHS = 30
+DAMPINGS = (1e-5, 1e-4, 1e-3, 1e-2)
+# Tuning looks at so many training rows.
+TUNING_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured score.
+
+    pruner : "all rows" for the model that nothing was dropped for (prune_ratio 0).
+    """
+
+    dataset: str
+    pruner: str
+    prune_ratio: float
+    downstream: str
+    seed: int
+    n_kept: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What cross-validation on training rows chose for a data set."""
+
+    damping: float
+    penalty: float
+    n_neighbors: int
+
+
+def network(split: Split, seed: int) -> Any:
+    """A linear softmax network, whose training is watched; None stands for the default one."""
+    torch.manual_seed(seed)
+    n_classes = int(split.y_train.max()) + 1
+    return NeuralNetClassifier(
+        nn.Linear,
+        module__in_features=split.X_train.shape[1],
+        module__out_features=n_classes,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.01,
+        max_epochs=N_EPOCHS,
+        batch_size=max(32, min(256, len(split.y_train) // 20)),
+        classes=list(range(n_classes)),
+        verbose=0,
+    )
+
+
+def influence(split: Split, tuned: Tuned, ratio: float, seed: int, **options: Any) -> BasePruner:
+    return InfluencePruner(prune_ratio=ratio, damping=tuned.damping, random_state=seed, **options)
+
+
+def rival(name: str) -> Callable[..., BasePruner]:
+    """Return what makes the rival of this class name."""
+
+    def make(split: Split, tuned: Tuned, ratio: float, seed: int) -> BasePruner:
+        options: dict[str, Any] = {"prune_ratio": ratio, "random_state": seed}
+        cls = getattr(baselines, name)
+        if name != "RandomPruner":
+            options["estimator"] = network(split, seed) if split.is_classification else None
+        return cls(**options)
+
+    return make
+
+
+PRUNERS: dict[str, Callable[..., BasePruner]] = {
+    "influence": influence,
+    **{
+        name.removesuffix("Pruner").lower(): rival(name)
+        for name in baselines.__all__
+        if name.endswith("Pruner")
+    },
+}
+# What needs classes, as its definition does.
+FOR_REGRESSION = ("influence", "random", "herding", "kcenter", "influencescore")
+
+
+def tune(split: Split) -> Tuned:
+    """Choose by cross-validation on training rows what every pruner and model then gets."""
+    part = split.subset(TUNING_ROWS)
+    X, y, n = part.X_train, part.y_train, len(part.y_train)
+
+    def score(model: BaseEstimator) -> float:
+        return float(cross_val_score(model, X, y, cv=3).mean())
+
+    damping = max(DAMPINGS, key=lambda damping: score(head(split, damping, int(n * 2 / 3))))
+    cls = LinearSVC if split.is_classification else LinearSVR
+    svm = GridSearchCV(cls(random_state=0, max_iter=2000), {"C": [0.01, 0.1, 1.0]}, cv=3)
+    near = KNeighborsClassifier() if split.is_classification else KNeighborsRegressor()
+    near = GridSearchCV(near, {"n_neighbors": [1, 5, 15]}, cv=3)
+    return Tuned(
+        damping, svm.fit(X, y).best_params_["C"], near.fit(X, y).best_params_["n_neighbors"]
+    )
+
+
+def head(split: Split, damping: float, n_rows: int) -> BaseEstimator:
+    """The linear model with the damping of the mean loss that the pruner has."""
+    if split.is_classification:
+        return LogisticRegression(C=1 / (n_rows * damping), tol=1e-5, max_iter=2000)
+    return Ridge(alpha=n_rows * damping / 2)
+
+
+def model_of(name: str, split: Split, tuned: Tuned, n_rows: int, seed: int) -> BaseEstimator:
+    """Return the downstream model for so many training rows."""
+    classes = split.is_classification
+    if name == "head":
+        return head(split, tuned.damping, n_rows)
+    if name == "svm":
+        cls = LinearSVC if classes else LinearSVR
+        return cls(C=tuned.penalty, random_state=seed, max_iter=2000)
+    if name == "boosting":
+        return (HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor)(
+            min_samples_leaf=max(1, min(20, n_rows // 20)), random_state=seed
+        )
+    if name == "neighbours":
+        cls = KNeighborsClassifier if classes else KNeighborsRegressor
+        return cls(min(tuned.n_neighbors, n_rows))
+    n_epochs = N_EPOCHS
+    if name == "mlp-steps":
+        n_epochs = round(N_EPOCHS * len(split.y_train) / n_rows)
+    return (MLPClassifier if classes else MLPRegressor)(
+        hidden_layer_sizes=(64,),
+        batch_size=min(128, n_rows),
+        max_iter=n_epochs,
+        n_iter_no_change=n_epochs + 1,
+        random_state=seed,
+    )
+
+
+def score_of(name: str, split: Split, tuned: Tuned, rows: np.ndarray, seed: int) -> float:
+    """Train the downstream model on these rows from zero; return its score on the test rows."""
+    model = model_of(name, split, tuned, len(rows), seed)
+    with warnings.catch_warnings():
+        # Models that are trained for a fixed time are not meant to converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(split.X_train[rows], split.y_train[rows])
+    return float(model.score(split.X_test, split.y_test))
+
+
+def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
+    """Yield the cells of one data set that are asked for and not done."""
+
+    def missing(pruner: str, ratio: float, seed: int) -> list[str]:
+        return [d for d in args.downstream if (split.name, pruner, ratio, d, seed) not in done]
+
+    pruners = [p for p in args.pruner if split.is_classification or p in FOR_REGRESSION]
+    plan = [("all rows", 0.0, seed) for seed in range(args.seeds)]
+    plan += [(p, r, s) for s, r, p in product(range(args.seeds), args.ratio, pruners)]
+    plan = [task for task in plan if missing(*task)]
+    if not plan:
+        return
+    tuned = tune(split)
+    for pruner, ratio, seed in plan:
+        started = perf_counter()
+        rows = np.arange(len(split.y_train))
+        if pruner != "all rows":
+            rows = rows[kept_rows(PRUNERS[pruner](split, tuned, ratio, seed), split)]
+        chosen = perf_counter() - started
+        for downstream in missing(pruner, ratio, seed):
+            score = score_of(downstream, split, tuned, rows, seed)
+            yield Cell(split.name, pruner, ratio, downstream, seed, len(rows), score)
+        spent = perf_counter() - started
+        times = f"{chosen:.1f} s + {spent - chosen:.1f} s"
+        print(f"{split.name} {pruner} {ratio:.0%} seed {seed}: {times}", file=sys.stderr)
+
+
+def kept_rows(pruner: BasePruner, split: Split) -> np.ndarray:
+    return pruner.fit(split.X_train, split.y_train).get_support()
+
+
+def read(path: Path) -> list[Cell]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Cell(
+                line["dataset"],
+                line["pruner"],
+                float(line["prune_ratio"]),
+                line["downstream"],
+                int(line["seed"]),
+                int(line["n_kept"]),
+                float(line["score"]),
+            )
+            for line in csv.DictReader(file)
+        ]
+
+
+def append(path: Path, cell: Cell) -> None:
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(field.name for field in fields(Cell))
+        writer.writerow(
+            f"{value:.6g}" if isinstance(value, float) else value for value in asdict(cell).values()
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.quality", __doc__)
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--pruner", nargs="+", choices=PRUNERS, default=list(PRUNERS))
+    parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
+    parser.add_argument("--downstream", nargs="+", choices=DOWNSTREAM, default=list(DOWNSTREAM))
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    parser.add_argument("--quick", action="store_true", help="two bundled sets, three ratios")
+    args = parser.parse_args(argv)
+    limit_threads()
+    if args.quick:
+        args.dataset, args.ratio, args.seeds = ["digits", "breast_cancer"], [0.5, 0.8, 0.9], 2
+        args.subset = args.subset or 500
+        args.downstream = ["head", "neighbours"]
+    path = None if args.subset and args.out is None else (args.out or RESULTS) / "quality.csv"
+    measured = read(path) if path else []
+    done = {(c.dataset, c.pruner, c.prune_ratio, c.downstream, c.seed) for c in measured}
+    for name in args.dataset:
+        try:
+            split = load(name, args.data_dir).subset(args.subset)
+        except FileNotFoundError as error:
+            parser.exit(2, f"{error}\n")
+        for cell in cells(split, args, done):
+            measured.append(cell)
+            if path:
+                append(path, cell)
+    print(quality_report.tables(measured))
+
+
+if __name__ == "__main__":
+    main()

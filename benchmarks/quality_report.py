@@ -1,0 +1,146 @@
+"""Tables of `benchmarks.quality`, made from the csv file it wrote.
+
+python -m benchmarks.quality_report        # anew from benchmarks/results/quality.csv
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from scipy import stats
+
+from ._common import RESULTS, markdown_table
+
+if TYPE_CHECKING:
+    from .quality import Cell
+
+LEVEL = 0.95
+SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
+
+T = TypeVar("T")
+Scores = dict[tuple[str, str, float, str], dict[int, float]]
+
+
+def by_run(cells: Iterable[Cell]) -> Scores:
+    """Return, for each data set, pruner, ratio and downstream model, the score of each seed."""
+    scores: Scores = defaultdict(dict)
+    for cell in cells:
+        key = (cell.dataset, cell.pruner, cell.prune_ratio, cell.downstream)
+        scores[key][cell.seed] = cell.score
+    return scores
+
+
+def difference(scores: Scores, key: tuple[str, str, float, str], other: str) -> tuple[float, float]:
+    """Return the mean over seeds of score minus the other pruner's, and half its interval.
+
+    The interval is Student's for paired differences; infinite for a single seed.
+    """
+    dataset, _, ratio, downstream = key
+    mine, theirs = scores.get(key, {}), scores.get((dataset, other, ratio, downstream), {})
+    paired = np.array([mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()])
+    if len(paired) == 0:
+        return np.nan, np.nan
+    if len(paired) == 1:
+        return float(paired[0]), np.inf
+    quantile = stats.t.ppf((1 + LEVEL) / 2, len(paired) - 1)
+    return float(paired.mean()), float(quantile * paired.std(ddof=1) / np.sqrt(len(paired)))
+
+
+def _distinct(values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))
+
+
+def table(scores: Scores, dataset: str, downstream: str) -> str:
+    """Return mean score by pruner and ratio; the gain over random rows with its interval below."""
+    keys = [key for key in scores if key[0] == dataset and key[3] == downstream]
+    ratios = sorted({key[2] for key in keys if key[1] != FULL})
+    full = scores.get((dataset, FULL, 0.0, downstream), {})
+    rows = []
+    for pruner in _distinct(key[1] for key in keys if key[1] != FULL):
+        line = [pruner]
+        for ratio in ratios:
+            key = (dataset, pruner, ratio, downstream)
+            if key not in scores:
+                line.append("")
+                continue
+            mean = float(np.mean(list(scores[key].values())))
+            gain, half = difference(scores, key, BASELINE)
+            shown = f"{mean:.4f}"
+            if pruner != BASELINE and np.isfinite(gain):
+                shown += f" ({gain:+.4f} ± {half:.4f})"
+            line.append(shown)
+        rows.append(line)
+    header = ["pruner", *(f"{ratio:.0%}" for ratio in ratios)]
+    mean_full = float(np.mean(list(full.values()))) if full else np.nan
+    return f"All rows: {mean_full:.4f}\n\n{markdown_table(header, rows)}"
+
+
+def targets(scores: Scores) -> str:
+    """Return where ours is the best, and where it is significantly worse than random rows."""
+    rows = []
+    runs = _distinct((key[0], key[3], key[2]) for key in scores if key[1] == OURS)
+    for dataset, downstream, ratio in sorted(runs):
+        key = (dataset, OURS, ratio, downstream)
+        mine = float(np.mean(list(scores[key].values())))
+        others = {
+            k[1]: float(np.mean(list(v.values())))
+            for k, v in scores.items()
+            if (k[0], k[2], k[3]) == (dataset, ratio, downstream) and k[1] != OURS
+        }
+        if not others:
+            continue
+        best = max(others, key=lambda name: others[name])
+        over_best, half_best = difference(scores, key, best)
+        over_random, half = difference(scores, key, BASELINE)
+        rows.append(
+            [
+                dataset,
+                downstream,
+                f"{ratio:.0%}",
+                f"{mine:.4f}",
+                f"{best} {others[best]:.4f}",
+                f"{over_best:+.4f} ± {half_best:.4f}",
+                _verdict(over_best, half_best),
+                _verdict(over_random, half),
+            ]
+        )
+    header = ["data", "model", "pruned", OURS, "best other", "difference", "is", "against random"]
+    return markdown_table(header, rows)
+
+
+def _verdict(mean: float, half: float) -> str:
+    if not np.isfinite(half):
+        return ""
+    if abs(mean) <= half:
+        return "even"
+    return "better" if mean > 0 else "worse"
+
+
+def tables(cells: Sequence[Cell]) -> str:
+    """Return one table for each data set and model, then ours against the best other."""
+    scores = by_run(cells)
+    parts = []
+    for dataset in _distinct(key[0] for key in scores):
+        for downstream in _distinct(key[3] for key in scores if key[0] == dataset):
+            parts.append(f"## {dataset}, {downstream}")
+            parts.append(table(scores, dataset, downstream))
+    parts += ["## Ours against the best other pruner", targets(scores)]
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    from .quality import read
+
+    cells = read(RESULTS / "quality.csv")
+    note = (
+        "Means over seeds; in brackets the gain over random rows of the same class shares, paired "
+        f"by seed, with its {LEVEL:.0%} interval. R² for diamonds, else accuracy."
+    )
+    (RESULTS / "quality.md").write_text(f"{note}\n\n{tables(cells)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

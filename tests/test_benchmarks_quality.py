@@ -1,0 +1,93 @@
+"""The harness measures each cell once, goes on where it stopped, and compares seed by seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import quality, quality_report
+from benchmarks.quality import Cell
+
+SMALL = ["--dataset", "breast_cancer", "--pruner", "influence", "random", "--ratio", "0.8"]
+SMALL += ["--seeds", "2", "--subset", "200"]
+
+
+def test_every_cell_is_measured_once_and_kept(tmp_path, capsys):
+    command = [*SMALL, "--out", str(tmp_path), "--downstream"]
+    quality.main([*command, "head"])
+    path = tmp_path / "quality.csv"
+    first = path.read_text(encoding="utf-8")
+    quality.main([*command, "head", "neighbours"])
+    assert path.read_text(encoding="utf-8").startswith(first)
+    cells = quality.read(path)
+    keys = {(c.pruner, c.prune_ratio, c.downstream, c.seed) for c in cells}
+    assert len(keys) == len(cells) == 3 * 2 * 2
+    assert {c.n_kept for c in cells if c.prune_ratio == 0.8} == {40}
+    assert {c.n_kept for c in cells if c.pruner == "all rows"} == {200}
+    assert all(0.5 < c.score <= 1 for c in cells)
+    assert "breast_cancer, neighbours" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("downstream", quality.DOWNSTREAM)
+@pytest.mark.parametrize("dataset", ["breast_cancer", "diabetes"])
+def test_every_model_learns_from_the_rows_kept(monkeypatch, dataset, downstream, tmp_path):
+    monkeypatch.setattr(quality, "N_EPOCHS", 3)
+    split = quality.load(dataset, tmp_path).subset(150)
+    tuned = quality.Tuned(1e-2, 0.1, 5)
+    rows = np.arange(0, 150, 5)
+    score = quality.score_of(downstream, split, tuned, rows, seed=0)
+    assert score <= 1
+    assert score == quality.score_of(downstream, split, tuned, rows, seed=0)
+
+
+def test_steps_are_those_of_all_rows(tmp_path):
+    split = quality.load("breast_cancer", tmp_path)
+    tuned, n = quality.Tuned(1e-2, 0.1, 5), len(split.y_train)
+    few = quality.model_of("mlp-steps", split, tuned, n // 10, seed=0)
+    assert few.max_iter * (n // 10) == pytest.approx(quality.N_EPOCHS * n, rel=0.05)
+
+
+def test_quick_is_quick_and_writes_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(quality, "append", None)
+    quality.main(["--quick", "--subset", "120", "--pruner", "influence", "random"])
+    assert "Ours against the best other pruner" in capsys.readouterr().out
+
+
+def cells_of(pruner, scores, ratio=0.5):
+    return [
+        Cell("digits", pruner, ratio, "head", seed, 10, score) for seed, score in enumerate(scores)
+    ]
+
+
+def test_differences_are_paired_by_seed():
+    scores = quality_report.by_run(
+        cells_of("influence", [0.9, 0.8, 0.7]) + cells_of("random", [0.8, 0.7, 0.6])
+    )
+    key = ("digits", "influence", 0.5, "head")
+    assert quality_report.difference(scores, key, "random") == pytest.approx((0.1, 0.0))
+
+
+def test_the_interval_is_students():
+    # Differences 0, 0.1, 0.2: mean 0.1, deviation 0.1, t(0.975, 2) = 4.3027.
+    scores = quality_report.by_run(
+        cells_of("influence", [0.5, 0.6, 0.7]) + cells_of("random", [0.5, 0.5, 0.5])
+    )
+    key = ("digits", "influence", 0.5, "head")
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert quality_report.difference(scores, key, "random") == pytest.approx((0.1, half))
+
+
+def test_the_report_says_where_ours_is_better_even_and_worse():
+    cells = []
+    for ratio, mine in ((0.5, [0.9, 0.91, 0.9]), (0.8, [0.7, 0.9, 0.8]), (0.9, [0.5, 0.51, 0.5])):
+        cells += cells_of("influence", mine, ratio) + cells_of("random", [0.8, 0.8, 0.8], ratio)
+    shown = quality_report.targets(quality_report.by_run(cells)).splitlines()[2:]
+    assert [line.split(" | ")[-2] for line in shown] == ["better", "even", "worse"]
+
+
+def test_the_committed_tables_are_made_of_the_committed_cells():
+    path = quality.RESULTS / "quality.csv"
+    if not path.exists():
+        pytest.skip("nothing was measured yet")
+    tables = quality_report.tables(quality.read(path))
+    assert (quality.RESULTS / "quality.md").read_text(encoding="utf-8").rstrip().endswith(tables)
