@@ -29,7 +29,7 @@ def test_both_parts_are_measured_and_shown(data_dir, tmp_path, monkeypatch, caps
     monkeypatch.setattr(search, "N_FOLDS", 2)
     monkeypatch.setattr(search, "N_EPOCHS", 1)
     out = tmp_path / "out"
-    search.main(["--data-dir", str(data_dir), "--out", str(out), "--pairs", "1"])
+    search.main(["--data-dir", str(data_dir), "--out", str(out), "--runs", "1"])
     lines = (out / "search.csv").read_text(encoding="utf-8").splitlines()
     assert sum(",seconds," in line for line in lines) == 2 * 2 + 2
     assert sum(",accuracy," in line for line in lines) == 2 * (1 + 2)
