@@ -27,9 +27,9 @@ _STALLED_ROUNDS = 2
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
 # Annealing ends when so many rounds together gained less than that.
 _PATIENCE = 10
-# Descents from random rows before annealing, the coordinates beyond which one costs too much, and
-# the share of the time that may go to them.
-_RESTARTS, _MAX_RESTART_COORDINATES, _RESTART_SHARE = 3, 256, 0.6
+# Descents from random rows before annealing, the coordinates beyond which one costs too much (and
+# below which multiple exchange does better), and the share of the time that may go to them.
+_RESTARTS, _MAX_RESTART_COORDINATES, _RESTART_SHARE = 60, 256, 0.6
 # What graduated rounding takes for each number of Z that takes part, measured on one thread, and
 # the share of the time that may go to it; beyond, the search starts from random rows.
 _SECONDS_PER_NUMBER, _ROUNDING_SHARE = 35e-9, 0.6
@@ -71,13 +71,12 @@ def search(
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
     The relaxation is rounded within strata of similar norm, and the set improved by rounds of pair
-    exchange; where the coordinates are not too many, so are a few random sets, since one descent in
-    a few ends much lower than the others. The best is improved by annealed rounds, and by multiple
-    exchange where the coordinates are few. The work
-    is counted in rounds, not in seconds, so that the same seed gives the same set; the deadline
-    only cuts it short, and where it leaves no time for rounding, the search starts from random
-    rows. Nothing further is tried once the set is within ``enough`` times what random rows of the
-    same counts cost.
+    exchange and by annealed rounds. Where the coordinates are few, multiple exchange follows; where
+    they are some hundred, random sets are tried before the annealing, since a descent is cheap and
+    one in many ends much lower than the others. The work is counted in rounds, not in seconds, so
+    that the same seed gives the same set; the deadline only cuts it short, and where it leaves no
+    time for rounding, the search starts from random rows. Nothing further is tried once the set is
+    within ``enough`` times what random rows of the same counts cost.
     """
     # What annealing does better is left to it; it does not know linear rows.
     progress = _LEAST_PROGRESS if len(problem.constraints) else _COARSE_PROGRESS
@@ -205,7 +204,8 @@ def _restart(
     deadline: float,
 ) -> Found:
     """Descend from random rows a few times; return the best."""
-    if problem.coordinates.n_coordinates > _MAX_RESTART_COORDINATES or len(problem.constraints):
+    k = problem.coordinates.n_coordinates
+    if not MAX_COORDINATES < k <= _MAX_RESTART_COORDINATES or len(problem.constraints):
         return found
     now = time.perf_counter()
     share_ends = now + _RESTART_SHARE * (deadline - now)
