@@ -233,12 +233,15 @@ def test_unmet_quota_under_a_tolerance_is_infeasible():
 def test_a_range_lets_the_count_of_a_group_move():
     rng = np.random.default_rng(0)
     Z, groups = rng.standard_normal((200, 60)), rng.integers(0, 2, 200)
+    # Every row of group 0 that goes leaves its mean behind; few of them should go.
+    Z[groups == 0] += 0.3
     size = int((groups == 0).sum())
     problem = SelectionProblem(Z, n_drop=100, groups=groups, quota={0: (5, size)})
     fixed = SelectionProblem(Z, n_drop=100, groups=groups, quota="proportional")
     moved, held = (solve(p, random_state=0) for p in (problem, fixed))
     assert problem.is_feasible(moved.drop)
-    assert moved.certificate.objective < held.certificate.objective
+    assert problem.count(moved.drop)[0] < problem.count(held.drop)[0]
+    assert moved.certificate.objective < 0.9 * held.certificate.objective
 
 
 def test_a_start_is_improved_and_must_be_feasible():
