@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +60,15 @@ class Figures:
 
 
 def read_figures(folder: Path) -> list[Figure]:
+    """Read every csv file of the folder that holds figures; other benchmarks have their own."""
     figures = []
+    columns = {field.name for field in fields(Figure)}
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
+            reader = csv.DictReader(file)
+            if not columns <= set(reader.fieldnames or ()):
+                continue
+            for line in reader:
                 figures.append(
                     Figure(
                         line["job"],
