@@ -29,6 +29,9 @@ from ._scored import Floats, ScoredPruner, ScoringJob
 
 # Of the linear network that stands in for None: enough for every default here.
 _LINEAR_EPOCHS = 30
+_LINEAR_BATCH_SIZE = 128
+# So that small data are trained on as well.
+_LINEAR_STEPS_PER_EPOCH = 16
 
 
 class Epoch:
@@ -53,8 +56,6 @@ class Epoch:
         Number of rows.
     y : ndarray
         As given.
-    lr : float
-        Learning rate of the optimizer's first group of parameters.
     residual : ndarray of shape (n_samples, n_outputs)
         ``r_i``, the gradient of each row's loss in the outputs of the last layer.
     """
@@ -62,13 +63,17 @@ class Epoch:
     def __init__(self, net: NeuralNet, X: Any, y: NDArray[Any]) -> None:
         head = read_head(net, X, y)
         self.n_samples, self.y = len(y), y
-        self.lr = float(net.optimizer_.param_groups[0]["lr"])
-        self._head = head
+        self._net, self._head = net, head
         self._objective = HeadObjective(
             head.design, head.targets, head.loss, 0.0, n_outputs=len(head.theta)
         )
         self._means = self._objective.mean(head.theta)
         self.residual = head.loss.residual(self._means, head.targets)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the optimizer's first group of parameters."""
+        return float(self._net.optimizer_.param_groups[0]["lr"])
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -191,6 +196,9 @@ def _linear_to_train(job: ScoringJob) -> NeuralNet:
         criterion=scaled.criterion,
         optimizer=torch.optim.Adam,
         train_split=None,
+        batch_size=min(_LINEAR_BATCH_SIZE, -(-len(job.y) // _LINEAR_STEPS_PER_EPOCH)),
+        # Its start is always zero: networks differ in the order of the rows alone.
+        iterator_train__shuffle=True,
         max_epochs=_LINEAR_EPOCHS,
         verbose=0,
         **options,

@@ -29,7 +29,7 @@ class HerdingPruner(ScoredPruner):
         Share of the rows to *drop*.
     stratify : bool, default=True
         Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
+        rows compete, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network.
 
@@ -46,9 +46,8 @@ class HerdingPruner(ScoredPruner):
     Notes
     -----
     Costs one training and ``n_kept`` passes over the features of each class. Where y holds
-    numbers, or with ``stratify=False``, :math:`\mu` is the mean over all rows. Every pick lowers
-    the distance as far as one row can: herding on features of one length, on which Welling's rule
-    and this one agree.
+    numbers, or with ``stratify=False``, :math:`\mu` is the mean over all rows. On features of one
+    length, Welling's rule makes the same picks.
 
     References
     ----------

@@ -127,15 +127,8 @@ class ScoredPruner(BasePruner):
                 f"scores must be numbers; {n_nan} of {len(y)} are NaN, so the training of the "
                 "network diverged. Lower its lr, or scale X."
             )
-        support = np.zeros(len(y), dtype=bool)
-        for stratum in strata:
-            ranked = self._rank(stratum, rng)
-            if labels is not None and not self.stratify:
-                # The best of each class comes first, so that no class vanishes.
-                _, best = np.unique(y[ranked], return_index=True)
-                ranked = np.r_[ranked[best], np.delete(ranked, best)]
-            support[ranked[: stratum.n_keep]] = True
-        return support
+        ranked = [self._rank(stratum, rng) for stratum in strata]
+        return keep_first(strata, ranked, labels)
 
     def _check_before_training(
         self, classes: NDArray[Any] | None, fit_params: dict[str, Any]
@@ -182,6 +175,30 @@ def make_strata(
     dropped = problem.dropped_counts(problem.n_drop)
     strata = [np.flatnonzero(problem.groups == group) for group in range(len(dropped))]
     return [Stratum(rows, len(rows) - n) for rows, n in zip(strata, dropped.tolist(), strict=True)]
+
+
+def keep_first(
+    strata: Sequence[Stratum], ranked: Sequence[Rows], labels: NDArray[Any] | None
+) -> NDArray[np.bool_]:
+    """Return the mask of the first rows of each stratum, and of the first row of each class.
+
+    Parameters
+    ----------
+    strata : sequence of Stratum
+        How many rows of each stay.
+    ranked : sequence of ndarray
+        All rows of each stratum, those that are to stay first.
+    labels : ndarray of shape (n_samples,) or None
+        Class of each row, where there are classes.
+    """
+    support = np.zeros(sum(map(len, ranked)), dtype=bool)
+    for stratum, rows in zip(strata, ranked, strict=True):
+        first = np.arange(0)
+        if labels is not None:
+            _, first = np.unique(labels[rows], return_index=True)
+        rows = np.concatenate([rows[first], np.delete(rows, first)])
+        support[rows[: stratum.n_keep]] = True
+    return support
 
 
 def fitted_head(job: ScoringJob) -> Head:

@@ -7,13 +7,16 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 
 from sklearn_prune import UnsupportedNetworkError
 from sklearn_prune.baselines import EL2NPruner, ForgettingPruner, MoSoPruner
-from sklearn_prune.baselines._dynamics import Epoch
+from sklearn_prune.baselines._dynamics import Epoch, record_epochs
+from sklearn_prune.baselines._scored import ScoringJob
 from sklearn_prune.influence import fit_network
 
 from .scripted import scripted
@@ -80,6 +83,27 @@ def test_rows_are_read_in_their_order_however_the_training_shuffles():
     net, X, y = scripted(p_own, [0, 1] * 4, iterator_train__shuffle=True)
     scores = EL2NPruner(net, n_epochs=1, n_networks=1).fit(X, y).scores_
     np.testing.assert_allclose(scores, np.sqrt(2) * (1 - np.array(p_own[0])))
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
+def test_without_a_network_a_linear_one_learns(load):
+    X, y = load(return_X_y=True)
+    classes = np.unique(y)
+    job = ScoringJob(None, X, y, classes, [], seed=0)
+    correct = record_epochs(job, lambda epoch: epoch.is_correct)
+    assert correct.shape == (30, len(y))
+    # Better than the largest class, and better than at first.
+    assert correct[-1].mean() > max(0.8, correct[0].mean())
+
+
+def test_a_linear_regression_learns_whatever_the_unit_of_the_target():
+    X, y = load_diabetes(return_X_y=True)
+    best = 1 - LinearRegression().fit(X, y).score(X, y)
+    for unit in (1, 1e3):
+        job = ScoringJob(None, X, unit * y, None, [], seed=0)
+        residual = record_epochs(job, lambda epoch: epoch.residual[:, 0])[-1]
+        # The residual is twice the error, that of a standardised target.
+        assert best < np.var(residual / 2) < 1.02 * best
 
 
 class Watch(Callback):
