@@ -10,11 +10,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNet, NeuralNetBinaryClassifier
+from skorch import NeuralNetBinaryClassifier
 
 from ._certificate import (
     Certificate,
@@ -35,11 +33,10 @@ from ._compat import (
     fit_task,
 )
 from ._refinement import solve_and_refine
-from ._stages import TrainingJob, train_once
+from ._stages import TrainingJob, kind_of_target, train_once, unfrozen
 from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
-from .influence import UnsupportedNetworkError
 from .selection import InfeasibleProblemError, Selection
 
 UNCHANGED: Any = "unchanged"
@@ -286,7 +283,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             trained = train_once(job, self.memory, clock)
-            self.estimator_ = _unfrozen(self.estimator) if job.is_frozen else trained.network
+            self.estimator_ = unfrozen(self.estimator) if job.is_frozen else trained.network
             self._head_fit_, self._influence_ = trained.head_fit, trained.influence
             self.influence_norms_ = trained.row_changes
             with clock.stage("selection"):
@@ -307,7 +304,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 "give a network or set refit=True."
             )
         n_classes = len(getattr(self, "classes_", ()))
-        network = _unfrozen(self.estimator)
+        network = unfrozen(self.estimator)
         if isinstance(network, NeuralNetBinaryClassifier) and n_classes > 2:
             raise ValueError(
                 f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
@@ -320,17 +317,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         make_problem(nothing, first_to_go(self._terms_, request, nothing.ravel), request)
 
     def _target_kind(self) -> Kind | None:
-        if self.estimator is None:
-            return None
-        network = _unfrozen(self.estimator)
-        if isinstance(network, NeuralNet) and is_classifier(network):
-            return "classification"
-        if isinstance(network, NeuralNet) and is_regressor(network):
-            return "regression"
-        raise UnsupportedNetworkError(
-            "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
-            f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
-        )
+        return kind_of_target(self.estimator)
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
         influence, norm = self._influence_, self._influence_.norm
@@ -420,7 +407,3 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
 def _draw_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def _unfrozen(estimator: Any) -> Any:
-    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator

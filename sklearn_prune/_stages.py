@@ -11,16 +11,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
+from skorch import NeuralNet
 
 from ._certificate import Norm, StageClock, single_row_changes
 from ._digest import digest
+from ._validation import Kind
 from .influence import (
     Head,
     HeadFit,
     HeadInfluence,
     HeadObjective,
+    UnsupportedNetworkError,
     fit_network,
     linear_network,
     network_codes,
@@ -127,7 +131,7 @@ class TrainedHead:
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Fit the network, refit its head and take the influences there."""
     with clock.stage("network", getattr(job.estimator, "max_epochs", 0)) as task:
-        network = _fitted_network(job, lambda: task.tick("epoch"))
+        network = _fitted_network(job, lambda net: task.tick("epoch"))
     with clock.stage("head"):
         y = job.y
         if job.classes is not None and job.is_frozen:
@@ -176,15 +180,42 @@ def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
     return train(job, clock)
 
 
-def _fitted_network(job: TrainingJob, on_epoch: Callable[[], None]) -> Any:
+def _fitted_network(job: TrainingJob, on_epoch: Callable[[Any], None]) -> Any:
     if job.estimator is not None:
         return fit_network(
             job.estimator, job.X, job.y, random_state=job.seed, on_epoch_end=on_epoch
         )
-    kind: Literal["multiclass", "binary", "regression"] = "multiclass"
-    if job._n_classes <= 2:
-        kind = "binary" if job._n_classes else "regression"
-    return linear_network(kind, job.X, job.y, job.sample_weight)
+    return default_network(job.X, job.y, job.classes, job.sample_weight)
+
+
+def default_network(
+    X: Any, y: NDArray[Any], classes: NDArray[Any] | None, sample_weight: Any = None
+) -> Any:
+    """Return the linear network that stands in where none is given, its weights zero."""
+    kind: Literal["multiclass", "binary", "regression"] = "regression"
+    if classes is not None:
+        kind = "binary" if len(classes) <= 2 else "multiclass"
+    return linear_network(kind, X, y, sample_weight)
+
+
+def unfrozen(estimator: Any) -> Any:
+    """Return the network inside a FrozenEstimator, and anything else as it is."""
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def kind_of_target(estimator: Any) -> Kind | None:
+    """Return what y is to a network; None, without one, leaves that to y."""
+    if estimator is None:
+        return None
+    network = unfrozen(estimator)
+    if isinstance(network, NeuralNet) and is_classifier(network):
+        return "classification"
+    if isinstance(network, NeuralNet) and is_regressor(network):
+        return "regression"
+    raise UnsupportedNetworkError(
+        "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
+        f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
+    )
 
 
 def _fit_head(job: TrainingJob, network: Any, head: Head) -> tuple[HeadObjective, HeadFit]:

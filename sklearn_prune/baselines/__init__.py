@@ -1,5 +1,29 @@
 """The pruners to beat."""
 
+from ._coverage import CoveragePruner
+from ._dual import DUALPruner
+from ._dynamic_uncertainty import DynamicUncertaintyPruner
+from ._el2n import EL2NPruner
+from ._forgetting import ForgettingPruner
+from ._grand import GraNdPruner
+from ._herding import HerdingPruner
+from ._influence_score import InfluenceScorePruner
+from ._k_center import KCenterPruner
+from ._moderate import ModeratePruner
+from ._moso import MoSoPruner
 from ._random import RandomPruner
 
-__all__ = ["RandomPruner"]
+__all__ = [
+    "CoveragePruner",
+    "DUALPruner",
+    "DynamicUncertaintyPruner",
+    "EL2NPruner",
+    "ForgettingPruner",
+    "GraNdPruner",
+    "HerdingPruner",
+    "InfluenceScorePruner",
+    "KCenterPruner",
+    "MoSoPruner",
+    "ModeratePruner",
+    "RandomPruner",
+]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
 from .._compat import Interval
-from .._terms import Request, make_problem, make_terms
 from ..base import BasePruner
+from ._scored import keep_first, make_strata
 
 
 class RandomPruner(BasePruner):
@@ -79,23 +79,11 @@ class RandomPruner(BasePruner):
         """Draw the rows to keep."""
         n_samples = X.shape[0]
         labels = self.classes_[y] if hasattr(self, "classes_") else None
-        request = Request(self.prune_ratio, None, "class" if self.stratify else None, 0.0)
-        # Zeros in place of influences: only counts are read.
-        problem = make_problem(np.zeros((n_samples, 1)), make_terms(n_samples, labels), request)
-        assert problem.n_drop is not None
+        strata = make_strata(n_samples, labels, self.prune_ratio, self.stratify)
         order = check_random_state(self.random_state).permutation(n_samples)
-        if labels is None:
-            dropped = order[: problem.n_drop]
-        elif self.stratify:
-            counts = problem.dropped_counts(problem.n_drop)
-            strata = problem.groups[order]
-            dropped = np.concatenate([order[strata == g][:n] for g, n in enumerate(counts)])
-        else:
-            _, first = np.unique(labels[order], return_index=True)
-            dropped = np.delete(order, first)[: problem.n_drop]
-        support = np.ones(n_samples, dtype=bool)
-        support[dropped] = False
-        return support
+        # The first that are drawn go.
+        ranked = [order[np.isin(order, stratum.rows)][::-1] for stratum in strata]
+        return keep_first(strata, ranked, labels)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: missing values are fine, and so are several targets."""

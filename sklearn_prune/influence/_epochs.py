@@ -11,13 +11,13 @@ from skorch.callbacks import Callback
 
 
 class _EpochTeller(Callback):
-    """Call back after each epoch."""
+    """Call back after each epoch, with the network as it then is."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[NeuralNet], None]) -> None:
         self.tell = tell
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.tell()
+        self.tell(net)
 
     def __getstate__(self) -> dict[str, Any]:
         # A checkpoint pickles all callbacks, and what is told may hold anything.
@@ -25,7 +25,7 @@ class _EpochTeller(Callback):
 
 
 @contextmanager
-def tells_of_epochs(net: NeuralNet, tell: Callable[[], None] | None) -> Iterator[None]:
+def tells_of_epochs(net: NeuralNet, tell: Callable[[NeuralNet], None] | None) -> Iterator[None]:
     """Have a network that is fitted inside tell of its epochs, and leave no trace of that on it."""
     asked = net.callbacks
     if tell is None or asked == "disable":

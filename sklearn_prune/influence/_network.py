@@ -67,7 +67,7 @@ def fit_network(
     y: Array,
     *,
     random_state: Any = None,
-    on_epoch_end: Callable[[], None] | None = None,
+    on_epoch_end: Callable[[NeuralNet], None] | None = None,
 ) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
@@ -88,8 +88,8 @@ def fit_network(
         wants them.
     random_state : int, RandomState instance or None, default=None
         Seeds torch while the network is fitted. The state of torch's generators is put back.
-    on_epoch_end : callable without arguments, default=None
-        Called after each epoch.
+    on_epoch_end : callable, default=None
+        Called after each epoch, with the network as it then is.
 
     Returns
     -------

@@ -1,0 +1,254 @@
+"""Training dynamics: what a network made of each row, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from skorch import NeuralNet
+
+from .._compat import Interval
+from .._stages import default_network
+from ..influence import (
+    BinaryCrossEntropy,
+    HeadObjective,
+    SoftmaxCrossEntropy,
+    UnsupportedNetworkError,
+    fit_network,
+    read_head,
+)
+from ._scored import Floats, ScoredPruner, ScoringJob
+
+# Of the linear network that stands in for None: enough for every default here.
+_LINEAR_EPOCHS = 30
+_LINEAR_BATCH_SIZE = 128
+# So that small data are trained on as well.
+_LINEAR_STEPS_PER_EPOCH = 16
+
+
+class Epoch:
+    """A network at the end of an epoch, run over all rows in evaluation mode.
+
+    Everything is taken with the same parameters for all rows. What passes by while the network is
+    trained is not: there each row meets the parameters of its own batch, shuffled and under
+    dropout, and skorch does not say which row is which. It costs one forward pass more an epoch.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        In training.
+    X : ndarray or csr_array of shape (n_samples, ...)
+        All rows, in order.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes or numbers.
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of rows.
+    y : ndarray
+        As given.
+    residual : ndarray of shape (n_samples, n_outputs)
+        ``r_i``, the gradient of each row's loss in the outputs of the last layer.
+    """
+
+    def __init__(self, net: NeuralNet, X: Any, y: NDArray[Any]) -> None:
+        head = read_head(net, X, y)
+        self.n_samples, self.y = len(y), y
+        self._net, self._head = net, head
+        self._objective = HeadObjective(
+            head.design, head.targets, head.loss, 0.0, n_outputs=len(head.theta)
+        )
+        self._means = self._objective.mean(head.theta)
+        self.residual = head.loss.residual(self._means, head.targets)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the optimizer's first group of parameters."""
+        return float(self._net.optimizer_.param_groups[0]["lr"])
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Probability of each class, of shape (n_samples, n_classes)."""
+        loss, means = self._head.loss, self._means
+        if isinstance(loss, SoftmaxCrossEntropy):
+            return means
+        if isinstance(loss, BinaryCrossEntropy) and means.shape[1] == 1:
+            return np.hstack([1 - means, means])
+        raise UnsupportedNetworkError(
+            f"the scores need a probability for each class, and a criterion of "
+            f"{type(loss).__name__} with {means.shape[1]} outputs gives none. Use CrossEntropyLoss "
+            "or NLLLoss, or for two classes BCEWithLogitsLoss with one output."
+        )
+
+    @property
+    def target_probability(self) -> Floats:
+        """Probability ``p_y`` of each row's own class, of shape (n_samples,)."""
+        own: Floats = np.take_along_axis(self.probabilities, self.y[:, None], axis=1)[:, 0]
+        return own
+
+    @property
+    def is_correct(self) -> NDArray[np.bool_]:
+        """Whether the likeliest class is each row's own, of shape (n_samples,)."""
+        return self.probabilities.argmax(axis=1) == self.y
+
+    @property
+    def margin(self) -> Floats:
+        """``p_y - max_(k != y) p_k`` of each row, of shape (n_samples,)."""
+        others = self.probabilities.copy()
+        np.put_along_axis(others, self.y[:, None], -np.inf, axis=1)
+        return self.target_probability - others.max(axis=1)
+
+    @property
+    def error_norm(self) -> Floats:
+        """``||p - e_y||_2`` of each row, of shape (n_samples,)."""
+        error = self.probabilities.copy()
+        error[np.arange(self.n_samples), self.y] -= 1
+        return np.linalg.norm(error, axis=1)
+
+    @cached_property
+    def gradient_norm(self) -> Floats:
+        """``||g_i||_2 = ||r_i|| ||a_i||`` in the last layer's parameters, shape (n_samples,)."""
+        design = self._head.design
+        squares = np.einsum("ij,ij->i", design, design, dtype=np.float64)
+        return np.linalg.norm(self.residual, axis=1) * np.sqrt(squares)
+
+    @property
+    def mean_gradient_product(self) -> Floats:
+        """``<g_i, mean_j g_j> = r_i^T G a_i`` in the last layer's parameters, (n_samples,)."""
+        G = self._objective.gradient(self._head.theta)
+        outputs = self._head.design @ G.T.astype(self._head.design.dtype)
+        return np.einsum("ij,ij->i", self.residual, outputs)
+
+
+def record_epochs(
+    job: ScoringJob,
+    measure: Callable[[Epoch], NDArray[Any]],
+    *,
+    n_epochs: int | None = None,
+    seed: int | None = None,
+    at_least: int = 1,
+) -> NDArray[Any]:
+    """Train a network and return what is measured after each epoch.
+
+    Parameters
+    ----------
+    job : ScoringJob
+        Network and rows. None trains a linear network on standardised columns by Adam, as its
+        steps do not depend on the scale of the loss.
+    measure : callable
+        From an `Epoch` to an array of shape (n_samples,): all that is kept of it.
+    n_epochs : int, default=None
+        Epochs to train; None is the network's own ``max_epochs``.
+    seed : int, default=None
+        Instead of the job's.
+    at_least : int, default=1
+        Epochs needed, the pruner's parameter ``window``.
+
+    Returns
+    -------
+    ndarray of shape (n_epochs, n_samples)
+
+    Raises
+    ------
+    ValueError
+        When the network is frozen, or there are fewer epochs than needed.
+    """
+    if isinstance(job.estimator, FrozenEstimator):
+        raise ValueError(
+            "scores from training need a network to train, and a FrozenEstimator is used as it "
+            "is. Give the network without it: a clone is trained."
+        )
+    net = clone(job.estimator) if job.estimator is not None else _linear_to_train(job)
+    if n_epochs is not None:
+        net.set_params(max_epochs=n_epochs)
+    _check_epochs(net.max_epochs, at_least)
+    records: list[NDArray[Any]] = []
+    fit_network(
+        net,
+        job.X,
+        job.y,
+        random_state=job.seed if seed is None else seed,
+        on_epoch_end=lambda trained: records.append(measure(Epoch(trained, job.X, job.y))),
+    )
+    if net.callbacks == "disable":
+        raise ValueError(
+            'scores from training are read by a callback, and callbacks="disable" allows none. '
+            "Set callbacks=None."
+        )
+    _check_epochs(len(records), at_least)
+    return np.array(records)
+
+
+def _linear_to_train(job: ScoringJob) -> NeuralNet:
+    scaled = default_network(job.X, job.y, job.classes)
+    options = {"classes": scaled.classes} if getattr(scaled, "classes", None) else {}
+    return type(scaled)(
+        scaled.module_,
+        criterion=scaled.criterion,
+        optimizer=torch.optim.Adam,
+        train_split=None,
+        batch_size=min(_LINEAR_BATCH_SIZE, -(-len(job.y) // _LINEAR_STEPS_PER_EPOCH)),
+        # Its start is always zero: networks differ in the order of the rows alone.
+        iterator_train__shuffle=True,
+        max_epochs=_LINEAR_EPOCHS,
+        verbose=0,
+        **options,
+    )
+
+
+def _check_epochs(found: int, needed: int) -> None:
+    if found < needed:
+        raise ValueError(
+            f"window={needed} takes as many epochs; the network is trained for {found}. Lower "
+            "window, or train for more."
+        )
+
+
+class EarlyScorePruner(ScoredPruner):
+    """Base class of scores taken after few epochs and averaged over several networks.
+
+    A subclass writes one hook, ``_measure(epoch)``.
+    """
+
+    _parameter_constraints = {
+        **ScoredPruner._parameter_constraints,
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        prune_ratio: float = 0.4,
+        n_epochs: int = 10,
+        n_networks: int = 10,
+        stratify: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
+        )
+        self.n_epochs = n_epochs
+        self.n_networks = n_networks
+
+    def _measure(self, epoch: Epoch) -> Floats:
+        raise NotImplementedError(f"{type(self).__name__} must define _measure(epoch)")
+
+    def _score(self, job: ScoringJob) -> Floats:
+        seeds = check_random_state(job.seed).randint(np.iinfo(np.int32).max, size=self.n_networks)
+        last = [
+            record_epochs(job, self._measure, n_epochs=self.n_epochs, seed=int(seed))[-1]
+            for seed in seeds
+        ]
+        scores: Floats = np.mean(last, axis=0)
+        return scores

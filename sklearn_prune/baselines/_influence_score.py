@@ -1,0 +1,108 @@
+"""InfluenceScorePruner: rows that move the last layer least when dropped alone go first."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, Literal
+
+from .._certificate import StageClock
+from .._compat import Interval, StrOptions
+from .._stages import TrainingJob, train
+from ._scored import Floats, ScoredPruner, ScoringJob
+
+
+class InfluenceScorePruner(ScoredPruner):
+    r"""Keep the rows of the largest influence, each taken by itself.
+
+    The influence of row i on the last layer is :math:`s_i = \frac 1N H^{-1} g_i`; its score is
+    the size of the change when it alone is dropped, :math:`\frac{N}{N-1} \|s_i\|_2` or, for
+    ``norm="loss"``, half the square of that in the metric of H. The highest stay. What
+    `InfluencePruner` does better with the same influences is due to choosing rows together.
+
+    Parameters
+    ----------
+    estimator : skorch net, FrozenEstimator or None, default=None
+        As in `InfluencePruner`.
+    prune_ratio : float in [0, 1), default=0.4
+        Share of the rows to *drop*.
+    norm : {"loss", "parameter"}, default="loss"
+        What a change is measured in: ``½ Δθᵀ H Δθ`` or ``‖Δθ‖₂``.
+    damping : float, default=1e-4
+        λ in the objective ``(1/N) Σ loss_i + (λ/2) ‖θ‖²`` that the last layer is refitted to.
+    stratify : bool, default=True
+        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        rows compete, as in the paper, except that each class keeps one.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training of the network, and which of rows with the same score stay.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_samples,)
+        First-order change for dropping each row alone, in the unit of ``norm``: what
+        `InfluencePruner` has as ``influence_norms_``.
+
+    See Also
+    --------
+    sklearn_prune.base.BasePruner : The other fitted attributes.
+    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+
+    Notes
+    -----
+    Costs what `InfluencePruner` does, less its selection.
+
+    References
+    ----------
+    Koh and Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017,
+    arXiv:1703.04730.
+
+    Yang et al., "Dataset Pruning: Reducing Training Data by Examining Generalization Influence",
+    ICLR 2023, arXiv:2205.09329, where it is the baseline "influence-score".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_prune.baselines import InfluenceScorePruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pruner = InfluenceScorePruner(prune_ratio=0.8, random_state=0).fit(X, y)
+    >>> X_small, y_small = pruner.prune(X, y)
+    >>> X_small.shape
+    (30, 4)
+    """
+
+    _parameter_constraints = {
+        **ScoredPruner._parameter_constraints,
+        "norm": [StrOptions({"loss", "parameter"})],
+        "damping": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _needs_classes = False
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        prune_ratio: float = 0.4,
+        norm: Literal["loss", "parameter"] = "loss",
+        damping: float = 1e-4,
+        stratify: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
+        )
+        self.norm = norm
+        self.damping = damping
+
+    def _score(self, job: ScoringJob) -> Floats:
+        training = TrainingJob(
+            job.estimator,
+            job.X,
+            job.y,
+            job.classes,
+            sample_weight=None,
+            norm=self.norm,
+            damping=self.damping,
+            refit=True,
+            seed=job.seed,
+        )
+        return train(training, StageClock()).row_changes

@@ -1,0 +1,78 @@
+"""MoSoPruner: rows whose gradient opposes that of the others go first."""
+
+from __future__ import annotations
+
+from ._dynamics import Epoch, record_epochs
+from ._scored import Floats, ScoredPruner, ScoringJob
+
+
+class MoSoPruner(ScoredPruner):
+    r"""Keep the rows whose gradient points where that of all others does.
+
+    Moving one sample out of the N rows raises the loss of the others by, to first order and with
+    :math:`\eta_t` the learning rate,
+
+    .. math:: M_i = \frac TN \, \mathbb{E}_t \, \eta_t \,
+        \big\langle \nabla L_{-i}(\theta_t), \nabla \ell_i(\theta_t) \big\rangle, \qquad
+        \nabla L_{-i} = \frac{1}{N-1} \sum_{j \ne i} \nabla \ell_j
+
+    with the mean over all T epochs. The highest stay.
+
+    Parameters
+    ----------
+    estimator : skorch net or None, default=None
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
+        a linear model on standardised columns, trained by Adam.
+    prune_ratio : float in [0, 1), default=0.4
+        Share of the rows to *drop*.
+    stratify : bool, default=True
+        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        rows compete, as in the paper, except that each class keeps one.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training, and which of rows with the same score stay.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_samples,)
+        Rise of the mean loss of the other rows when a row is moved out.
+
+    See Also
+    --------
+    sklearn_prune.base.BasePruner : The other fitted attributes.
+    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+
+    Notes
+    -----
+    :math:`\theta_t` are the parameters of the last layer at the end of epoch t, where
+    :math:`\nabla \ell_i = r_i a_i^T` with the residual and the layer's input; the paper takes
+    those of the whole network at a few epochs drawn at random. Costs one training, with a forward
+    pass more an epoch.
+
+    References
+    ----------
+    Tan et al., "Data Pruning via Moving-one-Sample-out", NeurIPS 2023, arXiv:2310.14664.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_prune.baselines import MoSoPruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pruner = MoSoPruner(prune_ratio=0.8, random_state=0).fit(X, y)
+    >>> X_small, y_small = pruner.prune(X, y)
+    >>> X_small.shape
+    (30, 4)
+    """
+
+    _needs_classes = False
+
+    def _score(self, job: ScoringJob) -> Floats:
+        rises = record_epochs(job, moving_out)
+        scores: Floats = rises.sum(axis=0) / rises.shape[1]
+        return scores
+
+
+def moving_out(epoch: Epoch) -> Floats:
+    """Return ``lr * <grad L_without_i, grad l_i>`` of each row, of shape (n_samples,)."""
+    n = epoch.n_samples
+    product = n * epoch.mean_gradient_product - epoch.gradient_norm**2
+    return epoch.lr * product / (n - 1)

@@ -1,0 +1,223 @@
+"""What pruners that score each row share: how many rows stay, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Tags, check_random_state
+
+from .._compat import Interval
+from .._stages import default_network, kind_of_target
+from .._terms import Request, make_problem, make_terms
+from .._validation import Kind
+from ..base import BasePruner
+from ..influence import Head, fit_network, network_codes, read_head
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Rows that compete with each other, and how many of them stay.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+        Positions, ascending.
+    n_keep : int
+        Rows that stay.
+    """
+
+    rows: Rows
+    n_keep: int
+
+
+@dataclass(frozen=True, eq=False)
+class ScoringJob:
+    """All that a score may depend on.
+
+    Attributes
+    ----------
+    estimator : skorch net, FrozenEstimator or None
+        As given to the pruner.
+    X : ndarray or csr_array of shape (n_samples, n_features, ...)
+        Checked rows.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Positions in ``classes``, or numbers for a regression.
+    classes : ndarray of shape (n_classes,) or None
+        The labels, sorted; None for regression.
+    strata : list of Stratum
+        Which rows compete.
+    seed : int
+        Seeds the training of the network.
+    """
+
+    estimator: Any
+    X: Any
+    y: NDArray[Any]
+    classes: NDArray[Any] | None
+    strata: Sequence[Stratum]
+    seed: int
+
+
+class ScoredPruner(BasePruner):
+    """Base class of pruners that give each row a score and keep the best.
+
+    A subclass writes one hook, ``_score(job)``, which returns the scores, of shape (n_samples,).
+    It says whether the highest or the lowest stay (``_keeps_highest``) and whether it needs
+    classes (``_needs_classes``). One that does not simply keep the best, but draws, overrides
+    ``_rank`` as well.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "estimator": [object, None],
+        "prune_ratio": [Interval(Real, 0, 1, closed="left")],
+        "stratify": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    _keeps_highest: ClassVar[bool] = True
+    _needs_classes: ClassVar[bool] = True
+
+    scores_: Floats
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        prune_ratio: float = 0.4,
+        stratify: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.prune_ratio = prune_ratio
+        self.stratify = stratify
+        self.random_state = random_state
+
+    def _score(self, job: ScoringJob) -> Floats:
+        """Return the score of each row, of shape (n_samples,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define _score(job)")
+
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Rows:
+        """Return all rows of a stratum, those that are to stay first; ties are drawn."""
+        rows = rng.permutation(stratum.rows)
+        scores = self.scores_[rows]
+        return rows[np.argsort(-scores if self._keeps_highest else scores, kind="stable")]
+
+    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+        """Score the rows and keep the best of each stratum."""
+        assert y is not None
+        classes = getattr(self, "classes_", None)
+        self._check_before_training(classes, fit_params)
+        labels = None if classes is None else classes[y]
+        strata = make_strata(len(y), labels, self.prune_ratio, self.stratify)
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
+        n_nan = int(np.isnan(self.scores_).sum())
+        if n_nan:
+            raise ValueError(
+                f"scores must be numbers; {n_nan} of {len(y)} are NaN, so the training of the "
+                "network diverged. Lower its lr, or scale X."
+            )
+        ranked = [self._rank(stratum, rng) for stratum in strata]
+        return keep_first(strata, ranked, labels)
+
+    def _check_before_training(
+        self, classes: NDArray[Any] | None, fit_params: dict[str, Any]
+    ) -> None:
+        name = type(self).__name__
+        if fit_params:
+            raise TypeError(
+                f"{name}.fit takes X and y alone; it was given {', '.join(fit_params)}. Leave it "
+                "out, or take InfluencePruner, which has masks, weights, costs and groups."
+            )
+        if self._needs_classes and classes is None:
+            raise ValueError(
+                f"{name} scores how well classes are told apart, and y holds numbers; give labels "
+                "(and a NeuralNetClassifier, where a network is given), or take a pruner for "
+                "regressions, such as KCenterPruner or InfluencePruner."
+            )
+
+    def _target_kind(self) -> Kind | None:
+        return kind_of_target(self.estimator)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags: y is needed, and networks may take images."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = not self._needs_classes
+        tags.input_tags.three_d_array = self.estimator is not None
+        return tags
+
+
+def make_strata(
+    n_samples: int, labels: NDArray[Any] | None, prune_ratio: float, stratify: bool
+) -> list[Stratum]:
+    """Return which rows compete and how many stay: as many as `InfluencePruner` keeps.
+
+    Stratified, each class is a stratum and keeps the same share (``quota="class"``); without
+    classes, or not stratified, all rows are one.
+    """
+    request = Request(prune_ratio, None, "class", 0.0)
+    # Zeros in place of influences: only counts are read.
+    problem = make_problem(np.zeros((n_samples, 1)), make_terms(n_samples, labels), request)
+    assert problem.n_drop is not None
+    if labels is None or not stratify:
+        return [Stratum(np.arange(n_samples), n_samples - problem.n_drop)]
+    dropped = problem.dropped_counts(problem.n_drop)
+    strata = [np.flatnonzero(problem.groups == group) for group in range(len(dropped))]
+    return [Stratum(rows, len(rows) - n) for rows, n in zip(strata, dropped.tolist(), strict=True)]
+
+
+def keep_first(
+    strata: Sequence[Stratum], ranked: Sequence[Rows], labels: NDArray[Any] | None
+) -> NDArray[np.bool_]:
+    """Return the mask of the first rows of each stratum, and of the first row of each class.
+
+    Parameters
+    ----------
+    strata : sequence of Stratum
+        How many rows of each stay.
+    ranked : sequence of ndarray
+        All rows of each stratum, those that are to stay first.
+    labels : ndarray of shape (n_samples,) or None
+        Class of each row, where there are classes.
+    """
+    support = np.zeros(sum(map(len, ranked)), dtype=bool)
+    for stratum, rows in zip(strata, ranked, strict=True):
+        first = np.arange(0)
+        if labels is not None:
+            _, first = np.unique(labels[rows], return_index=True)
+        rows = np.concatenate([rows[first], np.delete(rows, first)])
+        support[rows[: stratum.n_keep]] = True
+    return support
+
+
+def fitted_head(job: ScoringJob) -> Head:
+    """Return the last layer of the fitted network, and what enters it.
+
+    The linear network that stands in for None has weights zero: what enters its last layer, the
+    standardised columns, is all there is to read.
+    """
+    if job.estimator is None:
+        return read_head(default_network(job.X, job.y, job.classes), job.X, job.y)
+    network = fit_network(job.estimator, job.X, job.y, random_state=job.seed)
+    y = job.y
+    if isinstance(job.estimator, FrozenEstimator) and job.classes is not None:
+        y = network_codes(network, job.X, y, job.classes)
+    return read_head(network, job.X, y)
+
+
+def penultimate_features(job: ScoringJob) -> Floats:
+    """Return what enters the last layer, float64 of shape (n_samples, n_features)."""
+    head = fitted_head(job)
+    design = head.design[:, :-1] if head.has_bias else head.design
+    return design.astype(np.float64)
