@@ -180,5 +180,5 @@ def _scale_alike(ax: Axes, values: Floats) -> tuple[float, float]:
     threshold = float(np.median(sizes))
     ax.set_xscale("symlog", linthresh=threshold)
     ax.set_yscale("symlog", linthresh=threshold)
-    room = max(threshold, float(np.ptp(values))) / 4
-    return values.min() - room, values.max() + room
+    low, high = values.min(), values.max()
+    return 2 * low if low < 0 else -threshold, 2 * high if high > 0 else threshold
