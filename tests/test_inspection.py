@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,6 +147,20 @@ def test_changes_are_those_of_the_certificate(cancer, cancer_pruner):
     assert check.test_gap is None
 
 
+def test_frames_and_labels_of_text_are_read_as_in_fit(cancer, cancer_pruner):
+    X, X_test, y, y_test = cancer
+    frames = [pd.DataFrame(rows).add_prefix("x") for rows in (X, X_test)]
+    labels = [pd.Series(np.array(["ill", "well"])[codes]) for codes in (y, y_test)]
+    pruner = InfluencePruner(prune_ratio=0.8, damping=DAMPING, random_state=0)
+    pruner.fit(frames[0], labels[0])
+    of_frames = retraining_check(pruner, frames[0], labels[0], X_test=frames[1], y_test=labels[1])
+    of_arrays = retraining_check(cancer_pruner, X, y, X_test=X_test, y_test=y_test)
+    np.testing.assert_array_equal(pruner.support_, cancer_pruner.support_)
+    for gap in ("train_gap", "test_gap"):
+        expected = getattr(of_arrays, gap).observed
+        assert getattr(of_frames, gap).observed == pytest.approx(expected, rel=1e-6)
+
+
 def test_parameters_are_compared_by_their_distance(cancer):
     X, _, y, _ = cancer
     pruner = InfluencePruner(norm="parameter", damping=DAMPING, random_state=0).fit(X, y)
@@ -189,6 +204,7 @@ def test_bounds_hold_for_good_sets_and_for_bad_ones(cancer, cancer_pruner, cance
         assert check.parameter_change.observed <= check.parameter_bound
         assert check.train_gap.is_within_proven_bound
         assert check.test_gap.is_within_proven_bound
+        assert check.test_gap.is_within_stated_bound
     # What is stated holds as far as the first order does: here it says too little.
     assert bad.parameter_change.observed > 1.3 * bad.parameter_change.first_order
 
@@ -222,6 +238,17 @@ def test_bound_is_reached_in_the_worst_direction(name):
     assert rise(1e-2) == pytest.approx(bound(1e-2), rel=1e-4)
     if "target" not in name:
         assert rise(1e4) == pytest.approx(bound(1e4), rel=1e-3)
+
+
+def test_nothing_is_claimed_of_a_loss_that_is_not_known():
+    class Halved(type(LOSSES["one target"])):
+        def value(self, logits, targets):
+            return super().value(logits, targets) / 2
+
+    objective, theta = random_objective("one target", damping=0.0)
+    objective.loss = Halved()
+    assert LossBound(objective, theta)(1e-3) == np.inf
+    assert LossBound(objective, theta)(0.0) == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -296,6 +323,12 @@ def test_all_pruners_meet_the_same_folds(iris):
     np.testing.assert_array_equal(display.test_scores["a"], display.test_scores["b"])
 
 
+def test_influences_are_compared_with_random_rows_where_nothing_else_is_asked_for(iris):
+    model = LogisticRegression(max_iter=500)
+    display = PruningCurveDisplay.from_estimator(model, *iris, ratios=[0.5], cv=2)
+    assert list(display.test_scores) == ["influence", "random"]
+
+
 def test_a_ratio_that_is_impossible_is_left_out_of_the_curve(iris):
     with pytest.warns(FitFailedWarning, match="prune_ratio=0.99 is passed over"):
         display = PruningCurveDisplay.from_estimator(
@@ -351,6 +384,12 @@ def test_gaps_below_zero_are_drawn_too():
     assert display.ax_.get_xscale() == "symlog"
     low, high = display.ax_.get_xlim()
     assert low < -0.2 < 0.2 < high
+
+
+def test_a_set_that_changed_nothing_is_drawn_at_zero():
+    display = ExpectedGapDisplay(expected=np.zeros(1), observed=np.zeros(1)).plot()
+    low, high = display.ax_.get_xlim()
+    assert low < 0 < high
 
 
 def test_checks_without_test_rows_have_no_test_gap_to_draw(cancer, cancer_pruner):

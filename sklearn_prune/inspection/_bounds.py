@@ -68,10 +68,11 @@ class LossBound:
 def _steepest(loss: HeadObjective) -> tuple[float, float]:
     """Return κ and c; infinite where nothing is known of a loss."""
     n_outputs = loss.n_outputs
-    if isinstance(loss.loss, SoftmaxCrossEntropy):
+    kind = type(loss.loss)
+    if kind is SoftmaxCrossEntropy:
         return np.sqrt(2), 0.5
-    if isinstance(loss.loss, BinaryCrossEntropy):
+    if kind is BinaryCrossEntropy:
         return 1 / np.sqrt(n_outputs), 0.25 / n_outputs
-    if isinstance(loss.loss, SquaredError):
+    if kind is SquaredError:
         return np.inf, 2 / n_outputs
     return np.inf, np.inf
