@@ -168,22 +168,24 @@ def retraining_check(
 
     Raises
     ------
+    TypeError
+        When the pruner is no `InfluencePruner`.
     ValueError
         When X and y are not what the pruner was fitted on, labels of the test rows are unknown,
         or ``support`` is no mask of the training rows.
 
     Notes
     -----
-    The head is retrained from zero parameters, on features that stay fixed, until its gradient is
-    as small as rounding allows. With the head of all rows ``θ̂``, the first-order step ``Δ₁``, the
+    The head is retrained from zero parameters, on features that stay fixed, until the norm of its
+    gradient is 1e-8 or less. With the head of all rows ``θ̂``, the first-order step ``Δ₁``, the
     Newton step ``Δ_S`` with the Hessian of the kept rows S, the retrained head ``θ̂_S`` and λ the
     damping, ``parameter_bound`` is
 
     .. math:: \|\hat\theta_S - \hat\theta\| \le \min\Big(\frac{\|\nabla J_S(\hat\theta)\|}\lambda,
         \; \|\Delta_S\| + \frac{\|\nabla J_S(\hat\theta + \Delta_S)\|}\lambda\Big),
 
-    as ``J_S`` is λ-strongly convex; the gradient that rounding leaves at ``θ̂_S``, over λ, is added.
-    It needs no retraining. Then, whatever the rows that L is the mean loss of,
+    as ``J_S`` is λ-strongly convex; ``refit_gradient_norm`` over λ is added. It needs no
+    retraining. Then, whatever the rows that L is the mean loss of,
 
     .. math:: |L(\hat\theta_S) - L(\hat\theta)| \le \beta(\|\hat\theta_S - \hat\theta\|), \quad
         \beta(\delta) = \min\big(G \delta, \; \|\nabla L(\hat\theta)\| \delta + \tfrac M2
@@ -196,10 +198,10 @@ def retraining_check(
     squared error κ is infinite and c is ``2/K``, and M is exact.
 
     ``proven_bound`` is β at ``parameter_bound``, a theorem; ``stated_bound`` is β at ``‖Δ₁‖``. The
-    latter is what Yang et al. [1]_ argue: that the gap is of the order of the first-order change
-    (``O(ε/n + m/n²)``, whose constants they leave open, and whose second term the size factor in
-    ``Δ₁`` takes the place of). It holds as far as the first order does. Both are far above what
-    is observed wherever ``Δθ`` does not point in the worst direction, which is nearly always.
+    latter is what Yang et al. [1]_ argue: that the gap is of the order of the first-order change,
+    ``O(ε/n + m/n²)``, with constants that they leave open and that are G and M here. It holds as
+    far as the first order does. Both are mostly far above what is observed, as ``Δθ`` seldom
+    points in the worst direction.
 
     For the default linear regression losses are those of the standardised target.
 
