@@ -47,9 +47,10 @@ RATIOS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 N_DRAWS = 2
 # Of the objective's squared parameters; those of the other benchmarks.
 DAMPING = {"digits": 1e-3, "breast_cancer": 1e-3, "adult": 1e-4, "diamonds": 1e-4}
-PREFIX = "expected gap: "
+PREFIX = "gap: "
 SETS = ("ours", "random", "highest influence", "same direction")
-QUANTITIES: tuple[Quantity, ...] = ("loss_change", "parameter_change", "train_gap", "test_gap")
+CHANGES: tuple[Quantity, ...] = ("loss_change", "parameter_change")
+QUANTITIES: tuple[Quantity, ...] = (*CHANGES, "train_gap", "test_gap")
 DRAWN: tuple[Quantity, ...] = ("loss_change", "test_gap")
 FORECASTS = ("first_order", "kept_hessian")
 # Up to which share pruned the kept rows' Hessian must foresee the change, and how well.
@@ -135,10 +136,9 @@ class Point:
     ratio: float
     values: dict[str, float]
 
-    def deviation(self) -> float:
+    def deviation(self, quantity: Quantity = "loss_change") -> float:
         """By what share the observed change is off what the kept rows' Hessian says."""
-        expected = self.values["loss_change.kept_hessian"]
-        return self.values["loss_change.observed"] / expected - 1
+        return self.values[f"{quantity}.observed"] / self.values[f"{quantity}.kept_hessian"] - 1
 
     def is_within(self, gap: str, bound: str) -> bool:
         return abs(self.values[f"{gap}.observed"]) <= self.values[f"{gap}.{bound}"]
@@ -181,7 +181,7 @@ def agreement_table(measured: Sequence[Point]) -> str:
                     np.array([point.values[f"{quantity}.{field}"] for point in inside])
                     for field in (forecast, "observed")
                 )
-                if quantity.endswith("change"):
+                if quantity in CHANGES:
                     expected, observed = np.log(expected), np.log(observed)
                 slope, correlation = line_through(expected, observed)
                 cells.append(f"{slope:.2f} ({correlation:.3f})")
@@ -237,15 +237,15 @@ def percent(share: float) -> str:
 
 
 def summary(measured: Sequence[Point]) -> str:
+    """How many sets of each kind the kept rows' Hessian foresees well enough."""
     near = [point for point in measured if point.ratio <= FAR]
-    counts = []
+    rows = []
     for name in SETS:
-        close = [abs(point.deviation()) <= CLOSE for point in near if point.name == name]
-        counts.append(f"{sum(close)} of {len(close)} ({name})")
-    return (
-        f"Up to {percent(FAR)} pruned, the observed change is within {percent(CLOSE)} of what the "
-        f"kept rows' Hessian says for {', '.join(counts)} sets."
-    )
+        of_set = [point for point in near if point.name == name]
+        close = [sum(abs(p.deviation(of)) <= CLOSE for p in of_set) for of in CHANGES]
+        rows.append([name, *(f"{count} of {len(of_set)}" for count in close)])
+    within = f"within {percent(CLOSE)}, to {percent(FAR)} pruned"
+    return markdown_table(["set", *(f"{of.replace('_', ' ')} {within}" for of in CHANGES)], rows)
 
 
 def markdown(measured: Sequence[Point]) -> str:

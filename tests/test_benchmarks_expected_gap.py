@@ -91,7 +91,7 @@ def test_deviations_are_shown_and_judged_to_the_share_that_counts():
     assert "| +200 % | yes |" in line
     measured.append(point(0.8, ratio=0.9))
     assert expected_gap.deviation_table(measured).endswith("| -20 % | +200 % | no |")
-    assert "for 2 of 3 (ours)" in expected_gap.summary(measured)
+    assert "| ours | 2 of 3 | 2 of 3 |" in expected_gap.summary(measured)
 
 
 def test_shares_within_the_bounds_are_counted():
