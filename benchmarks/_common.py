@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -94,11 +95,12 @@ def _processor() -> str:
 def write_figures(folder: Path, name: str, figures: Iterable[Figure]) -> None:
     """Write name.csv, one line a figure, and name.json, where they were measured."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(field.name for field in fields(Figure))]
-    for figure in figures:
-        cells = ["" if cell is None else cell for cell in asdict(figure).values()]
-        lines.append(",".join(f"{c:.6g}" if isinstance(c, float) else str(c) for c in cells))
-    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(Figure))
+        for figure in figures:
+            cells = asdict(figure).values()
+            writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
     described = json.dumps(environment(), indent=2)
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
 

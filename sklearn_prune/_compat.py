@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.validation import _num_samples
@@ -37,6 +38,7 @@ __all__ = [
     "Segment",
     "StrOptions",
     "Task",
+    "check_matplotlib_support",
     "check_parameters",
     "check_steps",
     "fit_context",

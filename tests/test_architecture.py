@@ -23,7 +23,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_stages",),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),
-    ("model_selection", "inspection"),
+    ("model_selection",),
+    ("inspection",),
     ("__init__",),
     ("__main__",),
 )

@@ -123,6 +123,7 @@ def test_figures_come_back_as_they_were_written(tmp_path):
     written = [
         Figure("adult", "full", 0.0, None, "auc", 0.5),
         Figure("adult", "pruned", 0.9, 3, "n_kept", 7.0),
+        Figure("search, linear", "one ratio", None, 0, "seconds", 1.5),
     ]
     write_figures(tmp_path, "adult", written)
     assert tables.read_figures(tmp_path) == written

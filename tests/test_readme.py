@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import selection_report, tables
+from benchmarks import expected_gap, selection_report, tables
 from benchmarks._common import RESULTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +63,9 @@ def test_table_is_made_of_the_figures_in_the_results():
 def test_tables_beside_the_results_are_made_of_them():
     written = tables.all_tables(tables.Figures(tables.read_figures(RESULTS)))
     written["selection"] = selection_report.markdown(selection_report.read(RESULTS))
+    written["expected_gap"] = expected_gap.markdown(
+        expected_gap.points(tables.read_figures(RESULTS))
+    )
     for path in RESULTS.glob("*.md"):
         assert path.read_text(encoding="utf-8").strip() == written[path.stem]
 

@@ -1,9 +1,16 @@
 """From a skorch network to the influence of each training row on its last layer."""
 
+from ._casting import head_targets
 from ._criteria import UnsupportedNetworkError
 from ._curvature import DenseCurvature
 from ._head import HeadObjective
-from ._influence import HeadInfluence, RetrainingForecast, forecast_retraining
+from ._influence import (
+    HeadInfluence,
+    RetrainingForecast,
+    RetrainingSteps,
+    forecast_retraining,
+    retraining_steps,
+)
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
@@ -18,15 +25,18 @@ __all__ = [
     "HeadInfluence",
     "HeadObjective",
     "RetrainingForecast",
+    "RetrainingSteps",
     "SoftmaxCrossEntropy",
     "SquaredError",
     "UnsupportedNetworkError",
     "fit_network",
     "forecast_retraining",
+    "head_targets",
     "linear_network",
     "network_codes",
     "read_head",
     "refit_head",
+    "retraining_steps",
     "serial_blas",
     "write_head",
 ]

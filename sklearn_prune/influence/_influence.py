@@ -237,6 +237,63 @@ class HeadInfluence(LinearOperator):
 
 
 @dataclass(frozen=True)
+class RetrainingSteps:
+    """Where the head goes when rows are dropped, from a guess to the fact.
+
+    All three are changes ``Delta theta`` of shape (n_outputs, n_features), float64.
+
+    Attributes
+    ----------
+    first_order : ndarray
+        With the Hessian on all rows and the size factor: ``N/(N - sum nu w) sum w_i s_i``.
+    kept_hessian : ndarray
+        One Newton step on the kept rows, with their own Hessian.
+    refitted : ndarray
+        What the head does when it is refitted on the kept rows.
+    refit_gradient_norm : float
+        Gradient norm, on the kept rows, to which that refit was carried.
+    """
+
+    first_order: Array
+    kept_hessian: Array
+    refitted: Array
+    refit_gradient_norm: float
+
+
+def retraining_steps(
+    influence: HeadInfluence, drop: Array, *, from_zero: bool = False
+) -> RetrainingSteps:
+    """Predict where the head goes when rows are dropped, and refit it to see.
+
+    Parameters
+    ----------
+    influence : HeadInfluence
+        Influences on all rows.
+    drop : ndarray of bool of shape (n_samples,)
+        True where a row is dropped.
+    from_zero : bool, default=False
+        Refit from zero parameters, and not from where one Newton step leads. The objective has
+        one minimiser, so that this only costs time; but the fact then owes nothing to a guess.
+
+    Returns
+    -------
+    RetrainingSteps
+        Two predictions and the fact.
+    """
+    influence.size_factor(drop)
+    kept, theta = influence.objective.subset(~drop), influence.theta
+    one_step = influence.kept_step(drop)
+    start = None if from_zero else theta + one_step
+    fit = refit_head(kept, start, precondition=influence.precondition)
+    return RetrainingSteps(
+        first_order=influence.first_order_step(drop).reshape(theta.shape),
+        kept_hessian=one_step,
+        refitted=fit.theta - theta,
+        refit_gradient_norm=fit.gradient_norm,
+    )
+
+
+@dataclass(frozen=True)
 class RetrainingForecast:
     """How far the head moves when rows are dropped, from a guess to the fact.
 
@@ -276,13 +333,10 @@ def forecast_retraining(influence: HeadInfluence, drop: Array) -> RetrainingFore
     RetrainingForecast
         Two predictions and the fact, in the influence's norm.
     """
-    influence.size_factor(drop)
-    kept, theta = influence.objective.subset(~drop), influence.theta
-    one_step = influence.kept_step(drop)
-    fit = refit_head(kept, theta + one_step, precondition=influence.precondition)
+    steps = retraining_steps(influence, drop)
     return RetrainingForecast(
-        first_order=influence.measure(influence.first_order_step(drop)),
-        kept_hessian=influence.measure(one_step.ravel()),
-        refitted=influence.measure((fit.theta - theta).ravel()),
-        refit_gradient_norm=fit.gradient_norm,
+        first_order=influence.measure(steps.first_order.ravel()),
+        kept_hessian=influence.measure(steps.kept_hessian.ravel()),
+        refitted=influence.measure(steps.refitted.ravel()),
+        refit_gradient_norm=steps.refit_gradient_norm,
     )

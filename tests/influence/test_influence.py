@@ -9,6 +9,7 @@ from sklearn_prune.influence import (
     SoftmaxCrossEntropy,
     forecast_retraining,
     refit_head,
+    retraining_steps,
 )
 from sklearn_prune.influence import _influence as influence_module
 
@@ -187,6 +188,15 @@ def test_each_forecast_is_nearer_to_the_refit_than_the_one_before(norm):
     assert forecast.refitted == pytest.approx(
         influence.measure((fresh - influence.theta).ravel()), rel=1e-5
     )
+
+
+def test_a_refit_from_zero_ends_where_one_from_the_newton_step_does():
+    objective, _ = random_objective("softmax", n=60)
+    influence = HeadInfluence(objective, refit_head(objective).theta)
+    drop = np.arange(60) < 20
+    near, zero = (retraining_steps(influence, drop, from_zero=far) for far in (False, True))
+    np.testing.assert_allclose(zero.refitted, near.refitted, atol=1e-10)
+    np.testing.assert_array_equal(zero.kept_hessian, near.kept_hessian)
 
 
 def test_squared_error_with_the_kept_hessian_is_exact():

@@ -1,0 +1,78 @@
+r"""How far a convex head and its mean loss can move, at most.
+
+Two textbook inequalities make up the chain from the rows dropped to the loss on any rows.
+
+*Rows to parameters.* The damped objective ``J_S`` on the kept rows S is λ-strongly convex, so that
+its minimiser is within ``‖∇J_S(θ)‖ / λ`` of every θ (Nesterov, *Introductory Lectures on Convex
+Optimization*, 2004, section 2.1.3).
+
+*Parameters to loss.* Let ``L(θ) = (1/N) Σ ν_i l(Θ a_i, y_i)`` be a mean loss on any rows. Where
+``‖dl/df‖₂ ≤ κ`` and the curvature ``d²l/df²`` has no eigenvalue above c, for all outputs f,
+
+``|L(θ + Δ) − L(θ)| ≤ κ (1/N) Σ ν_i ‖a_i‖ · ‖Δ‖``  (L is Lipschitz), and
+``|L(θ + Δ) − L(θ)| ≤ ‖∇L(θ)‖ ‖Δ‖ + (c/2) λ_max((1/N) Σ ν_i a_i a_iᵀ) ‖Δ‖²``  (L is smooth),
+
+as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c:
+
+- softmax cross-entropy: the residual ``p − e_y`` is no longer than √2, and ``diag(p) − p pᵀ`` has
+  no eigenvalue above ½ (Böhning, "Multinomial logistic regression algorithm", 1992);
+- the mean of K binary cross-entropies: ``1/√K`` and ``1/(4K)``;
+- the mean of K squared errors: no κ, and ``2/K``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..influence import BinaryCrossEntropy, HeadObjective, SoftmaxCrossEntropy, SquaredError
+
+Array = NDArray[Any]
+
+
+def minimiser_distance(objective: HeadObjective, theta: Array) -> float:
+    """Return ``‖∇J(θ)‖ / λ``: the minimiser of J is no farther from θ than that."""
+    return float(np.linalg.norm(objective.gradient(theta))) / objective.damping
+
+
+class LossBound:
+    """Bound on the change of a mean loss, as a function of how far the parameters move.
+
+    Parameters
+    ----------
+    loss : HeadObjective
+        Mean loss on some rows: its damping is 0.
+    theta : ndarray of shape (n_outputs, n_features)
+        Parameters to move away from.
+    """
+
+    def __init__(self, loss: HeadObjective, theta: Array) -> None:
+        slope, curvature = _steepest(loss)
+        weights = loss.sample_weight / loss.weight_sum
+        lengths = np.sqrt(np.einsum("ij,ij->i", loss.design, loss.design, dtype=np.float64))
+        self._lipschitz = slope * float(weights @ lengths)
+        self._slope = float(np.linalg.norm(loss.gradient(theta)))
+        self._smoothness = curvature * float(loss.feature_eigenbasis[0][-1])
+
+    def __call__(self, distance: float) -> float:
+        """Return the bound in units of the loss for parameters that move by ``distance``."""
+        if distance == 0:
+            # 0 times an infinite slope would be no number.
+            return 0.0
+        smooth = self._slope * distance + self._smoothness / 2 * distance**2
+        return float(min(self._lipschitz * distance, smooth))
+
+
+def _steepest(loss: HeadObjective) -> tuple[float, float]:
+    """Return κ and c; infinite where nothing is known of a loss."""
+    n_outputs = loss.n_outputs
+    kind = type(loss.loss)
+    if kind is SoftmaxCrossEntropy:
+        return np.sqrt(2), 0.5
+    if kind is BinaryCrossEntropy:
+        return 1 / np.sqrt(n_outputs), 0.25 / n_outputs
+    if kind is SquaredError:
+        return np.inf, 2 / n_outputs
+    return np.inf, np.inf
