@@ -1,4 +1,4 @@
-"""Tables of `benchmarks.quality`, made from the csv file it wrote.
+"""Tables and the figure of `benchmarks.quality`, made from the csv file it wrote.
 
 python -m benchmarks.quality_report        # anew from benchmarks/results/quality.csv
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy import stats
+
+from sklearn_prune.inspection import PruningCurveDisplay
 
 from ._common import RESULTS, markdown_table
 
@@ -131,10 +135,52 @@ def tables(cells: Sequence[Cell]) -> str:
     return "\n\n".join(parts)
 
 
+def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay:
+    """Return the curves of ours, of random rows, and of the two others with the best means."""
+    keys = [key for key in scores if (key[0], key[3]) == (dataset, downstream) and key[1] != FULL]
+    means: dict[str, list[float]] = defaultdict(list)
+    for key in keys:
+        means[key[1]].append(float(np.mean(list(scores[key].values()))))
+    others = sorted(means.keys() - {OURS, BASELINE}, key=lambda name: -float(np.mean(means[name])))
+    ratios: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
+    for pruner in [name for name in (OURS, *others[:2], BASELINE) if name in means]:
+        runs = [scores[key] for key in sorted(keys, key=lambda key: key[2]) if key[1] == pruner]
+        seeds = set.intersection(*(set(run) for run in runs))
+        ratios[pruner] = np.array(sorted(key[2] for key in keys if key[1] == pruner))
+        values[pruner] = np.array([[run[seed] for seed in sorted(seeds)] for run in runs])
+    return PruningCurveDisplay(
+        prune_ratios=ratios, test_scores=values, score_name=f"{dataset}, {downstream}"
+    )
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """Write one panel for each data set and downstream model."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    datasets = _distinct(key[0] for key in scores)
+    models = _distinct(key[3] for key in scores)
+    figure, axes = plt.subplots(
+        len(datasets),
+        len(models),
+        figsize=(4.2 * len(models), 3.2 * len(datasets)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for (dataset, downstream), ax in zip(product(datasets, models), axes.flat, strict=True):
+        curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
 def main() -> None:
     from .quality import read
 
     cells = read(RESULTS / "quality.csv")
+    draw(by_run(cells), RESULTS / "quality.png")
     note = (
         "Means over seeds; in brackets the gain over random rows of the same class shares, paired "
         f"by seed, with its {LEVEL:.0%} interval. R² for diamonds, else accuracy."

@@ -85,6 +85,21 @@ def test_the_report_says_where_ours_is_better_even_and_worse():
     assert [line.split(" | ")[-2] for line in shown] == ["better", "even", "worse"]
 
 
+def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
+    cells = []
+    for ratio in (0.8, 0.5):
+        for pruner, score in (("random", 0.5), ("influence", 0.9), ("a", 0.8), ("b", 0.1)):
+            cells += cells_of(pruner, [score - ratio / 10, score], ratio)
+        cells += cells_of("c", [0.7, 0.7], ratio)
+    scores = quality_report.by_run(cells)
+    display = quality_report.curves(scores, "digits", "head")
+    assert list(display.prune_ratios) == ["influence", "a", "c", "random"]
+    np.testing.assert_array_equal(display.prune_ratios["a"], [0.5, 0.8])
+    np.testing.assert_allclose(display.test_scores["a"], [[0.75, 0.8], [0.72, 0.8]])
+    quality_report.draw(scores, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
 def test_the_committed_tables_are_made_of_the_committed_cells():
     path = quality.RESULTS / "quality.csv"
     if not path.exists():
