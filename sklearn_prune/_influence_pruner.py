@@ -61,7 +61,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
         that is fitted already is used as it is if wrapped in
         :class:`sklearn.frozen.FrozenEstimator`. None is a linear model on standardised columns:
-        logistic for classes, least squares for numbers. The given object is never changed.
+        logistic for classes, least squares for numbers. The given object is never changed. For
+        its criterion see the notes.
     prune_ratio : float in [0, 1) or None, default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number and a half downward.
@@ -75,7 +76,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         group. "class": the same share of each. "equal": the same number, as far as their sizes
         allow. A dict gives the count (int), the share (float) or the ``(low, high)`` range of
         rows *kept* for the labels it names, pairs being ``(class, group)``. None leaves it to
-        the selection. No class ever vanishes.
+        the selection. No class ever vanishes. Labels of several columns and numbers form no
+        classes: there, "class" and "equal" are about ``groups`` alone.
     trim : float in [0, 1), default=0.0
         Share of the rows, at most ``prune_ratio``, that must go because they are the hardest:
         those of the largest loss in each class, as far as masks and quotas let them go. Where
@@ -132,6 +134,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
+
+    Criteria with derivatives in closed form are CrossEntropyLoss and NLLLoss (with class weights
+    and label smoothing), BCELoss and BCEWithLogitsLoss (with ``pos_weight``; several outputs are
+    several labels), MSELoss, HuberLoss, SmoothL1Loss and PoissonNLLLoss. Any other that is the
+    mean or the sum over rows of a loss that can be differentiated twice is differentiated by
+    torch; where it is not convex, a warning says how much. The objective is always a mean: with
+    ``reduction="sum"`` the sum is divided by the number of rows, and class weights weigh rows as
+    ``sample_weight`` does, so that the mean is divided by the sum of both as torch divides it.
 
     With many rows there are very many sets whose first-order change is almost zero, and what
     retraining does then hangs on the curvature of the kept rows. So with ``prune_ratio`` (and no
@@ -225,7 +235,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows. With a network given, further dimensions are allowed.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of one column, or numbers of one or several.
+            Labels of one column, numbers of one or several, or several labels a row as columns
+            of 0 and 1.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the last layer's objective. A network that is given is
             trained without them. Rows of weight zero are the first to go.
@@ -286,6 +297,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.estimator_ = unfrozen(self.estimator) if job.is_frozen else trained.network
             self._head_fit_, self._influence_ = trained.head_fit, trained.influence
             self.influence_norms_ = trained.row_changes
+            self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection"):
                 selection = self._solve(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
@@ -316,8 +328,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         # Which rows are hard is not known yet; how many of each stratum go is.
         make_problem(nothing, first_to_go(self._terms_, request, nothing.ravel), request)
 
-    def _target_kind(self) -> Kind | None:
-        return kind_of_target(self.estimator)
+    def _target_kind(self, y: Any) -> Kind | None:
+        return kind_of_target(self.estimator, y)
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
         influence, norm = self._influence_, self._influence_.norm

@@ -11,10 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
-from skorch import NeuralNet
 
 from ._certificate import Norm, StageClock, single_row_changes
 from ._digest import digest
@@ -24,12 +22,13 @@ from .influence import (
     HeadFit,
     HeadInfluence,
     HeadObjective,
-    UnsupportedNetworkError,
     fit_network,
     linear_network,
     network_codes,
     read_head,
     refit_head,
+    target_kind,
+    warn_if_not_convex,
     write_head,
 )
 
@@ -120,12 +119,15 @@ class TrainedHead:
         The influences of all rows.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights in the objective: the job's times those that the criterion gives to classes.
     """
 
     network: Any
     head_fit: HeadFit
     influence: HeadInfluence
     row_changes: NDArray[np.float64]
+    sample_weight: NDArray[np.float64] | None
 
 
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
@@ -136,11 +138,15 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         y = job.y
         if job.classes is not None and job.is_frozen:
             y = network_codes(network, job.X, y, job.classes)
-        objective, head_fit = _fit_head(job, network, read_head(network, job.X, y))
+        head = read_head(network, job.X, y)
+        sample_weight = _product(job.sample_weight, head.sample_weight)
+        objective, head_fit = _fit_head(job, network, head, sample_weight)
+        warn_if_not_convex(objective, head_fit.theta)
     with clock.stage("influence"):
         influence = HeadInfluence(objective, head_fit.theta, job.norm)
         row_changes = single_row_changes(influence)
-    return TrainedHead(None if job.is_frozen else network, head_fit, influence, row_changes)
+    own = None if job.is_frozen else network
+    return TrainedHead(own, head_fit, influence, row_changes, sample_weight)
 
 
 def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
@@ -203,28 +209,29 @@ def unfrozen(estimator: Any) -> Any:
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
-def kind_of_target(estimator: Any) -> Kind | None:
+def kind_of_target(estimator: Any, y: Any) -> Kind | None:
     """Return what y is to a network; None, without one, leaves that to y."""
-    if estimator is None:
-        return None
-    network = unfrozen(estimator)
-    if isinstance(network, NeuralNet) and is_classifier(network):
-        return "classification"
-    if isinstance(network, NeuralNet) and is_regressor(network):
-        return "regression"
-    raise UnsupportedNetworkError(
-        "estimator must be a skorch NeuralNetClassifier, NeuralNetBinaryClassifier or "
-        f"NeuralNetRegressor, or None for a linear one; it is {network!r}."
-    )
+    return None if estimator is None else target_kind(unfrozen(estimator), y)
 
 
-def _fit_head(job: TrainingJob, network: Any, head: Head) -> tuple[HeadObjective, HeadFit]:
+def _product(
+    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Return the product of two kinds of weights, None meaning that all are 1."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
+
+
+def _fit_head(
+    job: TrainingJob, network: Any, head: Head, sample_weight: NDArray[np.float64] | None
+) -> tuple[HeadObjective, HeadFit]:
     objective = HeadObjective(
         head.design,
         head.targets,
         head.loss,
         job.damping,
-        job.sample_weight,
+        sample_weight,
         n_outputs=len(head.theta),
     )
     if not job.refit:

@@ -123,10 +123,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_target(self, y: Any, n_samples: int) -> Target | None:
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._target_kind() or self._assumed_kind)
+        return check_target(self, y, n_samples, self._target_kind(y) or self._assumed_kind)
 
-    def _target_kind(self) -> Kind | None:
-        """Return what y is; None leaves it to a meta-estimator, and then to y."""
+    def _target_kind(self, y: Any) -> Kind | None:
+        """Return what y is; None leaves it to a meta-estimator, and then to y itself."""
         return None
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
@@ -67,8 +68,8 @@ class Epoch:
         self._objective = HeadObjective(
             head.design, head.targets, head.loss, 0.0, n_outputs=len(head.theta)
         )
-        self._means = self._objective.mean(head.theta)
-        self.residual = head.loss.residual(self._means, head.targets)
+        self._outputs = self._objective.outputs(head.theta)
+        self.residual = head.loss.residual(self._outputs, head.targets)
 
     @property
     def lr(self) -> float:
@@ -78,15 +79,15 @@ class Epoch:
     @cached_property
     def probabilities(self) -> Floats:
         """Probability of each class, of shape (n_samples, n_classes)."""
-        loss, means = self._head.loss, self._means
+        loss, outputs = self._head.loss, self._outputs
         if isinstance(loss, SoftmaxCrossEntropy):
-            return means
-        if isinstance(loss, BinaryCrossEntropy) and means.shape[1] == 1:
-            return np.hstack([1 - means, means])
+            return softmax(outputs, axis=1)
+        if isinstance(loss, BinaryCrossEntropy) and outputs.shape[1] == 1:
+            return expit(np.hstack([-outputs, outputs]))
         raise UnsupportedNetworkError(
             f"the scores need a probability for each class, and a criterion of "
-            f"{type(loss).__name__} with {means.shape[1]} outputs gives none. Use CrossEntropyLoss "
-            "or NLLLoss, or for two classes BCEWithLogitsLoss with one output."
+            f"{type(loss).__name__} with {outputs.shape[1]} outputs gives none. Use "
+            "CrossEntropyLoss or NLLLoss, or for two classes BCEWithLogitsLoss with one output."
         )
 
     @property

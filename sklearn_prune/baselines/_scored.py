@@ -146,8 +146,8 @@ class ScoredPruner(BasePruner):
                 "regressions, such as KCenterPruner or InfluencePruner."
             )
 
-    def _target_kind(self) -> Kind | None:
-        return kind_of_target(self.estimator)
+    def _target_kind(self, y: Any) -> Kind | None:
+        return kind_of_target(self.estimator, y)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""

@@ -1,7 +1,7 @@
 """From a skorch network to the influence of each training row on its last layer."""
 
 from ._casting import head_targets
-from ._criteria import UnsupportedNetworkError
+from ._criteria import UnsupportedNetworkError, target_kind
 from ._curvature import DenseCurvature
 from ._head import HeadObjective
 from ._influence import (
@@ -12,10 +12,11 @@ from ._influence import (
     retraining_steps,
 )
 from ._linear import linear_network
-from ._losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
+from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
+from ._torch_loss import NonConvexLossWarning, TorchLoss, warn_if_not_convex
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -24,10 +25,14 @@ __all__ = [
     "HeadFit",
     "HeadInfluence",
     "HeadObjective",
+    "Huber",
+    "NonConvexLossWarning",
+    "Poisson",
     "RetrainingForecast",
     "RetrainingSteps",
     "SoftmaxCrossEntropy",
     "SquaredError",
+    "TorchLoss",
     "UnsupportedNetworkError",
     "fit_network",
     "forecast_retraining",
@@ -38,5 +43,7 @@ __all__ = [
     "refit_head",
     "retraining_steps",
     "serial_blas",
+    "target_kind",
+    "warn_if_not_convex",
     "write_head",
 ]

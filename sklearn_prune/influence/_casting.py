@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from skorch import NeuralNet
 from ._criteria import UnsupportedNetworkError
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
+from ._torch_loss import TorchLoss
 
 _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 
@@ -36,22 +38,26 @@ def cast_input(net: NeuralNet, X: Any) -> Any:
     return X.astype(_parameter_dtype(net), copy=False)
 
 
-def cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_ndim: int) -> Array:
+def cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_tail: tuple[int, ...]) -> Array:
     """Return y as torch's criterion needs it: integers, or floats of the output's shape.
 
-    A y of shape (n,) against an output of shape (n, 1) would be broadcast to (n, n).
+    A y of shape (n,) against an output of shape (n, 1) would be broadcast to (n, n). The output
+    has the shape ``(n, *output_tail)``.
     """
-    if isinstance(loss, SoftmaxCrossEntropy):
+    if _takes_codes(loss, y, math.prod(output_tail)):
         return y.astype(np.int64, copy=False)
     y = y.astype(_parameter_dtype(net), copy=False)
-    if y.ndim == 1 and output_ndim == 2:
+    if y.ndim == 1 and output_tail:
         return y[:, None]
-    return y.ravel() if output_ndim == 1 and y.shape[1:] == (1,) else y
+    return y if output_tail or y.shape[1:] != (1,) else y.ravel()
 
 
 def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Array:
-    """Return y as the head's loss needs it: class codes, or float64 with a column an output."""
-    if isinstance(loss, SoftmaxCrossEntropy):
+    """Return y as the head's loss needs it: class codes, or float64 with a column an output.
+
+    A criterion that only torch knows may have other columns than outputs.
+    """
+    if _takes_codes(loss, y, n_outputs):
         n_classes = int(y.max()) + 1
         if n_outputs < n_classes:
             raise UnsupportedNetworkError(
@@ -60,6 +66,8 @@ def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Ar
             )
         return y.astype(np.int64, copy=False)
     targets = y.astype(np.float64).reshape(len(y), -1)
+    if isinstance(loss, TorchLoss):
+        return targets
     if targets.shape[1] != n_outputs:
         raise UnsupportedNetworkError(
             f"The last layer has {n_outputs} outputs and y has {targets.shape[1]} columns; "
@@ -68,6 +76,13 @@ def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Ar
     if isinstance(net.module_, StandardizedLinear):
         return net.module_.standardize_target(targets)
     return targets
+
+
+def _takes_codes(loss: HeadLoss, y: Array, n_outputs: int) -> bool:
+    """Whether y goes to the loss as class codes; a single output leaves none to choose among."""
+    if isinstance(loss, TorchLoss):
+        return y.ndim == 1 and y.dtype.kind in "iub" and n_outputs > 1
+    return isinstance(loss, SoftmaxCrossEntropy)
 
 
 def _parameter_dtype(net: NeuralNet) -> type:

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from ._losses import Array, HeadLoss
+from ._output_hessians import OutputHessians
 from ._parallel import map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
@@ -109,10 +110,10 @@ class HeadObjective:
 
         def terms(rows: slice) -> tuple[float, Array]:
             features = self._features(rows)
-            logits = features @ theta.T
+            outputs = features @ theta.T
             weights, targets = self.sample_weight[rows], self.targets[rows]
-            residual = self.loss.residual(self.loss.mean(logits), targets)
-            value = float(weights @ self.loss.value(logits, targets))
+            residual = self.loss.residual(outputs, targets)
+            value = float(weights @ self.loss.value(outputs, targets))
             return value, (features.T @ (weights[:, None] * residual)).T
 
         values, gradients = zip(*map_threads(terms, self._chunks), strict=True)
@@ -130,36 +131,40 @@ class HeadObjective:
         scale = sum(map_threads(terms, self._chunks)) / self.weight_sum
         return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
 
-    def mean(self, theta: Array) -> Array:
-        """Return the expected target of every sample, of shape (n_samples, n_outputs)."""
+    def outputs(self, theta: Array) -> Array:
+        """Return the head's outputs ``Theta a_i``, of shape (n_samples, n_outputs)."""
         return np.concatenate(
-            map_threads(lambda rows: self.loss.mean(self._features(rows) @ theta.T), self._chunks)
+            map_threads(lambda rows: self._features(rows) @ theta.T, self._chunks)
         )
 
     def residual(self, theta: Array) -> Array:
         """Return ``r_i = dl/df`` of every sample, of shape (n_samples, n_outputs), unweighted."""
-        return self.loss.residual(self.mean(theta), self.targets)
+        return self.loss.residual(self.outputs(theta), self.targets)
+
+    def output_hessians(self, theta: Array) -> OutputHessians:
+        """Return ``C_i = d2l/df2`` of every sample, unweighted."""
+        return self.loss.hessians(self.outputs(theta), self.targets)
 
     def hessian(self, theta: Array) -> Array:
         """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
 
-        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``. Its weights have one sign, so it is
-        ``± W^T W`` with ``W = diag(sqrt|nu C_jk|) A``, which BLAS computes at half the price.
+        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``.
         """
         n_outputs, n_features = self.shape
-        means = self.mean(theta)
+        hessians = self.output_hessians(theta)
         blocks = np.zeros((n_outputs, n_features, n_outputs, n_features))
         pairs = [(j, j) for j in range(n_outputs)]
         if self.loss.couples_outputs:
-            pairs = [(j, k) for j in range(n_outputs - 1) for k in range(j, n_outputs - 1)]
+            n_free = n_outputs - hessians.rows_sum_to_zero
+            pairs = [(j, k) for j in range(n_free) for k in range(j, n_free)]
 
         def block(pair: tuple[int, int]) -> Array:
-            return self._weighted_moment(self.loss.curvature_entry(means, *pair))
+            return self._weighted_moment(hessians.entry(*pair))
 
         for (j, k), moment in zip(pairs, map_threads(block, pairs), strict=True):
             blocks[j, :, k] = blocks[k, :, j] = moment
-        if self.loss.couples_outputs:
-            # The rows of C sum to zero, so the last output's blocks follow from the others.
+        if hessians.rows_sum_to_zero:
+            # The last output's blocks follow from the others.
             blocks[:-1, :, -1] = -blocks[:-1, :, :-1].sum(axis=2)
             blocks[-1, :, :-1] = blocks[:-1, :, -1].swapaxes(0, 1)
             blocks[-1, :, -1] = -blocks[:-1, :, -1].sum(axis=0)
@@ -168,15 +173,22 @@ class HeadObjective:
         return hessian
 
     def _weighted_moment(self, entries: Array) -> Array:
-        """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of one sign, of shape (n,)."""
+        """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of shape (n,).
+
+        Entries of one sign make it ``± W^T W`` with ``W = diag(sqrt|nu c|) A``, which BLAS
+        computes at half the price; both signs take one such product each.
+        """
         moment = np.zeros((self.n_features, self.n_features))
-        roots = np.sqrt(self.sample_weight * np.abs(entries))
         buffer = np.empty((min(_CHUNK, self.n_samples), self.n_features))
-        for rows in self._chunks:
-            weighted = buffer[: rows.stop - rows.start]
-            np.multiply(roots[rows, None], self.design[rows], out=weighted)
-            moment += weighted.T @ weighted
-        return moment * (np.sign(entries.sum()) / self.weight_sum)
+        for sign in (1.0, -1.0):
+            roots = np.sqrt(self.sample_weight * np.maximum(sign * entries, 0))
+            if not roots.any():
+                continue
+            for rows in self._chunks:
+                weighted = buffer[: rows.stop - rows.start]
+                np.multiply(roots[rows, None], self.design[rows], out=weighted)
+                moment += sign * (weighted.T @ weighted)
+        return moment / self.weight_sum
 
     @property
     def hessian_flops(self) -> float:
@@ -224,10 +236,10 @@ class HessianProduct:
     def __init__(self, objective: HeadObjective, theta: Array) -> None:
         self._objective = objective
         self._weights = (objective.sample_weight / objective.weight_sum).astype(np.float32)
-        means = objective.mean(theta)
-        self._means = means.astype(np.float32)
-        self.output_curvature = objective.loss.curvature_sum(
-            means, objective.sample_weight / objective.weight_sum
+        hessians = objective.output_hessians(theta)
+        self._hessians = hessians.astype(np.float32)
+        self.output_curvature = hessians.weighted_sum(
+            objective.sample_weight / objective.weight_sum
         )
 
     def __call__(self, V: Array) -> Array:
@@ -237,7 +249,7 @@ class HessianProduct:
 
         def terms(rows: slice) -> Array:
             features = objective.design_float32[rows]
-            U = objective.loss.curvature_product(self._means[rows], features @ V32.T)
+            U = self._hessians[rows].product(features @ V32.T)
             return (features.T @ (U * self._weights[rows, None])).T
 
         total = sum(map_threads(terms, objective._chunks), start=np.zeros(objective.shape))

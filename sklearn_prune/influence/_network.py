@@ -24,6 +24,7 @@ from ._epochs import tells_of_epochs
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss
 from ._state import left_as_found, own_random_state
+from ._torch_loss import TorchLoss
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda logits: logits,
@@ -52,6 +53,8 @@ class Head:
         The layer's present weight, its bias as the last column, in float64.
     has_bias : bool
         Whether the Linear has a bias.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weight of each row in the criterion's mean; None where all weigh the same.
     """
 
     design: Array
@@ -59,6 +62,7 @@ class Head:
     loss: HeadLoss
     theta: Array
     has_bias: bool
+    sample_weight: Array | None = None
 
 
 def fit_network(
@@ -163,15 +167,18 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
             "rows; remove options such as drop_last that leave rows out."
         )
     _require_link(net, criterion, possible)
+    targets = head_targets(net, criterion.loss, y, layer.out_features)
+    _require_row_by_row(criterion, targets, layer.out_features)
     theta = layer.weight.detach()
     if layer.bias is not None:
         theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
     return Head(
         design=design,
-        targets=head_targets(net, criterion.loss, y, layer.out_features),
+        targets=targets,
         loss=criterion.loss,
         theta=_to_numpy(theta).astype(np.float64),
         has_bias=layer.bias is not None,
+        sample_weight=criterion.sample_weight,
     )
 
 
@@ -256,10 +263,10 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     except UnsupportedNetworkError:
         raise
     except Exception:
-        return X_cast, cast_target(sketch, criterion.loss, y, output_ndim=2)
+        return X_cast, cast_target(sketch, criterion.loss, y, output_tail=(2,))
     head_targets(sketch, criterion.loss, y, layer.out_features)
     read_head(sketch, X_cast[rows], y[rows])
-    return X_cast, cast_target(sketch, criterion.loss, y, output.ndim)
+    return X_cast, cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
 
 
 @dataclass
@@ -383,6 +390,18 @@ def _require_link(net: NeuralNet, criterion: Criterion, found: set[str]) -> None
         raise UnsupportedNetworkError(
             f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(found))} "
             f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
+        )
+
+
+def _require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> None:
+    loss = criterion.loss
+    if not isinstance(loss, TorchLoss):
+        return
+    fault = loss.fault(targets, n_outputs)
+    if fault is not None:
+        raise UnsupportedNetworkError(
+            f"criterion={loss.name} {fault}; it must be the mean or the sum over rows of a loss "
+            f"that can be differentiated twice. {SUPPORTED}"
         )
 
 

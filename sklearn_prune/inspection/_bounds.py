@@ -12,7 +12,8 @@ Optimization*, 2004, section 2.1.3).
 ``|L(θ + Δ) − L(θ)| ≤ κ (1/N) Σ ν_i ‖a_i‖ · ‖Δ‖``  (L is Lipschitz), and
 ``|L(θ + Δ) − L(θ)| ≤ ‖∇L(θ)‖ ‖Δ‖ + (c/2) λ_max((1/N) Σ ν_i a_i a_iᵀ) ‖Δ‖²``  (L is smooth),
 
-as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c:
+as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c are the
+loss's own (`steepest`), for example:
 
 - softmax cross-entropy: the residual ``p − e_y`` is no longer than √2, and ``diag(p) − p pᵀ`` has
   no eigenvalue above ½ (Böhning, "Multinomial logistic regression algorithm", 1992);
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..influence import BinaryCrossEntropy, HeadObjective, SoftmaxCrossEntropy, SquaredError
+from ..influence import HeadObjective
 
 Array = NDArray[Any]
 
@@ -49,7 +50,7 @@ class LossBound:
     """
 
     def __init__(self, loss: HeadObjective, theta: Array) -> None:
-        slope, curvature = _steepest(loss)
+        slope, curvature = loss.loss.steepest(loss.n_outputs)
         weights = loss.sample_weight / loss.weight_sum
         lengths = np.sqrt(np.einsum("ij,ij->i", loss.design, loss.design, dtype=np.float64))
         self._lipschitz = slope * float(weights @ lengths)
@@ -63,16 +64,3 @@ class LossBound:
             return 0.0
         smooth = self._slope * distance + self._smoothness / 2 * distance**2
         return float(min(self._lipschitz * distance, smooth))
-
-
-def _steepest(loss: HeadObjective) -> tuple[float, float]:
-    """Return κ and c; infinite where nothing is known of a loss."""
-    n_outputs = loss.n_outputs
-    kind = type(loss.loss)
-    if kind is SoftmaxCrossEntropy:
-        return np.sqrt(2), 0.5
-    if kind is BinaryCrossEntropy:
-        return 1 / np.sqrt(n_outputs), 0.25 / n_outputs
-    if kind is SquaredError:
-        return np.inf, 2 / n_outputs
-    return np.inf, np.inf

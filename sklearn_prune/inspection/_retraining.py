@@ -339,7 +339,9 @@ def _test_loss(pruner: InfluencePruner, X: Any, y: Any) -> HeadObjective:
     rows = check_rows(pruner, X, reset=False)
     head = read_head(pruner.estimator_, rows, _numeric_target(pruner, rows, y))
     n_outputs = pruner._influence_.objective.n_outputs
-    return HeadObjective(head.design, head.targets, head.loss, 0.0, n_outputs=n_outputs)
+    return HeadObjective(
+        head.design, head.targets, head.loss, 0.0, head.sample_weight, n_outputs=n_outputs
+    )
 
 
 def _numeric_target(pruner: InfluencePruner, rows: Any, y: Any) -> Array:

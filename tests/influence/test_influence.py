@@ -132,16 +132,13 @@ def test_loss_norm_ignores_the_scale_of_features_as_damping_vanishes():
 def leverages(objective, theta, rows):
     """Return the trace of ``H^-1 H_i``, with ``H_i`` the row's share of the Hessian."""
     factor = np.linalg.inv(np.linalg.cholesky(objective.hessian(theta)))
-    means = objective.mean(theta)
+    hessians = objective.output_hessians(theta)
     K, d = objective.shape
     result = []
     for i in rows:
-        entries = [
-            [objective.loss.curvature_entry(means[[i]], j, k)[0] for k in range(K)]
-            for j in range(K)
-        ]
+        C = [[hessians[[i]].entry(j, k)[0] for k in range(K)] for j in range(K)]
         blocks = factor.reshape(-1, K, d) @ objective.design[i]
-        result.append(np.trace(blocks @ np.array(entries) @ blocks.T) / objective.weight_sum)
+        result.append(np.trace(blocks @ np.array(C) @ blocks.T) / objective.weight_sum)
     return np.array(result)
 
 

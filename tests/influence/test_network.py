@@ -363,10 +363,6 @@ def test_a_module_that_a_callback_completes_is_fitted():
             REAL,
             "3 outputs and y has 1 columns",
         ),
-        (network(criterion=nn.HuberLoss), CODES, "criterion=HuberLoss has no known"),
-        (network(criterion__label_smoothing=0.1), CODES, "label_smoothing=0.1"),
-        (network(criterion__reduction="sum"), CODES, "reduction='sum'"),
-        (network(criterion__weight=torch.ones(3)), CODES, "weight=tensor"),
         (network(criterion__ignore_index=2), CODES, "ignores the class 2 of 16 rows"),
         (
             network(Tail, nn.BCEWithLogitsLoss, NeuralNet, module__n_outputs=1),

@@ -1,0 +1,144 @@
+"""Second derivatives of a loss in a head's outputs: one K x K matrix ``C_i`` a sample.
+
+Three forms: those of a loss that is a sum over outputs, those of the softmax, and any others.
+Only the last are stored as matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+class OutputHessians(Protocol):
+    """The matrices ``C_i = d2l_i / df_i2`` of n samples, not weighted, not divided by n."""
+
+    rows_sum_to_zero: ClassVar[bool]
+    """Whether the rows of each ``C_i`` sum to zero, so that the last follows from the others."""
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return those of some samples."""
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return them in another dtype."""
+
+    def entry(self, j: int, k: int) -> Array:
+        """Return ``C_jk`` of each sample, of shape (n,)."""
+
+    def product(self, U: Array) -> Array:
+        """Return ``C_i u_i`` for U of shape (n, K), in that shape."""
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """Return ``sum_i weights_i C_i`` of shape (K, K) for weights of shape (n,)."""
+
+
+@dataclass(frozen=True)
+class DiagonalHessians:
+    """``C_i = diag(d_i)``.
+
+    Attributes
+    ----------
+    diagonals : ndarray of shape (n, K)
+        Row i is ``d_i``.
+    """
+
+    diagonals: Array
+    rows_sum_to_zero: ClassVar[bool] = False
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return those of some samples."""
+        return type(self)(self.diagonals[rows])
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return them in another dtype."""
+        return type(self)(self.diagonals.astype(dtype))
+
+    def entry(self, j: int, k: int) -> Array:
+        """Return ``C_jk`` of each sample, of shape (n,)."""
+        return self.diagonals[:, j] if j == k else np.zeros(len(self.diagonals))
+
+    def product(self, U: Array) -> Array:
+        """Return ``d * u`` of shape (n, K)."""
+        return self.diagonals * U
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """Return ``diag(sum_i weights_i d_i)`` of shape (K, K)."""
+        return np.diag(weights @ self.diagonals)
+
+
+@dataclass(frozen=True)
+class SoftmaxHessians:
+    """``C_i = t_i (diag(m_i) - m_i m_i^T)``; entries off the diagonal are never positive.
+
+    Attributes
+    ----------
+    means : ndarray of shape (n, K)
+        Probabilities ``m_i``, which sum to 1.
+    totals : ndarray of shape (n, 1)
+        What each sample's targets ``t_i`` sum to.
+    """
+
+    means: Array
+    totals: Array
+    rows_sum_to_zero: ClassVar[bool] = True
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return those of some samples."""
+        return type(self)(self.means[rows], self.totals[rows])
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return them in another dtype."""
+        return type(self)(self.means.astype(dtype), self.totals.astype(dtype))
+
+    def entry(self, j: int, k: int) -> Array:
+        """Return ``t m_j (1 - m_j)`` or ``-t m_j m_k`` of each sample, of shape (n,)."""
+        return self.totals[:, 0] * self.means[:, j] * ((j == k) - self.means[:, k])
+
+    def product(self, U: Array) -> Array:
+        """Return ``t m * (u - m.u)`` of shape (n, K)."""
+        centred = U - np.einsum("ik,ik->i", self.means, U)[:, None]
+        return self.totals * self.means * centred
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """Return ``sum_i weights_i C_i`` of shape (K, K)."""
+        weighted = weights[:, None] * self.totals * self.means
+        return np.diag(weighted.sum(axis=0)) - weighted.T @ self.means
+
+
+@dataclass(frozen=True)
+class DenseHessians:
+    """Any matrices ``C_i``.
+
+    Attributes
+    ----------
+    matrices : ndarray of shape (n, K, K)
+        Symmetric.
+    """
+
+    matrices: Array
+    rows_sum_to_zero: ClassVar[bool] = False
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return those of some samples."""
+        return type(self)(self.matrices[rows])
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return them in another dtype."""
+        return type(self)(self.matrices.astype(dtype))
+
+    def entry(self, j: int, k: int) -> Array:
+        """Return ``C_jk`` of each sample, of shape (n,)."""
+        return self.matrices[:, j, k]
+
+    def product(self, U: Array) -> Array:
+        """Return ``C_i u_i`` of shape (n, K)."""
+        return np.einsum("ijk,ik->ij", self.matrices, U)
+
+    def weighted_sum(self, weights: Array) -> Array:
+        """Return ``sum_i weights_i C_i`` of shape (K, K)."""
+        return np.einsum("i,ijk->jk", weights, self.matrices)

@@ -1,0 +1,139 @@
+"""Any criterion of torch as a loss of the head's outputs, by automatic differentiation."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch.func import grad, jacrev, vmap
+
+from ._head import HeadObjective
+from ._losses import Array
+from ._output_hessians import DenseHessians
+
+# Rows differentiated at a time.
+_CHUNK = 2048
+# Rows on which a criterion is tried.
+_TRIAL_ROWS = 16
+
+
+class NonConvexLossWarning(UserWarning):
+    """The loss curves downward somewhere, which influences leave out."""
+
+
+class TorchLoss:
+    """The criterion's value for one sample alone, and its derivatives by `torch.func`, in float64.
+
+    A criterion that is not convex has output Hessians with negative eigenvalues. These are taken
+    as zero (`hessians`), so that with damping the head's Hessian is always positive definite;
+    `smallest_curvatures` tells what was left out.
+
+    Parameters
+    ----------
+    criterion : torch.nn.Module
+        Called with outputs of shape (1, K) and a target of shape (1,) for class codes, else
+        (1, n_columns). It is copied, to the CPU and to float64.
+    """
+
+    couples_outputs: ClassVar[bool] = True
+
+    def __init__(self, criterion: torch.nn.Module) -> None:
+        self.name = type(criterion).__name__
+        self._criterion = copy.deepcopy(criterion).cpu().double().eval().requires_grad_(False)
+
+    def value(self, outputs: Array, targets: Array) -> Array:
+        """Return the loss of each sample, of shape (n,)."""
+        return self._map(self._one, outputs, targets)
+
+    def residual(self, outputs: Array, targets: Array) -> Array:
+        """Return ``dl/df`` of shape (n, K)."""
+        return self._map(grad(self._one), outputs, targets)
+
+    def hessians(self, outputs: Array, targets: Array) -> DenseHessians:
+        """Return ``d2l/df2`` of each sample, negative eigenvalues taken as zero."""
+        matrices = self._matrices(outputs, targets)
+        values, vectors = np.linalg.eigh(matrices)
+        negative = values[:, 0] < 0
+        if negative.any():
+            values, vectors = np.maximum(values[negative], 0), vectors[negative]
+            matrices[negative] = (vectors * values[:, None]) @ vectors.swapaxes(1, 2)
+        return DenseHessians(matrices)
+
+    def steepest(self, n_outputs: int) -> tuple[float, float]:
+        """Return infinity twice: nothing is known of the largest slope and curvature."""
+        return np.inf, np.inf
+
+    def smallest_curvatures(self, outputs: Array, targets: Array) -> Array:
+        """Return the smallest eigenvalue of ``d2l/df2`` of each sample, of shape (n,)."""
+        return np.linalg.eigvalsh(self._matrices(outputs, targets))[:, 0]
+
+    def fault(self, targets: Array, n_outputs: int) -> str | None:
+        """Return why the criterion cannot be used, tried on random outputs; None if it can."""
+        targets = targets[:_TRIAL_ROWS]
+        outputs = np.random.default_rng(0).standard_normal((len(targets), n_outputs))
+        try:
+            whole = self._criterion(torch.as_tensor(outputs), torch.as_tensor(targets))
+            if whole.ndim:
+                return f"returns {whole.numel()} numbers for {len(targets)} rows instead of one"
+            single, hessians = self.value(outputs, targets), self._matrices(outputs, targets)
+        except Exception as error:
+            return f"cannot be differentiated row by row ({error})"
+        reductions = [single.mean(), single.sum()]
+        if not np.isclose(reductions, whole.item(), rtol=1e-6, atol=1e-12).any():
+            return (
+                f"gives {whole.item():.4g} for {len(targets)} rows, which is neither the mean "
+                f"({reductions[0]:.4g}) nor the sum of what it gives for each row"
+            )
+        if not hessians.any():
+            return "has a second derivative of zero"
+        return None
+
+    def _one(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self._criterion(output[None], target[None])
+
+    def _matrices(self, outputs: Array, targets: Array) -> Array:
+        matrices = self._map(jacrev(grad(self._one)), outputs, targets)
+        return (matrices + matrices.swapaxes(1, 2)) / 2
+
+    @staticmethod
+    def _map(function: Callable[..., Any], outputs: Array, targets: Array) -> Array:
+        mapped: Callable[..., torch.Tensor] = vmap(function, chunk_size=_CHUNK)
+        return mapped(torch.as_tensor(outputs), torch.as_tensor(targets)).numpy()
+
+
+def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:
+    """Warn where the loss curves downward at the outputs that `theta` gives.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+        Its loss is convex unless it is a `TorchLoss`.
+    theta : ndarray of shape (n_outputs, n_features)
+        Parameters of the head.
+
+    Warns
+    -----
+    NonConvexLossWarning
+        With the smallest curvature found and the damping.
+    """
+    loss = objective.loss
+    if not isinstance(loss, TorchLoss):
+        return
+    smallest = loss.smallest_curvatures(objective.outputs(theta), objective.targets)
+    row = int(smallest.argmin())
+    # Eigenvalues are exact to rounding of the largest ones.
+    negative = smallest < -1e-9
+    if negative.any():
+        warnings.warn(
+            f"criterion={loss.name} is not convex: the smallest curvature in the outputs is "
+            f"{smallest[row]:.3g}, in row {row}, and {int(negative.sum())} of {len(smallest)} rows "
+            "have a negative one. Negative curvature is taken as zero, so that with damping="
+            f"{objective.damping:g} the Hessian is positive definite; forecasts are less exact "
+            "than for a convex criterion.",
+            NonConvexLossWarning,
+            stacklevel=2,
+        )
