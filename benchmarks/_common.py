@@ -11,11 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from .data import DATA_DIR_VARIABLE, default_data_dir
+
+T = TypeVar("T")
 
 RESULTS = Path(__file__).parent / "results"
 N_THREADS = 2
@@ -103,6 +106,31 @@ def write_figures(folder: Path, name: str, figures: Iterable[Figure]) -> None:
             writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
     described = json.dumps(environment(), indent=2)
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
+
+
+def append_record(path: Path, record: Any) -> None:
+    """Add a dataclass as a line to a csv file, after a line of its fields where there is none."""
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(field.name for field in fields(record))
+        writer.writerow(
+            f"{cell:.6g}" if isinstance(cell, float) else cell for cell in asdict(record).values()
+        )
+
+
+def read_records(path: Path, kind: type[T]) -> list[T]:
+    """Return the dataclasses of int, float and str that `append_record` wrote; none, no file."""
+    if not path.exists():
+        return []
+    types = get_type_hints(kind)
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            kind(**{name: types[name](cell) for name, cell in line.items()})
+            for line in csv.DictReader(file)
+        ]
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

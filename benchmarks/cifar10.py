@@ -18,12 +18,11 @@ as soon as it is measured, and a run that was cut off goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 from . import networks
-from ._common import RESULTS, argument_parser, markdown_table
+from ._common import RESULTS, append_record, argument_parser, markdown_table, read_records
 from .data import load
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
@@ -266,28 +265,6 @@ def _shown(cells: Sequence[Cell]) -> str:
     return f"{accuracy.mean():.2f}{spread}{time}"
 
 
-def read(path: Path) -> list[Cell]:
-    if not path.exists():
-        return []
-    kinds: dict[str, Any] = dict.fromkeys(("n_epochs", "seed", "n_kept"), int)
-    kinds |= dict.fromkeys(("prune_ratio", "accuracy", "seconds", "seconds_to_margin"), float)
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Cell(**{name: kinds.get(name, str)(value) for name, value in line.items()})
-            for line in csv.DictReader(file)
-        ]
-
-
-def append(path: Path, cell: Cell) -> None:
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(Cell))
-        writer.writerow(asdict(cell).values())
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argument_parser("python -m benchmarks.cifar10", __doc__)
     parser.add_argument("--protocol", choices=networks.PROTOCOLS, default="fast")
@@ -304,12 +281,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.exit(2, f"{error}\n")
     folder = args.out or (None if args.subset else RESULTS)
     path = folder / "cifar10_images.csv" if folder else None
-    cells = read(path) if path else []
+    cells = read_records(path, Cell) if path else []
 
     def keep(cell: Cell) -> None:
         cells.append(cell)
         if path:
-            append(path, cell)
+            append_record(path, cell)
 
     run(images, args, list(cells), keep)
     print(table(cells))

@@ -22,13 +22,11 @@ made from that file by `python -m benchmarks.quality_report`.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -49,8 +47,9 @@ from sklearn_prune import InfluencePruner, baselines
 from sklearn_prune.base import BasePruner
 
 from . import quality_report
-from ._common import RESULTS, argument_parser, limit_threads
+from ._common import RESULTS, append_record, argument_parser, limit_threads, read_records
 from .data import Split, load
+from .quality_report import Cell
 
 DATASETS = ("digits", "breast_cancer", "adult", "diamonds", "cifar10")
 RATIOS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -61,22 +60,6 @@ N_EPOCHS = 30
 DAMPINGS = (1e-5, 1e-4, 1e-3, 1e-2)
 # Tuning looks at so many training rows.
 TUNING_ROWS = 5_000
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One measured score.
-
-    pruner : "all rows" for the model that nothing was dropped for (prune_ratio 0).
-    """
-
-    dataset: str
-    pruner: str
-    prune_ratio: float
-    downstream: str
-    seed: int
-    n_kept: int
-    score: float
 
 
 @dataclass(frozen=True)
@@ -228,36 +211,6 @@ def kept_rows(pruner: BasePruner, split: Split) -> np.ndarray:
     return pruner.fit(split.X_train, split.y_train).get_support()
 
 
-def read(path: Path) -> list[Cell]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Cell(
-                line["dataset"],
-                line["pruner"],
-                float(line["prune_ratio"]),
-                line["downstream"],
-                int(line["seed"]),
-                int(line["n_kept"]),
-                float(line["score"]),
-            )
-            for line in csv.DictReader(file)
-        ]
-
-
-def append(path: Path, cell: Cell) -> None:
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(Cell))
-        writer.writerow(
-            f"{value:.6g}" if isinstance(value, float) else value for value in asdict(cell).values()
-        )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argument_parser("python -m benchmarks.quality", __doc__)
     parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
@@ -273,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.subset = args.subset or 500
         args.downstream = ["head", "neighbours"]
     path = None if args.subset and args.out is None else (args.out or RESULTS) / "quality.csv"
-    measured = read(path) if path else []
+    measured = read_records(path, Cell) if path else []
     done = {(c.dataset, c.pruner, c.prune_ratio, c.downstream, c.seed) for c in measured}
     for name in args.dataset:
         try:
@@ -283,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for cell in cells(split, args, done):
             measured.append(cell)
             if path:
-                append(path, cell)
+                append_record(path, cell)
     print(quality_report.tables(measured))
 
 

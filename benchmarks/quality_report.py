@@ -7,25 +7,39 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
 
 from sklearn_prune.inspection import PruningCurveDisplay
 
-from ._common import RESULTS, markdown_table
-
-if TYPE_CHECKING:
-    from .quality import Cell
+from ._common import RESULTS, markdown_table, read_records
 
 LEVEL = 0.95
 SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
 
 T = TypeVar("T")
 Scores = dict[tuple[str, str, float, str], dict[int, float]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured score.
+
+    pruner : "all rows" for the model that nothing was dropped for (prune_ratio 0).
+    """
+
+    dataset: str
+    pruner: str
+    prune_ratio: float
+    downstream: str
+    seed: int
+    n_kept: int
+    score: float
 
 
 def by_run(cells: Iterable[Cell]) -> Scores:
@@ -177,9 +191,7 @@ def draw(scores: Scores, path: Path) -> None:
 
 
 def main() -> None:
-    from .quality import read
-
-    cells = read(RESULTS / "quality.csv")
+    cells = read_records(RESULTS / "quality.csv", Cell)
     draw(by_run(cells), RESULTS / "quality.png")
     note = (
         "Means over seeds; in brackets the gain over random rows of the same class shares, paired "

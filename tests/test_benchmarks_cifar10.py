@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from benchmarks import cifar10, networks
+from benchmarks._common import read_records
 
 N = 120
 
@@ -73,14 +74,14 @@ def test_each_cell_is_measured_once(data_dir, tmp_path, monkeypatch):
     command = ["--data-dir", str(data_dir), "--out", str(out), "--architecture", "tiny"]
     command += ["--transfer", "--epochs", "1", "--ratio", "0.5"]
     cifar10.main(command)
-    cells = cifar10.read(out / "cifar10_images.csv")
+    cells = read_records(out / "cifar10_images.csv", cifar10.Cell)
     assert [c.pruner for c in cells] == [cifar10.FULL, *cifar10.PRUNERS]
     assert [c.n_kept for c in cells] == [100] + [50] * len(cifar10.PRUNERS)
     assert "## tiny, fast protocol, 1 epochs" in (out / "cifar10_images.md").read_text("utf-8")
     monkeypatch.setattr(cifar10, "train", None)
     cifar10.main(command)
     # As text, in which one nan is like another.
-    assert str(cifar10.read(out / "cifar10_images.csv")) == str(cells)
+    assert str(read_records(out / "cifar10_images.csv", cifar10.Cell)) == str(cells)
 
 
 @pytest.mark.parametrize("name", networks.ARCHITECTURES)

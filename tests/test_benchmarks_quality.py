@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import quality, quality_report
+from benchmarks._common import read_records
 from benchmarks.quality import Cell
 
 SMALL = ["--dataset", "breast_cancer", "--pruner", "influence", "random", "--ratio", "0.8"]
@@ -19,7 +20,7 @@ def test_every_cell_is_measured_once_and_kept(tmp_path, capsys):
     first = path.read_text(encoding="utf-8")
     quality.main([*command, "head", "neighbours"])
     assert path.read_text(encoding="utf-8").startswith(first)
-    cells = quality.read(path)
+    cells = read_records(path, Cell)
     keys = {(c.pruner, c.prune_ratio, c.downstream, c.seed) for c in cells}
     assert len(keys) == len(cells) == 3 * 2 * 2
     assert {c.n_kept for c in cells if c.prune_ratio == 0.8} == {40}
@@ -48,7 +49,7 @@ def test_steps_are_those_of_all_rows(tmp_path):
 
 
 def test_quick_is_quick_and_writes_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(quality, "append", None)
+    monkeypatch.setattr(quality, "append_record", None)
     quality.main(["--quick", "--subset", "120", "--pruner", "influence", "random"])
     assert "Ours against the best other pruner" in capsys.readouterr().out
 
@@ -104,5 +105,5 @@ def test_the_committed_tables_are_made_of_the_committed_cells():
     path = quality.RESULTS / "quality.csv"
     if not path.exists():
         pytest.skip("nothing was measured yet")
-    tables = quality_report.tables(quality.read(path))
+    tables = quality_report.tables(read_records(path, Cell))
     assert (quality.RESULTS / "quality.md").read_text(encoding="utf-8").rstrip().endswith(tables)
