@@ -1,6 +1,7 @@
 """From a skorch network to the influence of each training row on its last layer."""
 
 from ._casting import head_targets
+from ._conjugate import IterativeHessian, conjugate_gradients
 from ._criteria import UnsupportedNetworkError, target_kind
 from ._curvature import DenseCurvature
 from ._head import HeadObjective
@@ -11,21 +12,29 @@ from ._influence import (
     forecast_retraining,
     retraining_steps,
 )
+from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
+from ._sketch import Coordinates, Influence, head_coordinates
 from ._torch_loss import NonConvexLossWarning, TorchLoss, warn_if_not_convex
+from ._wide_head import CurvatureName, WideHeadInfluence, head_influence
 
 __all__ = [
     "BinaryCrossEntropy",
+    "Coordinates",
+    "CurvatureName",
     "DenseCurvature",
     "Head",
     "HeadFit",
     "HeadInfluence",
     "HeadObjective",
     "Huber",
+    "Influence",
+    "IterativeHessian",
+    "KroneckerCurvature",
     "NonConvexLossWarning",
     "Poisson",
     "RetrainingForecast",
@@ -34,8 +43,12 @@ __all__ = [
     "SquaredError",
     "TorchLoss",
     "UnsupportedNetworkError",
+    "WideHeadInfluence",
+    "conjugate_gradients",
     "fit_network",
     "forecast_retraining",
+    "head_coordinates",
+    "head_influence",
     "head_targets",
     "linear_network",
     "network_codes",

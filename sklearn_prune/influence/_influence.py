@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -58,20 +58,32 @@ class HeadInfluence(LinearOperator):
     zero over all rows to rounding, however exactly the head was fitted.
     """
 
+    curvature_name = "dense"
+    # Whether the coordinates are those of the Hessian itself.
+    is_exact = True
+
     def __init__(
         self, objective: HeadObjective, theta: Array, norm: Literal["loss", "parameter"] = "loss"
     ) -> None:
-        require_dense_size(objective.n_params, objective.n_outputs)
         super().__init__(np.float64, (objective.n_samples, objective.n_params))
         self.objective = objective
         self.theta = theta
         self.norm = norm
         self.weight_sum = objective.weight_sum
-        self.curvature = DenseCurvature(objective.hessian(theta))
+        self.curvature = self._make_curvature()
         self._newton = self.curvature
         self._residual = objective.sample_weight[:, None] * objective.residual(theta)
         loss_gradient = objective.gradient(theta) - objective.damping * theta + objective.tilt
         self._centre = -loss_gradient.ravel()
+
+    def _make_curvature(self) -> Any:
+        require_dense_size(self.objective.n_params, self.objective.n_outputs)
+        return DenseCurvature(self.objective.hessian(self.theta))
+
+    @property
+    def _hessian(self) -> Any:
+        """What solves with the Hessian itself, where `curvature` is an approximation."""
+        return self.curvature
 
     def gradient_sum(self, w: Array) -> Array:
         """Return ``sum_i w_i g_i`` in float64, not divided by N, for w of shape (n,) or (n, k)."""
@@ -133,14 +145,32 @@ class HeadInfluence(LinearOperator):
         part._row_norms = self._row_norms
         return part
 
+    @property
+    def sample_weight(self) -> Array:
+        """Weights ``nu_i`` of the rows, of shape (n_samples,)."""
+        return self.objective.sample_weight
+
+    def row_losses(self) -> Array:
+        """Return the loss of every row under the head, not weighted, of shape (n_samples,)."""
+        objective = self.objective
+
+        def losses(rows: Array) -> Array:
+            logits = objective.design[rows].astype(np.float64, copy=False) @ self.theta.T
+            return objective.loss.value(logits, objective.targets[rows])
+
+        return np.concatenate(map_threads(losses, self._blocks(np.arange(self.shape[0]), 1)))
+
+    def row_blocks(self) -> list[Array]:
+        """Return positions of all rows in blocks whose rows of Z take 64 MB at most."""
+        return self._blocks(np.arange(self.shape[0]), self.shape[1])
+
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
         return self._row_norms
 
     @cached_property
     def _row_norms(self) -> Array:
-        blocks = self._blocks(np.arange(self.shape[0]), self.shape[1])
-        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), blocks)
+        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), self.row_blocks())
         return np.concatenate(norms).astype(np.float64)
 
     def size_factor(self, drop: Array) -> float:
@@ -156,7 +186,7 @@ class HeadInfluence(LinearOperator):
 
     def first_order_step(self, drop: Array) -> Array:
         """Return the predicted ``Delta theta`` of shape (n_params,), size factor included."""
-        total = self.curvature.solve(self.gradient_sum(drop))
+        total = self._hessian.solve(self.gradient_sum(drop))
         return self.size_factor(drop) / self.weight_sum * total
 
     def measure(self, delta: Array) -> float:
@@ -166,7 +196,7 @@ class HeadInfluence(LinearOperator):
         ``||delta||_2`` for ``norm="parameter"``.
         """
         if self.norm == "loss":
-            return 0.5 * self.curvature.quadratic_form(delta)
+            return 0.5 * self._hessian.quadratic_form(delta)
         return float(np.linalg.norm(delta))
 
     def precondition(self, V: Array) -> Array:
