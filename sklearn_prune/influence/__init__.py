@@ -1,9 +1,10 @@
-"""From a skorch network to the influence of each training row on its last layer."""
+"""From a skorch network to the influence of each training row on its layers."""
 
 from ._casting import head_targets
 from ._conjugate import IterativeHessian, conjugate_gradients
 from ._criteria import UnsupportedNetworkError, target_kind
 from ._curvature import DenseCurvature
+from ._gradients import NetworkGradients
 from ._head import HeadObjective
 from ._influence import (
     HeadInfluence,
@@ -16,6 +17,7 @@ from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
+from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
 from ._sketch import Coordinates, Influence, head_coordinates
@@ -35,6 +37,8 @@ __all__ = [
     "Influence",
     "IterativeHessian",
     "KroneckerCurvature",
+    "NetworkGradients",
+    "NetworkInfluence",
     "NonConvexLossWarning",
     "Poisson",
     "RetrainingForecast",

@@ -82,12 +82,15 @@ class KroneckerCurvature:
     def _in_dtype_of(self, B: Any) -> tuple[Any, Any, Any]:
         """Return bases and spectrum in the dtype of B, so that products are taken in it."""
         if B.dtype not in self._bases:
-            self._bases[B.dtype] = tuple(
-                part.astype(B.dtype) for part in self._bases[self.spectrum.dtype]
-            )
+            own = self._bases[self.spectrum.dtype]
+            self._bases[B.dtype] = tuple(_cast(part, B.dtype) for part in own)
         return self._bases[B.dtype]
 
 
 def _turned(B: Any) -> Any:
     """Return the transpose; a vector stays as it is."""
     return B.swapaxes(0, -1)
+
+
+def _cast(part: Any, dtype: Any) -> Any:
+    return part.astype(dtype) if isinstance(part, np.ndarray) else part.to(dtype)

@@ -13,6 +13,8 @@ from ._losses import Array
 from ._parallel import serial_blas
 from ._wide_head import WideHeadInfluence
 
+# Parameters up to which "auto" matches all coordinates of a head.
+_ALL_MATCHED = 20_000
 # Coordinates that "auto" keeps where not all of them are matched, and the numbers (1 GB in
 # float32) that they may take.
 _MAX_COMPONENTS, _MAX_NUMBERS = 1024, 2**28
@@ -78,7 +80,7 @@ def head_coordinates(
 ) -> Coordinates:
     """Return the coordinates to match for a head.
 
-    With "auto", all of them where the Hessian is dense; otherwise the 1,024 leading ones. A number
+    With "auto", all of them up to 20,000 parameters; otherwise the 1,024 leading ones. A number
     keeps as many: the leading directions of Z, or, where curvature is Kronecker-factored, the
     leading ones of its eigenvectors.
 
@@ -97,8 +99,9 @@ def head_coordinates(
         The operator or array, with the error that leaving coordinates out makes.
     """
     n_samples, n_params = influence.shape
-    if influence.is_exact and (n_components == "auto" or n_components >= n_params):
-        return Coordinates(influence)
+    limit = _ALL_MATCHED if n_components == "auto" else n_components
+    if n_params <= limit:
+        return Coordinates(influence) if influence.is_exact else measured(influence, influence)
     k = n_components_for(n_components, n_samples, n_params)
     if isinstance(influence, WideHeadInfluence):
         Z = influence.coordinates_at(influence.leading_pairs(k))
@@ -150,26 +153,28 @@ def leading_directions(
     return basis[:, :n_components]
 
 
-def measured(influence: Influence, Z: Array, random_state: int = 0) -> Coordinates:
+def measured(influence: Influence, Z: Any, random_state: int = 0) -> Coordinates:
     """Return the coordinates with what they leave out, by energy and on random sets.
 
     Parameters
     ----------
     influence : Influence
         Its `first_order_step` is what Z is compared with.
-    Z : ndarray of shape (n_samples, n_components)
+    Z : HeadInfluence or ndarray of shape (n_samples, n_components)
         The coordinates.
     random_state : int, default=0
         Seeds the sets.
     """
     total = float((influence.row_norms() ** 2).sum())
-    kept = float(np.einsum("ij,ij->", Z, Z, dtype=np.float64))
+    kept = (
+        float(np.einsum("ij,ij->", Z, Z, dtype=np.float64)) if isinstance(Z, np.ndarray) else total
+    )
     rng = np.random.default_rng(random_state)
     errors = []
     for _ in range(_N_SETS):
-        drop = rng.random(len(Z)) < _SHARE
+        drop = rng.random(Z.shape[0]) < _SHARE
         change = influence.measure(influence.first_order_step(drop))
-        length = influence.size_factor(drop) * float(np.linalg.norm(Z[drop].sum(axis=0)))
+        length = influence.size_factor(drop) * float(np.linalg.norm(Z.T @ drop))
         predicted = 0.5 * length**2 if influence.norm == "loss" else length
         errors.append(abs(predicted / change - 1) if change > 0 else float(predicted > 0))
     return Coordinates(Z, kept / total if total > 0 else 1.0, float(np.median(errors)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._conjugate import IterativeHessian
 from ._curvature import require_dense_size
-from ._head import HeadObjective
+from ._head import HeadObjective, HessianProduct
 from ._influence import HeadInfluence
 from ._kronecker import KroneckerCurvature
 from ._losses import Array
@@ -87,18 +87,22 @@ class WideHeadInfluence(HeadInfluence):
         """Return the curvature of mean output curvature (x) second moment of the features."""
         objective = self.objective
         with serial_blas():
-            s, Q = np.linalg.eigh(objective.hessian_product(self.theta).output_curvature)
+            s, Q = np.linalg.eigh(self._hessian_product.output_curvature)
             a, V = objective.feature_eigenbasis
         return KroneckerCurvature(Q, V, np.outer(np.maximum(s, 0), a) + objective.damping)
 
     @cached_property
     def _hessian(self) -> IterativeHessian:
-        product = self.objective.hessian_product(self.theta)
+        # Methods, not closures: influences are pickled where a memory keeps them.
+        return IterativeHessian(self._hessian_products, self.curvature.solve, _RTOL)
 
-        def products(B: Array) -> Array:
-            return np.stack([product(b.reshape(self.theta.shape)).ravel() for b in B.T], axis=1)
+    @cached_property
+    def _hessian_product(self) -> HessianProduct:
+        return self.objective.hessian_product(self.theta)
 
-        return IterativeHessian(products, self.curvature.solve, _RTOL)
+    def _hessian_products(self, B: Array) -> Array:
+        columns = [self._hessian_product(b.reshape(self.theta.shape)).ravel() for b in B.T]
+        return np.stack(columns, axis=1)
 
     def given(self, drop: Array) -> HeadInfluence:
         """Refuse: the kept rows' Hessian would be needed as a dense matrix."""

@@ -51,13 +51,16 @@ def test_a_wide_heads_coordinates_are_those_of_its_leading_eigenvectors(digits):
     assert coordinates.Z.shape == (influence.shape[0], 100)
     kept = (coordinates.Z.astype(float) ** 2).sum()
     assert coordinates.energy_share == pytest.approx(kept / full.sum())
-    assert coordinates.relative_error > 0
+    # All of its coordinates are off too, since the Hessian is no Kronecker product.
+    assert coordinates.relative_error > 0.1
+    assert head_coordinates(influence).relative_error > 0.1
 
 
 def test_all_coordinates_of_a_wide_squared_error_head_are_exact():
     objective = dataset_objective("diabetes", damping=1e-2)
     influence = WideHeadInfluence(objective, refit_head(objective).theta)
-    coordinates = head_coordinates(influence, objective.n_params)
+    coordinates = head_coordinates(influence)
+    assert coordinates.Z is influence
     assert coordinates.energy_share == pytest.approx(1, rel=1e-4)
     assert coordinates.relative_error < 1e-3
 

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,14 @@ def test_a_head_too_wide_for_a_dense_hessian_has_influences():
     gradient = influence.gradient_sum(drop) * influence.size_factor(drop) / 300
     residual = product(step.reshape(objective.shape)).ravel() - gradient
     assert np.linalg.norm(residual) <= 1.1e-4 * np.linalg.norm(gradient)
+
+
+def test_it_survives_pickling():
+    influence = WideHeadInfluence(*random_objective("softmax"))
+    drop = np.arange(40) < 9
+    step = influence.first_order_step(drop)
+    again = pickle.loads(pickle.dumps(influence))
+    np.testing.assert_allclose(again.first_order_step(drop), step)
 
 
 def test_the_kept_rows_hessian_is_refused():

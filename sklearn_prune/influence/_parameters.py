@@ -1,0 +1,98 @@
+"""Which of a network's parameters influence is taken on, and how they lie in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ._criteria import UnsupportedNetworkError
+
+
+@dataclass(frozen=True)
+class Block:
+    """Parameters that lie together in the parameter vector.
+
+    Attributes
+    ----------
+    names : tuple of str
+        A Linear's weight, followed by its bias where both are chosen; else one parameter.
+    shape : tuple of int
+        ``(n_outputs, n_features)`` of a Linear, the bias being the last column, as in
+        `HeadObjective`; else ``(n,)``.
+    layer : str or None
+        Name of the Linear.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    layer: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return int(np.prod(self.shape))
+
+
+def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> list[str]:
+    """Return the names of the module's trained parameters that match, in its own order.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network's module.
+    layers : "all" or list of str
+        Patterns of parameter names as `fnmatch` has them, such as ``"encoder.*"``.
+
+    Raises
+    ------
+    ValueError
+        When a pattern matches no parameter that requires a gradient.
+    """
+    trained = [name for name, tensor in module.named_parameters() if tensor.requires_grad]
+    patterns = ["*"] if layers == "all" else list(layers)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in trained):
+            raise ValueError(
+                f"layers holds the pattern {pattern!r}, which no trained parameter matches. "
+                f"The network has {', '.join(trained) or 'none'}."
+            )
+    return [name for name in trained if any(fnmatchcase(name, p) for p in patterns)]
+
+
+def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
+    """Return the chosen parameters in blocks, each Linear's weight and bias in one."""
+    chosen, shapes = dict.fromkeys(names), {n: p.shape for n, p in module.named_parameters()}
+    layers = {name: m for name, m in module.named_modules() if type(m) is torch.nn.Linear}
+    blocks: list[Block] = []
+    taken: set[str] = set()
+    for name in names:
+        layer, _, kind = name.rpartition(".")
+        prefix = f"{layer}." if layer else ""
+        if name in taken:
+            continue
+        if layer in layers and kind == "weight":
+            bias = prefix + "bias"
+            n_outputs, n_features = shapes[name]
+            has_bias = bias in chosen
+            own = (name, bias) if has_bias else (name,)
+            blocks.append(Block(own, (n_outputs, n_features + has_bias), layer))
+            taken.update(own)
+        elif not (layer in layers and kind == "bias" and prefix + "weight" in chosen):
+            blocks.append(Block((name,), (shapes[name].numel(),)))
+    return blocks
+
+
+def refuse_batch_statistics(module: torch.nn.Module) -> None:
+    """Raise UnsupportedNetworkError for batch norm that has no statistics but the batch's."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None:
+            raise UnsupportedNetworkError(
+                f"The layer {name!r}, {layer}, normalises by the statistics of each batch, so a "
+                "row has no gradient of its own; set track_running_stats=True, or take "
+                "layers='last'."
+            )
