@@ -10,11 +10,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import gen_batches
 
 from ._compat import Task
-from ._validation import CHUNK_CELLS
-from .influence import HeadFit, HeadInfluence, forecast_retraining
+from .influence import Coordinates, HeadFit, Influence
 from .selection import InfeasibleProblemError, Selection
 
 Norm = Literal["loss", "parameter"]
@@ -42,13 +40,16 @@ class Certificate:
         One Newton step with the Hessian of the kept rows. For a ratio this was made small next, at
         which ``predicted_change`` may have risen a little.
     actual_change : float
-        What the head does when it is refitted on the kept rows.
+        What the head does when it is refitted on the kept rows. NaN for more layers than the last:
+        a network that is trained again ends elsewhere even on the same rows.
     random_change : float
         First-order change for random rows, as many of each class: the expected value for the norm
         "loss", the root mean square for "parameter".
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
+        NaN, as are ``gap`` and ``saving_bound``, for a Kronecker-factored curvature, in whose
+        coordinates a bound says nothing of the change itself.
     gap : float
         How far the selection can be from the best one, as a share; 0 is proven optimal. For a
         ratio the share is one of the length whose size ``predicted_change`` is, and near 1
@@ -62,6 +63,17 @@ class Certificate:
         Norm of the gradient at the head that influences were taken at.
     n_iter : int
         Newton steps that the head was refitted with.
+    curvature : {"dense", "kronecker"}
+        Which curvature the coordinates are of. Changes are always measured with the exact one.
+    n_parameters : int
+        Parameters that influence was taken on.
+    n_coordinates : int
+        Coordinates that the selection matched.
+    coordinate_share : float
+        Share of ``Σ ‖z_i‖²`` that these hold.
+    coordinate_error : float
+        Relative error of the first-order change that they predict for random sets of 40 % of the
+        rows; 0 where they are exact. Near 1, choosing can gain little over random rows.
     seconds : tuple of (str, float)
         Wall-clock seconds of each stage, in order.
     """
@@ -80,6 +92,11 @@ class Certificate:
     status: str
     gradient_norm: float
     n_iter: int
+    curvature: str
+    n_parameters: int
+    n_coordinates: int
+    coordinate_share: float
+    coordinate_error: float
     seconds: tuple[tuple[str, float], ...] = ()
 
     def __repr__(self) -> str:
@@ -105,6 +122,12 @@ class Certificate:
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
+        if self.coordinate_error:
+            matched = (
+                f"{self.n_coordinates:,} of {self.n_parameters:,} ({self.curvature}), "
+                f"{self.coordinate_share:.1%} of the energy, off by {self.coordinate_error:.1%}"
+            )
+            lines.insert(-2, ("coordinates", matched))
         return "Certificate\n" + "\n".join(f"  {name:<24} {value}" for name, value in lines)
 
 
@@ -120,7 +143,7 @@ def length_in(norm: Norm) -> Callable[[float], float]:
 
 def beyond_tolerance(
     error: InfeasibleProblemError,
-    influence: HeadInfluence,
+    influence: Influence,
     must_drop: NDArray[np.bool_],
     *,
     tolerance: float,
@@ -150,34 +173,34 @@ def beyond_tolerance(
     return InfeasibleProblemError(message, tolerance=tolerance, change=change)
 
 
-def single_row_changes(influence: HeadInfluence) -> NDArray[np.float64]:
+def require_exact(coordinates: Coordinates) -> None:
+    """Raise ValueError where a bound on the coordinates would not bound the change."""
+    if coordinates.relative_error:
+        raise ValueError(
+            "tolerance bounds the change in all parameters, and the coordinates are off by "
+            f"{coordinates.relative_error:.0%}; take curvature='dense' and n_components of all "
+            "parameters, or give prune_ratio instead."
+        )
+
+
+def single_row_changes(influence: Influence) -> NDArray[np.float64]:
     """Return the first-order change for dropping each row alone, of shape (n_samples,).
 
     ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries
     all of the weight.
     """
-    weights, total = influence.objective.sample_weight, influence.objective.weight_sum
+    weights, total = influence.sample_weight, influence.weight_sum
     rest = total - weights
     lengths = influence.row_norms() * total
     norms = np.divide(lengths, rest, out=np.full(len(rest), np.inf), where=rest > 0)
     return 0.5 * norms**2 if influence.norm == "loss" else norms
 
 
-def row_losses(influence: HeadInfluence) -> NDArray[np.float64]:
-    """Return the loss of each row under the refitted head, not weighted, of shape (n_samples,)."""
-    objective, theta = influence.objective, influence.theta
-    losses = np.empty(objective.n_samples)
-    for rows in gen_batches(objective.n_samples, max(1, CHUNK_CELLS // objective.n_features)):
-        logits = objective.design[rows].astype(np.float64, copy=False) @ theta.T
-        losses[rows] = objective.loss.value(logits, objective.targets[rows])
-    return losses
-
-
 class StageClock:
     """Seconds of each stage, printed where ``verbose`` asks for it; callbacks are told as well."""
 
     def __init__(self, verbose: int = 0, task: Task | None = None) -> None:
-        self._verbose, self._task = verbose, task or Task()
+        self.verbose, self._task = verbose, task or Task()
         self.seconds: tuple[tuple[str, float], ...] = ()
 
     @contextmanager
@@ -191,15 +214,24 @@ class StageClock:
     def add(self, name: str, seconds: float) -> None:
         """Add the seconds of something that was timed elsewhere."""
         self.seconds += ((name, seconds),)
-        if self._verbose:
-            print(f"[InfluencePruner] {name:<12} {seconds:8.2f} s")
+        self.say(f"{name:<12} {seconds:8.2f} s")
+
+    def say(self, line: str) -> None:
+        """Print a line where ``verbose`` asks for it."""
+        if self.verbose:
+            print(f"[InfluencePruner] {line}")
 
 
-def certify(influence: HeadInfluence, head_fit: HeadFit, selection: Selection) -> Certificate:
+def certify(
+    influence: Influence, coordinates: Coordinates, head_fit: HeadFit, selection: Selection
+) -> Certificate:
     """Compute the certificate of a selection from the rows it drops."""
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
-    factor, forecast = influence.size_factor(drop), forecast_retraining(influence, drop)
+    factor, forecast = influence.size_factor(drop), influence.forecast(drop)
+    # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
+    # curvature bound nothing.
+    bounds = 1.0 if influence.is_exact else np.nan
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -208,11 +240,16 @@ def certify(influence: HeadInfluence, head_fit: HeadFit, selection: Selection) -
         predicted_change=forecast.first_order,
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
-        random_change=in_unit_of(norm, factor * solver.random_objective),
-        lower_bound=in_unit_of(norm, factor * solver.lower_bound),
-        gap=solver.gap,
-        saving_bound=solver.saving_bound,
+        random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
+        lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
+        gap=bounds * solver.gap,
+        saving_bound=bounds * solver.saving_bound,
         status=solver.status,
         gradient_norm=head_fit.gradient_norm,
         n_iter=head_fit.n_iter,
+        curvature=influence.curvature_name,
+        n_parameters=influence.shape[1],
+        n_coordinates=coordinates.Z.shape[1],
+        coordinate_share=coordinates.energy_share,
+        coordinate_error=coordinates.relative_error,
     )

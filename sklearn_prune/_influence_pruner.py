@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch import NeuralNetBinaryClassifier
 
 from ._certificate import (
     Certificate,
@@ -21,7 +20,7 @@ from ._certificate import (
     certify,
     in_unit_of,
     length_in,
-    row_losses,
+    require_exact,
 )
 from ._compat import (
     CallbackSupportMixin,
@@ -33,7 +32,7 @@ from ._compat import (
     fit_task,
 )
 from ._refinement import solve_and_refine
-from ._stages import TrainingJob, kind_of_target, train_once, unfrozen
+from ._stages import TrainingJob, check_network, kind_of_target, train_once, unfrozen
 from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
@@ -88,6 +87,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     refit : bool, default=True
         Refit the last layer to a stationary point of that objective, on which influences
         rest. False takes a trained network's last layer as it is.
+    layers : "last", "all" or list of str, default="last"
+        Whose parameters are to stay. "last": the last layer. "all", or patterns of parameter names
+        such as ``"encoder.*"``: further layers as they were trained, by per-sample gradients; see
+        :class:`sklearn_prune.influence.NetworkGradients` for what a module must not do.
+    curvature : {"auto", "dense", "kronecker"}, default="auto"
+        "dense": the Hessian as a matrix, for up to 10,000 parameters. "kronecker": a product of
+        factors, by which rows are compared; changes are still those of the Hessian itself. "auto":
+        dense up to 6,000.
+    n_components : int or "auto", default="auto"
+        Coordinates of the influences that are matched. "auto": all of them up to 20,000 parameters
+        of the last layer, else the 1,024 leading ones.
     time_limit : float, default=60.0
         Seconds after which the selection returns the best rows found so far. A selection that
         ends by itself is the same on every run; one that is cut off may not be.
@@ -177,6 +187,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "trim": [Interval(Real, 0, 1, closed="left")],
         "damping": [Interval(Real, 0, None, closed="neither")],
         "refit": ["boolean"],
+        "layers": [StrOptions({"last", "all"}), list],
+        "curvature": [StrOptions({"auto", "dense", "kronecker"})],
+        "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
@@ -198,6 +211,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         trim: float = 0.0,
         damping: float = 1e-4,
         refit: bool = True,
+        layers: Any = "last",
+        curvature: Literal["auto", "dense", "kronecker"] = "auto",
+        n_components: int | Literal["auto"] = "auto",
         time_limit: float = 60.0,
         memory: Any = None,
         random_state: Any = None,
@@ -211,6 +227,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.trim = trim
         self.damping = damping
         self.refit = refit
+        self.layers = layers
+        self.curvature = curvature
+        self.n_components = n_components
         self.time_limit = time_limit
         self.memory = memory
         self.random_state = random_state
@@ -290,18 +309,23 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.damping,
             self.refit,
             self._seed_,
+            self.layers,
+            self.curvature,
+            self.n_components,
         )
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             trained = train_once(job, self.memory, clock)
             self.estimator_ = unfrozen(self.estimator) if job.is_frozen else trained.network
-            self._head_fit_, self._influence_ = trained.head_fit, trained.influence
+            self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection"):
                 selection = self._solve(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
-                certificate = certify(self._influence_, self._head_fit_, selection)
+                certificate = certify(
+                    self._influence_, self._coordinates_, trained.head_fit, selection
+                )
         self.certificate_ = replace(certificate, seconds=clock.seconds)
         return ~selection.drop
 
@@ -310,18 +334,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     def _check_before_training(self, request: Request) -> None:
         """Raise where the request cannot be met, before any time is spent on the network."""
-        if self.estimator is None and not self.refit:
-            raise ValueError(
-                "refit=False takes the last layer of a trained network, and estimator is None; "
-                "give a network or set refit=True."
-            )
         n_classes = len(getattr(self, "classes_", ()))
-        network = unfrozen(self.estimator)
-        if isinstance(network, NeuralNetBinaryClassifier) and n_classes > 2:
-            raise ValueError(
-                f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
-                "NeuralNetClassifier with as many outputs."
-            )
+        check_network(self.estimator, n_classes, self.refit, self.layers)
         # Zeros in place of influences: only counts, masks and costs are checked.
         nothing = np.zeros((self._terms_.n_samples, 1))
         make_problem(nothing, self._terms_, request)
@@ -332,12 +346,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return kind_of_target(self.estimator, y)
 
     def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
-        influence, norm = self._influence_, self._influence_.norm
-        terms = first_to_go(self._terms_, request, lambda: row_losses(influence))
-        problem = make_problem(influence, terms, request, length_in(norm))
+        influence, coordinates = self._influence_, self._coordinates_
+        norm = influence.norm
+        if request.tolerance is not None:
+            require_exact(coordinates)
+        terms = first_to_go(self._terms_, request, influence.row_losses)
+        problem = make_problem(coordinates.Z, terms, request, length_in(norm))
         try:
             selection = solve_and_refine(
-                influence, problem, time_limit=time_limit, random_state=seed
+                coordinates, problem, time_limit=time_limit, random_state=seed
             )
         except InfeasibleProblemError as error:
             if request.tolerance is None:

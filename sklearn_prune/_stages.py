@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,16 +13,23 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
+from skorch import NeuralNetBinaryClassifier
 
 from ._certificate import Norm, StageClock, single_row_changes
 from ._digest import digest
 from ._validation import Kind
 from .influence import (
+    Coordinates,
+    CurvatureName,
     Head,
     HeadFit,
-    HeadInfluence,
     HeadObjective,
+    Influence,
+    NetworkGradients,
+    NetworkInfluence,
     fit_network,
+    head_coordinates,
+    head_influence,
     linear_network,
     network_codes,
     read_head,
@@ -58,6 +65,8 @@ class TrainingJob:
         As in `InfluencePruner`.
     seed : int
         Seeds the training of the network.
+    layers, curvature, n_components
+        As in `InfluencePruner`.
     """
 
     estimator: Any
@@ -69,6 +78,9 @@ class TrainingJob:
     damping: float
     refit: bool
     seed: int
+    layers: str | Sequence[str] = "last"
+    curvature: CurvatureName = "auto"
+    n_components: int | Literal["auto"] = "auto"
 
     @property
     def is_frozen(self) -> bool:
@@ -84,9 +96,11 @@ class TrainingJob:
         seed = None if self.is_frozen or self.estimator is None else self.seed
         classes = self.classes if self.is_frozen else None
         n_classes = self._n_classes
+        layers = self.layers if isinstance(self.layers, str) else tuple(self.layers)
         options = (self.norm, float(self.damping), bool(self.refit), seed)
+        parameters = (layers, self.curvature, self.n_components)
         data = (X, self.y, classes, n_classes, self.sample_weight)
-        return digest(self._network_state(), *data, *options)
+        return digest(self._network_state(), *data, *options, *parameters)
 
     @property
     def _n_classes(self) -> int:
@@ -115,8 +129,10 @@ class TrainedHead:
         The fitted network; None for a frozen one, which the job has.
     head_fit : HeadFit
         The parameters that influences are taken at, and how they were found.
-    influence : HeadInfluence
+    influence : HeadInfluence or NetworkInfluence
         The influences of all rows.
+    coordinates : Coordinates
+        What of them the selection matches.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -125,7 +141,8 @@ class TrainedHead:
 
     network: Any
     head_fit: HeadFit
-    influence: HeadInfluence
+    influence: Influence
+    coordinates: Coordinates
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
 
@@ -134,19 +151,63 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Fit the network, refit its head and take the influences there."""
     with clock.stage("network", getattr(job.estimator, "max_epochs", 0)) as task:
         network = _fitted_network(job, lambda net: task.tick("epoch"))
+    take = _last_layer if job.layers == "last" else _chosen_layers
+    taken = take(job, network, clock)
+    return replace(taken, network=None if job.is_frozen else network)
+
+
+def _last_layer(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHead:
     with clock.stage("head"):
-        y = job.y
-        if job.classes is not None and job.is_frozen:
-            y = network_codes(network, job.X, y, job.classes)
-        head = read_head(network, job.X, y)
+        head = read_head(network, job.X, _codes(job, network))
         sample_weight = _product(job.sample_weight, head.sample_weight)
         objective, head_fit = _fit_head(job, network, head, sample_weight)
         warn_if_not_convex(objective, head_fit.theta)
     with clock.stage("influence"):
-        influence = HeadInfluence(objective, head_fit.theta, job.norm)
+        influence = head_influence(objective, head_fit.theta, job.norm, job.curvature)
+        coordinates = head_coordinates(influence, job.n_components)
         row_changes = single_row_changes(influence)
-    own = None if job.is_frozen else network
-    return TrainedHead(own, head_fit, influence, row_changes, sample_weight)
+    clock.say(_description(influence, coordinates))
+    return TrainedHead(network, head_fit, influence, coordinates, row_changes, sample_weight)
+
+
+def _chosen_layers(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHead:
+    with clock.stage("influence"):
+        gradients = NetworkGradients(
+            network,
+            job.X,
+            _codes(job, network),
+            layers=job.layers,
+            sample_weight=job.sample_weight,
+            verbose=clock.verbose,
+        )
+        influence = NetworkInfluence(
+            gradients,
+            job.damping,
+            job.norm,
+            curvature=job.curvature,
+            n_components=job.n_components,
+        )
+        row_changes = single_row_changes(influence)
+    clock.say(_description(influence, influence.coordinates))
+    theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
+    # The network is taken as it was trained: its parameters are not refitted.
+    head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
+    return TrainedHead(
+        network, head_fit, influence, influence.coordinates, row_changes, job.sample_weight
+    )
+
+
+def _codes(job: TrainingJob, network: Any) -> NDArray[Any]:
+    if job.classes is not None and job.is_frozen:
+        return network_codes(network, job.X, job.y, job.classes)
+    return job.y
+
+
+def _description(influence: Influence, coordinates: Coordinates) -> str:
+    return (
+        f"{influence.curvature_name} curvature of {influence.shape[1]:,} parameters, "
+        f"{coordinates.Z.shape[1]:,} coordinates"
+    )
 
 
 def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
@@ -207,6 +268,25 @@ def default_network(
 def unfrozen(estimator: Any) -> Any:
     """Return the network inside a FrozenEstimator, and anything else as it is."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def check_network(estimator: Any, n_classes: int, refit: bool, layers: str | Sequence[str]) -> None:
+    """Raise ValueError where the network cannot be what classes and options ask for."""
+    if estimator is None and not refit:
+        raise ValueError(
+            "refit=False takes the last layer of a trained network, and estimator is None; "
+            "give a network or set refit=True."
+        )
+    if estimator is None and layers != "last":
+        raise ValueError(
+            f"layers={layers!r} chooses among a network's layers, and estimator is None, "
+            "which has one; give a network or set layers='last'."
+        )
+    if isinstance(unfrozen(estimator), NeuralNetBinaryClassifier) and n_classes > 2:
+        raise ValueError(
+            f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
+            "NeuralNetClassifier with as many outputs."
+        )
 
 
 def kind_of_target(estimator: Any, y: Any) -> Kind | None:

@@ -9,7 +9,13 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune._refinement import refine, solve_and_refine
-from sklearn_prune.influence import HeadInfluence, HeadObjective, SoftmaxCrossEntropy, refit_head
+from sklearn_prune.influence import (
+    Coordinates,
+    HeadInfluence,
+    HeadObjective,
+    SoftmaxCrossEntropy,
+    refit_head,
+)
 from sklearn_prune.selection import SelectionProblem, solve
 
 
@@ -73,7 +79,7 @@ def test_where_few_rows_are_kept_for_each_parameter_the_step_shrinks():
 def test_the_certificate_is_that_of_the_refined_set():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
-    selection = solve_and_refine(influence, problem, time_limit=30, random_state=0)
+    selection = solve_and_refine(Coordinates(influence), problem, time_limit=30, random_state=0)
     certificate = selection.certificate
     assert certificate.objective == pytest.approx(problem.change(selection.drop))
     assert certificate.size_factor == pytest.approx(problem.size_factor(selection.drop))

@@ -195,9 +195,11 @@ class HeadInfluence(LinearOperator):
         ``1/2 delta^T H delta`` for ``norm="loss"``, with the Hessian on all rows;
         ``||delta||_2`` for ``norm="parameter"``.
         """
-        if self.norm == "loss":
-            return 0.5 * self._hessian.quadratic_form(delta)
-        return float(np.linalg.norm(delta))
+        return self.loss_change(delta) if self.norm == "loss" else float(np.linalg.norm(delta))
+
+    def loss_change(self, delta: Array) -> float:
+        """Return ``1/2 delta^T H delta``, with the Hessian on all rows."""
+        return 0.5 * float(self._hessian.quadratic_form(delta))
 
     def precondition(self, V: Array) -> Array:
         """Return ``H^-1 V`` for V of the shape of theta, to start iterations on other rows from."""
@@ -217,6 +219,10 @@ class HeadInfluence(LinearOperator):
     def kept_step_size(self, drop: Array) -> float:
         """Return the size of `kept_step` in the influence's norm."""
         return self.measure(self.kept_step(drop).ravel())
+
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return what `forecast_retraining` says of dropping these rows."""
+        return forecast_retraining(self, drop)
 
     def _to_coordinates(self, gradients: Array) -> Array:
         if self.norm == "parameter":
@@ -337,9 +343,10 @@ class RetrainingForecast:
     kept_hessian : float
         One Newton step on the kept rows, with their own Hessian.
     refitted : float
-        What the head does when it is refitted on the kept rows.
+        What the head does when it is refitted on the kept rows; NaN for more layers than the last,
+        which have no refit: trained again, a network ends elsewhere even on the same rows.
     refit_gradient_norm : float
-        Gradient norm, on the kept rows, to which that refit was carried.
+        Gradient norm, on the kept rows, to which that refit was carried; NaN likewise.
     """
 
     first_order: float

@@ -11,6 +11,7 @@ import torch
 
 from ._conjugate import IterativeHessian
 from ._gradients import NetworkGradients
+from ._influence import RetrainingForecast
 from ._losses import Array
 from ._network_curvature import DenseNetworkCurvature, LayerCurvature, Norm
 from ._sketch import Coordinates, leading_directions, measured, n_components_for
@@ -106,6 +107,11 @@ class NetworkInfluence:
         """Return ``||z_i||`` of every row in all coordinates, float64 of shape (n_samples,)."""
         return self._row_norms
 
+    @property
+    def gradient_norm(self) -> float:
+        """Norm of the centre: how far from stationary the mean loss is on all rows."""
+        return float(torch.linalg.vector_norm(self._centre))
+
     def row_losses(self) -> Array:
         """Return the loss of every row, not weighted, float64 of shape (n_samples,)."""
         return self.gradients.losses()
@@ -140,6 +146,15 @@ class NetworkInfluence:
     def kept_step_size(self, drop: Array) -> float:
         """Return the size of `kept_step` in the influence's norm."""
         return self.measure(self.kept_step(drop))
+
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return first order and kept Hessian; what retraining would do is not known (NaN)."""
+        return RetrainingForecast(
+            first_order=self.measure(self.first_order_step(drop)),
+            kept_hessian=self.kept_step_size(drop),
+            refitted=np.nan,
+            refit_gradient_norm=np.nan,
+        )
 
     def measure(self, delta: Array) -> float:
         """Return ``1/2 delta^T H delta`` or, for the norm of the parameters, ``||delta||_2``."""

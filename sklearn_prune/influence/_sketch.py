@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ._influence import HeadInfluence
+from ._influence import HeadInfluence, RetrainingForecast
 from ._losses import Array
 from ._parallel import serial_blas
 from ._wide_head import WideHeadInfluence
@@ -26,8 +26,17 @@ class Influence(Protocol):
     """What pruning asks of influences, on a head or on a whole network."""
 
     norm: Literal["loss", "parameter"]
-    sample_weight: Array
+    shape: tuple[int, int]
     weight_sum: float
+    is_exact: bool
+
+    @property
+    def curvature_name(self) -> str:
+        """Which curvature was taken."""
+
+    @property
+    def sample_weight(self) -> Array:
+        """Weights of the rows, of shape (n_samples,)."""
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, of shape (n_samples,)."""
@@ -44,6 +53,12 @@ class Influence(Protocol):
     def measure(self, delta: Array) -> float:
         """Return the size of a change, of shape (n_params,), in the influence's norm."""
 
+    def kept_step_size(self, drop: Array) -> float:
+        """Return the size of the Newton step on the kept rows."""
+
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return how far the parameters move, by several means."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
@@ -58,11 +73,19 @@ class Coordinates:
     relative_error : float
         ``|predicted by Z / first-order change - 1|`` of the change (in the unit of the norm) for
         random sets of 40 % of the rows: the median of three. 0 where Z is exact.
+    length_ratio : float
+        First-order length over that in Z, the median for the same sets; 1 where Z is exact.
     """
 
     Z: Any
     energy_share: float = 1.0
     relative_error: float = 0.0
+    length_ratio: float = 1.0
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether Z is the head's influence itself, in all coordinates."""
+        return isinstance(self.Z, HeadInfluence)
 
 
 def n_components_for(n_components: int | Literal["auto"], n_samples: int, n_params: int) -> int:
@@ -170,11 +193,20 @@ def measured(influence: Influence, Z: Any, random_state: int = 0) -> Coordinates
         float(np.einsum("ij,ij->", Z, Z, dtype=np.float64)) if isinstance(Z, np.ndarray) else total
     )
     rng = np.random.default_rng(random_state)
-    errors = []
+    errors, ratios = [], []
     for _ in range(_N_SETS):
         drop = rng.random(Z.shape[0]) < _SHARE
         change = influence.measure(influence.first_order_step(drop))
         length = influence.size_factor(drop) * float(np.linalg.norm(Z.T @ drop))
         predicted = 0.5 * length**2 if influence.norm == "loss" else length
-        errors.append(abs(predicted / change - 1) if change > 0 else float(predicted > 0))
-    return Coordinates(Z, kept / total if total > 0 else 1.0, float(np.median(errors)))
+        # Where nothing changes there is no ratio.
+        if change > 0 and predicted > 0:
+            errors.append(abs(predicted / change - 1))
+            power = 0.5 if influence.norm == "loss" else 1.0
+            ratios.append((change / predicted) ** power)
+    return Coordinates(
+        Z,
+        energy_share=kept / total if total > 0 else 1.0,
+        relative_error=float(np.median(errors or [0.0])),
+        length_ratio=float(np.median(ratios or [1.0])),
+    )

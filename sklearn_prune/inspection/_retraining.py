@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._influence_pruner import InfluencePruner
 from .._validation import check_rows, check_target, fingerprint, plain
 from ..influence import (
+    HeadInfluence,
     HeadObjective,
     RetrainingSteps,
     head_targets,
@@ -236,7 +237,7 @@ def retraining_check(
     if X_test is not None or y_test is not None:
         losses["test"] = _test_loss(pruner, X_test, y_test)
     drop = ~_as_mask(pruner, support)
-    influence = pruner._influence_
+    influence = _head_influence(pruner)
     steps = retraining_steps(influence, drop, from_zero=True)
     parameter_change = _compare(lambda step: float(np.linalg.norm(step)), steps)
     distance = _parameter_bound(influence.objective.subset(~drop), influence.theta, steps)
@@ -247,15 +248,23 @@ def retraining_check(
     return RetrainingCheck(
         n_samples=len(drop),
         n_dropped=int(drop.sum()),
-        loss_change=_compare(
-            lambda step: 0.5 * influence.curvature.quadratic_form(step.ravel()), steps
-        ),
+        loss_change=_compare(lambda step: influence.loss_change(step.ravel()), steps),
         parameter_change=parameter_change,
         parameter_bound=distance,
         train_gap=gaps["train"],
         test_gap=gaps.get("test"),
         refit_gradient_norm=steps.refit_gradient_norm,
     )
+
+
+def _head_influence(pruner: InfluencePruner) -> HeadInfluence:
+    influence = pruner._influence_
+    if not isinstance(influence, HeadInfluence):
+        raise ValueError(
+            "retraining_check refits the last layer, and this pruner has "
+            f"layers={pruner.layers!r}; fit one with layers='last'."
+        )
+    return influence
 
 
 def _compare(size: Callable[[Array], float], steps: RetrainingSteps) -> Change:
@@ -307,7 +316,7 @@ def _check_training_rows(pruner: InfluencePruner, X: Any, y: Any) -> None:
             f"X must hold the {n_samples} rows that the pruner was fitted on, in their order; it "
             f"holds others, {rows.shape[0]} of them. Give other rows as X_test."
         )
-    objective = pruner._influence_.objective
+    objective = _head_influence(pruner).objective
     targets = head_targets(
         pruner.estimator_, objective.loss, _numeric_target(pruner, rows, y), objective.n_outputs
     )
@@ -320,7 +329,7 @@ def _check_training_rows(pruner: InfluencePruner, X: Any, y: Any) -> None:
 
 
 def _training_loss(pruner: InfluencePruner) -> HeadObjective:
-    whole = pruner._influence_.objective
+    whole = _head_influence(pruner).objective
     return HeadObjective(
         whole.design,
         whole.targets,
@@ -338,7 +347,7 @@ def _test_loss(pruner: InfluencePruner, X: Any, y: Any) -> HeadObjective:
         raise ValueError(f"X_test and y_test go together; {missing} is None. Give both or neither.")
     rows = check_rows(pruner, X, reset=False)
     head = read_head(pruner.estimator_, rows, _numeric_target(pruner, rows, y))
-    n_outputs = pruner._influence_.objective.n_outputs
+    n_outputs = _head_influence(pruner).objective.n_outputs
     return HeadObjective(
         head.design, head.targets, head.loss, 0.0, head.sample_weight, n_outputs=n_outputs
     )

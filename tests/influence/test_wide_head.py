@@ -22,14 +22,12 @@ each_norm = pytest.mark.parametrize("norm", ["loss", "parameter"])
 def dense_kronecker(objective, theta):
     """Return ``mean C (x) mean a a^T + damping I``, by loops over the rows."""
     n_outputs = objective.n_outputs
-    means, weights = objective.mean(theta), objective.sample_weight / objective.weight_sum
-    entry = objective.loss.curvature_entry
-    S = [
-        [weights @ entry(means, j, k) * np.ones(1) for k in range(n_outputs)]
-        for j in range(n_outputs)
-    ]
+    weights = objective.sample_weight / objective.weight_sum
+    hessians = objective.output_hessians(theta)
+    S = np.array(
+        [[weights @ hessians.entry(j, k) for k in range(n_outputs)] for j in range(n_outputs)]
+    )
     A = sum(w * np.outer(a, a) for w, a in zip(weights, objective.design, strict=True))
-    S = np.array(S).reshape(n_outputs, n_outputs)
     return np.kron(S, A) + objective.damping * np.eye(objective.n_params)
 
 
