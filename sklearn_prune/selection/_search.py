@@ -75,8 +75,9 @@ def search(
     they are some hundred, random sets are tried before the annealing, since a descent is cheap and
     one in many ends much lower than the others. The work is counted in rounds, not in seconds, so
     that the same seed gives the same set; the deadline only cuts it short, and where it leaves no
-    time for rounding, the search starts from random rows. Nothing further is tried once the set is
-    within ``enough`` times what random rows of the same counts cost.
+    time for rounding, the search starts from random rows. With ``enough``, nothing further is tried
+    once the set is within that times what random rows of the same counts cost, and other random
+    sets, which gain a tenth at best, are not tried at all.
     """
     # What annealing does better is left to it; it does not know linear rows.
     progress = _LEAST_PROGRESS if len(problem.constraints) else _COARSE_PROGRESS
@@ -84,9 +85,10 @@ def search(
     target = 0.0
     if enough:
         target = enough * problem.random_change(found.drop) / problem.coordinates.scale
-    if found.norm > target:
+    else:
         found = _restart(problem, n_drop, found, rng, deadline)
-        found = _anneal(problem, found, rng, deadline)
+    if found.norm > target:
+        found = _anneal(problem, found, rng, deadline, target)
     if found.norm > target:
         found = _combine(problem, found, rng, deadline)
     return found
@@ -203,7 +205,7 @@ def _restart(
     rng: np.random.Generator,
     deadline: float,
 ) -> Found:
-    """Descend from random rows a few times; return the best."""
+    """Descend from random rows many times; return the best."""
     k = problem.coordinates.n_coordinates
     if not MAX_COORDINATES < k <= _MAX_RESTART_COORDINATES or len(problem.constraints):
         return found
@@ -222,15 +224,19 @@ def _restart(
 
 
 def _anneal(
-    problem: SelectionProblem, found: Found, rng: np.random.Generator, deadline: float
+    problem: SelectionProblem,
+    found: Found,
+    rng: np.random.Generator,
+    deadline: float,
+    target: float,
 ) -> Found:
-    """Improve by annealed rounds until several together gain little."""
+    """Improve by annealed rounds until the target is reached or several together gain little."""
     coordinates, labels = problem.coordinates, _swap_labels(problem)
     if len(problem.constraints):
         return found
     drop, norm, n_swaps = found.drop, found.norm, found.n_swaps
     reference, unrewarded, longest = norm, 0, 0.0
-    while unrewarded < _PATIENCE and norm > 0:
+    while unrewarded < _PATIENCE and norm > target:
         started = time.perf_counter()
         # A round that the deadline ends while it is hot is of no use.
         if started + longest > deadline:
