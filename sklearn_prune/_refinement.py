@@ -32,12 +32,7 @@ def solve_and_refine(
     influence = coordinates.Z
     refined = coordinates.is_operator and influence.is_exact
     with serial_blas():
-        selection = solve(
-            problem,
-            time_limit=time_limit,
-            random_state=random_state,
-            enough=_ENOUGH if refined else 0.0,
-        )
+        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
         if not refined:
             return selection
         left = time_limit - (time.perf_counter() - started)
