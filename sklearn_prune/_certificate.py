@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._compat import Task
+from ._progress import telling
 from .influence import Coordinates, HeadFit, Influence
 from .selection import InfeasibleProblemError, Selection
 
@@ -204,11 +205,14 @@ class StageClock:
         self.seconds: tuple[tuple[str, float], ...] = ()
 
     @contextmanager
-    def stage(self, name: str, n_parts: int | None = 0) -> Iterator[Task]:
-        """Add the seconds spent inside to ``seconds``; yields the task of this stage."""
+    def stage(self, name: str, n_parts: int | None = 0) -> Iterator[None]:
+        """Add the seconds spent inside to ``seconds``, and tell the callbacks of its parts.
+
+        ``n_parts`` is how many will be told by `part_done`; None where that is not known.
+        """
         start = time.perf_counter()
-        with self._task.part(name, n_parts) as task:
-            yield task
+        with self._task.part(name, n_parts) as task, telling(task.tick):
+            yield
         self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, seconds: float) -> None:

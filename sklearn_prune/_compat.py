@@ -171,9 +171,10 @@ class Task:
             context.call_on_fit_task_end(estimator=self._estimator)
 
     def tick(self, name: str) -> None:
-        """Tell that one of its parts is done."""
-        with self.part(name):
-            pass
+        """Tell that one of its parts is done; one that has no parts tells nobody."""
+        if self._context is not None and self._context.max_subtasks != 0:
+            with self.part(name):
+                pass
 
 
 @contextmanager

@@ -320,7 +320,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
-            with clock.stage("selection"):
+            with clock.stage("selection", n_parts=None):
                 selection = self._solve(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
                 certificate = certify(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from skorch import NeuralNetBinaryClassifier
 
 from ._certificate import Norm, StageClock, single_row_changes
 from ._digest import digest
+from ._progress import part_done
 from ._validation import Kind
 from .influence import (
     Coordinates,
@@ -149,8 +150,8 @@ class TrainedHead:
 
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Fit the network, refit its head and take the influences there."""
-    with clock.stage("network", getattr(job.estimator, "max_epochs", 0)) as task:
-        network = _fitted_network(job, lambda net: task.tick("epoch"))
+    with clock.stage("network", getattr(job.estimator, "max_epochs", 0)):
+        network = _fitted_network(job)
     take = _last_layer if job.layers == "last" else _chosen_layers
     taken = take(job, network, clock)
     return replace(taken, network=None if job.is_frozen else network)
@@ -171,7 +172,7 @@ def _last_layer(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHea
 
 
 def _chosen_layers(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHead:
-    with clock.stage("influence"):
+    with clock.stage("influence", n_parts=None):
         gradients = NetworkGradients(
             network,
             job.X,
@@ -247,10 +248,14 @@ def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
     return train(job, clock)
 
 
-def _fitted_network(job: TrainingJob, on_epoch: Callable[[Any], None]) -> Any:
+def _fitted_network(job: TrainingJob) -> Any:
     if job.estimator is not None:
         return fit_network(
-            job.estimator, job.X, job.y, random_state=job.seed, on_epoch_end=on_epoch
+            job.estimator,
+            job.X,
+            job.y,
+            random_state=job.seed,
+            on_epoch_end=lambda net: part_done("epoch"),
         )
     return default_network(job.X, job.y, job.classes, job.sample_weight)
 

@@ -10,6 +10,7 @@ import torch
 from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
+from .._progress import part_done
 from ._criteria import UnsupportedNetworkError
 from ._inference import Inference, map_tensors, merged, tensors_of
 from ._losses import Array
@@ -280,6 +281,7 @@ class NetworkGradients:
                         continue
                     except RuntimeError as error:
                         raise _cannot_be_vmapped(error) from error
+                    part_done("chunk")
                     yield rows, result
                     position = stop
                 start += n_rows

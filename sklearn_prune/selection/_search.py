@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._progress import part_done
 from ._annealing import annealed_round
 from ._coordinates import Booleans, Integers
 from ._exchange import exchange_round
@@ -189,6 +190,7 @@ def _descend(
     timed_out = time.perf_counter() > deadline
     while stalled < _STALLED_ROUNDS and not timed_out:
         done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows, deadline=deadline)
+        part_done("exchange")
         n_swaps += done.n_swaps
         reached = float(np.linalg.norm(coordinates.total(done.drop)))
         stalled = stalled + 1 if reached >= (1 - least_progress) * norm else 0
@@ -242,6 +244,7 @@ def _anneal(
         if started + longest > deadline:
             break
         done = annealed_round(coordinates, labels, drop, rng)
+        part_done("annealing")
         n_swaps += done.n_swaps
         reached = float(np.linalg.norm(coordinates.total(done.drop)))
         if reached < norm:
@@ -267,6 +270,7 @@ def _combine(
         if started + _GROWTH * last > deadline:
             break
         drop = multiple_exchange(coordinates, labels, drop, rng, n_doublings=n_doublings)
+        part_done("multiple exchange")
         last = time.perf_counter() - started
     timed_out = time.perf_counter() + _GROWTH * last > deadline
     norm = float(np.linalg.norm(coordinates.total(drop)))
