@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
+from hashlib import sha1
 from importlib.metadata import version
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -22,9 +24,9 @@ _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_modul
 def digest(*values: Any) -> str:
     """Return a digest that is the same for equal values, in this process and in any other.
 
-    Networks are told apart by their numbers, by which tensors they share, and by the source of
-    their classes; what those call in turn is not followed. Whatever doubt is left ends in another
-    digest, never in the same one.
+    Networks are told apart by their numbers, by which tensors they share, and by the source of the
+    modules that their classes are defined in; what those import in turn is not followed. A change
+    of this package's own source, or of the version of one it rests on, changes every digest.
 
     Parameters
     ----------
@@ -34,10 +36,11 @@ def digest(*values: Any) -> str:
     Raises
     ------
     Exception
-        When something cannot be pickled, such as a function or class defined in a function.
+        When something cannot be pickled, such as a function or class defined in a function, or has
+        no source, such as a class typed at a prompt.
     """
     versions = [version(package) for package in _PACKAGES]
-    return str(_ValueHasher().hash((versions, values)))
+    return str(_ValueHasher().hash((versions, _own_source(), values)))
 
 
 class _ValueHasher(NumpyHasher):
@@ -74,14 +77,25 @@ class _ValueHasher(NumpyHasher):
 
 @lru_cache(maxsize=1024)
 def _source(obj: Any) -> list[str]:
-    """Return the source of a function, or of a class and those it inherits from."""
+    """Return the source of the modules of a function, or of a class and those it inherits from.
+
+    The whole module, since what stands beside a class is what it is most likely to call.
+    """
     sources = []
     for one in getattr(obj, "__mro__", (obj,)):
         if one.__module__ and one.__module__.split(".")[0] in _TOP_LEVEL:
             continue
         try:
+            sources.append(inspect.getsource(sys.modules[one.__module__]))
+        except (OSError, TypeError, KeyError):
+            # A notebook has no file, but knows the source of each class; where there is none, the
+            # error says so.
             sources.append(inspect.getsource(one))
-        except (OSError, TypeError):
-            # Compiled, or typed into a shell: the name is all there is.
-            continue
     return sources
+
+
+@cache
+def _own_source() -> str:
+    """Return a digest of this package's files: what is kept was computed by them."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return sha1(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -105,7 +105,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Where the fitted network and its influences are kept, so that a search over what only the
         selection reads (``prune_ratio``, ``tolerance``, ``quota``, ``trim``, ``time_limit``, masks,
         costs and groups) trains once for each set of rows. Needs an int as ``random_state``
-        where a network is trained: anything else is another seed in each fit.
+        where a network is trained: anything else is another seed in each fit. A change in the file
+        of a network's class is noticed, one in what that file imports is not.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
@@ -24,6 +25,7 @@ from .influence import (
     CurvatureName,
     Head,
     HeadFit,
+    HeadInfluence,
     HeadObjective,
     Influence,
     NetworkGradients,
@@ -88,6 +90,11 @@ class TrainingJob:
         """Whether the network is used as it is."""
         return isinstance(self.estimator, FrozenEstimator)
 
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs are trained at most."""
+        return 0 if self.is_frozen else getattr(self.estimator, "max_epochs", 0)
+
     def key(self) -> str:
         """Return a digest of all that the result depends on."""
         X = self.X
@@ -117,6 +124,7 @@ class TrainingJob:
             net = self.estimator
             params = net.get_params(deep=False)
             state = {name: value for name, value in params.items() if name not in _OVERRIDDEN}
+        state["dtype"] = str(torch.get_default_dtype())
         return type(net), self.is_frozen, sorted(state.items(), key=lambda item: item[0])
 
 
@@ -150,7 +158,7 @@ class TrainedHead:
 
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Fit the network, refit its head and take the influences there."""
-    with clock.stage("network", getattr(job.estimator, "max_epochs", 0)):
+    with clock.stage("network", job.n_epochs):
         network = _fitted_network(job)
     take = _last_layer if job.layers == "last" else _chosen_layers
     taken = take(job, network, clock)
@@ -162,7 +170,6 @@ def _last_layer(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHea
         head = read_head(network, job.X, _codes(job, network))
         sample_weight = _product(job.sample_weight, head.sample_weight)
         objective, head_fit = _fit_head(job, network, head, sample_weight)
-        warn_if_not_convex(objective, head_fit.theta)
     with clock.stage("influence"):
         influence = head_influence(objective, head_fit.theta, job.norm, job.curvature)
         coordinates = head_coordinates(influence, job.n_components)
@@ -223,7 +230,14 @@ def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
     clock : StageClock
         Gets the stages that are run, and "memory" for the time spent with it.
     """
-    memory = check_memory(memory)
+    trained = _kept_or_trained(job, check_memory(memory), clock)
+    # Not inside: what the memory has is not warned of again.
+    if isinstance(trained.influence, HeadInfluence):
+        warn_if_not_convex(trained.influence.objective, trained.influence.theta)
+    return trained
+
+
+def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
     if getattr(memory, "location", "unknown") is None:
         return train(job, clock)
     start = time.perf_counter()
@@ -231,10 +245,11 @@ def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
         key = job.key()
     except Exception as error:
         warnings.warn(
-            f"memory keeps only networks that can be pickled, and this one cannot: {error}. It is "
-            "trained each time; define its classes and functions at the top level of a module.",
+            f"memory keeps only networks that it can pickle and whose source it can read, and this "
+            f"is none: {error}. It is trained each time; define its classes and functions at the "
+            "top level of a module.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
         return train(job, clock)
     trained: TrainedHead = memory.cache(_train_keyed, ignore=["job", "clock"])(key, job, clock)

@@ -67,13 +67,17 @@ def test_the_digest_holds_in_another_process():
     assert run.stdout.strip() == digest(np.arange(3.0), {"b": 1, "a": torch.ones(2)}, torch.nn.ReLU)
 
 
-def test_code_is_part_of_it(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Net(torch.nn.Module):\n def forward(self, X):\n  return {} * X\n",
+        "def twice(X):\n return {} * X\nclass Net(torch.nn.Module):\n forward = twice\n",
+    ],
+)
+def test_code_is_part_of_it(source, tmp_path):
     found = []
-    for body in ("return X", "return 2 * X"):
-        (tmp_path / "users_net.py").write_text(
-            f"import torch\nclass Net(torch.nn.Module):\n def forward(self, X):\n  {body}\n"
-        )
+    for factor in (1, 2):
+        (tmp_path / "users_net.py").write_text("import torch\n" + source.format(factor))
         code = (
             "import users_net; from sklearn_prune._digest import digest;"
             "print(digest(users_net.Net()))"
@@ -87,3 +91,14 @@ def test_code_is_part_of_it(tmp_path, monkeypatch):
         )
         found.append(run.stdout)
     assert found[0] != found[1]
+
+
+def test_a_class_without_source_has_no_digest():
+    code = (
+        "import torch; from sklearn_prune._digest import digest\n"
+        "class Typed(torch.nn.Module): pass\n"
+        "digest(Typed())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "source" in run.stderr or "built-in" in run.stderr

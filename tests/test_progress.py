@@ -8,8 +8,10 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Checkpoint
 
 from sklearn_prune import InfluencePruner, Pipeline
 from sklearn_prune._progress import part_done, telling
@@ -86,6 +88,28 @@ def test_the_network_keeps_only_its_own_callbacks():
     assert pickle.loads(pickle.dumps(pruner.estimator_)).predict(X.astype("float32")).shape == (
         150,
     )
+
+
+def test_a_checkpoint_of_the_training_can_be_trained_further(tmp_path):
+    path = tmp_path / "net.pkl"
+    checkpoint = Checkpoint(
+        monitor=None,
+        f_params=None,
+        f_optimizer=None,
+        f_criterion=None,
+        f_history=None,
+        f_pickle=str(path),
+    )
+    InfluencePruner(network(callbacks=[checkpoint]), random_state=0).fit(X.astype("float32"), Y)
+    saved = pickle.loads(path.read_bytes())
+    assert len(saved.partial_fit(X.astype("float32"), Y).history) == 6
+
+
+def test_a_frozen_network_trains_no_epochs():
+    log = Log()
+    net = network().fit(X.astype("float32"), Y)
+    InfluencePruner(FrozenEstimator(net), random_state=0).set_callbacks(log).fit(X, Y)
+    assert ("network", 0) in log.begun
 
 
 def test_a_network_without_callbacks_tells_no_epochs():

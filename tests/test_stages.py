@@ -11,12 +11,13 @@ from sklearn.datasets import load_iris
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 
 import sklearn_prune._stages as stages_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune._certificate import StageClock
 from sklearn_prune._stages import TrainingJob, train_once
+from sklearn_prune.influence import NonConvexLossWarning
 
 X, Y = load_iris(return_X_y=True)
 WEIGHT = np.linspace(0.5, 1.5, len(X))
@@ -29,6 +30,13 @@ class Net(torch.nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return self.last(torch.tanh(self.hidden(X)))
+
+
+class Hollow(torch.nn.Module):
+    """A loss whose second derivative is negative far from the target."""
+
+    def forward(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (torch.tanh(outputs - y) ** 2).mean()
 
 
 def network(**params):
@@ -144,6 +152,31 @@ def test_a_network_that_cannot_be_pickled_is_trained_each_time(tmp_path, trained
         with pytest.warns(UserWarning, match="top level of a module"):
             pruner.fit(X, Y)
     assert len(trained) == 2
+
+
+def test_a_change_of_this_package_trains_anew(tmp_path, trained, monkeypatch):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    monkeypatch.setattr("sklearn_prune._digest._own_source", lambda: "another")
+    pruner.fit(X, Y)
+    assert len(trained) == 2
+
+
+def test_the_default_type_of_numbers_is_kept_apart(tmp_path, trained):
+    pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    try:
+        torch.set_default_dtype(torch.float64)
+        pruner.fit(X, Y)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert len(trained) == 2
+
+
+def test_a_warning_is_given_again(tmp_path):
+    net = NeuralNetRegressor(torch.nn.Linear(4, 1), criterion=Hollow, max_epochs=1, verbose=0)
+    pruner = InfluencePruner(net, memory=str(tmp_path), damping=1.0, random_state=0)
+    for _ in ("written", "read"):
+        with pytest.warns(NonConvexLossWarning):
+            pruner.fit(X, 3.0 * Y)
 
 
 @pytest.mark.parametrize("memory", [None, Memory(None)])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .._certificate import StageClock
 from .._compat import Interval, StrOptions
-from .._stages import TrainingJob, train
+from .._stages import TrainingJob, train_once
 from ._scored import Floats, ScoredPruner, ScoringJob
 
 
@@ -105,4 +105,4 @@ class InfluenceScorePruner(ScoredPruner):
             refit=True,
             seed=job.seed,
         )
-        return train(training, StageClock()).row_changes
+        return train_once(training, None, StageClock()).row_changes

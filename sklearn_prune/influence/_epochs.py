@@ -21,7 +21,11 @@ class _EpochTeller(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # A checkpoint pickles all callbacks, and what is told may hold anything.
-        return {"tell": int}
+        return {"tell": _nobody}
+
+
+def _nobody(net: NeuralNet) -> None:
+    """Hear of an epoch and do nothing."""
 
 
 @contextmanager
@@ -32,6 +36,8 @@ def tells_of_epochs(net: NeuralNet, tell: Callable[[NeuralNet], None] | None) ->
         yield
         return
     net.set_params(callbacks=[*(asked or ()), _EpochTeller(tell)])
-    yield
-    net.callbacks = asked
+    try:
+        yield
+    finally:
+        net.callbacks = asked
     net.callbacks_ = [pair for pair in net.callbacks_ if not isinstance(pair[1], _EpochTeller)]
