@@ -21,6 +21,9 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.validation import _num_samples
+from torch.utils.data import Dataset, Subset
+
+from ._rows import is_dict, is_stored, read_rows
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -57,17 +60,34 @@ def check_parameters(estimator: BaseEstimator) -> None:
 
 
 def n_rows(container: Any) -> int:
-    """Return the number of rows of anything row-aligned."""
-    return int(_num_samples(container))
+    """Return the number of rows of anything row-aligned, a dict of arrays included."""
+    if not is_dict(container):
+        return int(_num_samples(container))
+    counts = {name: n_rows(value) for name, value in container.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(
+            f"a dict of rows needs arrays of the same length; it has {counts or 'none'}. Cut them "
+            "from the same rows."
+        )
+    return next(iter(counts.values()))
 
 
 def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     """Return the rows at ``indices``, in a container of the same type.
 
-    pandas keeps index and column types, polars its schema, SciPy its sparse format. None stays.
+    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
+    array by array, and a torch dataset becomes a `torch.utils.data.Subset`. What is stored on disk
+    becomes an array. None stays.
     """
     if container is None:
         return None
+    if is_dict(container):
+        kept = {name: take_rows(value, indices) for name, value in container.items()}
+        return type(container)(**kept) if isinstance(container, dict) else kept
+    if isinstance(container, Dataset):
+        return Subset(container, indices.tolist())
+    if is_stored(container) and not isinstance(container, np.ndarray):
+        return read_rows(container, indices)
     if issparse(container):
         return container.tocsr()[indices].asformat(container.format)
     if not hasattr(container, "__getitem__"):

@@ -141,7 +141,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     -----
     Without a network, y decides between classes and numbers; see
     :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows become dense ones a batch at a
-    time; what enters the last layer is held as a dense array.
+    time; what enters the last layer is held as a dense array, in a temporary file beyond 4 GB.
+    Arrays on disk (numpy.memmap, h5py, zarr) are read a few rows at a time.
+
+    A dataset gives the network what it gives skorch, labels included, which must be the codes 0 to
+    K - 1 unless the network is frozen. It is read as it is: where it augments its rows, influences
+    are those of the rows as they happened to be drawn. For influences of the rows themselves, train
+    on the augmented dataset, freeze the network, and fit the pruner on a dataset of the same order
+    that does not augment; `prune` then takes the first. Its targets take a pass over it, unless
+    y is given.
 
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
@@ -252,8 +260,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows. With a network given, further dimensions are allowed.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
+            Training rows. With a network given, further dimensions are allowed, and so are a dict
+            of arrays and a `torch.utils.data.Dataset` of pairs; see the notes of the class.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of one column, numbers of one or several, or several labels a row as columns
             of 0 and 1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,11 +15,13 @@ from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 from skorch import NeuralNetBinaryClassifier
+from torch.utils.data import Dataset
 
 from ._certificate import Norm, StageClock, single_row_changes
 from ._digest import digest
 from ._progress import part_done
-from ._validation import Kind
+from ._rows import StoredRows
+from ._validation import Kind, fingerprint
 from .influence import (
     Coordinates,
     CurvatureName,
@@ -98,6 +100,9 @@ class TrainingJob:
     def key(self) -> str:
         """Return a digest of all that the result depends on."""
         X = self.X
+        if isinstance(X, StoredRows | Mapping):
+            arrays = X.values() if isinstance(X, Mapping) else [X]
+            X = (fingerprint(X), [str(array.dtype) for array in arrays])
         if issparse(X):
             X = (X.format, X.shape, X.data, X.indices, X.indptr)
         # Only the training of a network draws numbers, and only a frozen one has seen labels.
@@ -265,6 +270,7 @@ def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
 
 def _fitted_network(job: TrainingJob) -> Any:
     if job.estimator is not None:
+        _check_labels(job)
         return fit_network(
             job.estimator,
             job.X,
@@ -275,10 +281,27 @@ def _fitted_network(job: TrainingJob) -> Any:
     return default_network(job.X, job.y, job.classes, job.sample_weight)
 
 
+def _check_labels(job: TrainingJob) -> None:
+    """Raise where a dataset would hand a network labels that are not the codes of its outputs."""
+    if job.is_frozen or job.classes is None or not isinstance(job.X, Dataset):
+        return
+    if not np.array_equal(job.classes, np.arange(len(job.classes)).astype(object)):
+        raise ValueError(
+            f"a dataset gives its labels to the network as they are, so they must be the codes 0 "
+            f"to {len(job.classes) - 1}; they are {job.classes[:10].tolist()}. Encode them, or "
+            "give X and y as arrays."
+        )
+
+
 def default_network(
     X: Any, y: NDArray[Any], classes: NDArray[Any] | None, sample_weight: Any = None
 ) -> Any:
     """Return the linear network that stands in where none is given, its weights zero."""
+    if isinstance(X, Mapping | Dataset):
+        raise ValueError(
+            "estimator=None is a linear model on the columns of one table, and X is a "
+            f"{type(X).__name__}; give a network, or X as an array."
+        )
     kind: Literal["multiclass", "binary", "regression"] = "regression"
     if classes is not None:
         kind = "binary" if len(classes) <= 2 else "multiclass"

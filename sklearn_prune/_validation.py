@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any, Literal
@@ -16,13 +16,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
+from torch.utils.data import Dataset
 
 from ._compat import n_rows
+from ._rows import CHUNK_CELLS, Identity, StoredRows, check_dataset, is_dict, is_stored
 
 Kind = Literal["classification", "regression"]
-
-# Cells read at a time where all rows are visited: 8 MB of float64.
-CHUNK_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,30 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
     ----------
     estimator : estimator
         Its tags are read; its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
-    X : array-like or sparse matrix of shape (n_samples, n_features, ...)
+    X : array-like or sparse matrix of shape (n_samples, n_features, ...), dict or Dataset
         The rows, as the user gave them.
     reset : bool
         True in ``fit``, where at least two rows are needed.
 
     Returns
     -------
-    rows : ndarray or csr_array of the shape of X
-        Numeric. Shares memory with X where its type allows.
+    rows : ndarray, csr_array or StoredRows of the shape of X, dict of them, or Dataset
+        Numeric. Shares memory with X where its type allows. Columns are counted and named where X
+        is neither a dict nor a `torch.utils.data.Dataset`.
 
     Raises
     ------
     ValueError
         When X has cells that are no numbers, missing or infinite, or a wrong shape.
     """
+    if isinstance(X, Dataset):
+        check_dataset(X)
+        return X
+    if is_dict(X):
+        return _check_dict(estimator, X, reset=reset)
     tags = get_tags(estimator).input_tags
+    if is_stored(X):
+        return _check_stored(estimator, X, reset=reset)
     try:
         rows = validate_data(
             estimator,
@@ -103,6 +110,49 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
         )
     if not tags.allow_nan:
         _check_finite(estimator, X, rows)
+    return rows
+
+
+def _check_stored(estimator: BaseEstimator, X: Any, *, reset: bool) -> StoredRows:
+    """Validate an array on disk: all of it piece by piece, and its first rows as any rows."""
+    rows = StoredRows(X)
+    _check_pieces(estimator, rows)
+    check_rows(estimator, rows[:2], reset=reset)
+    return rows
+
+
+def _check_pieces(estimator: BaseEstimator, rows: Any, name: str = "X") -> None:
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{type(estimator).__name__} needs numbers; {name} has dtype {rows.dtype}. Encode it "
+            "first."
+        )
+    if get_tags(estimator).input_tags.allow_nan or rows.dtype.kind != "f":
+        return
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(rows.shape[1:]))))
+    for start in range(0, len(rows), step):
+        bad = ~np.isfinite(rows[start : start + step])
+        if bad.any():
+            row = start + int(np.argwhere(bad)[0, 0])
+            raise ValueError(
+                f"{type(estimator).__name__} needs finite numbers; {name} has NaN or infinity, the "
+                f"first in row {row}. Impute or drop such rows first."
+            )
+
+
+def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], *, reset: bool) -> dict[str, Any]:
+    """Validate a dict of arrays, whose rows belong together."""
+    rows = {}
+    for name, value in X.items():
+        rows[name] = StoredRows(value) if is_stored(value) else np.asarray(value)
+        if not rows[name].shape:
+            raise ValueError(f"X[{name!r}] is one {type(value).__name__}; give one value a row.")
+        _check_pieces(estimator, rows[name], f"X[{name!r}]")
+    n_samples = n_rows(rows)
+    if n_samples < 1 + reset:
+        raise ValueError(
+            f"X has {n_samples} sample(s), and at least {1 + reset} are required; give more rows."
+        )
     return rows
 
 
@@ -330,7 +380,7 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | N
     return weights
 
 
-def fingerprint(rows: Any) -> str:
+def fingerprint(rows: Any) -> str | Identity:
     """Return a digest of values, order and shape, alike for every container.
 
     Cells are compared as float64, so rows held as float32, as integers or as a sparse matrix
@@ -338,9 +388,15 @@ def fingerprint(rows: Any) -> str:
 
     Parameters
     ----------
-    rows : ndarray or csr_array of shape (n_samples, n_features, ...)
-        Validated numbers, as `check_rows` returns them.
+    rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
+        Validated numbers, as `check_rows` returns them. A dataset, which may draw its rows anew
+        each time, is known by being the same object.
     """
+    if isinstance(rows, Dataset):
+        return Identity(rows)
+    if isinstance(rows, Mapping):
+        parts = repr([(name, fingerprint(rows[name])) for name in sorted(rows)])
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     digest = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
     for block in _blocks(rows):
         if not issparse(block) and np.count_nonzero(block) == block.size:
@@ -360,8 +416,7 @@ def fingerprint(rows: Any) -> str:
 
 def _blocks(rows: Any) -> Iterator[Any]:
     """Yield float64 pieces of a few rows each; where they end depends on the shape alone."""
-    if not issparse(rows):
-        rows = rows.reshape(len(rows), -1)
-    step = max(1, CHUNK_CELLS // max(1, rows.shape[1]))
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(rows.shape[1:]))))
     for start in range(0, rows.shape[0], step):
-        yield rows[start : start + step].astype(np.float64)
+        block = rows[start : start + step]
+        yield (block if issparse(rows) else block.reshape(len(block), -1)).astype(np.float64)

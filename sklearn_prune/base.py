@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
 from ._compat import fit_context, is_followed_by_steps, n_rows, take_rows, visual_block
+from ._rows import dataset_targets, is_dict
 from ._validation import Kind, Target, check_rows, check_target, fingerprint
 
 __all__ = ["BasePruner"]
@@ -78,10 +80,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
+            Training rows; a dict holds arrays of n_samples rows each.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Target of each row.
+            Target of each row. None takes those of a torch dataset, in one pass over it.
         **fit_params : dict
             What the pruner's own ``fit`` names.
 
@@ -101,7 +103,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         staged = self._unfitted_copy()
         rows = check_rows(staged, X, reset=True)
-        target = staged._check_target(y, rows.shape[0])
+        if y is None and isinstance(rows, Dataset):
+            y = dataset_targets(rows)
+        target = staged._check_target(y, n_rows(rows))
         if target is not None and target.classes is not None:
             staged.classes_ = target.classes
         support = staged._select_rows(rows, None if target is None else target.values, **fit_params)
@@ -163,23 +167,26 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the kept rows of the training data, and any other rows unchanged.
 
         Training rows are recognised by content: values, order and shape. The container and its
-        number type do not matter as long as the numbers are the same.
+        number type do not matter as long as the numbers are the same. A torch dataset is
+        recognised by being the very object that was given to ``fit``, and not after unpickling:
+        its rows may be drawn anew each time they are read. `prune` takes any.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
             Training rows or others.
 
         Returns
         -------
         X : same type
             The kept rows of the training data, or X itself. A list comes back as an array, as
-            from every transformer.
+            from every transformer; of a torch dataset comes a `torch.utils.data.Subset`, and of
+            an array on disk (h5py, zarr) an array.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
-        container = X if hasattr(X, "shape") else rows
-        if rows.shape[0] == len(self.support_) and fingerprint(rows) == self._fingerprint_:
+        container = X if hasattr(X, "shape") or is_dict(X) else rows
+        if n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_:
             return take_rows(container, self.sample_indices_)
         # set_output renames columns in place, which must not reach the caller's frame.
         return copy.copy(container) if hasattr(container, "columns") else container
@@ -189,7 +196,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        *containers : array-like, sparse matrix, data frame, series, list or None
+        *containers : array-like, sparse matrix, data frame, series, list, dict, Dataset or None
             Each with as many rows as the training data; None is handed back.
 
         Returns

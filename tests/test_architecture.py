@@ -15,6 +15,7 @@ PACKAGE = ROOT / "sklearn_prune"
 
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_rows",),
     ("_compat", "_progress"),
     ("_validation", "_digest"),
     ("influence", "selection"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
-from .._compat import Interval
+from .._compat import Interval, n_rows
 from ..base import BasePruner
 from ._scored import keep_first, make_strata
 
@@ -77,7 +77,7 @@ class RandomPruner(BasePruner):
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
         """Draw the rows to keep."""
-        n_samples = X.shape[0]
+        n_samples = n_rows(X)
         labels = self.classes_[y] if hasattr(self, "classes_") else None
         strata = make_strata(n_samples, labels, self.prune_ratio, self.stratify)
         order = check_random_state(self.random_state).permutation(n_samples)

@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 from skorch import NeuralNet
 
+from .._rows import StoredRows, is_dict
 from ._criteria import UnsupportedNetworkError
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss, SoftmaxCrossEntropy
@@ -21,13 +22,16 @@ _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 def cast_input(net: NeuralNet, X: Any) -> Any:
     """Return X in the dtype of the network's parameters, CSR kept sparse.
 
-    Integers stay integers for a network that looks them up in an embedding. What is no array of
-    numbers (a dict, a data frame, a torch dataset) is left to skorch.
+    Integers stay integers for a network that looks them up in an embedding. Rows on disk are cast
+    as they are read, and a dict array by array. What is no array of numbers (a data frame, a torch
+    dataset) is left to skorch.
     """
+    if is_dict(X):
+        return {name: cast_input(net, value) for name, value in X.items()}
     if sparse.issparse(X):
         # A row of a csr_array is one-dimensional, which skorch's Dataset does not expect.
         return sparse.csr_matrix(X, dtype=_parameter_dtype(net))
-    if not isinstance(X, np.ndarray) or X.dtype.kind not in "fiub":
+    if not isinstance(X, np.ndarray | StoredRows) or X.dtype.kind not in "fiub":
         return X
     embeds = any(
         isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +16,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
-from skorch.dataset import Dataset, get_len
+from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
+from .._compat import n_rows, take_rows
+from .._rows import StoredRows
 from ._casting import cast_input, cast_target, head_targets
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
 from ._epochs import tells_of_epochs
@@ -34,6 +37,8 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
 }
 # Enough rows to see every layer at work, few enough to cost nothing.
 _SKETCH_ROWS = 8
+# Features that take more are kept in a file.
+_SPILL_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     """
     y = np.asarray(y)
     criterion = read_criterion(net, y)
-    n_samples = get_len(X)
+    n_samples = n_rows(X)
     design: Array | None = None
     possible = set(_LINKS)
     with left_as_found(net):
@@ -206,7 +211,7 @@ def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
         When outputs and classes cannot be matched.
     """
     with left_as_found(net):
-        *_, (layer, _, _) = _executed_heads(net, X[:_SKETCH_ROWS])
+        *_, (layer, _, _) = _executed_heads(net, _first_rows(X))
     n_outputs, n_classes = layer.out_features, len(classes)
     if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
         return y
@@ -256,17 +261,20 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     y = np.asarray(y)
     criterion = read_criterion(sketch, y)
     X_cast = cast_input(sketch, X)
-    rows = slice(0, _SKETCH_ROWS)
     try:
         with left_as_found(sketch):
-            *_, (layer, _, output) = _executed_heads(sketch, X_cast[rows])
+            *_, (layer, _, output) = _executed_heads(sketch, _first_rows(X_cast))
     except UnsupportedNetworkError:
         raise
     except Exception:
         return X_cast, cast_target(sketch, criterion.loss, y, output_tail=(2,))
     head_targets(sketch, criterion.loss, y, layer.out_features)
-    read_head(sketch, X_cast[rows], y[rows])
+    read_head(sketch, _first_rows(X_cast), y[:_SKETCH_ROWS])
     return X_cast, cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
+
+
+def _first_rows(X: Any) -> Any:
+    return take_rows(X, np.arange(min(_SKETCH_ROWS, n_rows(X))))
 
 
 @dataclass
@@ -346,7 +354,7 @@ def _batches(net: NeuralNet, X: Any) -> Iterator[Any]:
         and type(iterator.dataset) is Dataset
         and iterator.collate_fn is default_collate
         and not iterator.drop_last
-        and (isinstance(X, np.ndarray) or sparse.issparse(X))
+        and (isinstance(X, np.ndarray | StoredRows) or sparse.issparse(X))
     )
     if not plain:
         yield from iterator
@@ -406,9 +414,20 @@ def _require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) ->
 
 
 def _empty_design(n_samples: int, layer: torch.nn.Linear, features: torch.Tensor) -> Array:
+    """Return ones of the design's shape, in a temporary file where they are very many.
+
+    The file has no name from the start, so that nothing is left of it however the program ends.
+    """
     has_bias = layer.bias is not None
-    dtype = np.float64 if features.dtype == torch.float64 else np.float32
-    return np.ones((n_samples, layer.in_features + has_bias), dtype=dtype)
+    dtype = np.dtype(np.float64 if features.dtype == torch.float64 else np.float32)
+    shape = (n_samples, layer.in_features + has_bias)
+    if n_samples * shape[1] * dtype.itemsize <= _SPILL_BYTES:
+        return np.ones(shape, dtype=dtype)
+    with tempfile.TemporaryFile() as file:
+        design = np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+    if has_bias:
+        design[:, -1] = 1
+    return design
 
 
 def _to_numpy(tensor: torch.Tensor) -> Array:

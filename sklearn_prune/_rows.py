@@ -1,0 +1,144 @@
+"""Rows that are no array in memory: arrays on disk, dicts of arrays, datasets of torch."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import issparse
+from torch.utils.data import Dataset, IterableDataset
+
+__all__ = [
+    "CHUNK_CELLS",
+    "Identity",
+    "StoredRows",
+    "check_dataset",
+    "dataset_targets",
+    "is_dict",
+    "is_stored",
+    "read_rows",
+]
+
+# Cells read at a time where all rows are visited: 8 MB of float64.
+CHUNK_CELLS = 2**20
+
+
+class StoredRows:
+    """An array that is read a few rows at a time, such as numpy.memmap or one of h5py or zarr.
+
+    Parameters
+    ----------
+    array : object with ``shape``, ``dtype`` and rows by position and by slice
+        Never turned into an array as a whole.
+    dtype : dtype, default=None
+        What rows are cast to as they are read; None leaves them as they are.
+    """
+
+    def __init__(self, array: Any, dtype: DTypeLike | None = None) -> None:
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype(array.dtype if dtype is None else dtype)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: int | slice) -> NDArray[Any]:
+        """Return one row or a slice of them, in memory."""
+        return np.array(self._array[rows], dtype=self.dtype)
+
+    def astype(self, dtype: DTypeLike, copy: bool = False) -> StoredRows:
+        """Return the same rows, cast as they are read; nothing is read now."""
+        return StoredRows(self._array, dtype)
+
+
+def is_dict(rows: Any) -> bool:
+    """Whether rows are a dict of arrays; a sparse matrix in DOK format is none."""
+    return isinstance(rows, Mapping) and not issparse(rows)
+
+
+def is_stored(rows: Any) -> bool:
+    """Whether rows are to be read a few at a time; data frames and sparse matrices are not."""
+    if isinstance(rows, np.ndarray):
+        return isinstance(rows, np.memmap)
+    return (
+        isinstance(getattr(rows, "dtype", None), np.dtype)
+        and hasattr(rows, "shape")
+        and hasattr(rows, "__getitem__")
+        and not hasattr(rows, "iloc")
+        and not isinstance(rows, np.generic)
+        and not issparse(rows)
+    )
+
+
+def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the rows at ``indices`` of a stored array, read slice by slice."""
+    order = np.argsort(indices, kind="stable")
+    ascending = np.asarray(indices)[order]
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(array.shape[1:]))))
+    rows = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
+    for start in range(0, array.shape[0], step):
+        first, last = np.searchsorted(ascending, [start, start + step])
+        if first < last:
+            inside = ascending[first:last]
+            piece = np.asarray(array[int(inside[0]) : int(inside[-1]) + 1])
+            rows[order[first:last]] = piece[inside - inside[0]]
+    return rows
+
+
+class Identity:
+    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing: Callable[[], Any] = weakref.ref(thing)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        thing = self._thing()
+        return thing is not None and thing is other._thing()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_thing": _nothing}
+
+
+def _nothing() -> None:
+    """Return what a reference to an object that is gone returns."""
+
+
+def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
+    """Return the targets of a dataset of pairs, of shape (n_samples, ...), in one pass.
+
+    Raises
+    ------
+    ValueError
+        When the dataset has no length or its items are no pairs of a row and its target.
+    """
+    check_dataset(dataset)
+    targets = []
+    # What the dataset draws while it is read is its own business.
+    with torch.random.fork_rng(devices=[]):
+        for i in range(len(dataset)):  # type: ignore[arg-type]
+            item = dataset[i]
+            if not (isinstance(item, tuple | list) and len(item) == 2):
+                raise ValueError(
+                    f"a dataset must give pairs of a row and its target; item {i} of this "
+                    f"{type(dataset).__name__} is a {type(item).__name__}. Give y to fit, or "
+                    "return pairs."
+                )
+            targets.append(np.asarray(item[1]))
+    return np.stack(targets)
+
+
+def check_dataset(dataset: Dataset[Any]) -> None:
+    """Raise ValueError where a dataset's rows cannot be counted and taken by position."""
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"rows are kept by position, and a {type(dataset).__name__} has no length or no "
+            "positions; give a dataset with __len__ and __getitem__."
+        )
