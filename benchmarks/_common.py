@@ -69,10 +69,10 @@ def output_folder(args: argparse.Namespace) -> Path | None:
     return None if args.subset else RESULTS
 
 
-def limit_threads() -> None:
-    """Hold BLAS, OpenMP and torch to `N_THREADS` threads, in this process."""
-    threadpool_limits(N_THREADS)
-    torch.set_num_threads(N_THREADS)
+def limit_threads(n_threads: int = N_THREADS) -> None:
+    """Hold BLAS, OpenMP and torch to so many threads, in this process."""
+    threadpool_limits(n_threads)
+    torch.set_num_threads(n_threads)
 
 
 def environment() -> dict[str, object]:
@@ -80,7 +80,7 @@ def environment() -> dict[str, object]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": N_THREADS,
+        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
     }
