@@ -190,14 +190,18 @@ def draw(scores: Scores, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    cells = read_records(RESULTS / "quality.csv", Cell)
-    draw(by_run(cells), RESULTS / "quality.png")
+def markdown(cells: Sequence[Cell]) -> str:
     note = (
         "Means over seeds; in brackets the gain over random rows of the same class shares, paired "
         f"by seed, with its {LEVEL:.0%} interval. R² for diamonds, else accuracy."
     )
-    (RESULTS / "quality.md").write_text(f"{note}\n\n{tables(cells)}\n", encoding="utf-8")
+    return f"{note}\n\n{tables(cells)}"
+
+
+def main() -> None:
+    cells = read_records(RESULTS / "quality.csv", Cell)
+    draw(by_run(cells), RESULTS / "quality.png")
+    (RESULTS / "quality.md").write_text(markdown(cells) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

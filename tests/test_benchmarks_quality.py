@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from benchmarks import quality, quality_report
 from benchmarks._common import read_records
 from benchmarks.quality import Cell
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """OpenMP's threads wait for each other a hundred times as long on a machine that is busy."""
+    monkeypatch.setattr("benchmarks._common.N_THREADS", 1)
+    with threadpool_limits(1):
+        yield
+
 
 SMALL = ["--dataset", "breast_cancer", "--pruner", "influence", "random", "--ratio", "0.8"]
 SMALL += ["--seeds", "2", "--subset", "200"]
@@ -36,9 +46,8 @@ def test_every_model_learns_from_the_rows_kept(monkeypatch, dataset, downstream,
     split = quality.load(dataset, tmp_path).subset(150)
     tuned = quality.Tuned(1e-2, 0.1, 5)
     rows = np.arange(0, 150, 5)
-    score = quality.score_of(downstream, split, tuned, rows, seed=0)
-    assert score <= 1
-    assert score == quality.score_of(downstream, split, tuned, rows, seed=0)
+    scores = [quality.score_of(downstream, split, tuned, rows, seed=0) for _ in range(2)]
+    assert scores[0] == scores[1] <= 1
 
 
 def test_steps_are_those_of_all_rows(tmp_path):
@@ -99,11 +108,3 @@ def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
     np.testing.assert_allclose(display.test_scores["a"], [[0.75, 0.8], [0.72, 0.8]])
     quality_report.draw(scores, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
-
-
-def test_the_committed_tables_are_made_of_the_committed_cells():
-    path = quality.RESULTS / "quality.csv"
-    if not path.exists():
-        pytest.skip("nothing was measured yet")
-    tables = quality_report.tables(read_records(path, Cell))
-    assert (quality.RESULTS / "quality.md").read_text(encoding="utf-8").rstrip().endswith(tables)

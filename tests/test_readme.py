@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import expected_gap, selection_report, tables
-from benchmarks._common import RESULTS
+from benchmarks import expected_gap, quality_report, selection_report, tables
+from benchmarks._common import RESULTS, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +66,8 @@ def test_tables_beside_the_results_are_made_of_them():
     written["expected_gap"] = expected_gap.markdown(
         expected_gap.points(tables.read_figures(RESULTS))
     )
+    cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
+    written["quality"] = quality_report.markdown(cells)
     for path in RESULTS.glob("*.md"):
         assert path.read_text(encoding="utf-8").strip() == written[path.stem]
 
