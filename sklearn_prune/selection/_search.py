@@ -217,7 +217,7 @@ def _restart(
     wanted = problem.dropped_counts(n_drop) - problem.count(problem.must_drop)
     for _ in range(_RESTARTS):
         if time.perf_counter() > share_ends:
-            break
+            return replace(found, timed_out=True)
         drop = problem.must_drop | _random_set(labels, wanted, rng)
         other = _descend(problem, drop, found.rounding_bound, rng, deadline)
         best = other if other.norm < found.norm else found
@@ -253,7 +253,7 @@ def _anneal(
         if norm < (1 - _LEAST_PROGRESS) * reference:
             reference, unrewarded = norm, 0
         longest = max(longest, time.perf_counter() - started)
-    timed_out = time.perf_counter() + longest > deadline
+    timed_out = found.timed_out or time.perf_counter() + longest > deadline
     return replace(found, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
 
 
@@ -272,7 +272,7 @@ def _combine(
         drop = multiple_exchange(coordinates, labels, drop, rng, n_doublings=n_doublings)
         part_done("multiple exchange")
         last = time.perf_counter() - started
-    timed_out = time.perf_counter() + _GROWTH * last > deadline
+    timed_out = found.timed_out or time.perf_counter() + _GROWTH * last > deadline
     norm = float(np.linalg.norm(coordinates.total(drop)))
     return replace(found, drop=drop, norm=norm, timed_out=timed_out)
 

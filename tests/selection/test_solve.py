@@ -343,3 +343,10 @@ def test_taking_all_of_the_weight_is_refused_in_those_words():
     )
     with pytest.raises(InfeasibleProblemError, match="takes all of the sample weight"):
         solve(problem, random_state=0)
+
+
+def test_descents_that_the_clock_cut_short_are_said(monkeypatch):
+    problem = SelectionProblem(np.random.default_rng(0).standard_normal((200, 40)), n_drop=100)
+    assert solve(problem, random_state=0).certificate.status == "feasible"
+    monkeypatch.setattr("sklearn_prune.selection._search._RESTART_SHARE", 0.0)
+    assert solve(problem, random_state=0).certificate.status == "time limit"
