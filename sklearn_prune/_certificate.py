@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ._compat import Task
 from ._progress import telling
-from .influence import Coordinates, HeadFit, Influence
+from .influence import Coordinates, HeadFit, Influence, influences_of
 from .selection import InfeasibleProblemError, Selection
 
 Norm = Literal["loss", "parameter"]
@@ -64,7 +64,10 @@ class Certificate:
         Norm of the gradient at the head that influences were taken at.
     n_iter : int
         Newton steps that the head was refitted with.
-    curvature : {"dense", "kronecker"}
+    n_networks : int
+        Networks that are matched together; changes are means over them (the roots of mean
+        squares, for the norm "parameter").
+    curvature : {"dense", "kronecker", "dense, kronecker"}
         Which curvature the coordinates are of. Changes are always measured with the exact one.
     n_parameters : int
         Parameters that influence was taken on.
@@ -93,6 +96,7 @@ class Certificate:
     status: str
     gradient_norm: float
     n_iter: int
+    n_networks: int
     curvature: str
     n_parameters: int
     n_coordinates: int
@@ -123,6 +127,8 @@ class Certificate:
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
+        if self.n_networks > 1:
+            lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
             matched = (
                 f"{self.n_coordinates:,} of {self.n_parameters:,} ({self.curvature}), "
@@ -251,6 +257,7 @@ def certify(
         status=solver.status,
         gradient_norm=head_fit.gradient_norm,
         n_iter=head_fit.n_iter,
+        n_networks=len(influences_of(influence)),
         curvature=influence.curvature_name,
         n_parameters=influence.shape[1],
         n_coordinates=coordinates.Z.shape[1],

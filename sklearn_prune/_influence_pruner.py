@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -13,15 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._certificate import (
-    Certificate,
-    StageClock,
-    beyond_tolerance,
-    certify,
-    in_unit_of,
-    length_in,
-    require_exact,
-)
+from ._certificate import Certificate, StageClock, certify
+from ._choice import choose_rows
 from ._compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -31,12 +23,13 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._refinement import solve_and_refine
-from ._stages import TrainingJob, check_network, kind_of_target, train_once, unfrozen
+from ._job import TrainingJob, members, unfrozen
+from ._networks import check_networks, kind_of_target
+from ._stages import train_once
 from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
-from .selection import InfeasibleProblemError, Selection
+from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, selection, certificate.
@@ -56,12 +49,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     Parameters
     ----------
-    estimator : skorch net, FrozenEstimator or None, default=None
+    estimator : skorch net, FrozenEstimator, None, list of these or ensemble, default=None
         Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
         that is fitted already is used as it is if wrapped in
         :class:`sklearn.frozen.FrozenEstimator`. None is a linear model on standardised columns:
         logistic for classes, least squares for numbers. The given object is never changed. For
-        its criterion see the notes.
+        its criterion see the notes. A list, or an ensemble of networks, is matched together: a
+        change is the mean of those of the networks.
     prune_ratio : float in [0, 1) or None, default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number and a half downward.
@@ -87,6 +81,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     refit : bool, default=True
         Refit the last layer to a stationary point of that objective, on which influences
         rest. False takes a trained network's last layer as it is.
+    features : array-like of shape (n_samples, n_features), callable or None, default=None
+        Features that no training moves, such as an embedding, or a function that makes them of X
+        as it is given to the network. A linear model on them is matched together with
+        ``estimator``. An array is of the rows that are fitted; where rows are split (in a
+        cross-validation), give a function.
+    n_checkpoints : int, default=1
+        Moments of the training that are matched together, evenly spaced over the epochs, the end
+        among them. Checkpoints of your own are a list of `FrozenEstimator`.
     layers : "last", "all" or list of str, default="last"
         Whose parameters are to stay. "last": the last layer. "all", or patterns of parameter names
         such as ``"encoder.*"``: further layers as they were trained, by per-sample gradients; see
@@ -123,9 +125,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ``norm``.
     certificate_ : Certificate
         What dropping the rows costs, and how far from optimal that can be.
-    estimator_ : skorch net
-        The fitted network. A network that was given keeps the last layer it was trained to,
-        while influences are taken at the refitted one.
+    estimator_ : skorch net or list of skorch nets
+        The fitted network, or those of a list or ensemble. A network that was given keeps the
+        last layer it was trained to, while influences are taken at the refitted one.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only for classification.
     n_features_in_ : int
@@ -196,6 +198,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "trim": [Interval(Real, 0, 1, closed="left")],
         "damping": [Interval(Real, 0, None, closed="neither")],
         "refit": ["boolean"],
+        "features": [callable, "array-like", "sparse matrix", None],
+        "n_checkpoints": [Interval(Integral, 1, None, closed="left")],
         "layers": [StrOptions({"last", "all"}), list],
         "curvature": [StrOptions({"auto", "dense", "kronecker"})],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -220,6 +224,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         trim: float = 0.0,
         damping: float = 1e-4,
         refit: bool = True,
+        features: Any = None,
+        n_checkpoints: int = 1,
         layers: Any = "last",
         curvature: Literal["auto", "dense", "kronecker"] = "auto",
         n_components: int | Literal["auto"] = "auto",
@@ -236,6 +242,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.trim = trim
         self.damping = damping
         self.refit = refit
+        self.features = features
+        self.n_checkpoints = n_checkpoints
         self.layers = layers
         self.curvature = curvature
         self.n_components = n_components
@@ -309,8 +317,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         request = self._request()
         self._check_before_training(request)
         self._seed_ = _draw_seed(self.random_state)
+        estimators = members(self.estimator)
         job = TrainingJob(
-            self.estimator,
+            estimators,
             X,
             y,
             getattr(self, "classes_", None),
@@ -319,6 +328,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.damping,
             self.refit,
             self._seed_,
+            self.features,
+            self.n_checkpoints,
             self.layers,
             self.curvature,
             self.n_components,
@@ -326,12 +337,16 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             trained = train_once(job, self.memory, clock)
-            self.estimator_ = unfrozen(self.estimator) if job.is_frozen else trained.network
+            networks = [
+                unfrozen(given) if fitted is None else fitted
+                for given, fitted in zip(estimators, trained.networks, strict=True)
+            ]
+            self.estimator_ = networks[0] if estimators[0] is self.estimator else networks
             self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
-                selection = self._solve(request, self.time_limit, self._seed_)
+                selection = self._choose(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
                 certificate = certify(
                     self._influence_, self._coordinates_, trained.head_fit, selection
@@ -345,7 +360,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _check_before_training(self, request: Request) -> None:
         """Raise where the request cannot be met, before any time is spent on the network."""
         n_classes = len(getattr(self, "classes_", ()))
-        check_network(self.estimator, n_classes, self.refit, self.layers)
+        check_networks(
+            members(self.estimator),
+            n_classes,
+            refit=self.refit,
+            layers=self.layers,
+            n_checkpoints=self.n_checkpoints,
+        )
         # Zeros in place of influences: only counts, masks and costs are checked.
         nothing = np.zeros((self._terms_.n_samples, 1))
         make_problem(nothing, self._terms_, request)
@@ -355,44 +376,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _target_kind(self, y: Any) -> Kind | None:
         return kind_of_target(self.estimator, y)
 
-    def _solve(self, request: Request, time_limit: float, seed: int) -> Selection:
-        influence, coordinates = self._influence_, self._coordinates_
-        norm = influence.norm
-        if request.tolerance is not None:
-            require_exact(coordinates)
-        terms = first_to_go(self._terms_, request, influence.row_losses)
-        problem = make_problem(coordinates.Z, terms, request, length_in(norm))
-        try:
-            selection = solve_and_refine(
-                coordinates, problem, time_limit=time_limit, random_state=seed
-            )
-        except InfeasibleProblemError as error:
-            if request.tolerance is None:
-                raise
-            raise beyond_tolerance(
-                error,
-                influence,
-                problem.must_drop,
-                tolerance=request.tolerance,
-                causes=self._why_rows_must_go(request),
-            ) from error
-        if request.tolerance is not None and not selection.drop.any():
-            smallest = in_unit_of(norm, selection.certificate.smallest_reachable)
-            warnings.warn(
-                f"tolerance={request.tolerance} allows no row to be dropped, all "
-                f"{terms.n_samples} are kept; the smallest change found is {smallest:.3g}.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return selection
-
-    def _why_rows_must_go(self, request: Request) -> dict[str, str]:
-        causes = {}
-        if self._terms_.must_drop.any():
-            causes["must_drop"] = "free rows of must_drop"
-        if request.trim:
-            causes[f"trim={request.trim}"] = "lower trim"
-        return causes
+    def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
+        return choose_rows(
+            self._influence_,
+            self._coordinates_,
+            self._terms_,
+            request,
+            time_limit=time_limit,
+            random_state=seed,
+        )
 
     def select(
         self,
@@ -433,14 +425,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         asked.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
         check_parameters(asked)
         seed = self._seed_ if random_state is UNCHANGED else _draw_seed(random_state)
-        return ~self._solve(asked._request(), asked.time_limit, seed).drop
+        return ~self._choose(asked._request(), asked.time_limit, seed).drop
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = self.estimator is not None
+        tags.input_tags.three_d_array = any(one is not None for one in members(self.estimator))
         return tags
 
 

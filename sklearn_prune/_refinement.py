@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .influence import Coordinates, HeadInfluence, serial_blas
+from .influence import Coordinates, HeadInfluence, Influence, StackedInfluence, serial_blas
 from .selection import Selection, SelectionProblem, recertify, solve
 
 # Share of what random rows cost (of the loss, its square) below which the first order no longer
@@ -19,28 +19,33 @@ _MAX_ROUNDS, _PATIENCE, _LEAST_PROGRESS = 4, 2, 0.1
 
 
 def solve_and_refine(
-    coordinates: Coordinates, problem: SelectionProblem, *, time_limit: float, random_state: int
+    influence: Influence,
+    coordinates: Coordinates,
+    problem: SelectionProblem,
+    *,
+    time_limit: float,
+    random_state: int,
 ) -> Selection:
     """Choose the rows to drop by first-order change, then by the Newton step on what is kept.
 
-    The latter where coordinates are all those of a head's own Hessian: what they are given a set
+    The latter where coordinates are all those of heads' own Hessians: what they are given a set
     can then be told.
 
     BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
     """
     started = time.perf_counter()
-    influence = coordinates.Z
-    refined = coordinates.is_operator and influence.is_exact
     with serial_blas():
         selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
-        if not refined:
+        # What else is exact has no coordinates given a set.
+        if not (influence.is_exact and coordinates.is_operator):
             return selection
+        assert isinstance(influence, HeadInfluence | StackedInfluence)
         left = time_limit - (time.perf_counter() - started)
         return refine(influence, problem, selection, time_limit=left, random_state=random_state)
 
 
 def refine(
-    influence: HeadInfluence,
+    influence: HeadInfluence | StackedInfluence,
     problem: SelectionProblem,
     selection: Selection,
     *,
@@ -61,7 +66,7 @@ def refine(
 
     Parameters
     ----------
-    influence : HeadInfluence
+    influence : HeadInfluence or StackedInfluence
         Influences on all rows.
     problem : SelectionProblem
         The problem that ``selection`` solves, on the rows of ``influence``.

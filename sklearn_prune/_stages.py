@@ -4,133 +4,36 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
-from skorch import NeuralNetBinaryClassifier
-from torch.utils.data import Dataset
 
-from ._certificate import Norm, StageClock, single_row_changes
-from ._digest import digest
-from ._progress import part_done
-from ._rows import StoredRows
-from ._validation import Kind, fingerprint
+from ._certificate import StageClock, single_row_changes
+from ._job import TrainingJob
+from ._networks import Member, fitted_members
 from .influence import (
     Coordinates,
-    CurvatureName,
-    Head,
     HeadFit,
     HeadInfluence,
     HeadObjective,
     Influence,
     NetworkGradients,
     NetworkInfluence,
-    fit_network,
+    StackedInfluence,
     head_coordinates,
     head_influence,
-    linear_network,
-    network_codes,
+    influences_of,
     read_head,
     refit_head,
-    target_kind,
+    stacked_coordinates,
     warn_if_not_convex,
     write_head,
 )
-
-# A clone that is fitted has its own.
-_OVERRIDDEN = {"train_split", "verbose"}
-# What training leaves on a network and reading it does not use.
-_TRACES = {"callbacks_", "history_", "optimizer_", "virtual_params_"}
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TrainingJob:
-    """All that network, head and influences depend on.
-
-    Attributes
-    ----------
-    estimator : skorch net, FrozenEstimator or None
-        As given to the pruner.
-    X : ndarray or csr_array of shape (n_samples, n_features, ...)
-        Checked rows.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Positions in ``classes``, or numbers for a regression.
-    classes : ndarray of shape (n_classes,) or None
-        The labels, sorted; None for regression.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Weights in the head's objective.
-    norm, damping, refit
-        As in `InfluencePruner`.
-    seed : int
-        Seeds the training of the network.
-    layers, curvature, n_components
-        As in `InfluencePruner`.
-    """
-
-    estimator: Any
-    X: Any
-    y: NDArray[Any]
-    classes: NDArray[Any] | None
-    sample_weight: NDArray[np.float64] | None
-    norm: Norm
-    damping: float
-    refit: bool
-    seed: int
-    layers: str | Sequence[str] = "last"
-    curvature: CurvatureName = "auto"
-    n_components: int | Literal["auto"] = "auto"
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the network is used as it is."""
-        return isinstance(self.estimator, FrozenEstimator)
-
-    @property
-    def n_epochs(self) -> int:
-        """How many epochs are trained at most."""
-        return 0 if self.is_frozen else getattr(self.estimator, "max_epochs", 0)
-
-    def key(self) -> str:
-        """Return a digest of all that the result depends on."""
-        X = self.X
-        if isinstance(X, StoredRows | Mapping):
-            arrays = X.values() if isinstance(X, Mapping) else [X]
-            X = (fingerprint(X), [str(array.dtype) for array in arrays])
-        if issparse(X):
-            X = (X.format, X.shape, X.data, X.indices, X.indptr)
-        # Only the training of a network draws numbers, and only a frozen one has seen labels.
-        seed = None if self.is_frozen or self.estimator is None else self.seed
-        classes = self.classes if self.is_frozen else None
-        n_classes = self._n_classes
-        layers = self.layers if isinstance(self.layers, str) else tuple(self.layers)
-        options = (self.norm, float(self.damping), bool(self.refit), seed)
-        parameters = (layers, self.curvature, self.n_components)
-        data = (X, self.y, classes, n_classes, self.sample_weight)
-        return digest(self._network_state(), *data, *options, *parameters)
-
-    @property
-    def _n_classes(self) -> int:
-        return 0 if self.classes is None else len(self.classes)
-
-    def _network_state(self) -> Any:
-        if self.estimator is None:
-            return None
-        if self.is_frozen:
-            net = self.estimator.estimator
-            state = {name: value for name, value in vars(net).items() if name not in _TRACES}
-        else:
-            net = self.estimator
-            params = net.get_params(deep=False)
-            state = {name: value for name, value in params.items() if name not in _OVERRIDDEN}
-        state["dtype"] = str(torch.get_default_dtype())
-        return type(net), self.is_frozen, sorted(state.items(), key=lambda item: item[0])
 
 
 @dataclass(frozen=True)
@@ -139,21 +42,23 @@ class TrainedHead:
 
     Attributes
     ----------
-    network : skorch net or None
-        The fitted network; None for a frozen one, which the job has.
+    networks : tuple of skorch net or None
+        Each fitted network of the job; None for a frozen one, which the job has.
     head_fit : HeadFit
-        The parameters that influences are taken at, and how they were found.
-    influence : HeadInfluence or NetworkInfluence
+        The parameters that influences are taken at, and how they were found: of several networks,
+        one after the other, the worst gradient norm and the most steps.
+    influence : HeadInfluence, NetworkInfluence or StackedInfluence
         The influences of all rows.
     coordinates : Coordinates
         What of them the selection matches.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
-        Weights in the objective: the job's times those that the criterion gives to classes.
+        Weights in the objective: the job's times those that the criterion gives to classes; None
+        where all are 1.
     """
 
-    network: Any
+    networks: tuple[Any, ...]
     head_fit: HeadFit
     influence: Influence
     coordinates: Coordinates
@@ -161,65 +66,116 @@ class TrainedHead:
     sample_weight: NDArray[np.float64] | None
 
 
+@dataclass(frozen=True)
+class _Matched:
+    """One network's share of a `TrainedHead`."""
+
+    head_fit: HeadFit
+    influence: Influence
+    coordinates: Coordinates
+
+
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
-    """Fit the network, refit its head and take the influences there."""
+    """Fit the networks, refit their heads and take the influences there."""
     with clock.stage("network", job.n_epochs):
-        network = _fitted_network(job)
-    take = _last_layer if job.layers == "last" else _chosen_layers
-    taken = take(job, network, clock)
-    return replace(taken, network=None if job.is_frozen else network)
-
-
-def _last_layer(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHead:
-    with clock.stage("head"):
-        head = read_head(network, job.X, _codes(job, network))
-        sample_weight = _product(job.sample_weight, head.sample_weight)
-        objective, head_fit = _fit_head(job, network, head, sample_weight)
-    with clock.stage("influence"):
-        influence = head_influence(objective, head_fit.theta, job.norm, job.curvature)
-        coordinates = head_coordinates(influence, job.n_components)
-        row_changes = single_row_changes(influence)
-    clock.say(_description(influence, coordinates))
-    return TrainedHead(network, head_fit, influence, coordinates, row_changes, sample_weight)
-
-
-def _chosen_layers(job: TrainingJob, network: Any, clock: StageClock) -> TrainedHead:
+        members = fitted_members(job)
+    heads: list[tuple[HeadObjective, HeadFit] | None] = [None] * len(members)
+    if any(member.layers == "last" for member in members):
+        with clock.stage("head"):
+            heads = [_fit_head(job, one) if one.layers == "last" else None for one in members]
     with clock.stage("influence", n_parts=None):
-        gradients = NetworkGradients(
-            network,
-            job.X,
-            _codes(job, network),
-            layers=job.layers,
-            sample_weight=job.sample_weight,
-            verbose=clock.verbose,
-        )
-        influence = NetworkInfluence(
-            gradients,
-            job.damping,
-            job.norm,
-            curvature=job.curvature,
-            n_components=job.n_components,
-        )
-        row_changes = single_row_changes(influence)
-    clock.say(_description(influence, influence.coordinates))
-    theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
-    # The network is taken as it was trained: its parameters are not refitted.
-    head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
+        matched = [
+            _chosen_layers(job, member, clock) if head is None else _last_layer(job, *head)
+            for member, head in zip(members, heads, strict=True)
+        ]
+        whole = _stacked(matched)
+        row_changes = single_row_changes(whole.influence)
+    for one in matched:
+        clock.say(_description(one))
+    weights = whole.influence.sample_weight
+    final = (member.network for member in members if not member.is_checkpoint)
     return TrainedHead(
-        network, head_fit, influence, influence.coordinates, row_changes, job.sample_weight
+        networks=tuple(
+            None if isinstance(given, FrozenEstimator) else network
+            for given, network in zip(job.estimators, final, strict=True)
+        ),
+        head_fit=whole.head_fit,
+        influence=whole.influence,
+        coordinates=whole.coordinates,
+        row_changes=row_changes,
+        sample_weight=weights if (weights != 1).any() else None,
     )
 
 
-def _codes(job: TrainingJob, network: Any) -> NDArray[Any]:
-    if job.classes is not None and job.is_frozen:
-        return network_codes(network, job.X, job.y, job.classes)
-    return job.y
+def _fit_head(job: TrainingJob, member: Member) -> tuple[HeadObjective, HeadFit]:
+    head = read_head(member.network, member.X, member.y)
+    objective = HeadObjective(
+        head.design,
+        head.targets,
+        head.loss,
+        job.damping,
+        _product(job.sample_weight, head.sample_weight),
+        n_outputs=len(head.theta),
+    )
+    if not (job.refit or member.is_linear):
+        # As it was trained, the head need not be stationary; the tilt makes it so.
+        norm = float(np.linalg.norm(objective.gradient(head.theta)))
+        return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
+    head_fit = refit_head(objective, head.theta)
+    if member.is_linear:
+        write_head(member.network, head_fit.theta)
+    return objective, head_fit
 
 
-def _description(influence: Influence, coordinates: Coordinates) -> str:
+def _last_layer(job: TrainingJob, objective: HeadObjective, head_fit: HeadFit) -> _Matched:
+    influence = head_influence(objective, head_fit.theta, job.norm, job.curvature)
+    return _Matched(head_fit, influence, head_coordinates(influence, job.n_components))
+
+
+def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matched:
+    gradients = NetworkGradients(
+        member.network,
+        member.X,
+        member.y,
+        layers=member.layers,
+        sample_weight=job.sample_weight,
+        verbose=clock.verbose,
+    )
+    influence = NetworkInfluence(
+        gradients,
+        job.damping,
+        job.norm,
+        curvature=job.curvature,
+        n_components=job.n_components,
+    )
+    theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
+    # The network is taken as it was trained: its parameters are not refitted.
+    head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
+    return _Matched(head_fit, influence, influence.coordinates)
+
+
+def _stacked(matched: Sequence[_Matched]) -> _Matched:
+    """Return what several networks are matched by together; a single one stays as it is."""
+    if len(matched) == 1:
+        return matched[0]
+    fits = [one.head_fit for one in matched]
+    influence = StackedInfluence([one.influence for one in matched])
+    return _Matched(
+        HeadFit(
+            np.concatenate([fit.theta.ravel() for fit in fits]),
+            max(fit.gradient_norm for fit in fits),
+            max(fit.n_iter for fit in fits),
+            all(fit.converged for fit in fits),
+        ),
+        influence,
+        stacked_coordinates(influence, [one.coordinates for one in matched]),
+    )
+
+
+def _description(one: _Matched) -> str:
     return (
-        f"{influence.curvature_name} curvature of {influence.shape[1]:,} parameters, "
-        f"{coordinates.Z.shape[1]:,} coordinates"
+        f"{one.influence.curvature_name} curvature of {one.influence.shape[1]:,} parameters, "
+        f"{one.coordinates.Z.shape[1]:,} coordinates"
     )
 
 
@@ -237,8 +193,9 @@ def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
     """
     trained = _kept_or_trained(job, check_memory(memory), clock)
     # Not inside: what the memory has is not warned of again.
-    if isinstance(trained.influence, HeadInfluence):
-        warn_if_not_convex(trained.influence.objective, trained.influence.theta)
+    for influence in influences_of(trained.influence):
+        if isinstance(influence, HeadInfluence):
+            warn_if_not_convex(influence.objective, influence.theta)
     return trained
 
 
@@ -268,75 +225,6 @@ def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
     return train(job, clock)
 
 
-def _fitted_network(job: TrainingJob) -> Any:
-    if job.estimator is not None:
-        _check_labels(job)
-        return fit_network(
-            job.estimator,
-            job.X,
-            job.y,
-            random_state=job.seed,
-            on_epoch_end=lambda net: part_done("epoch"),
-        )
-    return default_network(job.X, job.y, job.classes, job.sample_weight)
-
-
-def _check_labels(job: TrainingJob) -> None:
-    """Raise where a dataset would hand a network labels that are not the codes of its outputs."""
-    if job.is_frozen or job.classes is None or not isinstance(job.X, Dataset):
-        return
-    if not np.array_equal(job.classes, np.arange(len(job.classes)).astype(object)):
-        raise ValueError(
-            f"a dataset gives its labels to the network as they are, so they must be the codes 0 "
-            f"to {len(job.classes) - 1}; they are {job.classes[:10].tolist()}. Encode them, or "
-            "give X and y as arrays."
-        )
-
-
-def default_network(
-    X: Any, y: NDArray[Any], classes: NDArray[Any] | None, sample_weight: Any = None
-) -> Any:
-    """Return the linear network that stands in where none is given, its weights zero."""
-    if isinstance(X, Mapping | Dataset):
-        raise ValueError(
-            "estimator=None is a linear model on the columns of one table, and X is a "
-            f"{type(X).__name__}; give a network, or X as an array."
-        )
-    kind: Literal["multiclass", "binary", "regression"] = "regression"
-    if classes is not None:
-        kind = "binary" if len(classes) <= 2 else "multiclass"
-    return linear_network(kind, X, y, sample_weight)
-
-
-def unfrozen(estimator: Any) -> Any:
-    """Return the network inside a FrozenEstimator, and anything else as it is."""
-    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-
-
-def check_network(estimator: Any, n_classes: int, refit: bool, layers: str | Sequence[str]) -> None:
-    """Raise ValueError where the network cannot be what classes and options ask for."""
-    if estimator is None and not refit:
-        raise ValueError(
-            "refit=False takes the last layer of a trained network, and estimator is None; "
-            "give a network or set refit=True."
-        )
-    if estimator is None and layers != "last":
-        raise ValueError(
-            f"layers={layers!r} chooses among a network's layers, and estimator is None, "
-            "which has one; give a network or set layers='last'."
-        )
-    if isinstance(unfrozen(estimator), NeuralNetBinaryClassifier) and n_classes > 2:
-        raise ValueError(
-            f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
-            "NeuralNetClassifier with as many outputs."
-        )
-
-
-def kind_of_target(estimator: Any, y: Any) -> Kind | None:
-    """Return what y is to a network; None, without one, leaves that to y."""
-    return None if estimator is None else target_kind(unfrozen(estimator), y)
-
-
 def _product(
     first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
 ) -> NDArray[np.float64] | None:
@@ -344,24 +232,3 @@ def _product(
     if first is None or second is None:
         return second if first is None else first
     return first * second
-
-
-def _fit_head(
-    job: TrainingJob, network: Any, head: Head, sample_weight: NDArray[np.float64] | None
-) -> tuple[HeadObjective, HeadFit]:
-    objective = HeadObjective(
-        head.design,
-        head.targets,
-        head.loss,
-        job.damping,
-        sample_weight,
-        n_outputs=len(head.theta),
-    )
-    if not job.refit:
-        # As it was trained, the head need not be stationary; the tilt makes it so.
-        norm = float(np.linalg.norm(objective.gradient(head.theta)))
-        return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
-    head_fit = refit_head(objective, head.theta)
-    if job.estimator is None:
-        write_head(network, head_fit.theta)
-    return objective, head_fit

@@ -21,6 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("influence", "selection"),
     ("base",),
     ("_terms", "_certificate", "_refinement"),
+    ("_job", "_choice"),
+    ("_networks",),
     ("_stages",),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),

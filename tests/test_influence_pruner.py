@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
+import sklearn_prune._networks as networks_module
 import sklearn_prune._stages as stages_module
 from sklearn_prune import Certificate, InfluencePruner
 from sklearn_prune._terms import count_of
@@ -246,8 +247,12 @@ def test_select_agrees_with_fit(iris, iris_pruner):
 
 
 def test_select_trains_nothing_and_changes_nothing(iris_pruner, monkeypatch):
-    for name in ("fit_network", "linear_network", "read_head", "refit_head"):
-        monkeypatch.delattr(stages_module, name)
+    for module, names in (
+        (networks_module, ("fit_network", "linear_network")),
+        (stages_module, ("read_head", "refit_head")),
+    ):
+        for name in names:
+            monkeypatch.delattr(module, name)
     before = dict(vars(iris_pruner))
     assert iris_pruner.select(prune_ratio=0.8, trim=0.1).sum() == 30
     assert vars(iris_pruner).keys() == before.keys()
@@ -463,7 +468,7 @@ def test_ctrl_c_in_the_solver_leaves_the_pruner_as_it_was(
     def interrupted(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(InfluencePruner, "_solve", interrupted)
+    monkeypatch.setattr(InfluencePruner, "_choose", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pruner.fit(iris[0][:60], iris[1][:60])
     assert vars(pruner).keys() == before.keys()

@@ -79,7 +79,9 @@ def test_where_few_rows_are_kept_for_each_parameter_the_step_shrinks():
 def test_the_certificate_is_that_of_the_refined_set():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
-    selection = solve_and_refine(Coordinates(influence), problem, time_limit=30, random_state=0)
+    selection = solve_and_refine(
+        influence, Coordinates(influence), problem, time_limit=30, random_state=0
+    )
     certificate = selection.certificate
     assert certificate.objective == pytest.approx(problem.change(selection.drop))
     assert certificate.size_factor == pytest.approx(problem.size_factor(selection.drop))

@@ -13,10 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune._stages as stages_module
+import sklearn_prune._networks as networks_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune._certificate import StageClock
-from sklearn_prune._stages import TrainingJob, train_once
+from sklearn_prune._job import TrainingJob
+from sklearn_prune._stages import train_once
 from sklearn_prune.influence import NonConvexLossWarning
 
 X, Y = load_iris(return_X_y=True)
@@ -47,13 +48,13 @@ def network(**params):
 @pytest.fixture
 def trained(monkeypatch):
     """A list that grows by one with each network that is trained."""
-    fit_network, calls = stages_module.fit_network, []
+    fit_network, calls = networks_module.fit_network, []
 
     def counted(*args, **kwargs):
         calls.append(args)
         return fit_network(*args, **kwargs)
 
-    monkeypatch.setattr(stages_module, "fit_network", counted)
+    monkeypatch.setattr(networks_module, "fit_network", counted)
     return calls
 
 
@@ -187,7 +188,7 @@ def test_no_memory_keeps_nothing(memory, trained):
 
 
 def test_seconds_add_up(tmp_path):
-    job = TrainingJob(None, X, Y, np.unique(Y), None, "loss", 1e-2, True, 0)
+    job = TrainingJob([None], X, Y, np.unique(Y), None, "loss", 1e-2, True, 0)
     names = []
     for _ in ("written", "read"):
         clock = StageClock()

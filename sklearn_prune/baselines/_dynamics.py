@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
-from .._stages import default_network
+from .._networks import default_network
 from ..influence import (
     BinaryCrossEntropy,
     HeadObjective,

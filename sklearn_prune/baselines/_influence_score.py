@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from .._certificate import StageClock
 from .._compat import Interval, StrOptions
-from .._stages import TrainingJob, train_once
+from .._job import TrainingJob
+from .._stages import train_once
 from ._scored import Floats, ScoredPruner, ScoringJob
 
 
@@ -95,7 +96,7 @@ class InfluenceScorePruner(ScoredPruner):
 
     def _score(self, job: ScoringJob) -> Floats:
         training = TrainingJob(
-            job.estimator,
+            [job.estimator],
             job.X,
             job.y,
             job.classes,

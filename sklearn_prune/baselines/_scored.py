@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 
 from .._compat import Interval
-from .._stages import default_network, kind_of_target
+from .._networks import default_network, kind_of_target
 from .._terms import Request, make_problem, make_terms
 from .._validation import Kind
 from ..base import BasePruner

@@ -4,10 +4,12 @@ from ._casting import head_targets
 from ._conjugate import IterativeHessian, conjugate_gradients
 from ._criteria import UnsupportedNetworkError, target_kind
 from ._curvature import DenseCurvature
+from ._epochs import Checkpoints
 from ._gradients import NetworkGradients
 from ._head import HeadObjective
 from ._influence import (
     HeadInfluence,
+    Influence,
     RetrainingForecast,
     RetrainingSteps,
     forecast_retraining,
@@ -20,12 +22,14 @@ from ._network import Head, fit_network, network_codes, read_head, write_head
 from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
-from ._sketch import Coordinates, Influence, head_coordinates
+from ._sketch import Coordinates, head_coordinates, stacked_coordinates
+from ._stack import StackedCoordinates, StackedInfluence, influences_of
 from ._torch_loss import NonConvexLossWarning, TorchLoss, warn_if_not_convex
 from ._wide_head import CurvatureName, WideHeadInfluence, head_influence
 
 __all__ = [
     "BinaryCrossEntropy",
+    "Checkpoints",
     "Coordinates",
     "CurvatureName",
     "DenseCurvature",
@@ -45,6 +49,8 @@ __all__ = [
     "RetrainingSteps",
     "SoftmaxCrossEntropy",
     "SquaredError",
+    "StackedCoordinates",
+    "StackedInfluence",
     "TorchLoss",
     "UnsupportedNetworkError",
     "WideHeadInfluence",
@@ -53,6 +59,7 @@ __all__ = [
     "forecast_retraining",
     "head_coordinates",
     "head_influence",
+    "influences_of",
     "head_targets",
     "linear_network",
     "network_codes",
@@ -60,6 +67,7 @@ __all__ = [
     "refit_head",
     "retraining_steps",
     "serial_blas",
+    "stacked_coordinates",
     "target_kind",
     "warn_if_not_convex",
     "write_head",

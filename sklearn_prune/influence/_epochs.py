@@ -1,7 +1,8 @@
-"""Progress of a training network, told from inside it."""
+"""Progress of a training network, told from inside it, and how it was on the way."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,3 +42,34 @@ def tells_of_epochs(net: NeuralNet, tell: Callable[[NeuralNet], None] | None) ->
     finally:
         net.callbacks = asked
     net.callbacks_ = [pair for pair in net.callbacks_ if not isinstance(pair[1], _EpochTeller)]
+
+
+class Checkpoints:
+    """Keep a network as it was at evenly spaced epochs, to be called after each of them.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs that training takes if nothing ends it early.
+    n_checkpoints : int
+        Moments to look at. The last of them is the end of training, which needs no copy.
+
+    Attributes
+    ----------
+    networks : list of skorch.NeuralNet
+        Copies for reading: they share all but the module with the network in training.
+    """
+
+    def __init__(self, n_epochs: int, n_checkpoints: int) -> None:
+        self._epochs = {-(-n_epochs * j // n_checkpoints) for j in range(1, n_checkpoints)}
+        self._n_seen = 0
+        self.networks: list[NeuralNet] = []
+
+    def __call__(self, net: NeuralNet) -> None:
+        """Count an epoch, and copy the network where its turn has come."""
+        self._n_seen += 1
+        if self._n_seen in self._epochs:
+            kept = copy.copy(net)
+            # Not by assignment, which skorch takes for a new component.
+            vars(kept)["module_"] = copy.deepcopy(net.module_)
+            self.networks.append(kept)

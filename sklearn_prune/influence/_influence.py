@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -270,6 +270,44 @@ class HeadInfluence(LinearOperator):
         """Split `indices` so that an array of `width` numbers a row stays small."""
         size = max(1, min(2048, _BLOCK_SIZE // width))
         return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+class Influence(Protocol):
+    """What pruning asks of influences, on a head, a whole network or several."""
+
+    norm: Literal["loss", "parameter"]
+    shape: tuple[int, int]
+    weight_sum: float
+    is_exact: bool
+
+    @property
+    def curvature_name(self) -> str:
+        """Which curvature was taken."""
+
+    @property
+    def sample_weight(self) -> Array:
+        """Weights of the rows, of shape (n_samples,)."""
+
+    def row_norms(self) -> Array:
+        """Return ``||z_i||`` of every row, of shape (n_samples,)."""
+
+    def row_losses(self) -> Array:
+        """Return the loss of every row, not weighted, of shape (n_samples,)."""
+
+    def size_factor(self, drop: Array) -> float:
+        """Return ``N / (N - sum_i nu_i w_i)``."""
+
+    def first_order_step(self, drop: Array) -> Array:
+        """Return the predicted change of the parameters, of shape (n_params,)."""
+
+    def measure(self, delta: Array) -> float:
+        """Return the size of a change, of shape (n_params,), in the influence's norm."""
+
+    def kept_step_size(self, drop: Array) -> float:
+        """Return the size of the Newton step on the kept rows."""
+
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return how far the parameters move, by several means."""
 
 
 @dataclass(frozen=True)

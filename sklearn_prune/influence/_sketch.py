@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from ._influence import HeadInfluence, RetrainingForecast
+from ._influence import HeadInfluence, Influence
 from ._losses import Array
 from ._parallel import serial_blas
+from ._stack import StackedCoordinates, StackedInfluence
 from ._wide_head import WideHeadInfluence
 
 # Parameters up to which "auto" matches all coordinates of a head.
@@ -22,52 +23,14 @@ _MAX_COMPONENTS, _MAX_NUMBERS = 1024, 2**28
 _N_SETS, _SHARE = 3, 0.4
 
 
-class Influence(Protocol):
-    """What pruning asks of influences, on a head or on a whole network."""
-
-    norm: Literal["loss", "parameter"]
-    shape: tuple[int, int]
-    weight_sum: float
-    is_exact: bool
-
-    @property
-    def curvature_name(self) -> str:
-        """Which curvature was taken."""
-
-    @property
-    def sample_weight(self) -> Array:
-        """Weights of the rows, of shape (n_samples,)."""
-
-    def row_norms(self) -> Array:
-        """Return ``||z_i||`` of every row, of shape (n_samples,)."""
-
-    def row_losses(self) -> Array:
-        """Return the loss of every row, not weighted, of shape (n_samples,)."""
-
-    def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)``."""
-
-    def first_order_step(self, drop: Array) -> Array:
-        """Return the predicted change of the parameters, of shape (n_params,)."""
-
-    def measure(self, delta: Array) -> float:
-        """Return the size of a change, of shape (n_params,), in the influence's norm."""
-
-    def kept_step_size(self, drop: Array) -> float:
-        """Return the size of the Newton step on the kept rows."""
-
-    def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return how far the parameters move, by several means."""
-
-
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """What the selection matches.
 
     Attributes
     ----------
-    Z : HeadInfluence or ndarray of shape (n_samples, n_components)
-        An operator of all coordinates, or the leading ones in float32.
+    Z : HeadInfluence, StackedCoordinates or ndarray of shape (n_samples, n_components)
+        An operator of all coordinates, the leading ones in float32, or those of several networks.
     energy_share : float
         Share of ``sum_i ||z_i||^2`` that is in Z; 1 where all of it is.
     relative_error : float
@@ -84,8 +47,9 @@ class Coordinates:
 
     @property
     def is_operator(self) -> bool:
-        """Whether Z is the head's influence itself, in all coordinates."""
-        return isinstance(self.Z, HeadInfluence)
+        """Whether Z is the influence itself, of one head or several, in all coordinates."""
+        blocks = self.Z.blocks if isinstance(self.Z, StackedCoordinates) else [self.Z]
+        return all(isinstance(block, HeadInfluence) for block in blocks)
 
 
 def n_components_for(n_components: int | Literal["auto"], n_samples: int, n_params: int) -> int:
@@ -139,6 +103,29 @@ def head_coordinates(
     return measured(influence, Z, random_state)
 
 
+def stacked_coordinates(
+    influence: StackedInfluence, parts: Sequence[Coordinates], *, random_state: int = 0
+) -> Coordinates:
+    """Return the coordinates of several networks as one Z, divided by the root of their number.
+
+    Parameters
+    ----------
+    influence : StackedInfluence
+        Influences on the networks.
+    parts : sequence of Coordinates
+        What is matched of each.
+    random_state : int, default=0
+        Seeds the sets that the error is measured on, where coordinates were left out.
+    """
+    blocks = [part.Z for part in parts]
+    if all(isinstance(block, np.ndarray) for block in blocks):
+        Z: Any = np.hstack(blocks) * np.float32(len(blocks) ** -0.5)
+    else:
+        Z = StackedCoordinates(blocks)
+    is_whole = all(part.relative_error == 0 for part in parts)
+    return Coordinates(Z) if is_whole else measured(influence, Z, random_state)
+
+
 def leading_directions(
     blocks: Callable[[], Iterable[Array]],
     n_params: int,
@@ -183,15 +170,16 @@ def measured(influence: Influence, Z: Any, random_state: int = 0) -> Coordinates
     ----------
     influence : Influence
         Its `first_order_step` is what Z is compared with.
-    Z : HeadInfluence or ndarray of shape (n_samples, n_components)
+    Z : HeadInfluence, StackedCoordinates or ndarray of shape (n_samples, n_components)
         The coordinates.
     random_state : int, default=0
         Seeds the sets.
     """
     total = float((influence.row_norms() ** 2).sum())
-    kept = (
-        float(np.einsum("ij,ij->", Z, Z, dtype=np.float64)) if isinstance(Z, np.ndarray) else total
-    )
+    if isinstance(Z, np.ndarray):
+        kept = float(np.einsum("ij,ij->", Z, Z, dtype=np.float64))
+    else:
+        kept = float((Z.row_norms() ** 2).sum())
     rng = np.random.default_rng(random_state)
     errors, ratios = [], []
     for _ in range(_N_SETS):

@@ -18,6 +18,7 @@ from ..influence import (
     HeadInfluence,
     HeadObjective,
     RetrainingSteps,
+    StackedInfluence,
     head_targets,
     network_codes,
     read_head,
@@ -259,6 +260,12 @@ def retraining_check(
 
 def _head_influence(pruner: InfluencePruner) -> HeadInfluence:
     influence = pruner._influence_
+    if isinstance(influence, StackedInfluence):
+        raise ValueError(
+            "retraining_check follows one last layer, and this pruner matches those of "
+            f"{len(influence.influences)} networks; fit a pruner on each, and give the support of "
+            "this one to their checks."
+        )
     if not isinstance(influence, HeadInfluence):
         raise ValueError(
             "retraining_check refits the last layer, and this pruner has "

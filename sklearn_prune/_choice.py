@@ -1,0 +1,86 @@
+"""From influences and what is asked to the rows to drop, or to the reason why there are none."""
+
+from __future__ import annotations
+
+import warnings
+
+from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
+from ._refinement import solve_and_refine
+from ._terms import Request, RowTerms, first_to_go, make_problem
+from .influence import Coordinates, Influence
+from .selection import InfeasibleProblemError, Selection
+
+__all__ = ["choose_rows"]
+
+
+def choose_rows(
+    influence: Influence,
+    coordinates: Coordinates,
+    terms: RowTerms,
+    request: Request,
+    *,
+    time_limit: float,
+    random_state: int,
+) -> Selection:
+    """Choose the rows to drop.
+
+    Parameters
+    ----------
+    influence : Influence
+        Influences of all rows.
+    coordinates : Coordinates
+        What of them is matched.
+    terms : RowTerms
+        Classes, groups, masks, costs and weights of the rows.
+    request : Request
+        How many are to go.
+    time_limit : float
+        Seconds for the selection and its refinement.
+    random_state : int
+        Seeds both.
+
+    Raises
+    ------
+    InfeasibleProblemError
+        When no set within a tolerance was found, in words of the user's parameters.
+    ValueError
+        When a tolerance is asked for and the coordinates are not exact.
+    """
+    if request.tolerance is not None:
+        require_exact(coordinates)
+    norm = influence.norm
+    all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
+    problem = make_problem(coordinates.Z, terms, request, length_in(norm))
+    try:
+        selection = solve_and_refine(
+            influence, coordinates, problem, time_limit=time_limit, random_state=random_state
+        )
+    except InfeasibleProblemError as error:
+        if request.tolerance is None:
+            raise
+        raise beyond_tolerance(
+            error,
+            influence,
+            problem.must_drop,
+            tolerance=request.tolerance,
+            causes=_why_rows_must_go(all_terms, request),
+        ) from error
+    if request.tolerance is not None and not selection.drop.any():
+        smallest = in_unit_of(norm, selection.certificate.smallest_reachable)
+        warnings.warn(
+            f"tolerance={request.tolerance} allows no row to be dropped, all "
+            f"{terms.n_samples} are kept; the smallest change found is {smallest:.3g}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return selection
+
+
+def _why_rows_must_go(terms: RowTerms, request: Request) -> dict[str, str]:
+    """Return, for what the user gave that makes rows go, the remedy."""
+    causes = {}
+    if terms.must_drop.any():
+        causes["must_drop"] = "free rows of must_drop"
+    if request.trim:
+        causes[f"trim={request.trim}"] = "lower trim"
+    return causes

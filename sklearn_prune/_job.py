@@ -1,0 +1,138 @@
+"""All that network, head and influences depend on, under one key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.frozen import FrozenEstimator
+
+from ._certificate import Norm
+from ._digest import digest
+from ._rows import StoredRows
+from ._validation import fingerprint
+from .influence import CurvatureName
+
+__all__ = ["TrainingJob", "members", "unfrozen"]
+
+# A clone that is fitted has its own.
+_OVERRIDDEN = {"train_split", "verbose"}
+# What training leaves on a network and reading it does not use.
+_TRACES = {"callbacks_", "history_", "optimizer_", "virtual_params_"}
+
+
+def members(estimator: Any) -> list[Any]:
+    """Return the networks of a list or an ensemble; a single network (or None) as a list of one.
+
+    An ensemble is a `FrozenEstimator` around one that has been fitted (its ``estimators_``), or
+    has its members in ``estimators``, by name as in `sklearn.ensemble.VotingClassifier`.
+
+    Raises
+    ------
+    ValueError
+        When there are none.
+    """
+    if isinstance(estimator, FrozenEstimator) and hasattr(estimator.estimator, "estimators_"):
+        found = [FrozenEstimator(one) for one in estimator.estimator.estimators_]
+    elif hasattr(estimator, "estimators"):
+        found = [one for _, one in estimator.estimators]
+    else:
+        found = list(estimator) if isinstance(estimator, list | tuple) else [estimator]
+    if not found:
+        raise ValueError("estimator holds no network; give one, a list of some, or None.")
+    return found
+
+
+def unfrozen(estimator: Any) -> Any:
+    """Return the network inside a FrozenEstimator, and anything else as it is."""
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingJob:
+    """What `InfluencePruner` was asked to take influences of.
+
+    Attributes
+    ----------
+    estimators : sequence of skorch net, FrozenEstimator or None
+        The networks whose influences are matched together.
+    X : ndarray or csr_array of shape (n_samples, n_features, ...)
+        Checked rows.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Positions in ``classes``, or numbers for a regression.
+    classes : ndarray of shape (n_classes,) or None
+        The labels, sorted; None for regression.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights in the head's objective.
+    norm, damping, refit
+        As in `InfluencePruner`.
+    seed : int
+        Seeds the training of the networks.
+    features, n_checkpoints, layers, curvature, n_components
+        As in `InfluencePruner`.
+    """
+
+    estimators: Sequence[Any]
+    X: Any
+    y: NDArray[Any]
+    classes: NDArray[Any] | None
+    sample_weight: NDArray[np.float64] | None
+    norm: Norm
+    damping: float
+    refit: bool
+    seed: int
+    features: Any = None
+    n_checkpoints: int = 1
+    layers: str | Sequence[str] = "last"
+    curvature: CurvatureName = "auto"
+    n_components: int | Literal["auto"] = "auto"
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs are trained at most, of all networks."""
+        return sum(
+            getattr(one, "max_epochs", 0)
+            for one in self.estimators
+            if not isinstance(one, FrozenEstimator)
+        )
+
+    def key(self) -> str:
+        """Return a digest of all that the result depends on."""
+        X = self.X
+        if isinstance(X, StoredRows | Mapping):
+            arrays = X.values() if isinstance(X, Mapping) else [X]
+            X = (fingerprint(X), [str(array.dtype) for array in arrays])
+        if issparse(X):
+            X = (X.format, X.shape, X.data, X.indices, X.indptr)
+        # Only the training of a network draws numbers, and only a frozen one has seen labels.
+        frozen = [isinstance(one, FrozenEstimator) for one in self.estimators]
+        trains = any(
+            one is not None and not is_frozen
+            for one, is_frozen in zip(self.estimators, frozen, strict=True)
+        )
+        seed = self.seed if trains else None
+        classes = self.classes if any(frozen) else None
+        n_classes = 0 if self.classes is None else len(self.classes)
+        layers = self.layers if isinstance(self.layers, str) else tuple(self.layers)
+        options = (self.norm, float(self.damping), bool(self.refit), seed, self.n_checkpoints)
+        parameters = (layers, self.curvature, self.n_components)
+        data = (X, self.y, classes, n_classes, self.sample_weight, self.features)
+        states = [_network_state(one) for one in self.estimators]
+        return digest(states, *data, *options, *parameters)
+
+
+def _network_state(estimator: Any) -> Any:
+    if estimator is None:
+        return None
+    net, is_frozen = unfrozen(estimator), isinstance(estimator, FrozenEstimator)
+    values, left_out = (
+        (vars(net), _TRACES) if is_frozen else (net.get_params(deep=False), _OVERRIDDEN)
+    )
+    state = {name: value for name, value in values.items() if name not in left_out}
+    state["dtype"] = str(torch.get_default_dtype())
+    return type(net), is_frozen, sorted(state.items(), key=lambda item: item[0])

@@ -1,0 +1,140 @@
+"""Influences on several networks at once, against each network alone and dense float64 matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_prune.influence import (
+    Coordinates,
+    HeadInfluence,
+    HeadObjective,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    StackedCoordinates,
+    StackedInfluence,
+    head_coordinates,
+    influences_of,
+    refit_head,
+    stacked_coordinates,
+)
+
+N = 60
+NORMS = ("loss", "parameter")
+
+
+def head(n_features, seed, loss=None, norm="loss", sample_weight=None):
+    rng = np.random.default_rng(seed)
+    design = rng.normal(size=(N, n_features))
+    if loss is None:
+        targets, loss = rng.integers(0, 3, size=N), SoftmaxCrossEntropy()
+    else:
+        targets = rng.normal(size=(N, 2))
+    objective = HeadObjective(design, targets, loss, 1e-2, sample_weight)
+    return HeadInfluence(objective, refit_head(objective).theta, norm)
+
+
+def stack_of(norm="loss"):
+    return StackedInfluence([head(3, 0, norm=norm), head(5, 1, SquaredError(), norm=norm)])
+
+
+def some_rows(seed, share=0.4):
+    return np.random.default_rng(seed).random(N) < share
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(st.integers(0, 1000), st.floats(0.05, 0.9))
+@settings(max_examples=10, deadline=None)
+def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
+    stack, drop = stack_of(norm), some_rows(seed, share)
+    for size in (lambda i: i.measure(i.first_order_step(drop)), lambda i: i.kept_step_size(drop)):
+        sizes = np.array([size(one) for one in stack.influences])
+        expected = sizes.mean() if norm == "loss" else np.sqrt((sizes**2).mean())
+        assert size(stack) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_the_sum_of_coordinates_is_as_long_as_the_change(norm, seed):
+    stack, drop = stack_of(norm), some_rows(seed)
+    Z = StackedCoordinates(stack.influences)
+    length = stack.size_factor(drop) * np.linalg.norm(Z.T @ drop)
+    predicted = 0.5 * length**2 if norm == "loss" else length
+    assert predicted == pytest.approx(stack.measure(stack.first_order_step(drop)), rel=1e-9)
+
+
+def test_the_operator_is_its_blocks_side_by_side():
+    stack = stack_of()
+    array = np.random.default_rng(3).normal(size=(N, 4)).astype(np.float32)
+    Z = StackedCoordinates([*stack.influences, array])
+    blocks = [one @ np.eye(one.shape[1]) for one in stack.influences]
+    dense = np.hstack([*blocks, array]) / np.sqrt(3)
+    V, W = np.eye(Z.shape[1]), np.random.default_rng(0).normal(size=(N, 2))
+    np.testing.assert_allclose(Z @ V, dense, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(Z.T @ W, dense.T @ W, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(Z @ V[0], dense[:, 0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(Z.row_norms(), np.linalg.norm(dense, axis=1), rtol=1e-5)
+    some = np.array([4, 1, 7])
+    np.testing.assert_allclose(Z.rows(some), dense[some], rtol=1e-4, atol=1e-6)
+    part = Z.take(some)
+    np.testing.assert_allclose(part.T @ W[some], dense[some].T @ W[some], rtol=1e-9, atol=1e-12)
+
+
+def test_coordinates_given_a_set_are_those_of_each_head():
+    stack, drop = stack_of(), some_rows(1)
+    expected = [one.given(drop).T @ drop.astype(float) for one in stack.influences]
+    found = stack.given(drop).T @ drop.astype(float)
+    np.testing.assert_allclose(found, np.concatenate(expected) / np.sqrt(2), rtol=1e-9)
+
+
+def test_a_network_twice_is_that_network():
+    one, drop = head(3, 0), some_rows(2)
+    twice = StackedInfluence([one, one])
+    np.testing.assert_allclose(twice.row_norms(), one.row_norms())
+    np.testing.assert_allclose(twice.row_losses(), one.row_losses())
+    once, forecast = one.forecast(drop), twice.forecast(drop)
+    assert forecast.first_order == pytest.approx(once.first_order)
+    assert forecast.refitted == pytest.approx(once.refitted)
+    assert twice.curvature_name == "dense"
+
+
+def test_whole_coordinates_of_heads_stay_an_operator():
+    stack = stack_of()
+    found = stacked_coordinates(stack, [Coordinates(one) for one in stack.influences])
+    assert found.is_operator
+    assert found.relative_error == 0
+
+
+def test_leading_coordinates_are_one_array_with_its_error():
+    stack = stack_of()
+    parts = [head_coordinates(one, 2) for one in stack.influences]
+    found = stacked_coordinates(stack, parts)
+    assert found.Z.shape == (N, 4)
+    assert found.Z.dtype == np.float32
+    assert 0 < found.energy_share < 1
+    assert found.relative_error > 0
+    assert not found.is_operator
+
+
+def test_an_array_beside_a_head_is_no_operator_to_refine():
+    stack = stack_of()
+    parts = [Coordinates(stack.influences[0]), head_coordinates(stack.influences[1], 2)]
+    found = stacked_coordinates(stack, parts)
+    assert isinstance(found.Z, StackedCoordinates)
+    assert not found.is_operator
+    assert found.relative_error > 0
+
+
+def test_rows_must_weigh_the_same_in_all():
+    weights = np.linspace(1, 2, N)
+    with pytest.raises(ValueError, match="network 1 differ from those of the first"):
+        StackedInfluence([head(3, 0), head(3, 0, sample_weight=weights)])
+
+
+def test_influences_of_one_network_are_a_list_of_one():
+    one, stack = head(3, 0), stack_of()
+    assert influences_of(one) == [one]
+    assert influences_of(stack) == stack.influences

@@ -1,0 +1,220 @@
+"""Matching several networks, checkpoints, and fixed features beside a network, end to end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.preprocessing import scale
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+
+from sklearn_prune import InfluencePruner, PrunedClassifier
+from sklearn_prune.inspection import retraining_check
+
+X, Y = load_iris(return_X_y=True)
+X = scale(X).astype(np.float32)
+OPTIONS = {"prune_ratio": 0.6, "damping": 1e-2, "random_state": 0, "time_limit": 5}
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n_hidden: int = 3) -> None:
+        super().__init__()
+        self.hidden, self.last = torch.nn.Linear(4, n_hidden), torch.nn.Linear(n_hidden, 3)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.tanh(self.hidden(X)))
+
+
+def network(**params):
+    options = {"criterion": torch.nn.CrossEntropyLoss, "lr": 0.3, "max_epochs": 6, "verbose": 0}
+    return NeuralNetClassifier(Net, **(options | params))
+
+
+def frozen(n_hidden, seed):
+    torch.manual_seed(seed)
+    return FrozenEstimator(network(module__n_hidden=n_hidden, train_split=None).fit(X, Y))
+
+
+def fitted(estimator=None, rows=X, **options):
+    return InfluencePruner(estimator, **(OPTIONS | options)).fit(rows, Y)
+
+
+def test_several_networks_are_matched_together():
+    nets = [frozen(3, 0), frozen(5, 1)]
+    alone = [fitted(net) for net in nets]
+    both = fitted(nets)
+    certificate = both.certificate_
+    assert certificate.n_networks == 2
+    assert certificate.n_parameters == 3 * 4 + 3 * 6
+    assert "2, of whose changes these are means" in repr(certificate)
+    assert both.estimator_ == [net.estimator for net in nets]
+    np.testing.assert_allclose(
+        both.influence_norms_, np.mean([one.influence_norms_ for one in alone], axis=0)
+    )
+    # What was matched for one network leaves the other much farther away.
+    drop = ~both.support_
+    for one in alone:
+        influence = one._influence_
+        assert influence.measure(influence.first_order_step(drop)) < 0.2 * (
+            one.certificate_.random_change
+        )
+    forecasts = [one._influence_.forecast(drop) for one in alone]
+    assert certificate.predicted_change == pytest.approx(
+        np.mean([forecast.first_order for forecast in forecasts])
+    )
+    assert certificate.actual_change == pytest.approx(
+        np.mean([forecast.refitted for forecast in forecasts]), rel=1e-4
+    )
+
+
+def test_a_list_of_one_is_that_network():
+    net = frozen(3, 0)
+    alone, listed = fitted(net), fitted([net])
+    np.testing.assert_array_equal(alone.support_, listed.support_)
+    assert listed.estimator_ == [net.estimator]
+    assert listed.certificate_.n_networks == 1
+
+
+def test_a_linear_model_can_stand_beside_a_network():
+    pruner = fitted([None, network()])
+    assert pruner.certificate_.n_parameters == 3 * 5 + 3 * 4
+    assert len(pruner.estimator_) == 2
+
+
+def test_an_ensemble_is_its_networks():
+    nets = [("a", network()), ("b", network(module__n_hidden=5))]
+    voting = VotingClassifier(nets)
+    untrained = fitted(voting)
+    assert [net.module_.hidden.out_features for net in untrained.estimator_] == [3, 5]
+    trained = FrozenEstimator(voting.fit(X, Y))
+    assert fitted(trained).estimator_ == list(voting.estimators_)
+
+
+def test_checkpoints_are_moments_of_one_training():
+    end, moments = fitted(network()), fitted(network(), n_checkpoints=3)
+    assert moments.certificate_.n_networks == 3
+    assert moments.certificate_.n_parameters == 3 * end.certificate_.n_parameters
+    for a, b in zip(
+        end.estimator_.module_.parameters(), moments.estimator_.module_.parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+    hidden = [one.objective.design for one in moments._influence_.influences]
+    np.testing.assert_array_equal(hidden[-1], end._influence_.objective.design)
+    # Epochs 2, 4 and 6.
+    for n_epochs, design in zip((2, 4), hidden, strict=False):
+        short = fitted(network(max_epochs=n_epochs))
+        np.testing.assert_array_equal(design, short._influence_.objective.design)
+
+
+def test_checkpoints_of_all_layers():
+    certificate = fitted(network(), n_checkpoints=2, layers="all").certificate_
+    assert certificate.n_parameters == 2 * (3 * 5 + 3 * 4)
+    assert np.isnan(certificate.actual_change)
+    assert certificate.predicted_change < 0.1 * certificate.random_change
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_fixed_features_are_matched_beside_the_network(sparse):
+    F = PCA(2).fit_transform(X).astype(np.float64)
+    pruner = fitted(network(), features=csr_array(F) if sparse else F)
+    assert pruner.certificate_.n_networks == 2
+    assert pruner.certificate_.n_parameters == 3 * 4 + 3 * 3
+    alone = fitted(None, rows=F)
+    influence = alone._influence_
+    change = influence.measure(influence.first_order_step(~pruner.support_))
+    assert change < 0.2 * alone.certificate_.random_change
+    assert isinstance(pruner.estimator_, NeuralNetClassifier)
+
+
+def test_features_and_all_layers():
+    pruner = fitted(network(), features=X[:, :2], layers="all")
+    assert pruner.certificate_.n_parameters == 3 * 5 + 3 * 4 + 3 * 3
+    assert pruner.certificate_.predicted_change < 0.2 * pruner.certificate_.random_change
+
+
+def test_a_function_makes_features_of_each_fold():
+    pruner = InfluencePruner(network(), features=PCA(2).fit(X).transform, **OPTIONS)
+    scores = cross_val_score(PrunedClassifier(LogisticRegression(), pruner), X, Y, cv=3)
+    assert scores.mean() > 0.8
+
+
+def test_clone_and_memory_know_what_is_matched(tmp_path):
+    options = {"memory": str(tmp_path)}
+    pruners = [
+        fitted([network(), network(module__n_hidden=4)], **options),
+        fitted([network(), network(module__n_hidden=5)], **options),
+        fitted(network(), n_checkpoints=2, **options),
+        fitted(network(), features=X[:, :2], **options),
+        fitted(network(), features=X[:, 2:], **options),
+    ]
+    norms = [pruner.influence_norms_ for pruner in pruners]
+    for position, pruner in enumerate(pruners):
+        again = clone(pruner).fit(X, Y)
+        np.testing.assert_array_equal(again.support_, pruner.support_)
+        assert not any(np.array_equal(norms[position], other) for other in norms[:position])
+
+
+def test_the_networks_are_only_read():
+    nets = [frozen(3, 0), frozen(5, 1)]
+    before = [
+        {name: value.clone() for name, value in net.estimator.module_.state_dict().items()}
+        for net in nets
+    ]
+    state = torch.get_rng_state()
+    fitted(nets)
+    assert torch.equal(torch.get_rng_state(), state)
+    for net, values in zip(nets, before, strict=True):
+        for name, value in net.estimator.module_.state_dict().items():
+            assert torch.equal(value, values[name])
+
+
+def test_a_tolerance_holds_for_several():
+    pruner = fitted([frozen(3, 0), frozen(5, 1)], prune_ratio=None, tolerance=1e-3)
+    assert pruner.certificate_.predicted_change <= 1e-3
+    assert 0 < pruner.support_.sum() < 150
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options", "message"),
+    [
+        ([], {}, "estimator holds no network"),
+        (None, {"n_checkpoints": 2}, "none is trained here; set n_checkpoints=1"),
+        (network(), {"n_checkpoints": 7}, "the network is trained for 6. Lower n_checkpoints"),
+        (
+            network(callbacks="disable"),
+            {"n_checkpoints": 2},
+            'callbacks="disable" allows none',
+        ),
+        (network(), {"features": X[:5]}, "each of the 150 rows of X, in their order; they have 5"),
+        (network(), {"features": lambda X: X[:5]}, "they have 5. Return a row for each"),
+        (network(), {"features": np.full((150, 2), np.nan)}, "features contains NaN"),
+        (
+            [network(), NeuralNetRegressor(Net, criterion=torch.nn.MSELoss)],
+            {},
+            "must agree on what y is",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_before_training(estimator, options, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(estimator, **options)
+
+
+def test_class_weights_must_be_the_same():
+    nets = [network(), network(criterion__weight=torch.tensor([1.0, 2.0, 3.0]))]
+    with pytest.raises(ValueError, match="give all networks the same weights"):
+        fitted(nets)
+
+
+def test_the_retraining_check_follows_one_head():
+    pruner = fitted([frozen(3, 0), frozen(5, 1)])
+    with pytest.raises(ValueError, match="give the support of this one"):
+        retraining_check(pruner, X, Y)
