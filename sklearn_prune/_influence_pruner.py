@@ -29,6 +29,7 @@ from ._stages import train_once
 from ._terms import Request, first_to_go, make_problem, make_terms
 from ._validation import Kind
 from .base import BasePruner
+from .influence import workers
 from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
@@ -109,6 +110,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         costs and groups) trains once for each set of rows. Needs an int as ``random_state``
         where a network is trained: anything else is another seed in each fit. A change in the file
         of a network's class is noticed, one in what that file imports is not.
+    n_jobs : int or None, default=None
+        Threads that take shares of the rows; results do not depend on them. None: as many as
+        ``joblib.parallel_config`` says, else as BLAS is allowed. Where that names a backend of
+        processes or machines, Hessians and row norms are computed there.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -205,6 +210,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -231,6 +237,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         n_components: int | Literal["auto"] = "auto",
         time_limit: float = 60.0,
         memory: Any = None,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -249,6 +256,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.n_components = n_components
         self.time_limit = time_limit
         self.memory = memory
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -334,7 +342,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.curvature,
             self.n_components,
         )
-        with fit_task(self, X, y, n_parts=_N_STAGES) as task:
+        with workers(self.n_jobs), fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             trained = train_once(job, self.memory, clock)
             networks = [
@@ -377,14 +385,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return kind_of_target(self.estimator, y)
 
     def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
-        return choose_rows(
-            self._influence_,
-            self._coordinates_,
-            self._terms_,
-            request,
-            time_limit=time_limit,
-            random_state=seed,
-        )
+        with workers(self.n_jobs):
+            return choose_rows(
+                self._influence_,
+                self._coordinates_,
+                self._terms_,
+                request,
+                time_limit=time_limit,
+                random_state=seed,
+            )
 
     def select(
         self,

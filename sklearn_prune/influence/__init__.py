@@ -20,7 +20,7 @@ from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
 from ._network_influence import NetworkInfluence
-from ._parallel import serial_blas
+from ._parallel import serial_blas, workers
 from ._refit import HeadFit, refit_head
 from ._sketch import Coordinates, head_coordinates, stacked_coordinates
 from ._stack import StackedCoordinates, StackedInfluence, influences_of
@@ -70,5 +70,6 @@ __all__ = [
     "stacked_coordinates",
     "target_kind",
     "warn_if_not_convex",
+    "workers",
     "write_head",
 ]

@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 
 from ._losses import Array, HeadLoss
 from ._output_hessians import OutputHessians
-from ._parallel import map_threads
+from ._parallel import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 _CHUNK = 2048
@@ -161,7 +161,7 @@ class HeadObjective:
         def block(pair: tuple[int, int]) -> Array:
             return self._weighted_moment(hessians.entry(*pair))
 
-        for (j, k), moment in zip(pairs, map_threads(block, pairs), strict=True):
+        for (j, k), moment in zip(pairs, map_chunks(block, pairs), strict=True):
             blocks[j, :, k] = blocks[k, :, j] = moment
         if hessians.rows_sum_to_zero:
             # The last output's blocks follow from the others.
