@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
@@ -16,9 +18,16 @@ from skorch import NeuralNetBinaryClassifier
 from torch.utils.data import Dataset
 
 from ._job import TrainingJob, members, unfrozen
-from ._progress import part_done
+from ._progress import part_done, telling
 from ._validation import Kind
-from .influence import Checkpoints, fit_network, linear_network, network_codes, target_kind
+from .influence import (
+    Checkpoints,
+    NetworkGradients,
+    fit_network,
+    linear_network,
+    network_codes,
+    target_kind,
+)
 
 __all__ = ["Member", "check_networks", "default_network", "fitted_members", "kind_of_target"]
 
@@ -78,16 +87,34 @@ def _fitted(job: TrainingJob, estimator: Any) -> list[Member]:
         return [Member(network, job.X, y, job.layers)]
     _check_labels(job)
     checkpoints = Checkpoints(estimator.max_epochs, job.n_checkpoints)
+    try_reading = None if job.layers == "last" else partial(_first_gradients, job.layers)
 
     def on_epoch_end(net: Any) -> None:
         part_done("epoch")
         checkpoints(net)
 
-    network = fit_network(estimator, job.X, job.y, random_state=job.seed, on_epoch_end=on_epoch_end)
+    network = fit_network(
+        estimator,
+        job.X,
+        job.y,
+        random_state=job.seed,
+        on_epoch_end=on_epoch_end,
+        try_reading=try_reading,
+    )
     earlier = [
         Member(net, job.X, job.y, job.layers, is_checkpoint=True) for net in checkpoints.networks
     ]
     return [*earlier, Member(network, job.X, job.y, job.layers)]
+
+
+def _first_gradients(
+    layers: str | Sequence[str], network: Any, X: Any, y: NDArray[Any]
+) -> torch.Tensor:
+    """Return the gradients of the first rows in these layers, to see that they can be taken."""
+    # A trial is no part of the training, whose epochs are counted.
+    with telling(lambda part: None):
+        _, gradients = next(NetworkGradients(network, X, y, layers=layers).per_sample())
+    return gradients
 
 
 def _check_labels(job: TrainingJob) -> None:

@@ -77,6 +77,7 @@ def fit_network(
     *,
     random_state: Any = None,
     on_epoch_end: Callable[[NeuralNet], None] | None = None,
+    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
 ) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
@@ -99,6 +100,9 @@ def fit_network(
         Seeds torch while the network is fitted. The state of torch's generators is put back.
     on_epoch_end : callable, default=None
         Called after each epoch, with the network as it then is.
+    try_reading : callable, default=None
+        What is to be done with the fitted network, tried on an untrained copy and a few rows; None
+        is `read_head`.
 
     Returns
     -------
@@ -108,8 +112,8 @@ def fit_network(
     Raises
     ------
     UnsupportedNetworkError
-        If `read_head` could not read this network; raised before any training where the module
-        can be run on a few rows.
+        If this network could not be read; raised before any training where the module can be run
+        on a few rows.
     """
     if isinstance(estimator, FrozenEstimator):
         net = _require_network(estimator.estimator)
@@ -118,7 +122,7 @@ def fit_network(
     net = clone(_require_network(estimator)).set_params(train_split=None, verbose=0)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     with own_random_state(seed):
-        X_fit, y_fit = _training_data(net, X, y)
+        X_fit, y_fit = _training_data(net, X, y, try_reading or read_head)
     with own_random_state(seed), tells_of_epochs(net, on_epoch_end):
         net.fit(X_fit, y_fit)
     return net
@@ -210,9 +214,7 @@ def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
     ValueError
         When outputs and classes cannot be matched.
     """
-    with left_as_found(net):
-        *_, (layer, _, _) = _executed_heads(net, _first_rows(X))
-    n_outputs, n_classes = layer.out_features, len(classes)
+    n_outputs, n_classes = _first_output(net, X)[0].numel(), len(classes)
     if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
         return y
     if classes.dtype.kind in "iuf" and classes[0] >= 0 and classes[-1] < n_outputs:
@@ -250,7 +252,9 @@ def _require_network(estimator: Any) -> NeuralNet:
     return estimator
 
 
-def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
+def _training_data(
+    net: NeuralNet, X: Any, y: Array, try_reading: Callable[[NeuralNet, Any, Array], Any]
+) -> tuple[Any, Array]:
     """Return X and y as this network's ``fit`` needs them, after trying a few rows.
 
     An untrained copy is read first, so that a network that cannot be read fails before it is
@@ -262,19 +266,28 @@ def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
     criterion = read_criterion(sketch, y)
     X_cast = cast_input(sketch, X)
     try:
-        with left_as_found(sketch):
-            *_, (layer, _, output) = _executed_heads(sketch, _first_rows(X_cast))
+        output = _first_output(sketch, X_cast)
     except UnsupportedNetworkError:
         raise
     except Exception:
         return X_cast, cast_target(sketch, criterion.loss, y, output_tail=(2,))
-    head_targets(sketch, criterion.loss, y, layer.out_features)
-    read_head(sketch, _first_rows(X_cast), y[:_SKETCH_ROWS])
+    try_reading(sketch, _first_rows(X_cast), y[:_SKETCH_ROWS])
+    # All of y: the first rows need not show every class.
+    head_targets(sketch, criterion.loss, y, output[0].numel())
     return X_cast, cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
 
 
 def _first_rows(X: Any) -> Any:
     return take_rows(X, np.arange(min(_SKETCH_ROWS, n_rows(X))))
+
+
+def _first_output(net: NeuralNet, X: Any) -> torch.Tensor:
+    """Return the module's output for the first rows."""
+    with left_as_found(net):
+        batch = next(iter(_batches(net, _first_rows(X))))
+        output = net.evaluation_step(batch, training=False)
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
 
 
 @dataclass

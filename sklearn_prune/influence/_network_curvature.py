@@ -74,11 +74,12 @@ class DiagonalCurvature:
 
 
 class LayerCurvature:
-    """A Kronecker product for each Linear and a diagonal for all else, damping included.
+    """A Kronecker product for each Linear or convolution, a diagonal for all else; damped.
 
     For a Linear, ``S (x) A`` of the second moments of the loss's derivative in its outputs (for
-    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). It ranks
-    rows and speeds up conjugate gradients; it is not what a change is measured with.
+    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). For a
+    convolution the same of its patches, as if these were independent; see Grosse & Martens (2016).
+    It ranks rows and speeds up conjugate gradients; it is not what a change is measured with.
 
     Parameters
     ----------
@@ -132,8 +133,11 @@ class _FactorSums:
         self.diagonals: dict[tuple[str, ...], Any] = {}
         self._calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         modules = dict(gradients.net.module_.named_modules())
-        layers = [block.layer for block in gradients.blocks if block.layer is not None]
-        handles = [modules[name].register_forward_hook(self._note(name)) for name in layers]
+        names = [block.layer for block in gradients.blocks if block.layer is not None]
+        self._layers = {name: modules[name] for name in names}
+        handles = [
+            layer.register_forward_hook(self._note(name)) for name, layer in self._layers.items()
+        ]
         try:
             for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
                 _add(self.outputs, outputs)
@@ -164,7 +168,8 @@ class _FactorSums:
         for (name, i), delta in zip(made, deltas, strict=True):
             if delta is not None:
                 block = next(b for b in gradients.blocks if b.layer == name)
-                S, A = _moments(calls[name][i][0], delta, weights, block)
+                inputs, delta = _by_position(self._layers[name], calls[name][i][0], delta)
+                S, A = _moments(inputs, delta, weights, block)
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
                 _add(features, {name: A / len(calls[name])})
@@ -187,7 +192,7 @@ class _FactorSums:
     def _squares(
         self, x: Any, noise: torch.Tensor, weights: torch.Tensor
     ) -> dict[tuple[str, ...], torch.Tensor]:
-        """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters outside of Linear layers."""
+        """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
         gradients = self._gradients
         outside = [block.names for block in gradients.blocks if block.layer is None]
         if not outside:
@@ -199,6 +204,25 @@ class _FactorSums:
 
         by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
         return {names: (weights @ by_name[names[0]].flatten(1) ** 2).double() for names in outside}
+
+
+def _by_position(
+    layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and derivatives in the outputs with their numbers in the last dimension.
+
+    Of a convolution, what lies under its kernel for each position, in the weight's order.
+    """
+    if not isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
+        return inputs, delta
+    options: dict[str, tuple[int, ...]] = {}
+    for name in ("kernel_size", "dilation", "padding", "stride"):
+        option: Any = getattr(layer, name)
+        # One dimension is a picture that is one pixel high.
+        options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
+    pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
+    patches = torch.nn.functional.unfold(pictures, **options)
+    return patches.transpose(1, 2), delta.flatten(2).transpose(1, 2)
 
 
 def _moments(

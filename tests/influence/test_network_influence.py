@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNetClassifier
 
 from sklearn_prune.influence import (
     HeadInfluence,
@@ -11,7 +12,7 @@ from sklearn_prune.influence import (
     NetworkInfluence,
     read_head,
 )
-from sklearn_prune.influence._network_curvature import LayerCurvature
+from sklearn_prune.influence._network_curvature import LayerCurvature, _by_position
 
 from .networks import KINDS, fitted
 
@@ -184,3 +185,40 @@ def test_dropping_every_row_is_refused():
     influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
     with pytest.raises(ValueError, match="removes all 30 rows"):
         influence.first_order_step(np.ones(30, bool))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
+        torch.nn.Conv1d(2, 3, 2, stride=2, padding=1),
+        torch.nn.Linear(6, 3),
+    ],
+)
+def test_a_layers_output_is_its_weight_times_what_lies_under_it(layer):
+    torch.manual_seed(0)
+    shape = {4: (5, 2, 6, 7), 3: (5, 2, 9), 2: (5, 4, 6)}[layer.weight.ndim]
+    x = torch.randn(shape)
+    output = layer(x)
+    inputs, by_position = _by_position(layer, x, output)
+    expected = inputs @ layer.weight.flatten(1).T + layer.bias
+    torch.testing.assert_close(by_position, expected)
+
+
+def test_a_convolution_with_one_position_has_the_factors_of_a_linear_layer():
+    X = np.random.default_rng(0).standard_normal((20, 1, 2, 3))
+    y = np.arange(20) % 3
+    torch.manual_seed(0)
+    first, last = torch.nn.Conv2d(1, 4, (2, 3)), torch.nn.Linear(4, 3)
+    same = torch.nn.Linear(6, 4)
+    same.weight.data, same.bias.data = first.weight.data.flatten(1), first.bias.data
+    solutions = []
+    for layers in ([first, torch.nn.Flatten()], [torch.nn.Flatten(), same]):
+        module = torch.nn.Sequential(*layers, torch.nn.Tanh(), last).double()
+        net = NeuralNetClassifier(
+            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+        ).initialize()
+        gradients = NetworkGradients(net, X, y)
+        B = torch.eye(gradients.n_params, dtype=torch.float64)
+        solutions.append(LayerCurvature(gradients, DAMPING).solve(B))
+    torch.testing.assert_close(*solutions)
