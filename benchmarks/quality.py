@@ -6,8 +6,9 @@
 
 The split into training and test rows is fixed first, and pruners see training rows only. What is to
 be tuned (the damping of the head, neighbours, penalties) is chosen once a data set by
-cross-validation on training rows, before anything is pruned. Then, for each seed and ratio, each
-pruner chooses rows, and each downstream model is trained on them from zero:
+cross-validation on training rows, before anything is pruned. Then, for each seed, each pruner is
+fitted once and chooses rows for every ratio, and each downstream model is trained on them from
+zero:
 
 - head: the linear model whose influences were matched;
 - mlp, mlp-steps: one hidden layer, trained for as many epochs, or for as many steps of gradient
@@ -187,28 +188,40 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         return [d for d in args.downstream if (split.name, pruner, ratio, d, seed) not in done]
 
     pruners = [p for p in args.pruner if split.is_classification or p in FOR_REGRESSION]
-    plan = [("all rows", 0.0, seed) for seed in range(args.seeds)]
-    plan += [(p, r, s) for s, r, p in product(range(args.seeds), args.ratio, pruners)]
-    plan = [task for task in plan if missing(*task)]
+    plan = [("all rows", seed, [0.0]) for seed in range(args.seeds)]
+    plan += [(p, seed, args.ratio) for seed, p in product(range(args.seeds), pruners)]
+    plan = [(p, seed, [r for r in rs if missing(p, r, seed)]) for p, seed, rs in plan]
+    plan = [task for task in plan if task[-1]]
     if not plan:
         return
     tuned = tune(split)
-    for pruner, ratio, seed in plan:
+    for pruner, seed, ratios in plan:
         started = perf_counter()
-        rows = np.arange(len(split.y_train))
-        if pruner != "all rows":
-            rows = rows[kept_rows(PRUNERS[pruner](split, tuned, ratio, seed), split)]
-        chosen = perf_counter() - started
-        for downstream in missing(pruner, ratio, seed):
-            score = score_of(downstream, split, tuned, rows, seed)
-            yield Cell(split.name, pruner, ratio, downstream, seed, len(rows), score)
-        spent = perf_counter() - started
-        times = f"{chosen:.1f} s + {spent - chosen:.1f} s"
-        print(f"{split.name} {pruner} {ratio:.0%} seed {seed}: {times}", file=sys.stderr)
+        for ratio, rows in kept_rows(pruner, split, tuned, ratios, seed):
+            chosen = perf_counter()
+            for downstream in missing(pruner, ratio, seed):
+                score = score_of(downstream, split, tuned, rows, seed)
+                yield Cell(split.name, pruner, ratio, downstream, seed, len(rows), score)
+            ended = perf_counter()
+            times = f"{chosen - started:.1f} s + {ended - chosen:.1f} s"
+            print(f"{split.name} {pruner} {ratio:.0%} seed {seed}: {times}", file=sys.stderr)
+            started = ended
 
 
-def kept_rows(pruner: BasePruner, split: Split) -> np.ndarray:
-    return pruner.fit(split.X_train, split.y_train).get_support()
+def kept_rows(
+    name: str, split: Split, tuned: Tuned, ratios: Sequence[float], seed: int
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield each ratio and the rows that are kept at it, by one fit of the pruner."""
+    pruner = None
+    for ratio in ratios:
+        if name == "all rows":
+            support = np.ones(len(split.y_train), dtype=bool)
+        elif pruner is None:
+            pruner = PRUNERS[name](split, tuned, ratio, seed).fit(split.X_train, split.y_train)
+            support = pruner.get_support()
+        else:
+            support = pruner.select(prune_ratio=ratio)
+        yield ratio, np.flatnonzero(support)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
