@@ -122,19 +122,28 @@ FOR_REGRESSION = ("influence", "random", "herding", "kcenter", "influencescore")
 def tune(split: Split) -> Tuned:
     """Choose by cross-validation on training rows what every pruner and model then gets."""
     part = split.subset(TUNING_ROWS)
-    X, y, n = part.X_train, part.y_train, len(part.y_train)
-
-    def score(model: BaseEstimator) -> float:
-        return float(cross_val_score(model, X, y, cv=3).mean())
-
-    damping = max(DAMPINGS, key=lambda damping: score(head(split, damping, int(n * 2 / 3))))
+    X, y = part.X_train, part.y_train
     cls = LinearSVC if split.is_classification else LinearSVR
     svm = GridSearchCV(cls(random_state=0, max_iter=2000), {"C": [0.01, 0.1, 1.0]}, cv=3)
     near = KNeighborsClassifier() if split.is_classification else KNeighborsRegressor()
     near = GridSearchCV(near, {"n_neighbors": [1, 5, 15]}, cv=3)
     return Tuned(
-        damping, svm.fit(X, y).best_params_["C"], near.fit(X, y).best_params_["n_neighbors"]
+        tune_damping(split),
+        svm.fit(X, y).best_params_["C"],
+        near.fit(X, y).best_params_["n_neighbors"],
     )
+
+
+def tune_damping(split: Split) -> float:
+    """Choose the damping of the head by cross-validation on training rows."""
+    part = split.subset(TUNING_ROWS)
+    n_rows = int(len(part.y_train) * 2 / 3)
+
+    def score(damping: float) -> float:
+        model = head(split, damping, n_rows)
+        return float(cross_val_score(model, part.X_train, part.y_train, cv=3).mean())
+
+    return max(DAMPINGS, key=score)
 
 
 def head(split: Split, damping: float, n_rows: int) -> BaseEstimator:

@@ -67,17 +67,16 @@ def difference(scores: Scores, key: tuple[str, str, float, str], other: str) -> 
     return float(paired.mean()), float(quantile * paired.std(ddof=1) / np.sqrt(len(paired)))
 
 
-def _distinct(values: Iterable[T]) -> list[T]:
+def distinct(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def table(scores: Scores, dataset: str, downstream: str) -> str:
-    """Return mean score by pruner and ratio; the gain over random rows with its interval below."""
+def table(scores: Scores, dataset: str, downstream: str, baseline: str = BASELINE) -> str:
+    """Return mean score by pruner and ratio; in brackets the gain over the baseline."""
     keys = [key for key in scores if key[0] == dataset and key[3] == downstream]
     ratios = sorted({key[2] for key in keys if key[1] != FULL})
-    full = scores.get((dataset, FULL, 0.0, downstream), {})
     rows = []
-    for pruner in _distinct(key[1] for key in keys if key[1] != FULL):
+    for pruner in distinct(key[1] for key in keys if key[1] != FULL):
         line = [pruner]
         for ratio in ratios:
             key = (dataset, pruner, ratio, downstream)
@@ -85,21 +84,20 @@ def table(scores: Scores, dataset: str, downstream: str) -> str:
                 line.append("")
                 continue
             mean = float(np.mean(list(scores[key].values())))
-            gain, half = difference(scores, key, BASELINE)
+            gain, half = difference(scores, key, baseline)
             shown = f"{mean:.4f}"
-            if pruner != BASELINE and np.isfinite(gain):
+            if pruner != baseline and np.isfinite(gain):
                 shown += f" ({gain:+.4f} ± {half:.4f})"
             line.append(shown)
         rows.append(line)
     header = ["pruner", *(f"{ratio:.0%}" for ratio in ratios)]
-    mean_full = float(np.mean(list(full.values()))) if full else np.nan
-    return f"All rows: {mean_full:.4f}\n\n{markdown_table(header, rows)}"
+    return markdown_table(header, rows)
 
 
 def targets(scores: Scores) -> str:
     """Return where ours is the best, and where it is significantly worse than random rows."""
     rows = []
-    runs = _distinct((key[0], key[3], key[2]) for key in scores if key[1] == OURS)
+    runs = distinct((key[0], key[3], key[2]) for key in scores if key[1] == OURS)
     for dataset, downstream, ratio in sorted(runs):
         key = (dataset, OURS, ratio, downstream)
         mine = float(np.mean(list(scores[key].values())))
@@ -121,15 +119,15 @@ def targets(scores: Scores) -> str:
                 f"{mine:.4f}",
                 f"{best} {others[best]:.4f}",
                 f"{over_best:+.4f} ± {half_best:.4f}",
-                _verdict(over_best, half_best),
-                _verdict(over_random, half),
+                verdict(over_best, half_best),
+                verdict(over_random, half),
             ]
         )
     header = ["data", "model", "pruned", OURS, "best other", "difference", "is", "against random"]
     return markdown_table(header, rows)
 
 
-def _verdict(mean: float, half: float) -> str:
+def verdict(mean: float, half: float) -> str:
     if not np.isfinite(half):
         return ""
     if abs(mean) <= half:
@@ -141,9 +139,11 @@ def tables(cells: Sequence[Cell]) -> str:
     """Return one table for each data set and model, then ours against the best other."""
     scores = by_run(cells)
     parts = []
-    for dataset in _distinct(key[0] for key in scores):
-        for downstream in _distinct(key[3] for key in scores if key[0] == dataset):
+    for dataset in distinct(key[0] for key in scores):
+        for downstream in distinct(key[3] for key in scores if key[0] == dataset):
             parts.append(f"## {dataset}, {downstream}")
+            full = list(scores.get((dataset, FULL, 0.0, downstream), {}).values())
+            parts.append(f"All rows: {np.mean(full):.4f}" if full else "All rows: not measured")
             parts.append(table(scores, dataset, downstream))
     parts += ["## Ours against the best other pruner", targets(scores)]
     return "\n\n".join(parts)
@@ -175,8 +175,8 @@ def draw(scores: Scores, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    datasets = _distinct(key[0] for key in scores)
-    models = _distinct(key[3] for key in scores)
+    datasets = distinct(key[0] for key in scores)
+    models = distinct(key[3] for key in scores)
     figure, axes = plt.subplots(
         len(datasets),
         len(models),
