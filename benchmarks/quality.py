@@ -115,7 +115,9 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
         if name.endswith("Pruner")
     },
 }
-# What needs classes, as its definition does.
+# What picks by the rows alone: here what enters the last layer are the columns themselves.
+WITHOUT_CHANCE = ("herding", "kcenter")
+# What needs no classes.
 FOR_REGRESSION = ("influence", "random", "herding", "kcenter", "influencescore")
 
 
@@ -197,16 +199,17 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         return [d for d in args.downstream if (split.name, pruner, ratio, d, seed) not in done]
 
     pruners = [p for p in args.pruner if split.is_classification or p in FOR_REGRESSION]
-    plan = [("all rows", seed, [0.0]) for seed in range(args.seeds)]
-    plan += [(p, seed, args.ratio) for seed, p in product(range(args.seeds), pruners)]
+    plan = [(p, seed, args.ratio) for seed, p in product(range(args.seeds), pruners)]
+    plan += [("all rows", seed, [0.0]) for seed in range(args.seeds)]
     plan = [(p, seed, [r for r in rs if missing(p, r, seed)]) for p, seed, rs in plan]
     plan = [task for task in plan if task[-1]]
     if not plan:
         return
     tuned = tune(split)
+    known: dict[tuple[str, float], np.ndarray] = {}
     for pruner, seed, ratios in plan:
         started = perf_counter()
-        for ratio, rows in kept_rows(pruner, split, tuned, ratios, seed):
+        for ratio, rows in kept_rows(pruner, split, tuned, ratios, seed, known):
             chosen = perf_counter()
             for downstream in missing(pruner, ratio, seed):
                 score = score_of(downstream, split, tuned, rows, seed)
@@ -218,11 +221,22 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
 
 
 def kept_rows(
-    name: str, split: Split, tuned: Tuned, ratios: Sequence[float], seed: int
+    name: str,
+    split: Split,
+    tuned: Tuned,
+    ratios: Sequence[float],
+    seed: int,
+    known: dict[tuple[str, float], np.ndarray],
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield each ratio and the rows that are kept at it, by one fit of the pruner."""
+    """Yield each ratio and the rows that are kept at it, by one fit of the pruner.
+
+    What is the same for every seed is looked up in ``known``, and stored there.
+    """
     pruner = None
     for ratio in ratios:
+        if (name, ratio) in known:
+            yield ratio, known[name, ratio]
+            continue
         if name == "all rows":
             support = np.ones(len(split.y_train), dtype=bool)
         elif pruner is None:
@@ -230,7 +244,10 @@ def kept_rows(
             support = pruner.get_support()
         else:
             support = pruner.select(prune_ratio=ratio)
-        yield ratio, np.flatnonzero(support)
+        rows = np.flatnonzero(support)
+        if name in WITHOUT_CHANCE:
+            known[name, ratio] = rows
+        yield ratio, rows
 
 
 def main(argv: Sequence[str] | None = None) -> None:
