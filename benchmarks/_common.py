@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import torch
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from .data import DATA_DIR_VARIABLE, default_data_dir
@@ -70,7 +71,8 @@ def output_folder(args: argparse.Namespace) -> Path | None:
 
 
 def limit_threads(n_threads: int = N_THREADS) -> None:
-    """Hold BLAS, OpenMP and torch to so many threads, in this process."""
+    """Hold BLAS, OpenMP and torch to so many threads, and to the cores this process may use."""
+    n_threads = min(n_threads, cpu_count())
     threadpool_limits(n_threads)
     torch.set_num_threads(n_threads)
 

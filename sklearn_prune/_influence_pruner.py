@@ -56,7 +56,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         :class:`sklearn.frozen.FrozenEstimator`. None is a linear model on standardised columns:
         logistic for classes, least squares for numbers. The given object is never changed. For
         its criterion see the notes. A list, or an ensemble of networks, is matched together: a
-        change is the mean of those of the networks.
+        change is the mean of those of the networks, each trained with a seed of its own.
     prune_ratio : float in [0, 1) or None, default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number and a half downward.

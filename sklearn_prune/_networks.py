@@ -73,10 +73,12 @@ def fitted_members(job: TrainingJob) -> list[Member]:
         X = feature_rows(job.features, job.X, len(job.y))
         network = default_network(X, job.y, job.classes, job.sample_weight)
         extra = [Member(network, X, job.y, is_linear=True, is_checkpoint=True)]
-    return [*chain.from_iterable(_fitted(job, one) for one in job.estimators), *extra]
+    # Equal networks are trained apart: each has a seed of its own.
+    fitted = (_fitted(job, one, job.seed + i) for i, one in enumerate(job.estimators))
+    return [*chain.from_iterable(fitted), *extra]
 
 
-def _fitted(job: TrainingJob, estimator: Any) -> list[Member]:
+def _fitted(job: TrainingJob, estimator: Any, seed: int) -> list[Member]:
     if estimator is None:
         network = default_network(job.X, job.y, job.classes, job.sample_weight)
         return [Member(network, job.X, job.y, is_linear=True)]
@@ -97,7 +99,7 @@ def _fitted(job: TrainingJob, estimator: Any) -> list[Member]:
         estimator,
         job.X,
         job.y,
-        random_state=job.seed,
+        random_state=seed,
         on_epoch_end=on_epoch_end,
         try_reading=try_reading,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import expected_gap, quality_report, selection_report, tables
+from benchmarks import defaults, expected_gap, quality_report, selection_report, tables
 from benchmarks._common import RESULTS, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +68,7 @@ def test_tables_beside_the_results_are_made_of_them():
     )
     cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
     written["quality"] = quality_report.markdown(cells)
+    written["defaults"] = defaults.markdown(read_records(RESULTS / "defaults.csv", defaults.Cell))
     for path in RESULTS.glob("*.md"):
         assert path.read_text(encoding="utf-8").strip() == written[path.stem]
 

@@ -89,6 +89,13 @@ def test_a_linear_model_can_stand_beside_a_network():
     assert len(pruner.estimator_) == 2
 
 
+def test_equal_networks_are_trained_apart():
+    first, second = fitted([network(), network()]).estimator_
+    assert not torch.equal(first.module_.last.weight, second.module_.last.weight)
+    alone = fitted(network()).estimator_
+    assert torch.equal(first.module_.last.weight, alone.module_.last.weight)
+
+
 def test_an_ensemble_is_its_networks():
     nets = [("a", network()), ("b", network(module__n_hidden=5))]
     voting = VotingClassifier(nets)
