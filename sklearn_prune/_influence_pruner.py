@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._certificate import Certificate, StageClock, certify
-from ._choice import choose_rows
+from ._choice import check_counts, choose_rows
 from ._compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -26,7 +26,7 @@ from ._compat import (
 from ._job import TrainingJob, members, unfrozen
 from ._networks import check_networks, kind_of_target
 from ._stages import train_once
-from ._terms import Request, first_to_go, make_problem, make_terms
+from ._terms import Request, make_terms
 from ._validation import Kind
 from .base import BasePruner
 from .influence import workers
@@ -160,6 +160,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
+
+    Of several networks, each loss counts in its own unit. For numbers, the linear model's is that
+    of the standardised target, so let a network beside it learn that as well.
 
     Criteria with derivatives in closed form are CrossEntropyLoss and NLLLoss (with class weights
     and label smoothing), BCELoss and BCEWithLogitsLoss (with ``pos_weight``; several outputs are
@@ -375,11 +378,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             layers=self.layers,
             n_checkpoints=self.n_checkpoints,
         )
-        # Zeros in place of influences: only counts, masks and costs are checked.
-        nothing = np.zeros((self._terms_.n_samples, 1))
-        make_problem(nothing, self._terms_, request)
-        # Which rows are hard is not known yet; how many of each stratum go is.
-        make_problem(nothing, first_to_go(self._terms_, request, nothing.ravel), request)
+        check_counts(self._terms_, request)
 
     def _target_kind(self, y: Any) -> Kind | None:
         return kind_of_target(self.estimator, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +104,15 @@ def _fitted(job: TrainingJob, estimator: Any, seed: int) -> list[Member]:
         on_epoch_end=on_epoch_end,
         try_reading=try_reading,
     )
+    n_missing = job.n_checkpoints - 1 - len(checkpoints.networks)
+    if n_missing:
+        warnings.warn(
+            f"training ended after {len(network.history)} of {estimator.max_epochs} epochs, so "
+            f"{n_missing} of n_checkpoints={job.n_checkpoints} never came; lower max_epochs to "
+            "space them over fewer.",
+            UserWarning,
+            stacklevel=2,
+        )
     earlier = [
         Member(net, job.X, job.y, job.layers, is_checkpoint=True) for net in checkpoints.networks
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
 from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 
 from sklearn_prune import InfluencePruner, PrunedClassifier
 from sklearn_prune.inspection import retraining_check
@@ -119,6 +122,19 @@ def test_checkpoints_are_moments_of_one_training():
     for n_epochs, design in zip((2, 4), hidden, strict=False):
         short = fitted(network(max_epochs=n_epochs))
         np.testing.assert_array_equal(design, short._influence_.objective.design)
+
+
+def test_checkpoints_that_never_came_are_said():
+    stop = EarlyStopping(monitor="train_loss", patience=2)
+    net = network(max_epochs=30, lr=1e-9, callbacks=[stop])
+    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of n_checkpoints=3 never"):
+        assert fitted(net, n_checkpoints=3).certificate_.n_networks == 1
+
+
+def test_a_pickled_pruner_chooses_again():
+    pruner = fitted([frozen(3, 0), frozen(5, 1)])
+    again = pickle.loads(pickle.dumps(pruner))
+    np.testing.assert_array_equal(again.select(prune_ratio=0.8), pruner.select(prune_ratio=0.8))
 
 
 def test_checkpoints_of_all_layers():
