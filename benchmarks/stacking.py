@@ -117,24 +117,29 @@ def fitted(matched: str, split: Split, tuned: Tuned, seed: int) -> Any:
 
 def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
     """Yield the cells of one data set that are asked for and not done."""
-    for seed, matched in product(range(args.seeds), [*args.matched, RANDOM]):
-        missing = [
-            (ratio, downstream)
-            for ratio, downstream in product(args.ratio, DOWNSTREAM)
-            if (split.name, matched, ratio, downstream, seed) not in done
-        ]
-        if not missing:
+    for seed in range(args.seeds):
+        missing = {
+            matched: [
+                (ratio, downstream)
+                for ratio, downstream in product(args.ratio, DOWNSTREAM)
+                if (split.name, matched, ratio, downstream, seed) not in done
+            ]
+            for matched in [*args.matched, RANDOM]
+        }
+        if not any(missing.values()):
             continue
-        started = perf_counter()
         part = resplit(split, 0.0, seed)
         # Neither svm nor neighbours are asked for.
         tuned = Tuned(quality.tune_damping(part), penalty=1.0, n_neighbors=1)
-        pruner = fitted(matched, part, tuned, seed)
-        rows = {r: np.flatnonzero(pruner.select(prune_ratio=r)) for r in args.ratio}
-        for ratio, downstream in missing:
-            score = quality.score_of(downstream, part, tuned, rows[ratio], seed)
-            yield Cell(split.name, matched, ratio, downstream, seed, score)
-        print(f"{split.name} {matched} {seed}: {perf_counter() - started:.0f} s", file=sys.stderr)
+        for matched, jobs in missing.items():
+            started = perf_counter()
+            pruner = fitted(matched, part, tuned, seed) if jobs else None
+            for ratio, downstream in jobs:
+                rows = np.flatnonzero(pruner.select(prune_ratio=ratio))
+                score = quality.score_of(downstream, part, tuned, rows, seed)
+                yield Cell(split.name, matched, ratio, downstream, seed, score)
+            spent = perf_counter() - started
+            print(f"{split.name} {matched} seed {seed}: {spent:.0f} s", file=sys.stderr)
 
 
 def by_run(measured: Sequence[Cell]) -> Scores:
