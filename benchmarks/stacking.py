@@ -52,6 +52,8 @@ DOWNSTREAM = ("mlp-steps", "head")
 N_SEEDS = 5
 # Of the networks whose last layers are matched together, and of one network's checkpoints.
 N_TOGETHER = 3
+# Seconds for each choice.
+TIME_LIMIT = 15.0
 # As in the mlp of `quality`.
 N_HIDDEN = 64
 RANDOM = "random rows"
@@ -69,15 +71,20 @@ class Cell:
     score: float
 
 
+class Mlp(nn.Sequential):
+    """A class, not an object, so that each of several networks starts from weights of its own."""
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__(nn.Linear(n_features, N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, n_classes))
+
+
 def network(split: Split) -> NeuralNetClassifier:
     """The network that `quality` trains on the rows kept, as one whose last layer can be read."""
     n_classes = int(split.y_train.max()) + 1
     return NeuralNetClassifier(
-        nn.Sequential(
-            nn.Linear(split.X_train.shape[1], N_HIDDEN),
-            nn.ReLU(),
-            nn.Linear(N_HIDDEN, n_classes),
-        ),
+        Mlp,
+        module__n_features=split.X_train.shape[1],
+        module__n_classes=n_classes,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=0.001,
@@ -109,9 +116,9 @@ def fitted(matched: str, split: Split, tuned: Tuned, seed: int) -> Any:
     if matched == RANDOM:
         pruner: Any = RandomPruner(random_state=seed)
     else:
-        torch.manual_seed(seed)
         options = MATCHED[matched](network(split))
-        pruner = InfluencePruner(**options, damping=tuned.damping, random_state=seed)
+        options |= {"damping": tuned.damping, "random_state": seed, "time_limit": TIME_LIMIT}
+        pruner = InfluencePruner(**options)
     return pruner.fit(split.X_train, split.y_train)
 
 
@@ -133,7 +140,9 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         tuned = Tuned(quality.tune_damping(part), penalty=1.0, n_neighbors=1)
         for matched, jobs in missing.items():
             started = perf_counter()
-            pruner = fitted(matched, part, tuned, seed) if jobs else None
+            if not jobs:
+                continue
+            pruner = fitted(matched, part, tuned, seed)
             for ratio, downstream in jobs:
                 rows = np.flatnonzero(pruner.select(prune_ratio=ratio))
                 score = quality.score_of(downstream, part, tuned, rows, seed)

@@ -15,11 +15,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, check_parameters
-from .._networks import default_network, kind_of_target
+from .._job import unfrozen
+from .._networks import default_network
 from .._terms import Request, make_problem, make_terms
 from .._validation import Kind
 from ..base import BasePruner
-from ..influence import Head, fit_network, network_codes, read_head
+from ..influence import Head, fit_network, network_codes, read_head, target_kind
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -200,7 +201,7 @@ class ScoredPruner(RatioPruner):
             )
 
     def _target_kind(self, y: Any) -> Kind | None:
-        return kind_of_target(self.estimator, y)
+        return None if self.estimator is None else target_kind(unfrozen(self.estimator), y)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""

@@ -2,7 +2,7 @@
 
 from ._casting import head_targets
 from ._conjugate import IterativeHessian, conjugate_gradients
-from ._criteria import UnsupportedNetworkError, target_kind
+from ._criteria import UnsupportedNetworkError, read_criterion, target_kind
 from ._curvature import DenseCurvature
 from ._epochs import Checkpoints
 from ._gradients import NetworkGradients
@@ -18,7 +18,7 @@ from ._influence import (
 from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
-from ._network import Head, fit_network, network_codes, read_head, write_head
+from ._network import Head, fit_network, network_codes, read_head, try_network, write_head
 from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas, workers
 from ._refit import HeadFit, refit_head
@@ -63,12 +63,14 @@ __all__ = [
     "head_targets",
     "linear_network",
     "network_codes",
+    "read_criterion",
     "read_head",
     "refit_head",
     "retraining_steps",
     "serial_blas",
     "stacked_coordinates",
     "target_kind",
+    "try_network",
     "warn_if_not_convex",
     "workers",
     "write_head",

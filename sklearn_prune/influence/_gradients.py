@@ -136,13 +136,7 @@ class NetworkGradients:
 
     def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
         """Return tensors by name as one vector, after `n_leading` dimensions that are kept."""
-        parts = []
-        for block in self.blocks:
-            leading = tensors[block.names[0]].shape[:n_leading]
-            rows = block.shape[0] if block.layer is not None else 1
-            columns = [tensors[name].reshape(*leading, rows, -1) for name in block.names]
-            parts.append(torch.cat(columns, dim=-1).reshape(*leading, -1))
-        return torch.cat(parts, dim=-1)
+        return torch.cat([block.flatten(tensors, n_leading) for block in self.blocks], dim=-1)
 
     def unflatten(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return a vector, or an array (k, n_params) of them, as tensors by name."""

@@ -21,7 +21,7 @@ from scipy.sparse.linalg import LinearOperator
 from ._curvature import DenseCurvature, require_dense_size
 from ._head import HeadObjective
 from ._losses import Array
-from ._parallel import map_chunks, map_threads
+from ._parallel import map_threads
 from ._refit import newton_step, refit_head
 
 # Share of the Hessian on all rows where that of the kept rows is taken. Chosen among 0, 0.1 and 0.5
@@ -170,7 +170,7 @@ class HeadInfluence(LinearOperator):
 
     @cached_property
     def _row_norms(self) -> Array:
-        norms = map_chunks(lambda rows: np.linalg.norm(self.rows(rows), axis=1), self.row_blocks())
+        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), self.row_blocks())
         return np.concatenate(norms).astype(np.float64)
 
     def size_factor(self, drop: Array) -> float:

@@ -128,6 +128,18 @@ def fit_network(
     return net
 
 
+def try_network(
+    estimator: Any,
+    X: Any,
+    y: Array,
+    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+) -> None:
+    """Raise what `fit_network` would raise for this network before training it."""
+    net = clone(_require_network(estimator)).set_params(train_split=None, verbose=0)
+    with own_random_state():
+        _training_data(net, X, y, try_reading or read_head)
+
+
 def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     """Run a fitted network over X in evaluation mode and return its last layer.
 

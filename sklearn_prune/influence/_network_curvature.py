@@ -96,8 +96,8 @@ class LayerCurvature:
         sums = _FactorSums(gradients, random_state)
         self._parts: list[KroneckerCurvature | DiagonalCurvature] = []
         for block in gradients.blocks:
-            if block.layer is None:
-                self._parts.append(DiagonalCurvature(sums.diagonals[block.names] + damping))
+            if block.layer not in sums.layers:
+                self._parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
                 continue
             s, Q = torch.linalg.eigh(sums.outputs[block.layer])
             a, V = torch.linalg.eigh(sums.features[block.layer])
@@ -123,22 +123,34 @@ class LayerCurvature:
 
 
 class _FactorSums:
-    """One pass over the rows for the factors of `LayerCurvature`, weighted by ``nu_i / N``."""
+    """One pass over the rows for the factors of `LayerCurvature`, weighted by ``nu_i / N``.
+
+    Attributes
+    ----------
+    layers : dict of str to torch.nn.Module
+        The layers that have factors. One that is not executed as a module, or on other rows than
+        those it is given (such as the frames of a film, folded into the batch), has none.
+    outputs, features : dict of str to torch.Tensor
+        The factors by layer, in float64.
+    diagonals : dict of str to torch.Tensor
+        The diagonal for each parameter outside of these layers, of its shape, in float64.
+    """
 
     def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
         self._gradients = gradients
         self._generator = torch.Generator(gradients.device).manual_seed(random_state)
         self.outputs: dict[str, Any] = {}
         self.features: dict[str, Any] = {}
-        self.diagonals: dict[tuple[str, ...], Any] = {}
+        self.diagonals: dict[str, Any] = {}
         self._calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        self._layers = {name: modules[name] for name in names}
+        self.layers = {name: modules[name] for name in names}
         handles = [
-            layer.register_forward_hook(self._note(name)) for name, layer in self._layers.items()
+            layer.register_forward_hook(self._note(name)) for name, layer in self.layers.items()
         ]
         try:
+            self._leave_out_what_is_not_run_row_by_row()
             for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
                 _add(self.outputs, outputs)
                 _add(self.features, features)
@@ -146,6 +158,18 @@ class _FactorSums:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _leave_out_what_is_not_run_row_by_row(self) -> None:
+        gradients = self._gradients
+        _, output = next(
+            gradients.in_chunks(lambda x, rows: gradients.outputs(gradients.parameters, x), 2)
+        )
+        self.layers = {
+            name: layer
+            for name, layer in self.layers.items()
+            if name in self._calls
+            and all(len(inputs) == len(output) for inputs, _ in self._calls[name])
+        }
 
     def _note(self, name: str) -> Any:
         def note(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
@@ -158,7 +182,8 @@ class _FactorSums:
         weights = gradients.weights[rows]
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
-        noise, calls = self._noise(logits.detach(), rows), self._calls
+        noise = self._noise(logits.detach(), rows)
+        calls = {name: self._calls[name] for name in self.layers}
         made = [(name, i) for name in calls for i in range(len(calls[name]))]
         deltas = torch.autograd.grad(
             logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
@@ -168,7 +193,7 @@ class _FactorSums:
         for (name, i), delta in zip(made, deltas, strict=True):
             if delta is not None:
                 block = next(b for b in gradients.blocks if b.layer == name)
-                inputs, delta = _by_position(self._layers[name], calls[name][i][0], delta)
+                inputs, delta = _by_position(self.layers[name], calls[name][i][0], delta)
                 S, A = _moments(inputs, delta, weights, block)
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
@@ -191,19 +216,27 @@ class _FactorSums:
 
     def _squares(
         self, x: Any, noise: torch.Tensor, weights: torch.Tensor
-    ) -> dict[tuple[str, ...], torch.Tensor]:
+    ) -> dict[str, torch.Tensor]:
         """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
         gradients = self._gradients
-        outside = [block.names for block in gradients.blocks if block.layer is None]
+        outside = [
+            name
+            for block in gradients.blocks
+            if block.layer not in self.layers
+            for name in block.names
+        ]
         if not outside:
             return {}
-        rest = {name: gradients.parameters[name] for (name,) in outside}
+        rest = {name: gradients.parameters[name] for name in outside}
 
         def along(parameters: dict[str, torch.Tensor], row: Any, xi: torch.Tensor) -> torch.Tensor:
             return (gradients.outputs_of_row(gradients.parameters | parameters, row) * xi).sum()
 
         by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
-        return {names: (weights @ by_name[names[0]].flatten(1) ** 2).double() for names in outside}
+        return {
+            name: torch.tensordot(weights, squares**2, 1).double()
+            for name, squares in by_name.items()
+        }
 
 
 def _by_position(

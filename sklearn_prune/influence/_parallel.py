@@ -14,6 +14,9 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+# Operations, some seconds of them, below which another process takes longer to be reached.
+_WORTH_SENDING = 1e11
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -34,14 +37,14 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
             return list(pool.map(function, items))
 
 
-def map_chunks(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:
     """Return the same, by joblib's active backend where that is none of threads.
 
-    For items that take a second, not a millisecond: whatever `function` refers to is sent to the
-    workers, large arrays as files that they share.
+    For many operations: whatever `function` refers to is pickled and sent to the workers, large
+    arrays as files that they share.
     """
     backend, _ = get_active_backend(prefer="threads")
-    if getattr(backend, "supports_sharedmem", False) or len(items) <= 1:
+    if getattr(backend, "supports_sharedmem", False) or flops < _WORTH_SENDING:
         return map_threads(function, items)
     parallel = joblib.Parallel(n_jobs=min(len(items), _n_workers()))
     found: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)

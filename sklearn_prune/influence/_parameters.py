@@ -38,6 +38,13 @@ class Block:
         """Number of parameters."""
         return int(np.prod(self.shape))
 
+    def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
+        """Return the block's tensors as one vector, after `n_leading` dimensions that are kept."""
+        leading = tensors[self.names[0]].shape[:n_leading]
+        rows = self.shape[0] if self.layer is not None else 1
+        columns = [tensors[name].reshape(*leading, rows, -1) for name in self.names]
+        return torch.cat(columns, dim=-1).reshape(*leading, -1)
+
 
 def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> list[str]:
     """Return the names of the module's trained parameters that match, in its own order.

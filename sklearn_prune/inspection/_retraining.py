@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from .._compat import n_rows
 from .._influence_pruner import InfluencePruner
+from .._job import members
 from .._rows import dataset_targets
 from .._validation import check_rows, check_target, fingerprint, plain
 from ..influence import (
@@ -277,6 +278,12 @@ def _head_influence(pruner: InfluencePruner) -> HeadInfluence:
     return influence
 
 
+def _network(pruner: InfluencePruner) -> Any:
+    """Return the one network whose last layer is followed."""
+    found = pruner.estimator_
+    return found[0] if isinstance(found, list) else found
+
+
 def _compare(size: Callable[[Array], float], steps: RetrainingSteps) -> Change:
     return Change(size(steps.first_order), size(steps.kept_hessian), size(steps.refitted))
 
@@ -329,7 +336,7 @@ def _check_training_rows(pruner: InfluencePruner, X: Any, y: Any) -> None:
         )
     objective = _head_influence(pruner).objective
     targets = head_targets(
-        pruner.estimator_, objective.loss, _numeric_target(pruner, rows, y), objective.n_outputs
+        _network(pruner), objective.loss, _numeric_target(pruner, rows, y), objective.n_outputs
     )
     n_others = int(np.sum(np.any((targets != objective.targets).reshape(n_samples, -1), axis=1)))
     if n_others:
@@ -357,7 +364,7 @@ def _test_loss(pruner: InfluencePruner, X: Any, y: Any) -> HeadObjective:
         missing = "X_test" if X is None else "y_test"
         raise ValueError(f"X_test and y_test go together; {missing} is None. Give both or neither.")
     rows = check_rows(pruner, X, reset=False)
-    head = read_head(pruner.estimator_, rows, _numeric_target(pruner, rows, y))
+    head = read_head(_network(pruner), rows, _numeric_target(pruner, rows, y))
     n_outputs = _head_influence(pruner).objective.n_outputs
     return HeadObjective(
         head.design, head.targets, head.loss, 0.0, head.sample_weight, n_outputs=n_outputs
@@ -385,8 +392,8 @@ def _numeric_target(pruner: InfluencePruner, rows: Any, y: Any) -> Array:
             "Leave such rows out."
         )
     codes = np.searchsorted(classes, labels)
-    if isinstance(pruner.estimator, FrozenEstimator):
-        return network_codes(pruner.estimator_, rows, codes, classes)
+    if isinstance(members(pruner.estimator)[0], FrozenEstimator):
+        return network_codes(_network(pruner), rows, codes, classes)
     return codes
 
 

@@ -59,14 +59,21 @@ def test_one_worker_is_the_caller_itself():
     assert set(found) == {threading.current_thread()}
 
 
-def test_workers_of_another_backend_give_the_same_numbers():
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_workers_of_another_backend_give_the_same_numbers(backend, monkeypatch):
     objective, theta = random_objective("softmax", n=3_000, d=20)
     here = objective.hessian(theta)
-    with joblib.parallel_config("loky", n_jobs=2):
+    monkeypatch.setattr("sklearn_prune.influence._parallel._WORTH_SENDING", 0)
+    with joblib.parallel_config(backend, n_jobs=2):
         there = objective.hessian(theta)
-        pids = map_chunks(_process, range(4))
+        pids = map_chunks(_process, range(4), 1)
     np.testing.assert_array_equal(here, there)
     assert _process(0) not in pids
+
+
+def test_small_work_is_not_sent_away():
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert set(map_chunks(_process, range(4), 1e9)) == {_process(0)}
 
 
 def _process(_):
