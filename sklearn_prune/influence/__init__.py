@@ -17,6 +17,7 @@ from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, fit_network, network_codes, read_head, write_head
+from ._network_curvature import DenseNetworkCurvature, LayerCurvature
 from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas
 from ._refit import HeadFit, refit_head
@@ -29,6 +30,7 @@ __all__ = [
     "Coordinates",
     "CurvatureName",
     "DenseCurvature",
+    "DenseNetworkCurvature",
     "Head",
     "HeadFit",
     "HeadInfluence",
@@ -37,6 +39,7 @@ __all__ = [
     "Influence",
     "IterativeHessian",
     "KroneckerCurvature",
+    "LayerCurvature",
     "NetworkGradients",
     "NetworkInfluence",
     "NonConvexLossWarning",

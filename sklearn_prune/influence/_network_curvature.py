@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.func import grad, hessian, vmap
 
 from ._curvature import DenseCurvature
 from ._gradients import NetworkGradients
 from ._kronecker import KroneckerCurvature
+from ._linear_blocks import calls_noted, gauss_newton
 from ._parameters import Block
 
 Norm = Literal["loss", "parameter"]
@@ -28,10 +28,9 @@ class DenseNetworkCurvature:
     """
 
     def __init__(self, gradients: NetworkGradients, damping: float) -> None:
-        H = gradients.gauss_newton()
+        H = gauss_newton(gradients)
         H.diagonal().add_(damping)
-        factor = DenseCurvature(H.cpu().numpy()).uncolor(np.eye(len(H)))
-        self._factor = torch.as_tensor(factor, device=gradients.device)
+        self._factor = torch.as_tensor(DenseCurvature(H.cpu().numpy()).factor).to(gradients.device)
         self._factors = {
             dtype: self._factor.to(dtype) for dtype in {torch.float64, gradients.dtype}
         }
@@ -130,31 +129,20 @@ class _FactorSums:
         self.outputs: dict[str, Any] = {}
         self.features: dict[str, Any] = {}
         self.diagonals: dict[tuple[str, ...], Any] = {}
-        self._calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-        modules = dict(gradients.net.module_.named_modules())
         layers = [block.layer for block in gradients.blocks if block.layer is not None]
-        handles = [modules[name].register_forward_hook(self._note(name)) for name in layers]
-        try:
+        with calls_noted(gradients.net.module_, layers) as self._calls:
             for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
                 _add(self.outputs, outputs)
                 _add(self.features, features)
                 _add(self.diagonals, diagonals)
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _note(self, name: str) -> Any:
-        def note(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._calls.setdefault(name, []).append((args[0].detach(), output))
-
-        return note
 
     def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
-        gradients, self._calls = self._gradients, {}
+        gradients, calls = self._gradients, self._calls
+        calls.clear()
         weights = gradients.weights[rows]
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
-        noise, calls = self._noise(logits.detach(), rows), self._calls
+        noise = self._noise(logits.detach(), rows)
         made = [(name, i) for name in calls for i in range(len(calls[name]))]
         deltas = torch.autograd.grad(
             logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
@@ -168,7 +156,7 @@ class _FactorSums:
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
                 _add(features, {name: A / len(calls[name])})
-        self._calls = {}
+        calls.clear()
         return outputs, features, self._squares(x, noise, weights)
 
     def _noise(self, logits: torch.Tensor, rows: slice) -> torch.Tensor:
