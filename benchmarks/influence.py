@@ -8,11 +8,12 @@
 - peers: the first-order changes of 20 random groups of rows, by this package and by others on the
   same trained networks: torch.func by hand (the same formula, dense), LiSSA, and the packages of
   `benchmarks.peers` that are installed. Each method has a process of its own on one thread, where
-  it takes turns with this package (`benchmarks.alone`): a ratio is the median of the rounds'
-  seconds over ours. Peak memory is what it took above what the process held before. The error is
-  that of the changes against the float64 answer of a dense Gauss-Newton matrix; where the method
-  solves with the Hessian, also against that of the Hessian. A method that takes more than
-  ``--limit`` seconds or 8 GB is stopped, and that is recorded.
+  it takes turns with this package (`benchmarks.alone`): a ratio is the median over rounds of its
+  seconds by ours, both of the processor, so that others on the machine matter little. Peak memory
+  is what the first call took above what the process held. The error is that of the changes against
+  the float64 answer of a dense Gauss-Newton matrix; where the method solves with the Hessian, also
+  against that of the Hessian. A method that takes more than ``--limit`` seconds or 8 GB is stopped,
+  and that is recorded.
 - retraining: changes that are forecast, against training again on the rows that are left. Heads are
   refitted; all layers of a small network are trained on by L-BFGS from where all rows led.
   There the Gauss-Newton matrix leaves out the network's own second derivative, and with this
@@ -27,6 +28,7 @@ from __future__ import annotations
 import argparse
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -49,7 +51,7 @@ from sklearn_prune.influence import (
     refit_head,
 )
 
-from . import alone, influence_report
+from . import alone, influence_report, tables
 from ._common import (
     Figure,
     argument_parser,
@@ -60,8 +62,8 @@ from ._common import (
 )
 from .core import peak_resident_mb, report
 from .data import load
-from .influence_jobs import DAMPING, N_GROUPS, ByHand, made_up_head, mlp, peer_jobs, trained
-from .influence_methods import methods
+from .influence_jobs import DAMPING, N_GROUPS, ByHand, Job, made_up_head, mlp, peer_jobs, trained
+from .influence_methods import Method, methods
 from .peers import DISTRIBUTIONS
 
 SHARES = (0.01, 0.1, 0.4, 0.9)
@@ -70,21 +72,53 @@ CURVATURES: tuple[Any, ...] = ("dense", "kronecker")
 
 def peers(args: argparse.Namespace) -> Iterator[Figure]:
     for job in peer_jobs(args.quick):
-        by_hand = ByHand(job)
-        exact = {"Gauss-Newton": by_hand.solve(by_hand.gauss_newton())}
-        if not job.last_layer_only:
-            exact["Hessian"] = by_hand.solve(by_hand.hessian())
+        if args.job not in job.name:
+            continue
+        answers = Answers(job)
         with TemporaryDirectory() as folder:
             path = Path(folder) / "job.pickle"
-            path.write_bytes(pickle.dumps((job, exact)))
+            path.write_bytes(pickle.dumps(job))
             for name, method in methods(job).items():
                 if args.quick:
-                    found = alone.measured(job, exact, method)
+                    figures, found = alone.measured(job, method)
                 else:
-                    found = alone.in_a_process(path, name, args.limit)
-                for metric, value in found.items():
+                    figures, found = alone.in_a_process(path, name, args.limit)
+                if len(found):
+                    figures |= answers.errors(found, method)
+                for metric, value in figures.items():
                     report(f"{job.name}, {name}, {metric}: {value:.3g}")
                     yield Figure(job.name, name, None, None, metric, value)
+
+
+class Answers:
+    """What a job's changes are, for either curvature."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._net = job, ByHand(job)
+
+    @cached_property
+    def gauss_newton(self) -> np.ndarray:
+        return self._net.solve(self._net.gauss_newton())
+
+    @cached_property
+    def hessian(self) -> np.ndarray:
+        return self._net.solve(self._net.hessian())
+
+    def errors(self, found: np.ndarray, method: Method) -> dict[str, float]:
+        errors = {"relative_error": self._relative(found, self.gauss_newton, method.on_rows)}
+        if method.matrix == "Hessian" and not self._job.last_layer_only:
+            own = self._relative(found, self.hessian, method.on_rows)
+            errors["relative_error_of_hessian"] = own
+        return errors
+
+    def _relative(self, found: np.ndarray, exact: np.ndarray, on_rows: bool) -> float:
+        """The median over groups; of influences on all rows where these were found."""
+        if on_rows:
+            n, step = len(self._job.X), 5_000
+            G = (self._net.gradients(slice(a, a + step)).numpy() for a in range(0, n, step))
+            exact = n * np.concatenate([exact @ g.T for g in G], axis=1)
+        lengths = np.linalg.norm(exact, axis=1)
+        return float(np.median(np.linalg.norm(found - exact, axis=1) / lengths))
 
 
 Forecast = Callable[[np.ndarray], dict[str, float]]
@@ -269,20 +303,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
     parser.add_argument("--quick", action="store_true", help="tiny jobs; writes no results")
     parser.add_argument(
-        "--limit", type=float, default=600.0, help="seconds that one peer may take on a job"
+        "--limit", type=float, default=600.0, help="seconds that one method may take on a job"
+    )
+    parser.add_argument(
+        "--job", default="", help="peers: only jobs whose name holds this; figures of others stay"
     )
     args = parser.parse_args(argv)
     # Waiting for each other, several threads take longer than one on jobs as small as these.
     limit_threads(1)
     folder = None if args.quick and args.out is None else output_folder(args)
     for part in ["peers", "retraining"] if args.part == "all" else [args.part]:
-        figures = []
+        figures: list[Figure] = []
+        name = f"influence_{part}"
+        before = tables.read_figures(folder, f"{name}.csv") if folder and args.job else []
         try:
             for figure in PARTS[part](args):
                 figures.append(figure)
                 # As it goes: a run may take an hour.
                 if folder:
-                    write_figures(folder, f"influence_{part}", figures, DISTRIBUTIONS)
+                    others = [f for f in before if args.job not in f.job]
+                    write_figures(folder, name, others + figures, DISTRIBUTIONS)
         except FileNotFoundError as error:
             parser.exit(2, f"{error}\n")
         if folder:

@@ -63,8 +63,9 @@ def _damped_product(gradients: NetworkGradients, V: torch.Tensor) -> torch.Tenso
     return gradients.gauss_newton_product(V) + DAMPING * V
 
 
-def by_lissa(job: Job, depth: int = LISSA_DEPTH) -> np.ndarray:
+def by_lissa(job: Job) -> np.ndarray:
     net, n = ByHand(job), len(job.X)
+    depth = min(LISSA_DEPTH, n)
     few = np.arange(min(n, 5_000))
     # Room for batches whose largest eigenvalue is above that of all rows.
     scale = 2 * largest_eigenvalue(partial(_on, net, few), len(net.theta), n) + DAMPING

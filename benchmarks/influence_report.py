@@ -144,7 +144,8 @@ def not_run(measured: Measured) -> str:
 
 PEERS = """\
 Changes of 20 random groups of a tenth of the rows. Every method ran in a process of its own, on one
-thread, taking turns with this package: the ratio is the median over rounds of its seconds by ours.
+thread, taking turns with this package: the ratio is the median over rounds of its seconds by ours,
+both of the processor.
 Peak memory is what the first call took above what the process held. Errors are relative, the median
 over groups, against float64 answers: of the damped Gauss-Newton matrix and, for methods that solve
 with the Hessian, which on all layers is another matrix and need not be positive definite, of the
