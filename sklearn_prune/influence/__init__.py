@@ -5,6 +5,7 @@ from ._conjugate import IterativeHessian, conjugate_gradients
 from ._criteria import UnsupportedNetworkError, read_criterion, target_kind
 from ._curvature import DenseCurvature
 from ._epochs import Checkpoints
+from ._fitting import fit_network, try_network
 from ._gradients import NetworkGradients
 from ._head import HeadObjective
 from ._influence import (
@@ -18,7 +19,8 @@ from ._influence import (
 from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
-from ._network import Head, fit_network, network_codes, read_head, try_network, write_head
+from ._network import Head, network_codes, read_head, write_head
+from ._network_curvature import DenseNetworkCurvature, LayerCurvature
 from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas, workers
 from ._refit import HeadFit, refit_head
@@ -33,6 +35,7 @@ __all__ = [
     "Coordinates",
     "CurvatureName",
     "DenseCurvature",
+    "DenseNetworkCurvature",
     "Head",
     "HeadFit",
     "HeadInfluence",
@@ -41,6 +44,7 @@ __all__ = [
     "Influence",
     "IterativeHessian",
     "KroneckerCurvature",
+    "LayerCurvature",
     "NetworkGradients",
     "NetworkInfluence",
     "NonConvexLossWarning",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.func import grad, hessian, vmap
 
 from ._curvature import DenseCurvature
 from ._gradients import NetworkGradients
 from ._kronecker import KroneckerCurvature
+from ._linear_blocks import calls_noted, gauss_newton
 from ._parameters import Block
 
 Norm = Literal["loss", "parameter"]
@@ -28,10 +28,9 @@ class DenseNetworkCurvature:
     """
 
     def __init__(self, gradients: NetworkGradients, damping: float) -> None:
-        H = gradients.gauss_newton()
+        H = gauss_newton(gradients)
         H.diagonal().add_(damping)
-        factor = DenseCurvature(H.cpu().numpy()).uncolor(np.eye(len(H)))
-        self._factor = torch.as_tensor(factor, device=gradients.device)
+        self._factor = torch.as_tensor(DenseCurvature(H.cpu().numpy()).factor).to(gradients.device)
         self._factors = {
             dtype: self._factor.to(dtype) for dtype in {torch.float64, gradients.dtype}
         }
@@ -142,43 +141,30 @@ class _FactorSums:
         self.outputs: dict[str, Any] = {}
         self.features: dict[str, Any] = {}
         self.diagonals: dict[str, Any] = {}
-        self._calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        self.layers = {name: modules[name] for name in names}
-        handles = [
-            layer.register_forward_hook(self._note(name)) for name, layer in self.layers.items()
-        ]
-        try:
-            self._leave_out_what_is_not_run_row_by_row()
+        with calls_noted(gradients.net.module_, names) as self._calls:
+            self.layers = {name: modules[name] for name in self._run_row_by_row()}
             for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
                 _add(self.outputs, outputs)
                 _add(self.features, features)
                 _add(self.diagonals, diagonals)
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _leave_out_what_is_not_run_row_by_row(self) -> None:
+    def _run_row_by_row(self) -> list[str]:
+        """Return the layers that are executed on as many rows as the network is given."""
         gradients = self._gradients
         _, output = next(
             gradients.in_chunks(lambda x, rows: gradients.outputs(gradients.parameters, x), 2)
         )
-        self.layers = {
-            name: layer
-            for name, layer in self.layers.items()
-            if name in self._calls
-            and all(len(inputs) == len(output) for inputs, _ in self._calls[name])
-        }
-
-    def _note(self, name: str) -> Any:
-        def note(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._calls.setdefault(name, []).append((args[0].detach(), output))
-
-        return note
+        return [
+            name
+            for name, calls in self._calls.items()
+            if all(len(inputs) == len(output) for inputs, _ in calls)
+        ]
 
     def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
-        gradients, self._calls = self._gradients, {}
+        gradients = self._gradients
+        self._calls.clear()
         weights = gradients.weights[rows]
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
@@ -198,7 +184,7 @@ class _FactorSums:
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
                 _add(features, {name: A / len(calls[name])})
-        self._calls = {}
+        self._calls.clear()
         return outputs, features, self._squares(x, noise, weights)
 
     def _noise(self, logits: torch.Tensor, rows: slice) -> torch.Tensor:
