@@ -120,10 +120,13 @@ def retraining_table(figures: Sequence[Figure]) -> str:
     for (job, share), at in found.items():
         cells = [
             f"{at[f'{way} median_relative_error']} ({at[f'{way} correlation']})"
-            for way in ("first_order", "kept_hessian")
+            if f"{way} correlation" in at
+            else ""
+            for way in ("first_order", "kept_hessian", "exact_hessian")
         ]
+        cells.append(at.get("exact_hessian direction", ""))
         rows.append([job, "one row" if share < 0.01 else f"{100 * share:g} %", *cells])
-    header = ["job", "dropped", "first order", "kept Hessian"]
+    header = ["job", "dropped", "first order", "kept Hessian", "exact Hessian", "its direction"]
     return markdown_table(header, rows)
 
 
