@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ._common import RESULTS, Figure, markdown_table
 from .peers import ALL
 from .tables import read_figures
@@ -28,8 +30,8 @@ def by_job(figures: Sequence[Figure]) -> Measured:
     return found
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:.{digits}g}"
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
 
 
 def peers_tables(measured: Measured) -> Iterator[str]:
@@ -43,14 +45,23 @@ def peers_tables(measured: Measured) -> Iterator[str]:
                 [
                     name,
                     f"{at['time_ratio']:.3g}",
-                    f"{at['seconds']:.3g}",
-                    number(at.get("peak_memory_mb"), 3),
+                    took(at),
+                    f"{at.get('peak_memory_mb', np.nan):,.0f}",
                     number(at["relative_error"]),
                     number(at.get("relative_error_of_hessian")),
                 ]
             )
         header = ["method", "time / ours", "s", "peak memory, MB", "error"]
         yield f"### {job}\n\n" + markdown_table([*header, "error, its own Hessian"], rows)
+        absent = [peer.name for peer in ALL if peer.name not in methods]
+        if absent:
+            yield f"Not run on this job: {', '.join(absent)}."
+
+
+def took(at: dict[str, float]) -> str:
+    if "processor_seconds" in at:
+        return f"{at['processor_seconds']:.3g}"
+    return f"{at['seconds']:.3g} (wall clock)"
 
 
 def stopped(at: dict[str, float]) -> str:
@@ -140,15 +151,10 @@ def size_table(measured: Measured) -> str:
     return markdown_table(["job", "what", "measure", "value"], rows)
 
 
-def not_run(measured: Measured) -> str:
-    absent = [peer.name for peer in ALL if not any(peer.name in m for m in measured.values())]
-    return f"Not installed, not run: {', '.join(absent)}." if absent else ""
-
-
 PEERS = """\
 Changes of 20 random groups of a tenth of the rows. Every method ran in a process of its own, on one
 thread, taking turns with this package: the ratio is the median over rounds of its seconds by ours,
-both of the processor.
+both of the processor unless said otherwise.
 Peak memory is what the first call took above what the process held. Errors are relative, the median
 over groups, against float64 answers: of the damped Gauss-Newton matrix and, for methods that solve
 with the Hessian, which on all layers is another matrix and need not be positive definite, of the
@@ -168,7 +174,7 @@ def markdown(folder: Path) -> str:
         table = markdown_table(["job", "what must be reached", "reached", "met"], rows)
         sections.append(f"## What must be reached\n\n{table}")
     if peers:
-        sections += ["## Peers\n\n" + PEERS, *filter(None, [not_run(peers)]), *peers_tables(peers)]
+        sections += ["## Peers\n\n" + PEERS, *peers_tables(peers)]
     if parts["retraining"]:
         table = retraining_table(parts["retraining"])
         sections.append(f"## Retraining\n\n{RETRAINING}\n\n{table}")

@@ -86,7 +86,7 @@ def test_a_method_is_measured_in_a_process_of_its_own_or_stopped(jobs, tmp_path)
     job, path = jobs[0], tmp_path / "job.pickle"
     path.write_bytes(pickle.dumps(job))
     figures, found = alone.in_a_process(path, "torch.func by hand", 100.0)
-    assert {"seconds", "time_ratio"} <= set(figures)
+    assert {"processor_seconds", "time_ratio"} <= set(figures)
     np.testing.assert_allclose(found, by_hand(job), rtol=1e-10)
     assert alone.in_a_process(path, "LiSSA", 0.01)[0] == {"stopped_after_s": 0.01}
 
@@ -99,8 +99,8 @@ def test_the_report_says_which_methods_were_stopped_and_which_targets_are_met(tm
         tmp_path,
         "influence_peers",
         [
-            *figures("ours", time_ratio=1.0, seconds=0.1, relative_error=1e-14),
-            *figures("captum, naive", time_ratio=5.0, seconds=0.5, relative_error=1e-8),
+            *figures("ours", time_ratio=1.0, processor_seconds=0.1, relative_error=1e-14),
+            *figures("captum, naive", time_ratio=5.0, processor_seconds=0.5, relative_error=1e-8),
             *figures("dattri, EK-FAC", time_ratio=0.5, seconds=0.05, relative_error=0.9),
             *figures("pyDVL, CG", stopped_after_s=90.0),
         ],
@@ -109,7 +109,8 @@ def test_the_report_says_which_methods_were_stopped_and_which_targets_are_met(tm
     text = (tmp_path / "influence.md").read_text(encoding="utf-8")
     assert "| pyDVL, CG | stopped after 90 s |" in text
     assert "5 (captum, naive) | yes |" in text
-    assert "not run: pyDVL, direct" in text
+    assert "Not run on this job: pyDVL, direct" in text
+    assert "| dattri, EK-FAC | 0.5 | 0.05 (wall clock) |" in text
     assert (tmp_path / "influence_peers.png").exists()
 
 
