@@ -143,9 +143,9 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
             if not jobs:
                 continue
             pruner = fitted(matched, part, tuned, seed)
+            rows = {r: np.flatnonzero(pruner.select(prune_ratio=r)) for r in dict(jobs)}
             for ratio, downstream in jobs:
-                rows = np.flatnonzero(pruner.select(prune_ratio=ratio))
-                score = quality.score_of(downstream, part, tuned, rows, seed)
+                score = quality.score_of(downstream, part, tuned, rows[ratio], seed)
                 yield Cell(split.name, matched, ratio, downstream, seed, score)
             spent = perf_counter() - started
             print(f"{split.name} {matched} seed {seed}: {spent:.0f} s", file=sys.stderr)
