@@ -21,6 +21,7 @@ stopped; with `--cache FOLDER` it need not train the pruners' network again eith
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,14 @@ import numpy as np
 from scipy import stats
 
 from . import networks
-from ._common import RESULTS, append_record, argument_parser, markdown_table, read_records
+from ._common import (
+    RESULTS,
+    append_record,
+    argument_parser,
+    environment,
+    markdown_table,
+    read_records,
+)
 from .image_pruners import PRUNERS, Lab
 from .images import Images, read_images
 
@@ -231,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(table(cells))
     if folder:
         (folder / "cifar10_images.md").write_text(table(cells) + "\n", encoding="utf-8")
+        described = json.dumps(environment(), indent=2)
+        (folder / "cifar10_images.json").write_text(described + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
