@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from benchmarks import cifar10, image_pruners, images, networks
-from benchmarks._common import read_records
+from benchmarks._common import RESULTS, read_records
 from sklearn_prune.baselines import CoveragePruner, DUALPruner
 
 N = 120
@@ -198,3 +198,25 @@ def test_gains_are_paired_by_seed():
     assert n_seeds == 3
     np.testing.assert_allclose([mean - half, mean + half], oracle)
     assert "| dual | 62.00 (+2.00 ± 2.48, 3) |" in cifar10.table(cells)
+
+
+MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
+
+
+def test_the_table_beside_the_results_is_made_of_them():
+    written = (RESULTS / "cifar10_images.md").read_text(encoding="utf-8")
+    assert written == cifar10.table(MEASURED) + "\n"
+
+
+def test_the_readme_says_what_was_measured():
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = " ".join(readme.split())
+    random = [c.accuracy for c in MEASURED if (c.pruner, c.prune_ratio) == ("random", 0.9)]
+    both = "influence, embedding and last layer"
+    for pruner in ("influence, embedding", both, "coverage", "dual"):
+        mean, half, n_seeds = cifar10.gain(MEASURED, pruner, 0.9)
+        gained = f"{100 * mean:+.1f} ± {100 * half:.1f}".replace("-", "−")
+        assert f"{gained} ({n_seeds} seeds)" in readme, pruner
+    assert f"random images gave {100 * np.mean(random):.1f} %" in readme
+    full = [c.accuracy for c in MEASURED if c.pruner == cifar10.FULL]
+    assert f"one network with all images {100 * np.mean(full):.1f} %" in readme
