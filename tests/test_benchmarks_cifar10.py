@@ -215,7 +215,7 @@ def test_the_readme_says_what_was_measured():
     both = "influence, embedding and last layer"
     for pruner in ("influence, embedding", both, "coverage", "dual"):
         mean, half, n_seeds = cifar10.gain(MEASURED, pruner, 0.9)
-        gained = f"{100 * mean:+.1f} ± {100 * half:.1f}".replace("-", "−")
+        gained = f"{100 * mean:+.2f} ± {100 * half:.2f}".replace("-", "−")
         assert f"{gained} ({n_seeds} seeds)" in readme, pruner
     assert f"random images gave {100 * np.mean(random):.1f} %" in readme
     full = [c.accuracy for c in MEASURED if c.pruner == cifar10.FULL]
