@@ -1,0 +1,209 @@
+"""Which images stay: the pruners of `benchmarks.cifar10`.
+
+Whatever looks at a network looks at the same one, the reference: trained on all images with seed 0
+and watched meanwhile, so that seeds of a pruner are of what it draws. What needs no network does
+not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.base import BasePruner
+from sklearn_prune.baselines import CoveragePruner, DUALPruner, RandomPruner
+from sklearn_prune.baselines._dual import dual_scores
+
+from . import networks
+from .images import Images
+
+DAMPING = 1e-3
+N_CHECKPOINTS = 3
+# Far more than it takes, so that a machine that is busy chooses the same rows.
+SELECTION_SECONDS = 900.0
+# DUAL looks at the first epochs alone, a third of them at a time.
+DUAL_EPOCHS, DUAL_WINDOWS = 30, 3
+# The hardest share that CCS drops first: its authors' for CIFAR-10 at these ratios and above.
+CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A network that was watched while it was trained on all images.
+
+    states : of its module at the checkpoints; the last is the end of training.
+    probability, margin : as in `networks.Watch`.
+    """
+
+    states: list[dict[str, Any]]
+    probability: np.ndarray
+    margin: np.ndarray
+
+
+class Lab:
+    """What pruners may look at.
+
+    Parameters
+    ----------
+    cache : folder that keeps the reference for the next run; None keeps nothing.
+    on_trained : called with the test scores of the reference once it is trained.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        architecture: str,
+        protocol: networks.Protocol,
+        *,
+        cache: Path | None = None,
+        on_trained: Callable[[networks.TestScore], None] = lambda test: None,
+    ) -> None:
+        self.images = images
+        self.architecture = architecture
+        self.protocol = protocol
+        self.on_trained = on_trained
+        name = f"{architecture}-{protocol.n_epochs}-{len(images.y_train)}.joblib"
+        self._path = None if cache is None else cache / name
+        self._fitted: tuple[str, InfluencePruner] | None = None
+
+    @cached_property
+    def reference(self) -> Reference:
+        if self._path is not None and self._path.is_file():
+            return joblib.load(self._path)
+        n_epochs, images = self.protocol.n_epochs, self.images
+        moments = {-(-n_epochs * j // N_CHECKPOINTS) for j in range(1, N_CHECKPOINTS + 1)}
+        watch = networks.Watch(images.X_train, images.y_train, moments)
+        everything = np.arange(len(images.y_train))
+        test = networks.train(images, everything, self.architecture, self.protocol, 0, watch)
+        self.on_trained(test)
+        reference = Reference(watch.states, watch.probability, watch.margin)
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            joblib.dump(reference, self._path)
+        return reference
+
+    def network(self, state: dict[str, Any]) -> FrozenEstimator:
+        """Return the reference as it was at a checkpoint."""
+        n_rows, n_epochs = len(self.images.y_train), self.protocol.n_epochs
+        net = networks.classifier(
+            self.architecture, self.protocol, n_rows, n_epochs, device=networks.device()
+        )
+        net.initialize().module_.load_state_dict(state)
+        return FrozenEstimator(net)
+
+    def embedding(self) -> np.ndarray:
+        if self.images.embedding is None:
+            raise FileNotFoundError("cifar10_embedding.npz is not in the data folder.")
+        return self.images.embedding
+
+    def influence(
+        self, name: str, ratio: float, seed: int, X: np.ndarray, estimator: Any, features: Any
+    ) -> np.ndarray:
+        """Return what an InfluencePruner keeps; influences are computed once for all ratios."""
+        if self._fitted is not None and self._fitted[0] == name:
+            support = self._fitted[1].select(prune_ratio=ratio, random_state=seed)
+            return np.flatnonzero(support)
+        # Those of another are let go first.
+        self._fitted = None
+        pruner = InfluencePruner(
+            estimator,
+            features=features,
+            prune_ratio=ratio,
+            damping=DAMPING,
+            time_limit=SELECTION_SECONDS,
+            random_state=seed,
+        ).fit(X, self.images.y_train)
+        self._fitted = name, pruner
+        return pruner.get_support(indices=True)
+
+
+def random(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """Random images, as many of each class."""
+    return _kept(lab, RandomPruner(prune_ratio=ratio, random_state=seed))
+
+
+def embedding(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """InfluencePruner on a linear model of a fixed embedding, which no training moves."""
+    return lab.influence("embedding", ratio, seed, lab.embedding(), None, None)
+
+
+def last_layer(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """InfluencePruner on the last layer of the reference."""
+    estimator = lab.network(lab.reference.states[-1])
+    return lab.influence("last layer", ratio, seed, lab.images.X_train, estimator, None)
+
+
+def checkpoints(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """InfluencePruner on the last layers of the reference at several moments of its training."""
+    estimators = [lab.network(state) for state in lab.reference.states]
+    return lab.influence("checkpoints", ratio, seed, lab.images.X_train, estimators, None)
+
+
+def embedding_and_last_layer(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """InfluencePruner on both at once."""
+    estimator = lab.network(lab.reference.states[-1])
+    return lab.influence("both", ratio, seed, lab.images.X_train, estimator, lab.embedding())
+
+
+class WatchedCoveragePruner(CoveragePruner):
+    """CCS on a training that was watched already."""
+
+    margin: np.ndarray
+
+    def _score(self, job: Any) -> np.ndarray:
+        return self.margin.mean(axis=0, dtype=np.float64)
+
+
+class WatchedDUALPruner(DUALPruner):
+    """DUAL on a training that was watched already."""
+
+    probability: np.ndarray
+
+    def _score(self, job: Any) -> np.ndarray:
+        p = self.probability[: self.n_epochs].astype(np.float64)
+        self._mean_probability_ = p.mean(axis=0)
+        return dual_scores(p, self.window)
+
+
+def coverage(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """CCS, its margins those of the reference's training."""
+    cutoff = CUTOFFS[max(least for least in CUTOFFS if least <= ratio)]
+    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=cutoff, random_state=seed)
+    pruner.margin = lab.reference.margin
+    return _kept(lab, pruner)
+
+
+def dual(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """DUAL, its probabilities those of the first epochs of the reference's training."""
+    n_epochs = min(DUAL_EPOCHS, lab.protocol.n_epochs)
+    window = max(2, n_epochs // DUAL_WINDOWS)
+    pruner = WatchedDUALPruner(
+        prune_ratio=ratio, n_epochs=n_epochs, window=window, random_state=seed
+    )
+    pruner.probability = lab.reference.probability
+    return _kept(lab, pruner)
+
+
+def _kept(lab: Lab, pruner: BasePruner) -> np.ndarray:
+    """Return what a pruner keeps that does not look at the images."""
+    y = lab.images.y_train
+    return pruner.fit(y.reshape(-1, 1), y).get_support(indices=True)
+
+
+PRUNERS: dict[str, Callable[[Lab, float, int], np.ndarray]] = {
+    "random": random,
+    "influence, embedding": embedding,
+    "influence, last layer": last_layer,
+    "influence, checkpoints": checkpoints,
+    "influence, embedding and last layer": embedding_and_last_layer,
+    "coverage": coverage,
+    "dual": dual,
+}
