@@ -261,7 +261,7 @@ def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay
     others = sorted(means.keys() - {OURS, BASELINE}, key=lambda name: -float(np.mean(means[name])))
     ratios: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
-    for pruner in [name for name in (OURS, *others[:2], BASELINE) if name in means]:
+    for pruner in [name for name in (OURS, BASELINE, *others[:2]) if name in means]:
         runs = [scores[key] for key in sorted(keys, key=lambda key: key[2]) if key[1] == pruner]
         seeds = set.intersection(*(set(run) for run in runs))
         ratios[pruner] = np.array(sorted(key[2] for key in keys if key[1] == pruner))
@@ -289,7 +289,12 @@ def draw(scores: Scores, path: Path) -> None:
     )
     for (dataset, downstream), ax in zip(product(datasets, models), axes.flat, strict=True):
         if any((key[0], key[3]) == (dataset, downstream) and key[1] != FULL for key in scores):
-            curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+            display = curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+            ratios = distinct(r for found in display.prune_ratios.values() for r in found)
+            # Near 100 %, each step that halves the rows kept is as wide.
+            ax.set_xscale("logit")
+            ax.minorticks_off()
+            ax.set_xticks(ratios, [f"{ratio:.0%}" for ratio in ratios])
         else:
             ax.set_axis_off()
     figure.savefig(path, dpi=80)

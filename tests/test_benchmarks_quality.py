@@ -145,7 +145,7 @@ def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
         cells += cells_of("c", [0.7, 0.7], ratio)
     scores = quality_report.by_run(cells)
     display = quality_report.curves(scores, "digits", "head")
-    assert list(display.prune_ratios) == ["influence", "a", "c", "random"]
+    assert list(display.prune_ratios) == ["influence", "random", "a", "c"]
     np.testing.assert_array_equal(display.prune_ratios["a"], [0.5, 0.8])
     np.testing.assert_allclose(display.test_scores["a"], [[0.75, 0.8], [0.72, 0.8]])
     quality_report.draw(scores, tmp_path / "figure.png")
