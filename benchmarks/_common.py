@@ -9,11 +9,12 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import torch
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from .data import DATA_DIR_VARIABLE, default_data_dir
@@ -70,20 +71,29 @@ def output_folder(args: argparse.Namespace) -> Path | None:
 
 
 def limit_threads(n_threads: int = N_THREADS) -> None:
-    """Hold BLAS, OpenMP and torch to so many threads, in this process."""
+    """Hold BLAS, OpenMP and torch to so many threads, and to the cores this process may use."""
+    n_threads = min(n_threads, cpu_count())
     threadpool_limits(n_threads)
     torch.set_num_threads(n_threads)
 
 
-def environment() -> dict[str, object]:
-    """What a reader needs to judge the seconds."""
+def environment(packages: Sequence[str] = ()) -> dict[str, object]:
+    """What a reader needs to judge the seconds; versions of further packages, if installed."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
@@ -95,7 +105,9 @@ def _processor() -> str:
     return platform.machine()
 
 
-def write_figures(folder: Path, name: str, figures: Iterable[Figure]) -> None:
+def write_figures(
+    folder: Path, name: str, figures: Iterable[Figure], packages: Sequence[str] = ()
+) -> None:
     """Write name.csv, one line a figure, and name.json, where they were measured."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
@@ -104,7 +116,7 @@ def write_figures(folder: Path, name: str, figures: Iterable[Figure]) -> None:
         for figure in figures:
             cells = asdict(figure).values()
             writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
-    described = json.dumps(environment(), indent=2)
+    described = json.dumps(environment(packages), indent=2)
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
 
 

@@ -6,8 +6,9 @@
 
 The split into training and test rows is fixed first, and pruners see training rows only. What is to
 be tuned (the damping of the head, neighbours, penalties) is chosen once a data set by
-cross-validation on training rows, before anything is pruned. Then, for each seed and ratio, each
-pruner chooses rows, and each downstream model is trained on them from zero:
+cross-validation on training rows, before anything is pruned. Then, for each seed, each pruner is
+fitted once and chooses rows for every ratio, and each downstream model is trained on them from
+zero:
 
 - head: the linear model whose influences were matched;
 - mlp, mlp-steps: one hidden layer, trained for as many epochs, or for as many steps of gradient
@@ -114,26 +115,37 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
         if name.endswith("Pruner")
     },
 }
-# What needs classes, as its definition does.
+# What picks by the rows alone: here what enters the last layer are the columns themselves.
+WITHOUT_CHANCE = ("herding", "kcenter")
+# What needs no classes.
 FOR_REGRESSION = ("influence", "random", "herding", "kcenter", "influencescore")
 
 
 def tune(split: Split) -> Tuned:
     """Choose by cross-validation on training rows what every pruner and model then gets."""
     part = split.subset(TUNING_ROWS)
-    X, y, n = part.X_train, part.y_train, len(part.y_train)
-
-    def score(model: BaseEstimator) -> float:
-        return float(cross_val_score(model, X, y, cv=3).mean())
-
-    damping = max(DAMPINGS, key=lambda damping: score(head(split, damping, int(n * 2 / 3))))
+    X, y = part.X_train, part.y_train
     cls = LinearSVC if split.is_classification else LinearSVR
     svm = GridSearchCV(cls(random_state=0, max_iter=2000), {"C": [0.01, 0.1, 1.0]}, cv=3)
     near = KNeighborsClassifier() if split.is_classification else KNeighborsRegressor()
     near = GridSearchCV(near, {"n_neighbors": [1, 5, 15]}, cv=3)
     return Tuned(
-        damping, svm.fit(X, y).best_params_["C"], near.fit(X, y).best_params_["n_neighbors"]
+        tune_damping(split),
+        svm.fit(X, y).best_params_["C"],
+        near.fit(X, y).best_params_["n_neighbors"],
     )
+
+
+def tune_damping(split: Split) -> float:
+    """Choose the damping of the head by cross-validation on training rows."""
+    part = split.subset(TUNING_ROWS)
+    n_rows = int(len(part.y_train) * 2 / 3)
+
+    def score(damping: float) -> float:
+        model = head(split, damping, n_rows)
+        return float(cross_val_score(model, part.X_train, part.y_train, cv=3).mean())
+
+    return max(DAMPINGS, key=score)
 
 
 def head(split: Split, damping: float, n_rows: int) -> BaseEstimator:
@@ -187,28 +199,55 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         return [d for d in args.downstream if (split.name, pruner, ratio, d, seed) not in done]
 
     pruners = [p for p in args.pruner if split.is_classification or p in FOR_REGRESSION]
-    plan = [("all rows", 0.0, seed) for seed in range(args.seeds)]
-    plan += [(p, r, s) for s, r, p in product(range(args.seeds), args.ratio, pruners)]
-    plan = [task for task in plan if missing(*task)]
+    plan = [(p, seed, args.ratio) for seed, p in product(range(args.seeds), pruners)]
+    plan += [("all rows", seed, [0.0]) for seed in range(args.seeds)]
+    plan = [(p, seed, [r for r in rs if missing(p, r, seed)]) for p, seed, rs in plan]
+    plan = [task for task in plan if task[-1]]
     if not plan:
         return
     tuned = tune(split)
-    for pruner, ratio, seed in plan:
+    known: dict[tuple[str, float], np.ndarray] = {}
+    for pruner, seed, ratios in plan:
         started = perf_counter()
-        rows = np.arange(len(split.y_train))
-        if pruner != "all rows":
-            rows = rows[kept_rows(PRUNERS[pruner](split, tuned, ratio, seed), split)]
-        chosen = perf_counter() - started
-        for downstream in missing(pruner, ratio, seed):
-            score = score_of(downstream, split, tuned, rows, seed)
-            yield Cell(split.name, pruner, ratio, downstream, seed, len(rows), score)
-        spent = perf_counter() - started
-        times = f"{chosen:.1f} s + {spent - chosen:.1f} s"
-        print(f"{split.name} {pruner} {ratio:.0%} seed {seed}: {times}", file=sys.stderr)
+        for ratio, rows in kept_rows(pruner, split, tuned, ratios, seed, known):
+            chosen = perf_counter()
+            for downstream in missing(pruner, ratio, seed):
+                score = score_of(downstream, split, tuned, rows, seed)
+                yield Cell(split.name, pruner, ratio, downstream, seed, len(rows), score)
+            ended = perf_counter()
+            times = f"{chosen - started:.1f} s + {ended - chosen:.1f} s"
+            print(f"{split.name} {pruner} {ratio:.0%} seed {seed}: {times}", file=sys.stderr)
+            started = ended
 
 
-def kept_rows(pruner: BasePruner, split: Split) -> np.ndarray:
-    return pruner.fit(split.X_train, split.y_train).get_support()
+def kept_rows(
+    name: str,
+    split: Split,
+    tuned: Tuned,
+    ratios: Sequence[float],
+    seed: int,
+    known: dict[tuple[str, float], np.ndarray],
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield each ratio and the rows that are kept at it, by one fit of the pruner.
+
+    What is the same for every seed is looked up in ``known``, and stored there.
+    """
+    pruner = None
+    for ratio in ratios:
+        if (name, ratio) in known:
+            yield ratio, known[name, ratio]
+            continue
+        if name == "all rows":
+            support = np.ones(len(split.y_train), dtype=bool)
+        elif pruner is None:
+            pruner = PRUNERS[name](split, tuned, ratio, seed).fit(split.X_train, split.y_train)
+            support = pruner.get_support()
+        else:
+            support = pruner.select(prune_ratio=ratio)
+        rows = np.flatnonzero(support)
+        if name in WITHOUT_CHANCE:
+            known[name, ratio] = rows
+        yield ratio, rows
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -67,17 +67,16 @@ def difference(scores: Scores, key: tuple[str, str, float, str], other: str) -> 
     return float(paired.mean()), float(quantile * paired.std(ddof=1) / np.sqrt(len(paired)))
 
 
-def _distinct(values: Iterable[T]) -> list[T]:
+def distinct(values: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
-def table(scores: Scores, dataset: str, downstream: str) -> str:
-    """Return mean score by pruner and ratio; the gain over random rows with its interval below."""
+def table(scores: Scores, dataset: str, downstream: str, baseline: str = BASELINE) -> str:
+    """Return mean score by pruner and ratio; in brackets the gain over the baseline."""
     keys = [key for key in scores if key[0] == dataset and key[3] == downstream]
     ratios = sorted({key[2] for key in keys if key[1] != FULL})
-    full = scores.get((dataset, FULL, 0.0, downstream), {})
     rows = []
-    for pruner in _distinct(key[1] for key in keys if key[1] != FULL):
+    for pruner in distinct(key[1] for key in keys if key[1] != FULL):
         line = [pruner]
         for ratio in ratios:
             key = (dataset, pruner, ratio, downstream)
@@ -85,51 +84,150 @@ def table(scores: Scores, dataset: str, downstream: str) -> str:
                 line.append("")
                 continue
             mean = float(np.mean(list(scores[key].values())))
-            gain, half = difference(scores, key, BASELINE)
+            gain, half = difference(scores, key, baseline)
             shown = f"{mean:.4f}"
-            if pruner != BASELINE and np.isfinite(gain):
+            if pruner != baseline and np.isfinite(gain):
                 shown += f" ({gain:+.4f} ± {half:.4f})"
             line.append(shown)
         rows.append(line)
     header = ["pruner", *(f"{ratio:.0%}" for ratio in ratios)]
-    mean_full = float(np.mean(list(full.values()))) if full else np.nan
-    return f"All rows: {mean_full:.4f}\n\n{markdown_table(header, rows)}"
+    return markdown_table(header, rows)
 
 
-def targets(scores: Scores) -> str:
-    """Return where ours is the best, and where it is significantly worse than random rows."""
-    rows = []
-    runs = _distinct((key[0], key[3], key[2]) for key in scores if key[1] == OURS)
-    for dataset, downstream, ratio in sorted(runs):
+@dataclass(frozen=True)
+class Comparison:
+    """Ours against the best other pruner and against random rows, at one ratio.
+
+    over_best, over_random : (mean difference, half its interval), paired by seed.
+    """
+
+    dataset: str
+    downstream: str
+    ratio: float
+    n_seeds: int
+    n_others: int
+    mine: float
+    best: str
+    over_best: tuple[float, float]
+    over_random: tuple[float, float]
+
+
+def compare(scores: Scores) -> list[Comparison]:
+    """Compare ours with all others, wherever there is another."""
+    found = []
+    for dataset, downstream, ratio in sorted({(k[0], k[3], k[2]) for k in scores if k[1] == OURS}):
         key = (dataset, OURS, ratio, downstream)
-        mine = float(np.mean(list(scores[key].values())))
         others = {
-            k[1]: float(np.mean(list(v.values())))
-            for k, v in scores.items()
+            k[1]: difference(scores, key, k[1])
+            for k in scores
             if (k[0], k[2], k[3]) == (dataset, ratio, downstream) and k[1] != OURS
         }
+        others = {name: gain for name, gain in others.items() if np.isfinite(gain[0])}
         if not others:
             continue
-        best = max(others, key=lambda name: others[name])
-        over_best, half_best = difference(scores, key, best)
-        over_random, half = difference(scores, key, BASELINE)
-        rows.append(
-            [
+        best = min(others, key=lambda name: others[name][0])
+        mine = list(scores[key].values())
+        found.append(
+            Comparison(
                 dataset,
                 downstream,
-                f"{ratio:.0%}",
-                f"{mine:.4f}",
-                f"{best} {others[best]:.4f}",
-                f"{over_best:+.4f} ± {half_best:.4f}",
-                _verdict(over_best, half_best),
-                _verdict(over_random, half),
-            ]
+                ratio,
+                len(mine),
+                len(others),
+                float(np.mean(mine)),
+                best,
+                others[best],
+                others.get(BASELINE, (np.nan, np.nan)),
+            )
         )
+    return found
+
+
+def targets(comparisons: Iterable[Comparison]) -> str:
+    """Return where ours is the best, and where it is significantly worse than random rows."""
+    rows = [
+        [
+            c.dataset,
+            c.downstream,
+            f"{c.ratio:.0%}",
+            f"{c.mine:.4f}",
+            c.best,
+            f"{c.over_best[0]:+.4f} ± {c.over_best[1]:.4f}",
+            verdict(*c.over_best),
+            verdict(*c.over_random),
+        ]
+        for c in comparisons
+    ]
     header = ["data", "model", "pruned", OURS, "best other", "difference", "is", "against random"]
     return markdown_table(header, rows)
 
 
-def _verdict(mean: float, half: float) -> str:
+def same_head(comparisons: Sequence[Comparison]) -> str:
+    """Return for each data set at how many ratios ours is the best, from 40 % and from 80 % up.
+
+    It is the best where no other has a higher mean, and surely so where the interval says it too.
+    """
+    rows = []
+    for dataset in distinct(c.dataset for c in comparisons):
+        group = [
+            c
+            for c in comparisons
+            if (c.dataset, c.downstream) == (dataset, SAME_HEAD) and c.ratio >= 0.4
+        ]
+        many = [c for c in group if c.ratio >= 0.8]
+        best = [c for c in group if c.over_best[0] >= 0]
+        surely = [c for c in many if verdict(*c.over_best) == "better"]
+        beaten = [
+            f"{c.ratio:.0%} by {c.best} ({c.over_best[0]:+.4f})" for c in group if c not in best
+        ]
+        rows.append(
+            [
+                dataset,
+                _range(c.n_seeds for c in group),
+                _range(c.n_others for c in group),
+                f"{len(best)} of {len(group)}",
+                f"{len(surely)} of {len(many)}",
+                ", ".join(beaten) or "none",
+            ]
+        )
+    header = ["data", "seeds", "others", "best, 40% up", "surely, 80% up", "beaten at"]
+    return markdown_table(header, rows)
+
+
+def unseen(comparisons: Sequence[Comparison]) -> str:
+    """Return for each data set and unseen model how ours does against random rows."""
+    rows = []
+    for dataset, downstream in distinct((c.dataset, c.downstream) for c in comparisons):
+        group = [
+            c
+            for c in comparisons
+            if (c.dataset, c.downstream) == (dataset, downstream) and np.isfinite(c.over_random[0])
+        ]
+        if downstream == SAME_HEAD or not group:
+            continue
+        verdicts = [verdict(*c.over_random) for c in group]
+        gains = [c.over_random[0] for c in group if 0.8 <= c.ratio <= 0.98]
+        worse = [f"{c.ratio:.0%}" for c in group if verdict(*c.over_random) == "worse"]
+        rows.append(
+            [
+                dataset,
+                downstream,
+                _range(c.n_seeds for c in group),
+                *(f"{verdicts.count(name)} of {len(group)}" for name in ("better", "even")),
+                ", ".join(worse) or "none",
+                f"{np.mean(gains):+.4f}" if gains else "",
+            ]
+        )
+    header = ["data", "model", "seeds", "better", "even", "worse at", "mean gain, 80-98%"]
+    return markdown_table(header, rows)
+
+
+def _range(counts: Iterable[int]) -> str:
+    found = sorted(set(counts))
+    return "-".join(map(str, found[:1] + found[1:][-1:]))
+
+
+def verdict(mean: float, half: float) -> str:
     if not np.isfinite(half):
         return ""
     if abs(mean) <= half:
@@ -138,14 +236,19 @@ def _verdict(mean: float, half: float) -> str:
 
 
 def tables(cells: Sequence[Cell]) -> str:
-    """Return one table for each data set and model, then ours against the best other."""
+    """Return the targets, ours against the best other, and a table for each data and model."""
     scores = by_run(cells)
-    parts = []
-    for dataset in _distinct(key[0] for key in scores):
-        for downstream in _distinct(key[3] for key in scores if key[0] == dataset):
+    comparisons = compare(scores)
+    parts = ["## The model whose influences are matched: ours against all others"]
+    parts += [same_head(comparisons)]
+    parts += ["## Models that the pruner knows nothing of: ours against random rows"]
+    parts += [unseen(comparisons), "## Ours against the best other pruner", targets(comparisons)]
+    for dataset in distinct(key[0] for key in scores):
+        for downstream in distinct(key[3] for key in scores if key[0] == dataset):
             parts.append(f"## {dataset}, {downstream}")
+            full = list(scores.get((dataset, FULL, 0.0, downstream), {}).values())
+            parts.append(f"All rows: {np.mean(full):.4f}" if full else "All rows: not measured")
             parts.append(table(scores, dataset, downstream))
-    parts += ["## Ours against the best other pruner", targets(scores)]
     return "\n\n".join(parts)
 
 
@@ -158,7 +261,7 @@ def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay
     others = sorted(means.keys() - {OURS, BASELINE}, key=lambda name: -float(np.mean(means[name])))
     ratios: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
-    for pruner in [name for name in (OURS, *others[:2], BASELINE) if name in means]:
+    for pruner in [name for name in (OURS, BASELINE, *others[:2]) if name in means]:
         runs = [scores[key] for key in sorted(keys, key=lambda key: key[2]) if key[1] == pruner]
         seeds = set.intersection(*(set(run) for run in runs))
         ratios[pruner] = np.array(sorted(key[2] for key in keys if key[1] == pruner))
@@ -175,8 +278,8 @@ def draw(scores: Scores, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    datasets = _distinct(key[0] for key in scores)
-    models = _distinct(key[3] for key in scores)
+    datasets = distinct(key[0] for key in scores)
+    models = distinct(key[3] for key in scores)
     figure, axes = plt.subplots(
         len(datasets),
         len(models),
@@ -185,7 +288,15 @@ def draw(scores: Scores, path: Path) -> None:
         layout="constrained",
     )
     for (dataset, downstream), ax in zip(product(datasets, models), axes.flat, strict=True):
-        curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+        if any((key[0], key[3]) == (dataset, downstream) and key[1] != FULL for key in scores):
+            display = curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+            ratios = distinct(r for found in display.prune_ratios.values() for r in found)
+            # Near 100 %, each step that halves the rows kept is as wide.
+            ax.set_xscale("logit")
+            ax.minorticks_off()
+            ax.set_xticks(ratios, [f"{ratio:.0%}" for ratio in ratios])
+        else:
+            ax.set_axis_off()
     figure.savefig(path, dpi=80)
     plt.close(figure)
 

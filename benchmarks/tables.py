@@ -59,11 +59,11 @@ class Figures:
         return float(np.mean(values)) if values else np.nan
 
 
-def read_figures(folder: Path) -> list[Figure]:
-    """Read every csv file of the folder that holds figures; other benchmarks have their own."""
+def read_figures(folder: Path, pattern: str = "*.csv") -> list[Figure]:
+    """Read every such file of the folder that holds figures; other benchmarks have their own."""
     figures = []
     columns = {field.name for field in fields(Figure)}
-    for path in sorted(folder.glob("*.csv")):
+    for path in sorted(folder.glob(pattern)):
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if not columns <= set(reader.fieldnames or ()):

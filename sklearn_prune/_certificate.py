@@ -65,9 +65,10 @@ class Certificate:
     n_iter : int
         Newton steps that the head was refitted with.
     n_networks : int
-        Networks that are matched together; changes are means over them (the roots of mean
-        squares, for the norm "parameter").
-    curvature : {"dense", "kronecker", "dense, kronecker"}
+        Networks that are matched together. Changes are means over them (the roots of mean
+        squares, for the norm "parameter"), parameters and coordinates sums, ``gradient_norm`` and
+        ``n_iter`` the largest.
+    curvature : {"dense", "kronecker"}, or both with a comma
         Which curvature the coordinates are of. Changes are always measured with the exact one.
     n_parameters : int
         Parameters that influence was taken on.

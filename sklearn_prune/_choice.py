@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
 from ._refinement import solve_and_refine
 from ._terms import Request, RowTerms, first_to_go, make_problem
 from .influence import Coordinates, Influence
 from .selection import InfeasibleProblemError, Selection
 
-__all__ = ["choose_rows"]
+__all__ = ["check_counts", "choose_rows"]
+
+
+def check_counts(terms: RowTerms, request: Request) -> None:
+    """Raise InfeasibleProblemError where counts, masks, quotas and costs cannot be met together.
+
+    Needs no influences: zeros stand in their place.
+    """
+    nothing = np.zeros((terms.n_samples, 1))
+    make_problem(nothing, terms, request)
+    # Which rows are hard is not known yet; how many of each stratum go is.
+    make_problem(nothing, first_to_go(terms, request, nothing.ravel), request)
 
 
 def choose_rows(

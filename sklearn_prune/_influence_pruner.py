@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._certificate import Certificate, StageClock, certify
-from ._choice import choose_rows
+from ._choice import check_counts, choose_rows
 from ._compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -24,11 +24,12 @@ from ._compat import (
     fit_task,
 )
 from ._job import TrainingJob, members, unfrozen
-from ._networks import check_networks, kind_of_target
+from ._network_checks import check_ensemble, check_networks, kind_of_target
 from ._stages import train_once
-from ._terms import Request, first_to_go, make_problem, make_terms
+from ._terms import Request, make_terms
 from ._validation import Kind
 from .base import BasePruner
+from .influence import workers
 from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
@@ -55,7 +56,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         :class:`sklearn.frozen.FrozenEstimator`. None is a linear model on standardised columns:
         logistic for classes, least squares for numbers. The given object is never changed. For
         its criterion see the notes. A list, or an ensemble of networks, is matched together: a
-        change is the mean of those of the networks.
+        change is the mean of those of the networks, each trained with a seed of its own (which
+        a module that is given as an object and not as a class is not started by).
     prune_ratio : float in [0, 1) or None, default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number and a half downward.
@@ -82,10 +84,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Refit the last layer to a stationary point of that objective, on which influences
         rest. False takes a trained network's last layer as it is.
     features : array-like of shape (n_samples, n_features), callable or None, default=None
-        Features that no training moves, such as an embedding, or a function that makes them of X
-        as it is given to the network. A linear model on them is matched together with
-        ``estimator``. An array is of the rows that are fitted; where rows are split (in a
-        cross-validation), give a function.
+        Features that no training moves, such as an embedding, or a function that makes them of
+        the rows as the network gets them, an array of numbers. A linear model on them is matched
+        together with ``estimator``. An array is of the rows that are fitted; where rows are split
+        (in a cross-validation), give a function.
     n_checkpoints : int, default=1
         Moments of the training that are matched together, evenly spaced over the epochs, the end
         among them. Checkpoints of your own are a list of `FrozenEstimator`.
@@ -98,8 +100,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         factors, by which rows are compared; changes are still those of the Hessian itself. "auto":
         dense up to 6,000.
     n_components : int or "auto", default="auto"
-        Coordinates of the influences that are matched. "auto": all of them up to 20,000 parameters
-        of the last layer, else the 1,024 leading ones.
+        Coordinates of the influences on each network that are matched. "auto": all of them up to
+        20,000 parameters of the last layer, else the 1,024 leading ones.
     time_limit : float, default=60.0
         Seconds after which the selection returns the best rows found so far. A selection that
         ends by itself is the same on every run; one that is cut off may not be.
@@ -109,6 +111,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         costs and groups) trains once for each set of rows. Needs an int as ``random_state``
         where a network is trained: anything else is another seed in each fit. A change in the file
         of a network's class is noticed, one in what that file imports is not.
+    n_jobs : int or None, default=None
+        Threads that take shares of the rows; results do not depend on them. None: as many as
+        ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
+        that names a backend of processes or machines, large Hessians are computed there.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -155,6 +161,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
+
+    Of several networks, each loss counts as it is; that of a linear model beside a network is taken
+    in the unit of y, squared where y holds numbers.
 
     Criteria with derivatives in closed form are CrossEntropyLoss and NLLLoss (with class weights
     and label smoothing), BCELoss and BCEWithLogitsLoss (with ``pos_weight``; several outputs are
@@ -205,6 +214,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -231,6 +241,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         n_components: int | Literal["auto"] = "auto",
         time_limit: float = 60.0,
         memory: Any = None,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -249,6 +260,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.n_components = n_components
         self.time_limit = time_limit
         self.memory = memory
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -334,7 +346,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.curvature,
             self.n_components,
         )
-        with fit_task(self, X, y, n_parts=_N_STAGES) as task:
+        with workers(self.n_jobs), fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             trained = train_once(job, self.memory, clock)
             networks = [
@@ -360,6 +372,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _check_before_training(self, request: Request) -> None:
         """Raise where the request cannot be met, before any time is spent on the network."""
         n_classes = len(getattr(self, "classes_", ()))
+        check_ensemble(self.estimator, getattr(self, "classes_", None))
         check_networks(
             members(self.estimator),
             n_classes,
@@ -367,24 +380,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             layers=self.layers,
             n_checkpoints=self.n_checkpoints,
         )
-        # Zeros in place of influences: only counts, masks and costs are checked.
-        nothing = np.zeros((self._terms_.n_samples, 1))
-        make_problem(nothing, self._terms_, request)
-        # Which rows are hard is not known yet; how many of each stratum go is.
-        make_problem(nothing, first_to_go(self._terms_, request, nothing.ravel), request)
+        check_counts(self._terms_, request)
 
     def _target_kind(self, y: Any) -> Kind | None:
         return kind_of_target(self.estimator, y)
 
     def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
-        return choose_rows(
-            self._influence_,
-            self._coordinates_,
-            self._terms_,
-            request,
-            time_limit=time_limit,
-            random_state=seed,
-        )
+        with workers(self.n_jobs):
+            return choose_rows(
+                self._influence_,
+                self._coordinates_,
+                self._terms_,
+                request,
+                time_limit=time_limit,
+                random_state=seed,
+            )
 
     def select(
         self,
@@ -432,7 +442,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = any(one is not None for one in members(self.estimator))
+        tags.input_tags.three_d_array = self.estimator is not None
         return tags
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from ._certificate import Norm
 from ._digest import digest
@@ -35,17 +36,38 @@ def members(estimator: Any) -> list[Any]:
     Raises
     ------
     ValueError
-        When there are none.
+        When there are none, or those of an ensemble cannot be taken.
     """
-    if isinstance(estimator, FrozenEstimator) and hasattr(estimator.estimator, "estimators_"):
-        found = [FrozenEstimator(one) for one in estimator.estimator.estimators_]
-    elif hasattr(estimator, "estimators"):
-        found = [one for _, one in estimator.estimators]
+    ensemble = unfrozen(estimator)
+    if hasattr(ensemble, "estimators_") or hasattr(ensemble, "estimators"):
+        found = _members_of(ensemble, is_frozen=ensemble is not estimator)
     else:
         found = list(estimator) if isinstance(estimator, list | tuple) else [estimator]
     if not found:
         raise ValueError("estimator holds no network; give one, a list of some, or None.")
     return found
+
+
+def _members_of(ensemble: Any, *, is_frozen: bool) -> list[Any]:
+    if is_frozen:
+        check_is_fitted(ensemble)
+        n_features = getattr(ensemble, "n_features_in_", None)
+        if any(len(columns) != n_features for columns in _columns_of(ensemble)):
+            raise ValueError(
+                f"the networks of the {type(ensemble).__name__} were trained on some of the "
+                f"{n_features} columns each, and influences are taken on all; set max_features=1.0."
+            )
+        return [FrozenEstimator(one) for one in ensemble.estimators_]
+    if not hasattr(ensemble, "estimators"):
+        raise ValueError(
+            f"estimator is a {type(ensemble).__name__} that is fitted; wrap it in FrozenEstimator, "
+            "and its networks are taken as they are."
+        )
+    return [one for _, one in ensemble.estimators if not isinstance(one, str)]
+
+
+def _columns_of(ensemble: Any) -> Sequence[Any]:
+    return getattr(ensemble, "estimators_features_", ())
 
 
 def unfrozen(estimator: Any) -> Any:
@@ -103,12 +125,6 @@ class TrainingJob:
 
     def key(self) -> str:
         """Return a digest of all that the result depends on."""
-        X = self.X
-        if isinstance(X, StoredRows | Mapping):
-            arrays = X.values() if isinstance(X, Mapping) else [X]
-            X = (fingerprint(X), [str(array.dtype) for array in arrays])
-        if issparse(X):
-            X = (X.format, X.shape, X.data, X.indices, X.indptr)
         # Only the training of a network draws numbers, and only a frozen one has seen labels.
         frozen = [isinstance(one, FrozenEstimator) for one in self.estimators]
         trains = any(
@@ -121,9 +137,20 @@ class TrainingJob:
         layers = self.layers if isinstance(self.layers, str) else tuple(self.layers)
         options = (self.norm, float(self.damping), bool(self.refit), seed, self.n_checkpoints)
         parameters = (layers, self.curvature, self.n_components)
-        data = (X, self.y, classes, n_classes, self.sample_weight, self.features)
+        data = (_hashable(self.X), self.y, classes, n_classes, self.sample_weight)
         states = [_network_state(one) for one in self.estimators]
-        return digest(states, *data, *options, *parameters)
+        return digest(states, *data, _hashable(self.features), *options, *parameters)
+
+
+def _hashable(rows: Any) -> Any:
+    """Return what is the same for equal rows; a function or a dataset is what it is."""
+    if isinstance(rows, StoredRows | Mapping):
+        arrays = rows.values() if isinstance(rows, Mapping) else [rows]
+        return fingerprint(rows), [str(array.dtype) for array in arrays]
+    if issparse(rows):
+        return rows.format, rows.shape, rows.data, rows.indices, rows.indptr
+    # A copy is laid out otherwise than a slice.
+    return np.ascontiguousarray(rows) if isinstance(rows, np.ndarray) else rows
 
 
 def _network_state(estimator: Any) -> Any:

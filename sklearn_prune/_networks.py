@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
-from skorch import NeuralNetBinaryClassifier
 from torch.utils.data import Dataset
 
-from ._job import TrainingJob, members, unfrozen
-from ._progress import part_done
-from ._validation import Kind
-from .influence import Checkpoints, fit_network, linear_network, network_codes, target_kind
+from ._job import TrainingJob, unfrozen
+from ._progress import part_done, telling
+from .influence import (
+    Checkpoints,
+    NetworkGradients,
+    fit_network,
+    linear_network,
+    network_codes,
+    read_criterion,
+    try_network,
+)
 
-__all__ = ["Member", "check_networks", "default_network", "fitted_members", "kind_of_target"]
+__all__ = ["Member", "default_network", "fitted_members", "product_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +51,8 @@ class Member:
     is_checkpoint : bool
         Whether it is there for its influences alone: a network on the way, or one on
         ``features``.
+    class_weight : ndarray of shape (n_samples,) or None
+        Of a linear network, the weights that the criteria of those beside it give to the rows.
     """
 
     network: Any
@@ -51,6 +61,15 @@ class Member:
     layers: str | Sequence[str] = "last"
     is_linear: bool = False
     is_checkpoint: bool = False
+    class_weight: NDArray[np.float64] | None = None
+
+    @property
+    def unit(self) -> float:
+        """What one unit of the loss is in the unit of y, squared where y holds numbers.
+
+        The linear network's loss is that of the standardised target, other networks' that of y.
+        """
+        return float((self.network.module_.target_scale**2).mean()) if self.is_linear else 1.0
 
 
 def fitted_members(job: TrainingJob) -> list[Member]:
@@ -58,24 +77,77 @@ def fitted_members(job: TrainingJob) -> list[Member]:
 
     Of each network its checkpoints come first; a linear one on ``features`` comes last.
     """
-    # Before anything is trained, since they may turn out not to fit.
+    class_weight = _common_class_weight(job)
+    # All that may turn out not to fit, before anything is trained.
     extra: list[Member] = []
     if job.features is not None:
         X = feature_rows(job.features, job.X, len(job.y))
-        network = default_network(X, job.y, job.classes, job.sample_weight)
-        extra = [Member(network, X, job.y, is_linear=True, is_checkpoint=True)]
-    return [*chain.from_iterable(_fitted(job, one) for one in job.estimators), *extra]
+        extra = [replace(_linear(job, X, class_weight), is_checkpoint=True)]
+    if len(job.estimators) > 1:
+        for estimator in filter(_is_trained_here, job.estimators):
+            try_network(estimator, job.X, job.y, _reading(job))
+    found: list[Member] = []
+    for i, estimator in enumerate(job.estimators):
+        if estimator is None:
+            found.append(_linear(job, job.X, class_weight))
+        elif isinstance(estimator, FrozenEstimator):
+            found.append(_frozen(job, estimator))
+        else:
+            # Equal networks are trained apart: each has a seed of its own.
+            found += _trained(job, estimator, job.seed + i)
+    _warn_of_twins(found)
+    return [*found, *extra]
 
 
-def _fitted(job: TrainingJob, estimator: Any) -> list[Member]:
-    if estimator is None:
-        network = default_network(job.X, job.y, job.classes, job.sample_weight)
-        return [Member(network, job.X, job.y, is_linear=True)]
-    if isinstance(estimator, FrozenEstimator):
-        network, y = fit_network(estimator, job.X, job.y), job.y
-        if job.classes is not None:
+def _is_trained_here(estimator: Any) -> bool:
+    return not (estimator is None or isinstance(estimator, FrozenEstimator))
+
+
+def _common_class_weight(job: TrainingJob) -> NDArray[np.float64] | None:
+    """Return the weights that the networks' criteria give to the rows; None without any.
+
+    Raises
+    ------
+    ValueError
+        When they are not the same for all networks.
+    """
+    networks = [one for one in job.estimators if one is not None]
+    if not networks or (len(job.estimators) == 1 and job.features is None):
+        return None
+    weights = []
+    for estimator in networks:
+        network, y = unfrozen(estimator), job.y
+        if _is_trained_here(estimator):
+            network = clone(network).initialize()
+        elif job.classes is not None:
             y = network_codes(network, job.X, y, job.classes)
-        return [Member(network, job.X, y, job.layers)]
+        weights.append(read_criterion(network, y).sample_weight)
+    nothing = np.ones(len(job.y))
+    first = nothing if weights[0] is None else weights[0]
+    for position, other in enumerate(weights):
+        if not np.array_equal(first, nothing if other is None else other):
+            raise ValueError(
+                "networks whose rows are matched together must weigh them alike, and the class "
+                f"weights of the criterion of network {position} are not those of the first; give "
+                "all networks the same."
+            )
+    return weights[0]
+
+
+def _linear(job: TrainingJob, X: Any, class_weight: NDArray[np.float64] | None) -> Member:
+    weight = product_of(job.sample_weight, class_weight)
+    network = default_network(X, job.y, job.classes, weight)
+    return Member(network, X, job.y, is_linear=True, class_weight=class_weight)
+
+
+def _frozen(job: TrainingJob, estimator: FrozenEstimator) -> Member:
+    network, y = fit_network(estimator, job.X, job.y), job.y
+    if job.classes is not None:
+        y = network_codes(network, job.X, y, job.classes)
+    return Member(network, job.X, y, job.layers)
+
+
+def _trained(job: TrainingJob, estimator: Any, seed: int) -> list[Member]:
     _check_labels(job)
     checkpoints = Checkpoints(estimator.max_epochs, job.n_checkpoints)
 
@@ -83,11 +155,62 @@ def _fitted(job: TrainingJob, estimator: Any) -> list[Member]:
         part_done("epoch")
         checkpoints(net)
 
-    network = fit_network(estimator, job.X, job.y, random_state=job.seed, on_epoch_end=on_epoch_end)
+    network = fit_network(
+        estimator,
+        job.X,
+        job.y,
+        random_state=seed,
+        on_epoch_end=on_epoch_end,
+        try_reading=_reading(job),
+    )
+    n_missing = job.n_checkpoints - 1 - len(checkpoints.networks)
+    if n_missing:
+        warnings.warn(
+            f"training ended after {len(network.history)} of {estimator.max_epochs} epochs, so "
+            f"{n_missing} of n_checkpoints={job.n_checkpoints} never came; lower max_epochs to "
+            "space them over fewer.",
+            UserWarning,
+            stacklevel=2,
+        )
     earlier = [
         Member(net, job.X, job.y, job.layers, is_checkpoint=True) for net in checkpoints.networks
     ]
     return [*earlier, Member(network, job.X, job.y, job.layers)]
+
+
+def _warn_of_twins(found: Sequence[Member]) -> None:
+    """Warn where training made the same network twice, whose influences add nothing."""
+    states = [
+        [tensor.cpu() for tensor in member.network.module_.state_dict().values()]
+        for member in found
+        if not member.is_linear
+    ]
+    for i, state in enumerate(states):
+        for j, other in enumerate(states[:i]):
+            if len(state) == len(other) and all(map(torch.equal, state, other)):
+                warnings.warn(
+                    f"networks {j} and {i} have the same parameters, so that matching both adds "
+                    "nothing. A module that is given as an object starts from the same weights "
+                    "each time; give its class, with module__ parameters.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+                return
+
+
+def _reading(job: TrainingJob) -> Any:
+    """Return what a network is tried with before it is trained; None is its last layer."""
+    return None if job.layers == "last" else partial(_first_gradients, job.layers)
+
+
+def _first_gradients(
+    layers: str | Sequence[str], network: Any, X: Any, y: NDArray[Any]
+) -> torch.Tensor:
+    """Return the gradients of the first rows in these layers, to see that they can be taken."""
+    # A trial is no part of the training, whose epochs are counted.
+    with telling(lambda part: None):
+        _, gradients = next(NetworkGradients(network, X, y, layers=layers).per_sample())
+    return gradients
 
 
 def _check_labels(job: TrainingJob) -> None:
@@ -140,74 +263,13 @@ def feature_rows(features: Any, X: Any, n_samples: int) -> Any:
             f"features must have a row for each of the {n_samples} rows of X, in their order; "
             f"they have {table.shape[0]}. {remedy}"
         )
-    # The linear network takes what a pruner's own rows are checked to be.
-    return table.tocsr() if issparse(table) else table
+    return table
 
 
-def check_networks(
-    estimators: Sequence[Any],
-    n_classes: int,
-    *,
-    refit: bool,
-    layers: str | Sequence[str],
-    n_checkpoints: int,
-) -> None:
-    """Raise ValueError where the networks cannot be what classes and options ask for."""
-    for estimator in estimators:
-        _check_network(estimator, n_classes, refit, layers)
-    epochs = [
-        (one.max_epochs, one.callbacks)
-        for one in estimators
-        if hasattr(one, "max_epochs") and not isinstance(one, FrozenEstimator)
-    ]
-    if n_checkpoints == 1:
-        return
-    if not epochs:
-        raise ValueError(
-            f"n_checkpoints={n_checkpoints} looks at a network while it is trained, and none is "
-            "trained here; set n_checkpoints=1, or give your own checkpoints as a list of "
-            "FrozenEstimator."
-        )
-    for n_epochs, callbacks in epochs:
-        if n_epochs < n_checkpoints:
-            raise ValueError(
-                f"n_checkpoints={n_checkpoints} needs as many epochs; the network is trained for "
-                f"{n_epochs}. Lower n_checkpoints, or train for more."
-            )
-        if callbacks == "disable":
-            raise ValueError(
-                f"n_checkpoints={n_checkpoints} are taken by a callback, and "
-                'callbacks="disable" allows none. Set callbacks=None, or n_checkpoints=1.'
-            )
-
-
-def _check_network(
-    estimator: Any, n_classes: int, refit: bool, layers: str | Sequence[str]
-) -> None:
-    if estimator is None and not refit:
-        raise ValueError(
-            "refit=False takes the last layer of a trained network, and estimator is None; "
-            "give a network or set refit=True."
-        )
-    if estimator is None and layers != "last":
-        raise ValueError(
-            f"layers={layers!r} chooses among a network's layers, and estimator is None, "
-            "which has one; give a network or set layers='last'."
-        )
-    if isinstance(unfrozen(estimator), NeuralNetBinaryClassifier) and n_classes > 2:
-        raise ValueError(
-            f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
-            "NeuralNetClassifier with as many outputs."
-        )
-
-
-def kind_of_target(estimator: Any, y: Any) -> Kind | None:
-    """Return what y is to the network, or to each of several; None, without one, leaves it to y."""
-    networks = [unfrozen(one) for one in members(estimator) if one is not None]
-    kinds = {target_kind(network, y) for network in networks} - {None}
-    if len(kinds) > 1:
-        raise ValueError(
-            f"networks that are matched together must agree on what y is; to these it is "
-            f"{' and '.join(sorted(map(str, kinds)))}. Give networks of one kind."
-        )
-    return kinds.pop() if kinds else None
+def product_of(
+    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Return the product of two kinds of weights, None meaning that all are 1."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second

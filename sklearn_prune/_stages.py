@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_memory
 
 from ._certificate import StageClock, single_row_changes
 from ._job import TrainingJob
-from ._networks import Member, fitted_members
+from ._networks import Member, fitted_members, product_of
 from .influence import (
     Coordinates,
     HeadFit,
@@ -88,7 +88,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
             _chosen_layers(job, member, clock) if head is None else _last_layer(job, *head)
             for member, head in zip(members, heads, strict=True)
         ]
-        whole = _stacked(matched)
+        whole = _stacked(matched, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
     for one in matched:
         clock.say(_description(one))
@@ -114,7 +114,7 @@ def _fit_head(job: TrainingJob, member: Member) -> tuple[HeadObjective, HeadFit]
         head.targets,
         head.loss,
         job.damping,
-        _product(job.sample_weight, head.sample_weight),
+        product_of(job.sample_weight, product_of(head.sample_weight, member.class_weight)),
         n_outputs=len(head.theta),
     )
     if not (job.refit or member.is_linear):
@@ -154,12 +154,12 @@ def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matc
     return _Matched(head_fit, influence, influence.coordinates)
 
 
-def _stacked(matched: Sequence[_Matched]) -> _Matched:
+def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
     """Return what several networks are matched by together; a single one stays as it is."""
     if len(matched) == 1:
         return matched[0]
     fits = [one.head_fit for one in matched]
-    influence = StackedInfluence([one.influence for one in matched])
+    influence = StackedInfluence([one.influence for one in matched], units)
     return _Matched(
         HeadFit(
             np.concatenate([fit.theta.ravel() for fit in fits]),
@@ -207,9 +207,9 @@ def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> Traine
         key = job.key()
     except Exception as error:
         warnings.warn(
-            f"memory keeps only networks that it can pickle and whose source it can read, and this "
-            f"is none: {error}. It is trained each time; define its classes and functions at the "
-            "top level of a module.",
+            f"memory keeps only networks and features that it can pickle and whose source it can "
+            f"read, and these are none: {error}. They are computed each time; define classes and "
+            "functions at the top level of a module.",
             UserWarning,
             stacklevel=3,
         )
@@ -223,12 +223,3 @@ def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> Traine
 def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Train; the key is all that the memory looks at."""
     return train(job, clock)
-
-
-def _product(
-    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
-) -> NDArray[np.float64] | None:
-    """Return the product of two kinds of weights, None meaning that all are 1."""
-    if first is None or second is None:
-        return second if first is None else first
-    return first * second

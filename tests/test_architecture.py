@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("base",),
     ("_terms", "_certificate", "_refinement"),
     ("_job", "_choice"),
-    ("_networks",),
+    ("_networks", "_network_checks"),
     ("_stages",),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),

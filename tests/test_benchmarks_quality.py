@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -39,6 +41,18 @@ def test_every_cell_is_measured_once_and_kept(tmp_path, capsys):
     assert "breast_cancer, neighbours" in capsys.readouterr().out
 
 
+# What all baselines have in common, `tests/baselines` sees to.
+@pytest.mark.parametrize("pruner", ["influence", "random", "herding", "dual"])
+def test_one_fit_serves_all_ratios_and_what_is_without_chance_all_seeds(pruner, tmp_path):
+    split = quality.load("breast_cancer", tmp_path).subset(150)
+    tuned, known = quality.Tuned(1e-2, 0.1, 5), {}
+    for seed in range(2):
+        for ratio, rows in quality.kept_rows(pruner, split, tuned, [0.5, 0.8], seed, known):
+            fresh = quality.PRUNERS[pruner](split, tuned, ratio, seed)
+            fresh.fit(split.X_train, split.y_train)
+            np.testing.assert_array_equal(rows, fresh.get_support(indices=True))
+
+
 @pytest.mark.parametrize("downstream", quality.DOWNSTREAM)
 @pytest.mark.parametrize("dataset", ["breast_cancer", "diabetes"])
 def test_every_model_learns_from_the_rows_kept(monkeypatch, dataset, downstream, tmp_path):
@@ -69,6 +83,10 @@ def cells_of(pruner, scores, ratio=0.5):
     ]
 
 
+def compare(cells):
+    return quality_report.compare(quality_report.by_run(cells))
+
+
 def test_differences_are_paired_by_seed():
     scores = quality_report.by_run(
         cells_of("influence", [0.9, 0.8, 0.7]) + cells_of("random", [0.8, 0.7, 0.6])
@@ -91,8 +109,32 @@ def test_the_report_says_where_ours_is_better_even_and_worse():
     cells = []
     for ratio, mine in ((0.5, [0.9, 0.91, 0.9]), (0.8, [0.7, 0.9, 0.8]), (0.9, [0.5, 0.51, 0.5])):
         cells += cells_of("influence", mine, ratio) + cells_of("random", [0.8, 0.8, 0.8], ratio)
-    shown = quality_report.targets(quality_report.by_run(cells)).splitlines()[2:]
+    shown = quality_report.targets(compare(cells)).splitlines()[2:]
     assert [line.split(" | ")[-2] for line in shown] == ["better", "even", "worse"]
+
+
+def test_targets_are_counted_where_they_hold():
+    cells = []
+    for ratio, mine in ((0.2, 0.5), (0.4, 0.7), (0.8, 0.9), (0.9, 0.8), (0.95, 0.81)):
+        cells += cells_of("influence", [mine, mine + 0.01], ratio)
+        cells += cells_of("random", [0.6, 0.61], ratio) + cells_of("el2n", [0.8, 0.81], ratio)
+    comparisons = compare(cells)
+    shown = quality_report.same_head(comparisons).splitlines()[2:]
+    # At 90 % both are the same, which is not surely better.
+    assert shown == ["| digits | 2 | 2 | 3 of 4 | 2 of 3 | 40% by el2n (-0.1000) |"]
+    assert len(quality_report.unseen(comparisons).splitlines()) == 2
+    unseen = compare(replace(cell, downstream="svm") for cell in cells)
+    shown = quality_report.unseen(unseen).splitlines()[2:]
+    # The mean of 0.3, 0.2 and 0.21.
+    assert shown == ["| digits | svm | 2 | 4 of 5 | 0 of 5 | 20% | +0.2367 |"]
+
+
+def test_the_best_other_is_the_best_on_the_same_seeds():
+    cells = cells_of("influence", [0.5, 0.9]) + cells_of("random", [0.5, 0.8])
+    # Its mean is below that of random rows, for its only seed is the harder one.
+    cells += cells_of("el2n", [0.6])
+    (comparison,) = compare(cells)
+    assert comparison.best == "el2n" and comparison.over_best[0] == pytest.approx(-0.1)
 
 
 def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
@@ -103,7 +145,7 @@ def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
         cells += cells_of("c", [0.7, 0.7], ratio)
     scores = quality_report.by_run(cells)
     display = quality_report.curves(scores, "digits", "head")
-    assert list(display.prune_ratios) == ["influence", "a", "c", "random"]
+    assert list(display.prune_ratios) == ["influence", "random", "a", "c"]
     np.testing.assert_array_equal(display.prune_ratios["a"], [0.5, 0.8])
     np.testing.assert_allclose(display.test_scores["a"], [[0.75, 0.8], [0.72, 0.8]])
     quality_report.draw(scores, tmp_path / "figure.png")

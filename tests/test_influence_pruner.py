@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
+from joblib import parallel_config
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
@@ -486,3 +487,19 @@ def test_the_certificate_is_frozen_and_readable(iris_pruner):
         assert line in text
     assert [name for name, _ in certificate.seconds][0] == "network"
     assert certificate.n_samples == certificate.n_dropped + certificate.n_kept == 150
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_results_do_not_depend_on_who_computes_them(backend):
+    X, y = load_breast_cancer(return_X_y=True)
+    alone = InfluencePruner(**CALM, n_jobs=1).fit(X, y)
+    with parallel_config(backend, n_jobs=2):
+        spread = InfluencePruner(**CALM).fit(X, y)
+    np.testing.assert_array_equal(spread.support_, alone.support_)
+    np.testing.assert_array_equal(spread.influence_norms_, alone.influence_norms_)
+
+
+def test_a_number_of_jobs_is_checked():
+    X, y = load_breast_cancer(return_X_y=True)
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        InfluencePruner(n_jobs=0).fit(X, y)

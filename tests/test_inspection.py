@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -16,6 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold, cross_val_score, train_test_split
 from sklearn.preprocessing import StandardScaler
+from torch.utils.data import TensorDataset
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
@@ -194,6 +196,25 @@ def test_a_network_of_ones_own_is_checked_and_left_as_it_is(refit, iris, make_ne
     assert check.loss_change.observed == pytest.approx(pruner.certificate_.actual_change, rel=1e-6)
     assert check.test_gap.is_within_proven_bound
     assert all((a == b).all() for a, b in zip(before, net.module_.parameters(), strict=True))
+
+
+def test_a_dataset_and_a_dict_are_checked_as_their_arrays_are(iris, make_net):
+    X, y = iris
+    X = X.astype(np.float32)
+    dataset = TensorDataset(torch.as_tensor(X), torch.as_tensor(y))
+    net = FrozenEstimator(make_net(4, 3).fit(X, y))
+    expected = retraining_check(
+        InfluencePruner(net, random_state=0).fit(X, y), X, y, X_test=X[::2], y_test=y[::2]
+    )
+    test = TensorDataset(torch.as_tensor(X[::2]), torch.as_tensor(y[::2]))
+    pruner = InfluencePruner(net, random_state=0).fit(dataset)
+    found = retraining_check(pruner, dataset, X_test=test)
+    assert found.loss_change.observed == pytest.approx(expected.loss_change.observed)
+    assert found.test_gap.observed == pytest.approx(expected.test_gap.observed)
+    with pytest.raises(ValueError, match="a dataset must be the same object"):
+        retraining_check(pruner, TensorDataset(*dataset.tensors))
+    with pytest.raises(ValueError, match="y is None"):
+        retraining_check(InfluencePruner(net, random_state=0).fit(X, y), X)
 
 
 def test_bounds_hold_for_good_sets_and_for_bad_ones(cancer, cancer_pruner, cancer_checks):

@@ -126,6 +126,52 @@ def test_batch_statistics_are_refused():
         fitted(net, layers="all")
 
 
+class Pooled(torch.nn.Module):
+    """A network that ends in no Linear: the mean over the positions of a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.tail = torch.nn.Conv1d(1, 4, 2), torch.nn.Conv1d(4, 3, 1)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return self.tail(torch.tanh(self.body(X[:, None]))).mean(2)
+
+
+def pooled():
+    return NeuralNetClassifier(
+        Pooled, criterion=torch.nn.CrossEntropyLoss, max_epochs=2, lr=0.1, verbose=0
+    )
+
+
+@pytest.mark.parametrize("curvature", ["dense", "kronecker"])
+def test_all_layers_need_no_linear_one(curvature):
+    options = {"layers": "all", "damping": 1e-2, "curvature": curvature, "random_state": 0}
+    pruner = InfluencePruner(pooled(), **options).fit(X, Y)
+    assert pruner.certificate_.n_parameters == 12 + 15
+    assert pruner.certificate_.predicted_change < 0.5 * pruner.certificate_.random_change
+    frozen = FrozenEstimator(pooled().fit(X, Y))
+    assert InfluencePruner(frozen, **options).fit(X, Y).support_.sum() == 90
+    with pytest.raises(UnsupportedNetworkError, match="No torch.nn.Linear was executed"):
+        InfluencePruner(pooled()).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("module", "layers", "message"),
+    [
+        (Pooled, ["head.*"], "no trained parameter matches. The network has body.weight"),
+        (torch.nn.LazyLinear(3), ["x"], "no trained parameter matches"),
+    ],
+)
+def test_layers_that_cannot_be_taken_are_refused_before_training(module, layers, message):
+    class Untrainable(NeuralNetClassifier):
+        def train_step(self, *args, **kwargs):
+            raise AssertionError("training began")
+
+    net = Untrainable(module, criterion=torch.nn.CrossEntropyLoss, verbose=0)
+    with pytest.raises(ValueError, match=message):
+        InfluencePruner(net, layers=layers).fit(X, Y)
+
+
 def test_the_linear_network_has_one_layer():
     with pytest.raises(ValueError, match="estimator is None, which has one"):
         InfluencePruner(layers="all").fit(X, Y)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import expected_gap, quality_report, selection_report, tables
+from benchmarks import (
+    defaults,
+    expected_gap,
+    influence_report,
+    quality_report,
+    selection_report,
+    stacking,
+    tables,
+)
 from benchmarks._common import RESULTS, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +76,9 @@ def test_tables_beside_the_results_are_made_of_them():
     )
     cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
     written["quality"] = quality_report.markdown(cells)
+    written["defaults"] = defaults.markdown(read_records(RESULTS / "defaults.csv", defaults.Cell))
+    written["influence"] = influence_report.markdown(RESULTS)
+    written["stacking"] = stacking.markdown(read_records(RESULTS / "stacking.csv", stacking.Cell))
     for path in RESULTS.glob("*.md"):
         assert path.read_text(encoding="utf-8").strip() == written[path.stem]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,14 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import scale
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 
 from sklearn_prune import InfluencePruner, PrunedClassifier
 from sklearn_prune.inspection import retraining_check
@@ -38,13 +42,29 @@ def network(**params):
     return NeuralNetClassifier(Net, **(options | params))
 
 
+WEIGHTED = network(criterion__weight=torch.tensor([1.0, 2.0, 3.0]))
+
+
 def frozen(n_hidden, seed):
     torch.manual_seed(seed)
     return FrozenEstimator(network(module__n_hidden=n_hidden, train_split=None).fit(X, Y))
 
 
-def fitted(estimator=None, rows=X, **options):
-    return InfluencePruner(estimator, **(OPTIONS | options)).fit(rows, Y)
+def fitted(estimator=None, rows=X, y=Y, **options):
+    return InfluencePruner(estimator, **(OPTIONS | options)).fit(rows, y)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """A list that grows by one with each step of training."""
+    step, steps = NeuralNet.train_step, []
+
+    def counted(net, *args, **kwargs):
+        steps.append(net)
+        return step(net, *args, **kwargs)
+
+    monkeypatch.setattr(NeuralNet, "train_step", counted)
+    return steps
 
 
 def test_several_networks_are_matched_together():
@@ -89,6 +109,20 @@ def test_a_linear_model_can_stand_beside_a_network():
     assert len(pruner.estimator_) == 2
 
 
+def test_equal_networks_are_trained_apart():
+    first, second = fitted([network(), network()]).estimator_
+    assert not torch.equal(first.module_.last.weight, second.module_.last.weight)
+    alone = fitted(network()).estimator_
+    assert torch.equal(first.module_.last.weight, alone.module_.last.weight)
+
+
+def test_a_module_given_as_an_object_is_one_network_each_time():
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3))
+    net = NeuralNetClassifier(module, criterion=torch.nn.CrossEntropyLoss, verbose=0)
+    with pytest.warns(UserWarning, match="networks 0 and 1 have the same parameters"):
+        fitted([net, net])
+
+
 def test_an_ensemble_is_its_networks():
     nets = [("a", network()), ("b", network(module__n_hidden=5))]
     voting = VotingClassifier(nets)
@@ -96,6 +130,27 @@ def test_an_ensemble_is_its_networks():
     assert [net.module_.hidden.out_features for net in untrained.estimator_] == [3, 5]
     trained = FrozenEstimator(voting.fit(X, Y))
     assert fitted(trained).estimator_ == list(voting.estimators_)
+    voting.set_params(b="drop")
+    assert len(fitted(voting).estimator_) == 1
+
+
+def test_what_an_ensemble_knows_is_checked():
+    voting = VotingClassifier([("a", network()), ("b", network(module__n_hidden=5))])
+    with pytest.raises(NotFittedError):
+        fitted(FrozenEstimator(voting))
+    with pytest.raises(ValueError, match=r"classes \[1, 2, 3\], and y holds \[1, 2\]"):
+        fitted(FrozenEstimator(voting.fit(X, Y + 1)), rows=X[:100], y=Y[:100] + 1)
+    bagging = BaggingClassifier(network(), 2, random_state=0).fit(X, Y)
+    assert len(fitted(FrozenEstimator(bagging)).estimator_) == 2
+    with pytest.raises(ValueError, match="wrap it in FrozenEstimator"):
+        fitted(bagging)
+    narrow = NeuralNetClassifier(
+        torch.nn.Linear, module__in_features=2, module__out_features=3,
+        criterion=torch.nn.CrossEntropyLoss, verbose=0,
+    )  # fmt: skip
+    some = BaggingClassifier(narrow, 2, max_features=0.5, random_state=0).fit(X, Y)
+    with pytest.raises(ValueError, match="some of the 4 columns each.*set max_features=1.0"):
+        fitted(FrozenEstimator(some))
 
 
 def test_checkpoints_are_moments_of_one_training():
@@ -112,6 +167,29 @@ def test_checkpoints_are_moments_of_one_training():
     for n_epochs, design in zip((2, 4), hidden, strict=False):
         short = fitted(network(max_epochs=n_epochs))
         np.testing.assert_array_equal(design, short._influence_.objective.design)
+
+
+def test_checkpoints_need_no_module_that_pickles():
+    class Local(Net):
+        pass
+
+    net = NeuralNetClassifier(
+        Local, criterion=torch.nn.CrossEntropyLoss, max_epochs=4, lr=0.3, verbose=0
+    )
+    assert fitted(net, n_checkpoints=2).certificate_.n_networks == 2
+
+
+def test_checkpoints_that_never_came_are_said():
+    stop = EarlyStopping(monitor="train_loss", patience=2)
+    net = network(max_epochs=30, lr=1e-9, callbacks=[stop])
+    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of n_checkpoints=3 never"):
+        assert fitted(net, n_checkpoints=3).certificate_.n_networks == 1
+
+
+def test_a_pickled_pruner_chooses_again():
+    pruner = fitted([frozen(3, 0), frozen(5, 1)])
+    again = pickle.loads(pickle.dumps(pruner))
+    np.testing.assert_array_equal(again.select(prune_ratio=0.8), pruner.select(prune_ratio=0.8))
 
 
 def test_checkpoints_of_all_layers():
@@ -146,7 +224,7 @@ def test_a_function_makes_features_of_each_fold():
     assert scores.mean() > 0.8
 
 
-def test_clone_and_memory_know_what_is_matched(tmp_path):
+def test_clone_and_memory_know_what_is_matched(tmp_path, trained):
     options = {"memory": str(tmp_path)}
     pruners = [
         fitted([network(), network(module__n_hidden=4)], **options),
@@ -157,7 +235,9 @@ def test_clone_and_memory_know_what_is_matched(tmp_path):
     ]
     norms = [pruner.influence_norms_ for pruner in pruners]
     for position, pruner in enumerate(pruners):
+        n_steps = len(trained)
         again = clone(pruner).fit(X, Y)
+        assert len(trained) == n_steps
         np.testing.assert_array_equal(again.support_, pruner.support_)
         assert not any(np.array_equal(norms[position], other) for other in norms[:position])
 
@@ -197,21 +277,50 @@ def test_a_tolerance_holds_for_several():
         (network(), {"features": lambda X: X[:5]}, "they have 5. Return a row for each"),
         (network(), {"features": np.full((150, 2), np.nan)}, "features contains NaN"),
         (
+            [network(), WEIGHTED],
+            {},
+            "class weights of the criterion of network 1 are not those of the first",
+        ),
+        ([network(), network()], {"layers": ["nothing"]}, "no trained parameter matches"),
+        (
             [network(), NeuralNetRegressor(Net, criterion=torch.nn.MSELoss)],
             {},
             "must agree on what y is",
         ),
     ],
 )
-def test_what_does_not_fit_is_said_before_training(estimator, options, message):
+def test_what_does_not_fit_is_said_before_training(estimator, options, message, trained):
     with pytest.raises(ValueError, match=message):
         fitted(estimator, **options)
+    assert not trained
 
 
-def test_class_weights_must_be_the_same():
-    nets = [network(), network(criterion__weight=torch.tensor([1.0, 2.0, 3.0]))]
-    with pytest.raises(ValueError, match="give all networks the same weights"):
-        fitted(nets)
+def test_linear_models_beside_a_network_have_its_class_weights():
+    pruner = fitted([WEIGHTED, None], features=X[:, :2])
+    for influence in pruner._influence_.influences:
+        np.testing.assert_array_equal(influence.sample_weight, np.array([1.0, 2.0, 3.0])[Y])
+    assert pruner.certificate_.predicted_change < 0.1 * pruner.certificate_.random_change
+
+
+def test_how_much_features_count_does_not_depend_on_the_unit_of_numbers():
+    y = X @ np.array([1.0, -1.0, 0.5, 2.0], dtype=np.float32) + np.sin(3 * X[:, 0])
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    net = FrozenEstimator(NeuralNetRegressor(module, verbose=0).initialize())
+    shares = []
+    for unit in (1e-3, 1.0, 1e3):
+        influence = fitted(net, y=unit * y, features=X[:, :2], damping=1e-6)._influence_
+        own, of_features = (one.row_norms() for one in influence.influences)
+        shares.append(influence.units[1] * (of_features**2).sum() / (own**2).sum())
+    assert shares == pytest.approx([shares[1]] * 3, rel=0.01)
+
+
+def test_the_retraining_check_takes_a_list_of_one():
+    net = frozen(3, 0)
+    expected, found = (
+        retraining_check(fitted(one), X, Y, X_test=X[::2], y_test=Y[::2]) for one in (net, [net])
+    )
+    assert found.test_gap == expected.test_gap
 
 
 def test_the_retraining_check_follows_one_head():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._scored import Floats, ScoredPruner, ScoringJob, penultimate_features
+from ._scored import Floats, GreedyPruner
 
 
-class HerdingPruner(ScoredPruner):
+class HerdingPruner(GreedyPruner):
     r"""Keep rows whose mean feature is that of all rows.
 
     Rows are picked one by one. With :math:`\phi_i` what enters the network's last layer and
@@ -68,15 +68,10 @@ class HerdingPruner(ScoredPruner):
     """
 
     _keeps_highest = False
-    _needs_classes = False
 
-    def _score(self, job: ScoringJob) -> Floats:
-        features = penultimate_features(job)
-        scores = np.empty(len(features))
-        for stratum in job.strata:
-            picks = herd(features[stratum.rows], stratum.n_keep)
-            scores[stratum.rows] = len(picks)
-            scores[stratum.rows[picks]] = np.arange(len(picks))
+    def _score_picks(self, features: Floats, n_picks: int) -> Floats:
+        scores = np.full(len(features), float(n_picks))
+        scores[herd(features, n_picks)] = np.arange(n_picks)
         return scores
 
 

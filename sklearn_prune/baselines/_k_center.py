@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._scored import Floats, ScoredPruner, ScoringJob, penultimate_features
+from ._scored import Floats, GreedyPruner
 
 
-class KCenterPruner(ScoredPruner):
+class KCenterPruner(GreedyPruner):
     r"""Keep rows that leave no other far away.
 
     Rows are picked one by one, each the farthest from those picked before. With :math:`\phi_i`
@@ -68,14 +68,8 @@ class KCenterPruner(ScoredPruner):
     (30, 4)
     """
 
-    _needs_classes = False
-
-    def _score(self, job: ScoringJob) -> Floats:
-        features = penultimate_features(job)
-        scores = np.empty(len(features))
-        for stratum in job.strata:
-            scores[stratum.rows] = insertion_distances(features[stratum.rows], stratum.n_keep)
-        return scores
+    def _score_picks(self, features: Floats, n_picks: int) -> Floats:
+        return insertion_distances(features, n_picks)
 
 
 def insertion_distances(features: Floats, n_picks: int) -> Floats:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
-from .._compat import Interval, n_rows
-from ..base import BasePruner
-from ._scored import keep_first, make_strata
+from .._compat import n_rows
+from ._scored import RatioPruner, keep_first
 
 
-class RandomPruner(BasePruner):
+class RandomPruner(RatioPruner):
     r"""Keep rows drawn at random.
 
     Of ``n`` rows, ``n_drop = prune_ratio * n`` (rounded to the nearest whole number, a half
@@ -62,12 +60,6 @@ class RandomPruner(BasePruner):
     [10, 10, 10]
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
-        "prune_ratio": [Interval(Real, 0, 1, closed="left")],
-        "stratify": ["boolean"],
-        "random_state": ["random_state"],
-    }
-
     def __init__(
         self, prune_ratio: float = 0.4, *, stratify: bool = True, random_state: Any = None
     ) -> None:
@@ -77,13 +69,15 @@ class RandomPruner(BasePruner):
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
         """Draw the rows to keep."""
-        n_samples = n_rows(X)
-        labels = self.classes_[y] if hasattr(self, "classes_") else None
-        strata = make_strata(n_samples, labels, self.prune_ratio, self.stratify)
-        order = check_random_state(self.random_state).permutation(n_samples)
+        self._labels_ = self.classes_[y] if hasattr(self, "classes_") else None
+        self._order_ = check_random_state(self.random_state).permutation(n_rows(X))
+        return self._choose()
+
+    def _choose(self) -> NDArray[np.bool_]:
+        strata, order = self._strata(len(self._order_)), self._order_
         # The first that are drawn go.
         ranked = [order[np.isin(order, stratum.rows)][::-1] for stratum in strata]
-        return keep_first(strata, ranked, labels)
+        return keep_first(strata, ranked, self._labels_)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: missing values are fine, and so are several targets."""

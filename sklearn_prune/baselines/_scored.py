@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
-from .._compat import Interval
-from .._networks import default_network, kind_of_target
+from .._compat import Interval, check_parameters
+from .._job import unfrozen
+from .._networks import default_network
 from .._terms import Request, make_problem, make_terms
 from .._validation import Kind
 from ..base import BasePruner
-from ..influence import Head, fit_network, network_codes, read_head
+from ..influence import Head, fit_network, network_codes, read_head, target_kind
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -67,7 +70,54 @@ class ScoringJob:
     seed: int
 
 
-class ScoredPruner(BasePruner):
+class RatioPruner(BasePruner):
+    """Base class of pruners that, once fitted, can choose for any ratio.
+
+    A subclass writes one hook, ``_choose()``, which reads ``prune_ratio`` and what `fit` stored.
+    Where some of that depends on the ratio, ``_adapt()`` sets it anew.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "prune_ratio": [Interval(Real, 0, 1, closed="left")],
+        "stratify": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    # Label of each row, where there are classes.
+    _labels_: NDArray[Any] | None
+
+    def _choose(self) -> NDArray[np.bool_]:
+        """Return the mask of rows to keep."""
+        raise NotImplementedError(f"{type(self).__name__} must define _choose()")
+
+    def _adapt(self) -> None:
+        """Set anew, never in place, the fitted attributes that depend on the ratio."""
+
+    def select(self, *, prune_ratio: float) -> NDArray[np.bool_]:
+        """Choose again for another ratio, without training anything.
+
+        Parameters
+        ----------
+        prune_ratio : float in [0, 1)
+            Share of the rows to *drop*.
+
+        Returns
+        -------
+        support : ndarray of shape (n_samples,)
+            True where a row is kept: as after `fit` with that ratio and the same seed. The pruner
+            itself stays as it is.
+        """
+        check_is_fitted(self)
+        asked = copy.copy(self).set_params(prune_ratio=prune_ratio)
+        check_parameters(asked)
+        asked._adapt()
+        return asked._choose()
+
+    def _strata(self, n_samples: int) -> list[Stratum]:
+        return make_strata(n_samples, self._labels_, self.prune_ratio, self.stratify)
+
+
+class ScoredPruner(RatioPruner):
     """Base class of pruners that give each row a score and keep the best.
 
     A subclass writes one hook, ``_score(job)``, which returns the scores, of shape (n_samples,).
@@ -76,11 +126,9 @@ class ScoredPruner(BasePruner):
     ``_rank`` as well.
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints = {
+        **RatioPruner._parameter_constraints,
         "estimator": [object, None],
-        "prune_ratio": [Interval(Real, 0, 1, closed="left")],
-        "stratify": ["boolean"],
-        "random_state": ["random_state"],
     }
 
     _keeps_highest: ClassVar[bool] = True
@@ -116,8 +164,8 @@ class ScoredPruner(BasePruner):
         assert y is not None
         classes = getattr(self, "classes_", None)
         self._check_before_training(classes, fit_params)
-        labels = None if classes is None else classes[y]
-        strata = make_strata(len(y), labels, self.prune_ratio, self.stratify)
+        self._labels_ = None if classes is None else classes[y]
+        strata = self._strata(len(y))
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
@@ -127,8 +175,14 @@ class ScoredPruner(BasePruner):
                 f"scores must be numbers; {n_nan} of {len(y)} are NaN, so the training of the "
                 "network diverged. Lower its lr, or scale X."
             )
-        ranked = [self._rank(stratum, rng) for stratum in strata]
-        return keep_first(strata, ranked, labels)
+        # As it is now: each choice draws the same.
+        self._rng_ = copy.deepcopy(rng)
+        return self._choose()
+
+    def _choose(self) -> NDArray[np.bool_]:
+        """Keep the best of each stratum."""
+        strata, rng = self._strata(len(self.scores_)), copy.deepcopy(self._rng_)
+        return keep_first(strata, [self._rank(stratum, rng) for stratum in strata], self._labels_)
 
     def _check_before_training(
         self, classes: NDArray[Any] | None, fit_params: dict[str, Any]
@@ -147,7 +201,7 @@ class ScoredPruner(BasePruner):
             )
 
     def _target_kind(self, y: Any) -> Kind | None:
-        return kind_of_target(self.estimator, y)
+        return None if self.estimator is None else target_kind(unfrozen(self.estimator), y)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""
@@ -156,6 +210,34 @@ class ScoredPruner(BasePruner):
         tags.target_tags.multi_output = not self._needs_classes
         tags.input_tags.three_d_array = self.estimator is not None
         return tags
+
+
+class GreedyPruner(ScoredPruner):
+    """Base class of pruners that pick rows one by one, by what enters the last layer.
+
+    Scores depend on how many rows are picked, so that `select` picks anew. A subclass writes one
+    hook, ``_score_picks(features, n_picks)``, for the rows of one stratum.
+    """
+
+    _needs_classes = False
+
+    def _score_picks(self, features: Floats, n_picks: int) -> Floats:
+        """Return the scores of all rows after so many picks, of shape (n_rows,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define _score_picks(...)")
+
+    def _score(self, job: ScoringJob) -> Floats:
+        self._features_ = penultimate_features(job)
+        return self._score_strata(job.strata)
+
+    def _adapt(self) -> None:
+        self.scores_ = self._score_strata(self._strata(len(self._features_)))
+
+    def _score_strata(self, strata: Sequence[Stratum]) -> Floats:
+        scores = np.empty(len(self._features_))
+        for stratum in strata:
+            features = self._features_[stratum.rows]
+            scores[stratum.rows] = self._score_picks(features, stratum.n_keep)
+        return scores
 
 
 def make_strata(

@@ -2,9 +2,10 @@
 
 from ._casting import head_targets
 from ._conjugate import IterativeHessian, conjugate_gradients
-from ._criteria import UnsupportedNetworkError, target_kind
+from ._criteria import UnsupportedNetworkError, read_criterion, target_kind
 from ._curvature import DenseCurvature
 from ._epochs import Checkpoints
+from ._fitting import fit_network, try_network
 from ._gradients import NetworkGradients
 from ._head import HeadObjective
 from ._influence import (
@@ -18,9 +19,10 @@ from ._influence import (
 from ._kronecker import KroneckerCurvature
 from ._linear import linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
-from ._network import Head, fit_network, network_codes, read_head, write_head
+from ._network import Head, network_codes, read_head, write_head
+from ._network_curvature import DenseNetworkCurvature, LayerCurvature
 from ._network_influence import NetworkInfluence
-from ._parallel import serial_blas
+from ._parallel import serial_blas, workers
 from ._refit import HeadFit, refit_head
 from ._sketch import Coordinates, head_coordinates, stacked_coordinates
 from ._stack import StackedCoordinates, StackedInfluence, influences_of
@@ -33,6 +35,7 @@ __all__ = [
     "Coordinates",
     "CurvatureName",
     "DenseCurvature",
+    "DenseNetworkCurvature",
     "Head",
     "HeadFit",
     "HeadInfluence",
@@ -41,6 +44,7 @@ __all__ = [
     "Influence",
     "IterativeHessian",
     "KroneckerCurvature",
+    "LayerCurvature",
     "NetworkGradients",
     "NetworkInfluence",
     "NonConvexLossWarning",
@@ -63,12 +67,15 @@ __all__ = [
     "head_targets",
     "linear_network",
     "network_codes",
+    "read_criterion",
     "read_head",
     "refit_head",
     "retraining_steps",
     "serial_blas",
     "stacked_coordinates",
     "target_kind",
+    "try_network",
     "warn_if_not_convex",
+    "workers",
     "write_head",
 ]

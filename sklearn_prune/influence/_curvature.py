@@ -41,6 +41,11 @@ class DenseCurvature:
         with serial_blas():
             self._factor = _cholesky(hessian)
 
+    @property
+    def factor(self) -> Array:
+        """L, lower triangular and in float64, of shape (n_params, n_params)."""
+        return self._factor
+
     @cached_property
     def _factor_float32(self) -> Array:
         return self._factor.astype(np.float32)

@@ -69,7 +69,8 @@ class Checkpoints:
         """Count an epoch, and copy the network where its turn has come."""
         self._n_seen += 1
         if self._n_seen in self._epochs:
-            kept = copy.copy(net)
-            # Not by assignment, which skorch takes for a new component.
-            vars(kept)["module_"] = copy.deepcopy(net.module_)
+            # copy.copy would pickle module, criterion and optimizer.
+            kept = object.__new__(type(net))
+            vars(kept).update(vars(net) | {"module_": copy.deepcopy(net.module_)})
+            vars(kept).update(callbacks=None, callbacks_=[])
             self.networks.append(kept)

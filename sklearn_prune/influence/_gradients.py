@@ -136,13 +136,7 @@ class NetworkGradients:
 
     def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
         """Return tensors by name as one vector, after `n_leading` dimensions that are kept."""
-        parts = []
-        for block in self.blocks:
-            leading = tensors[block.names[0]].shape[:n_leading]
-            rows = block.shape[0] if block.layer is not None else 1
-            columns = [tensors[name].reshape(*leading, rows, -1) for name in block.names]
-            parts.append(torch.cat(columns, dim=-1).reshape(*leading, -1))
-        return torch.cat(parts, dim=-1)
+        return torch.cat([block.flatten(tensors, n_leading) for block in self.blocks], dim=-1)
 
     def unflatten(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return a vector, or an array (k, n_params) of them, as tensors by name."""
@@ -169,7 +163,7 @@ class NetworkGradients:
             by_name = vmap(one, in_dims=(None, 0, 0))(self.parameters, x, self.targets[rows])
             return self.flatten(by_name, 1)
 
-        return self.in_chunks(gradients, self._budget // self.n_params)
+        return self.in_chunks(gradients, self.rows_within(self.n_params))
 
     def losses(self) -> Array:
         """Return the loss of every row, not weighted, float64 of shape (n_samples,)."""
@@ -234,11 +228,14 @@ class NetworkGradients:
             J, CJ = J.double(), (C @ J).double()
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
-        size = self._budget // (self.n_params * self.n_outputs)
         total: Any = 0
-        for _, chunk in self.in_chunks(moment, size):
+        for _, chunk in self.in_chunks(moment, self.rows_within(self.n_params * self.n_outputs)):
             total = total + chunk
         return (total + total.T) / 2
+
+    def rows_within(self, n_numbers: int) -> int:
+        """Return how many rows fit in the memory budget, at so many numbers a row."""
+        return max(1, self._budget // n_numbers)
 
     def _total(
         self, function: Callable[[Any, slice], torch.Tensor], n_columns: int

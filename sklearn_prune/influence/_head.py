@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from sklearn.utils import gen_batches
 
 from ._losses import Array, HeadLoss
 from ._output_hessians import OutputHessians
-from ._parallel import map_threads
+from ._parallel import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 _CHUNK = 2048
@@ -158,10 +158,10 @@ class HeadObjective:
             n_free = n_outputs - hessians.rows_sum_to_zero
             pairs = [(j, k) for j in range(n_free) for k in range(j, n_free)]
 
-        def block(pair: tuple[int, int]) -> Array:
-            return self._weighted_moment(hessians.entry(*pair))
-
-        for (j, k), moment in zip(pairs, map_threads(block, pairs), strict=True):
+        # No closure, which not every backend can send.
+        block = partial(self._hessian_block, hessians)
+        moments = map_chunks(block, pairs, self.hessian_flops)
+        for (j, k), moment in zip(pairs, moments, strict=True):
             blocks[j, :, k] = blocks[k, :, j] = moment
         if hessians.rows_sum_to_zero:
             # The last output's blocks follow from the others.
@@ -171,6 +171,9 @@ class HeadObjective:
         hessian = blocks.reshape(self.n_params, self.n_params)
         hessian[np.diag_indices(self.n_params)] += self.damping
         return hessian
+
+    def _hessian_block(self, hessians: OutputHessians, pair: tuple[int, int]) -> Array:
+        return self._weighted_moment(hessians.entry(*pair))
 
     def _weighted_moment(self, entries: Array) -> Array:
         """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of shape (n,).

@@ -1,4 +1,4 @@
-"""Fitting a skorch network, and reading the inputs of its last layer without changing it."""
+"""Reading the inputs of a skorch network's last layer without changing it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ import numpy as np
 import torch
 from scipy import sparse
 from scipy.special import expit, log_softmax, softmax
-from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import gen_batches
 from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
 from .._compat import n_rows, take_rows
 from .._rows import StoredRows
-from ._casting import cast_input, cast_target, head_targets
+from ._casting import cast_input, head_targets
 from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
-from ._epochs import tells_of_epochs
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss
-from ._state import left_as_found, own_random_state
+from ._state import left_as_found
 from ._torch_loss import TorchLoss
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
@@ -36,7 +32,7 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": expit,
 }
 # Enough rows to see every layer at work, few enough to cost nothing.
-_SKETCH_ROWS = 8
+SKETCH_ROWS = 8
 # Features that take more are kept in a file.
 _SPILL_BYTES = 2**32
 
@@ -68,60 +64,6 @@ class Head:
     theta: Array
     has_bias: bool
     sample_weight: Array | None = None
-
-
-def fit_network(
-    estimator: Any,
-    X: Any,
-    y: Array,
-    *,
-    random_state: Any = None,
-    on_epoch_end: Callable[[NeuralNet], None] | None = None,
-) -> NeuralNet:
-    """Return a network fitted on all rows; the estimator itself is never changed.
-
-    A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
-    been fitted before. `sklearn.frozen.FrozenEstimator` around a fitted network keeps it as it is.
-    The clone has ``train_split=None``: skorch would hold out a fifth of the rows by default, and
-    rows a network never saw have no influence on it. Callbacks are kept, so one that watches
-    ``valid_loss`` must be told to watch ``train_loss``. The clone has ``verbose=0``.
-
-    Parameters
-    ----------
-    estimator : skorch.NeuralNet or FrozenEstimator
-        The network.
-    X : ndarray or CSR matrix of shape (n_samples, ...)
-        Training data, cast to the dtype of the network's parameters.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes (integers from 0) or regression targets, cast and shaped as the criterion
-        wants them.
-    random_state : int, RandomState instance or None, default=None
-        Seeds torch while the network is fitted. The state of torch's generators is put back.
-    on_epoch_end : callable, default=None
-        Called after each epoch, with the network as it then is.
-
-    Returns
-    -------
-    skorch.NeuralNet
-        The fitted clone, or the network inside the FrozenEstimator.
-
-    Raises
-    ------
-    UnsupportedNetworkError
-        If `read_head` could not read this network; raised before any training where the module
-        can be run on a few rows.
-    """
-    if isinstance(estimator, FrozenEstimator):
-        net = _require_network(estimator.estimator)
-        check_is_fitted(net)
-        return net
-    net = clone(_require_network(estimator)).set_params(train_split=None, verbose=0)
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-    with own_random_state(seed):
-        X_fit, y_fit = _training_data(net, X, y)
-    with own_random_state(seed), tells_of_epochs(net, on_epoch_end):
-        net.fit(X_fit, y_fit)
-    return net
 
 
 def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
@@ -210,9 +152,7 @@ def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
     ValueError
         When outputs and classes cannot be matched.
     """
-    with left_as_found(net):
-        *_, (layer, _, _) = _executed_heads(net, _first_rows(X))
-    n_outputs, n_classes = layer.out_features, len(classes)
+    n_outputs, n_classes = first_output(net, X)[0].numel(), len(classes)
     if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
         return y
     if classes.dtype.kind in "iuf" and classes[0] >= 0 and classes[-1] < n_outputs:
@@ -240,41 +180,17 @@ def write_head(net: NeuralNet, theta: Array) -> None:
         layer.bias.copy_(torch.as_tensor(theta[:, -1]))
 
 
-def _require_network(estimator: Any) -> NeuralNet:
-    if not isinstance(estimator, NeuralNet):
-        raise UnsupportedNetworkError(
-            f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
-            "(NeuralNetClassifier, NeuralNetBinaryClassifier, NeuralNetRegressor), or None for a "
-            "linear one. Do preprocessing in a pipeline step before the pruner."
-        )
-    return estimator
+def first_rows(X: Any) -> Any:
+    return take_rows(X, np.arange(min(SKETCH_ROWS, n_rows(X))))
 
 
-def _training_data(net: NeuralNet, X: Any, y: Array) -> tuple[Any, Array]:
-    """Return X and y as this network's ``fit`` needs them, after trying a few rows.
-
-    An untrained copy is read first, so that a network that cannot be read fails before it is
-    trained. Where the copy cannot be run, a callback may be what completes the module when
-    training begins; if not, ``fit`` raises the same error in its own words.
-    """
-    sketch = clone(net).initialize()
-    y = np.asarray(y)
-    criterion = read_criterion(sketch, y)
-    X_cast = cast_input(sketch, X)
-    try:
-        with left_as_found(sketch):
-            *_, (layer, _, output) = _executed_heads(sketch, _first_rows(X_cast))
-    except UnsupportedNetworkError:
-        raise
-    except Exception:
-        return X_cast, cast_target(sketch, criterion.loss, y, output_tail=(2,))
-    head_targets(sketch, criterion.loss, y, layer.out_features)
-    read_head(sketch, _first_rows(X_cast), y[:_SKETCH_ROWS])
-    return X_cast, cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
-
-
-def _first_rows(X: Any) -> Any:
-    return take_rows(X, np.arange(min(_SKETCH_ROWS, n_rows(X))))
+def first_output(net: NeuralNet, X: Any) -> torch.Tensor:
+    """Return the module's output for the first rows."""
+    with left_as_found(net):
+        batch = next(iter(_batches(net, first_rows(X))))
+        output = net.evaluation_step(batch, training=False)
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
 
 
 @dataclass

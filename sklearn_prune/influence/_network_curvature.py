@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.func import grad, hessian, vmap
 
 from ._curvature import DenseCurvature
 from ._gradients import NetworkGradients
 from ._kronecker import KroneckerCurvature
+from ._linear_blocks import calls_noted, gauss_newton
 from ._parameters import Block
 
 Norm = Literal["loss", "parameter"]
@@ -28,10 +28,9 @@ class DenseNetworkCurvature:
     """
 
     def __init__(self, gradients: NetworkGradients, damping: float) -> None:
-        H = gradients.gauss_newton()
+        H = gauss_newton(gradients)
         H.diagonal().add_(damping)
-        factor = DenseCurvature(H.cpu().numpy()).uncolor(np.eye(len(H)))
-        self._factor = torch.as_tensor(factor, device=gradients.device)
+        self._factor = torch.as_tensor(DenseCurvature(H.cpu().numpy()).factor).to(gradients.device)
         self._factors = {
             dtype: self._factor.to(dtype) for dtype in {torch.float64, gradients.dtype}
         }
@@ -74,11 +73,12 @@ class DiagonalCurvature:
 
 
 class LayerCurvature:
-    """A Kronecker product for each Linear and a diagonal for all else, damping included.
+    """A Kronecker product for each Linear or convolution, a diagonal for all else; damped.
 
     For a Linear, ``S (x) A`` of the second moments of the loss's derivative in its outputs (for
-    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). It ranks
-    rows and speeds up conjugate gradients; it is not what a change is measured with.
+    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). For a
+    convolution the same of its patches, as if these were independent; see Grosse & Martens (2016).
+    It ranks rows and speeds up conjugate gradients; it is not what a change is measured with.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ class LayerCurvature:
         sums = _FactorSums(gradients, random_state)
         self._parts: list[KroneckerCurvature | DiagonalCurvature] = []
         for block in gradients.blocks:
-            if block.layer is None:
-                self._parts.append(DiagonalCurvature(sums.diagonals[block.names] + damping))
+            if block.layer not in sums.layers:
+                self._parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
                 continue
             s, Q = torch.linalg.eigh(sums.outputs[block.layer])
             a, V = torch.linalg.eigh(sums.features[block.layer])
@@ -122,39 +122,54 @@ class LayerCurvature:
 
 
 class _FactorSums:
-    """One pass over the rows for the factors of `LayerCurvature`, weighted by ``nu_i / N``."""
+    """One pass over the rows for the factors of `LayerCurvature`, weighted by ``nu_i / N``.
+
+    Attributes
+    ----------
+    layers : dict of str to torch.nn.Module
+        The layers that have factors. One that is not executed as a module, or on other rows than
+        those it is given (such as the frames of a film, folded into the batch), has none.
+    outputs, features : dict of str to torch.Tensor
+        The factors by layer, in float64.
+    diagonals : dict of str to torch.Tensor
+        The diagonal for each parameter outside of these layers, of its shape, in float64.
+    """
 
     def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
         self._gradients = gradients
         self._generator = torch.Generator(gradients.device).manual_seed(random_state)
         self.outputs: dict[str, Any] = {}
         self.features: dict[str, Any] = {}
-        self.diagonals: dict[tuple[str, ...], Any] = {}
-        self._calls: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self.diagonals: dict[str, Any] = {}
         modules = dict(gradients.net.module_.named_modules())
-        layers = [block.layer for block in gradients.blocks if block.layer is not None]
-        handles = [modules[name].register_forward_hook(self._note(name)) for name in layers]
-        try:
+        names = [block.layer for block in gradients.blocks if block.layer is not None]
+        with calls_noted(gradients.net.module_, names) as self._calls:
+            self.layers = {name: modules[name] for name in self._run_row_by_row()}
             for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
                 _add(self.outputs, outputs)
                 _add(self.features, features)
                 _add(self.diagonals, diagonals)
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _note(self, name: str) -> Any:
-        def note(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-            self._calls.setdefault(name, []).append((args[0].detach(), output))
-
-        return note
+    def _run_row_by_row(self) -> list[str]:
+        """Return the layers that are executed on as many rows as the network is given."""
+        gradients = self._gradients
+        _, output = next(
+            gradients.in_chunks(lambda x, rows: gradients.outputs(gradients.parameters, x), 2)
+        )
+        return [
+            name
+            for name, calls in self._calls.items()
+            if all(len(inputs) == len(output) for inputs, _ in calls)
+        ]
 
     def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
-        gradients, self._calls = self._gradients, {}
+        gradients = self._gradients
+        self._calls.clear()
         weights = gradients.weights[rows]
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
-        noise, calls = self._noise(logits.detach(), rows), self._calls
+        noise = self._noise(logits.detach(), rows)
+        calls = {name: self._calls[name] for name in self.layers}
         made = [(name, i) for name in calls for i in range(len(calls[name]))]
         deltas = torch.autograd.grad(
             logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
@@ -164,11 +179,12 @@ class _FactorSums:
         for (name, i), delta in zip(made, deltas, strict=True):
             if delta is not None:
                 block = next(b for b in gradients.blocks if b.layer == name)
-                S, A = _moments(calls[name][i][0], delta, weights, block)
+                inputs, delta = _by_position(self.layers[name], calls[name][i][0], delta)
+                S, A = _moments(inputs, delta, weights, block)
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
                 _add(features, {name: A / len(calls[name])})
-        self._calls = {}
+        self._calls.clear()
         return outputs, features, self._squares(x, noise, weights)
 
     def _noise(self, logits: torch.Tensor, rows: slice) -> torch.Tensor:
@@ -186,19 +202,46 @@ class _FactorSums:
 
     def _squares(
         self, x: Any, noise: torch.Tensor, weights: torch.Tensor
-    ) -> dict[tuple[str, ...], torch.Tensor]:
-        """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters outside of Linear layers."""
+    ) -> dict[str, torch.Tensor]:
+        """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
         gradients = self._gradients
-        outside = [block.names for block in gradients.blocks if block.layer is None]
+        outside = [
+            name
+            for block in gradients.blocks
+            if block.layer not in self.layers
+            for name in block.names
+        ]
         if not outside:
             return {}
-        rest = {name: gradients.parameters[name] for (name,) in outside}
+        rest = {name: gradients.parameters[name] for name in outside}
 
         def along(parameters: dict[str, torch.Tensor], row: Any, xi: torch.Tensor) -> torch.Tensor:
             return (gradients.outputs_of_row(gradients.parameters | parameters, row) * xi).sum()
 
         by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
-        return {names: (weights @ by_name[names[0]].flatten(1) ** 2).double() for names in outside}
+        return {
+            name: torch.tensordot(weights, squares**2, 1).double()
+            for name, squares in by_name.items()
+        }
+
+
+def _by_position(
+    layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and derivatives in the outputs with their numbers in the last dimension.
+
+    Of a convolution, what lies under its kernel for each position, in the weight's order.
+    """
+    if not isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
+        return inputs, delta
+    options: dict[str, tuple[int, ...]] = {}
+    for name in ("kernel_size", "dilation", "padding", "stride"):
+        option: Any = getattr(layer, name)
+        # One dimension is a picture that is one pixel high.
+        options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
+    pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
+    patches = torch.nn.functional.unfold(pictures, **options)
+    return patches.transpose(1, 2), delta.flatten(2).transpose(1, 2)
 
 
 def _moments(

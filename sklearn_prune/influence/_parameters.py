@@ -20,12 +20,13 @@ class Block:
     Attributes
     ----------
     names : tuple of str
-        A Linear's weight, followed by its bias where both are chosen; else one parameter.
+        The weight of a Linear or a convolution, followed by its bias where both are chosen; else
+        one parameter.
     shape : tuple of int
-        ``(n_outputs, n_features)`` of a Linear, the bias being the last column, as in
-        `HeadObjective`; else ``(n,)``.
+        ``(n_outputs, n_features)`` of such a layer, the bias being the last column, as in
+        `HeadObjective`; a convolution's features are the numbers under its kernel. Else ``(n,)``.
     layer : str or None
-        Name of the Linear.
+        Name of the Linear or convolution.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,13 @@ class Block:
     def size(self) -> int:
         """Number of parameters."""
         return int(np.prod(self.shape))
+
+    def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
+        """Return the block's tensors as one vector, after `n_leading` dimensions that are kept."""
+        leading = tensors[self.names[0]].shape[:n_leading]
+        rows = self.shape[0] if self.layer is not None else 1
+        columns = [tensors[name].reshape(*leading, rows, -1) for name in self.names]
+        return torch.cat(columns, dim=-1).reshape(*leading, -1)
 
 
 def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> list[str]:
@@ -65,9 +73,9 @@ def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> l
 
 
 def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
-    """Return the chosen parameters in blocks, each Linear's weight and bias in one."""
+    """Return the chosen parameters in blocks, each layer's weight and bias in one."""
     chosen, shapes = dict.fromkeys(names), {n: p.shape for n, p in module.named_parameters()}
-    layers = {name: m for name, m in module.named_modules() if type(m) is torch.nn.Linear}
+    layers = {name: m for name, m in module.named_modules() if is_multiplication(m)}
     blocks: list[Block] = []
     taken: set[str] = set()
     for name in names:
@@ -77,7 +85,7 @@ def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
             continue
         if layer in layers and kind == "weight":
             bias = prefix + "bias"
-            n_outputs, n_features = shapes[name]
+            n_outputs, n_features = shapes[name][0], shapes[name][1:].numel()
             has_bias = bias in chosen
             own = (name, bias) if has_bias else (name,)
             blocks.append(Block(own, (n_outputs, n_features + has_bias), layer))
@@ -85,6 +93,18 @@ def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
         elif not (layer in layers and kind == "bias" and prefix + "weight" in chosen):
             blocks.append(Block((name,), (shapes[name].numel(),)))
     return blocks
+
+
+def is_multiplication(layer: torch.nn.Module) -> bool:
+    """Whether a layer multiplies its input, or each patch of it, by its weight and no more.
+
+    That is a Linear, or a convolution over one or two dimensions that pads with zeros, its channels
+    not in groups.
+    """
+    if type(layer) in (torch.nn.Conv1d, torch.nn.Conv2d):
+        pads_zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        return bool(layer.groups == 1 and pads_zeros)
+    return type(layer) is torch.nn.Linear
 
 
 def refuse_batch_statistics(module: torch.nn.Module) -> None:

@@ -106,7 +106,7 @@ def head_coordinates(
 def stacked_coordinates(
     influence: StackedInfluence, parts: Sequence[Coordinates], *, random_state: int = 0
 ) -> Coordinates:
-    """Return the coordinates of several networks as one Z, divided by the root of their number.
+    """Return the coordinates of several networks as one Z, as `StackedCoordinates` scales them.
 
     Parameters
     ----------
@@ -118,10 +118,9 @@ def stacked_coordinates(
         Seeds the sets that the error is measured on, where coordinates were left out.
     """
     blocks = [part.Z for part in parts]
+    Z: Any = StackedCoordinates(blocks, influence.units)
     if all(isinstance(block, np.ndarray) for block in blocks):
-        Z: Any = np.hstack(blocks) * np.float32(len(blocks) ** -0.5)
-    else:
-        Z = StackedCoordinates(blocks)
+        Z = Z.rows(np.arange(Z.shape[0]))
     is_whole = all(part.relative_error == 0 for part in parts)
     return Coordinates(Z) if is_whole else measured(influence, Z, random_state)
 

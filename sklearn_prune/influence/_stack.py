@@ -21,16 +21,18 @@ class StackedInfluence:
     A change ``Delta theta`` is that of all parameters, one network after the other, and its size
 
     - for ``norm="loss"`` the mean rise of the networks' objectives,
-      ``(1/B) sum_b 1/2 Delta_b^T H_b Delta_b``;
-    - for ``norm="parameter"`` the root of the mean of ``||Delta_b||^2``.
+      ``(1/B) sum_b u_b 1/2 Delta_b^T H_b Delta_b``;
+    - for ``norm="parameter"`` the root of the mean of ``u_b ||Delta_b||^2``.
 
-    Both are norms of one vector, so that rows of ``Z = (Z_1 ... Z_B) / sqrt(B)`` add up to the
+    Both are norms of one vector, so that rows of ``Z = (sqrt(u_b / B) Z_b)_b`` add up to the
     change as those of one network do.
 
     Parameters
     ----------
     influences : sequence of Influence
         Of the same rows, in the same norm.
+    units : sequence of float, default=None
+        What one unit of each network's loss is in that of all, ``u_b``; None means 1.
 
     Raises
     ------
@@ -39,8 +41,11 @@ class StackedInfluence:
         another for each.
     """
 
-    def __init__(self, influences: Sequence[Influence]) -> None:
+    def __init__(
+        self, influences: Sequence[Influence], units: Sequence[float] | None = None
+    ) -> None:
         self.influences = list(influences)
+        self.units = np.ones(len(self.influences)) if units is None else np.asarray(units)
         first = self.influences[0]
         self.norm, self.sample_weight, self.weight_sum = (
             first.norm,
@@ -55,19 +60,19 @@ class StackedInfluence:
         for position, one in enumerate(self.influences):
             if not np.array_equal(one.sample_weight, self.sample_weight):
                 raise ValueError(
-                    "networks whose rows are matched together must weigh them alike, and the class "
-                    f"weights of the criterion of network {position} differ from those of the "
-                    "first; give all networks the same weights."
+                    "networks whose rows are matched together must weigh them alike, and network "
+                    f"{position} weighs them otherwise than the first; give the criteria of all "
+                    "networks the same class weights."
                 )
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
-        return _root_mean_square([one.row_norms() for one in self.influences])
+        return root_mean_square([one.row_norms() for one in self.influences], self.units)
 
     def row_losses(self) -> Array:
         """Return the mean over the networks of every row's loss, of shape (n_samples,)."""
-        losses: Array = np.mean([one.row_losses() for one in self.influences], axis=0)
-        return losses
+        losses: Array = self.units @ [one.row_losses() for one in self.influences]
+        return losses / len(self.influences)
 
     def size_factor(self, drop: Array) -> float:
         """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
@@ -100,8 +105,11 @@ class StackedInfluence:
 
     def given(self, drop: Array) -> StackedCoordinates:
         """Return the coordinates that hold once the rows in `drop` are gone, of heads only."""
-        heads = [one for one in self.influences if isinstance(one, HeadInfluence)]
-        return StackedCoordinates([head.given(drop) for head in heads])
+        blocks = []
+        for one in self.influences:
+            assert isinstance(one, HeadInfluence)
+            blocks.append(one.given(drop))
+        return StackedCoordinates(blocks, self.units)
 
     @property
     def _bounds(self) -> Array:
@@ -110,8 +118,8 @@ class StackedInfluence:
 
     def _mean(self, sizes: Sequence[float]) -> float:
         if self.norm == "loss":
-            return float(np.mean(sizes))
-        return float(np.sqrt(np.mean(np.square(sizes))))
+            return float(np.mean(self.units * sizes))
+        return float(root_mean_square(sizes, self.units))
 
 
 def influences_of(influence: Influence) -> list[Influence]:
@@ -120,28 +128,30 @@ def influences_of(influence: Influence) -> list[Influence]:
 
 
 class StackedCoordinates(LinearOperator):
-    """The operator ``Z = (Z_1 ... Z_B) / sqrt(B)``, of shape (n_samples, sum of the columns).
+    """The operator ``Z = (sqrt(u_b / B) Z_b)_b``, of shape (n_samples, sum of the columns).
 
     Parameters
     ----------
     blocks : sequence of HeadInfluence or ndarray of shape (n_samples, k_b)
         Operators stay operators.
+    units : ndarray of shape (B,)
+        ``u_b``, as in `StackedInfluence`.
     """
 
-    def __init__(self, blocks: Sequence[Any]) -> None:
-        self.blocks = list(blocks)
+    def __init__(self, blocks: Sequence[Any], units: Array) -> None:
+        self.blocks, self.units = list(blocks), units
         widths = [block.shape[1] for block in self.blocks]
         self._bounds = np.cumsum(widths)[:-1]
-        self._scale = len(self.blocks) ** -0.5
+        self._scales = np.sqrt(units / len(self.blocks))
         super().__init__(np.float64, (self.blocks[0].shape[0], sum(widths)))
 
     def rows(self, indices: Array) -> Array:
         """Return the rows of Z at `indices`, float32 of shape (len(indices), n_columns)."""
-        parts = [
+        parts = (
             block[indices] if isinstance(block, np.ndarray) else block.rows(indices)
             for block in self.blocks
-        ]
-        return np.hstack(parts) * np.float32(self._scale)
+        )
+        return np.hstack([np.float32(s) * z for s, z in zip(self._scales, parts, strict=True)])
 
     def take(self, indices: Array) -> StackedCoordinates:
         """Return the operator of the rows at `indices` alone."""
@@ -149,35 +159,34 @@ class StackedCoordinates(LinearOperator):
             [
                 block[indices] if isinstance(block, np.ndarray) else block.take(indices)
                 for block in self.blocks
-            ]
+            ],
+            self.units,
         )
 
     def row_norms(self) -> Array:
         """Return the norm of every row of Z, float64 of shape (n_samples,)."""
-        return _root_mean_square(
-            [
-                np.linalg.norm(block, axis=1).astype(np.float64)
-                if isinstance(block, np.ndarray)
-                else block.row_norms()
-                for block in self.blocks
-            ]
-        )
+        norms = [
+            np.linalg.norm(block, axis=1).astype(np.float64)
+            if isinstance(block, np.ndarray)
+            else block.row_norms()
+            for block in self.blocks
+        ]
+        return root_mean_square(norms, self.units)
 
     def _matmat(self, V: Array) -> Array:
         parts = np.split(np.asarray(V, dtype=np.float64), self._bounds)
-        products = (
-            block @ part.astype(block.dtype) for block, part in zip(self.blocks, parts, strict=True)
-        )
-        total: Array = sum(products, start=np.zeros((self.shape[0], parts[0].shape[1])))
-        return total * self._scale
+        total = np.zeros((self.shape[0], parts[0].shape[1]))
+        for block, part, scale in zip(self.blocks, parts, self._scales, strict=True):
+            total += block @ (scale * part).astype(block.dtype)
+        return total
 
     def _rmatmat(self, W: Array) -> Array:
         W = np.asarray(W, dtype=np.float64)
         parts = [
-            _sum_of_rows(block, W) if isinstance(block, np.ndarray) else block.T @ W
-            for block in self.blocks
+            scale * (_sum_of_rows(block, W) if isinstance(block, np.ndarray) else block.T @ W)
+            for block, scale in zip(self.blocks, self._scales, strict=True)
         ]
-        return np.concatenate(parts) * self._scale
+        return np.concatenate(parts)
 
     def _matvec(self, v: Array) -> Array:
         return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
@@ -186,8 +195,9 @@ class StackedCoordinates(LinearOperator):
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
 
 
-def _root_mean_square(norms: Sequence[Array]) -> Array:
-    root: Array = np.sqrt(np.mean(np.square(norms), axis=0))
+def root_mean_square(norms: Sequence[Any], units: Array) -> Array:
+    """Return ``sqrt(mean_b u_b norms_b^2)`` over the first axis."""
+    root: Array = np.sqrt(units @ np.square(norms) / len(units))
     return root
 
 

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import Dataset
 
+from .._compat import n_rows
 from .._influence_pruner import InfluencePruner
+from .._job import members
+from .._rows import dataset_targets
 from .._validation import check_rows, check_target, fingerprint, plain
 from ..influence import (
     HeadInfluence,
@@ -143,7 +147,7 @@ def _line(name: str, *cells: str) -> str:
 def retraining_check(
     pruner: InfluencePruner,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     X_test: Any = None,
     y_test: Any = None,
@@ -155,10 +159,10 @@ def retraining_check(
     ----------
     pruner : InfluencePruner
         Fitted. Its network is left as it is.
-    X, y : array-like
-        The rows it was fitted on, in their order.
-    X_test, y_test : array-like, default=None
-        Rows that it was not fitted on, to see what happens to their loss.
+    X, y : array-like, dict or Dataset, and array-like
+        The rows it was fitted on, in their order. Without y, a dataset's own targets are taken.
+    X_test, y_test : array-like, dict or Dataset, and array-like, default=None
+        Rows that it was not fitted on, to see what happens to their loss; likewise.
     support : array-like of bool of shape (n_samples,), default=None
         True where a row is kept. None is the pruner's own choice; ``select`` makes others, and so
         does ``get_support`` of any pruner.
@@ -274,6 +278,12 @@ def _head_influence(pruner: InfluencePruner) -> HeadInfluence:
     return influence
 
 
+def _network(pruner: InfluencePruner) -> Any:
+    """Return the one network whose last layer is followed."""
+    found = pruner.estimator_
+    return found[0] if isinstance(found, list) else found
+
+
 def _compare(size: Callable[[Array], float], steps: RetrainingSteps) -> Change:
     return Change(size(steps.first_order), size(steps.kept_hessian), size(steps.refitted))
 
@@ -318,14 +328,15 @@ def _check_training_rows(pruner: InfluencePruner, X: Any, y: Any) -> None:
     """Raise where X and y are not what the pruner was fitted on."""
     n_samples = len(pruner.support_)
     rows = check_rows(pruner, X, reset=False)
-    if rows.shape[0] != n_samples or fingerprint(rows) != pruner._fingerprint_:
+    if n_rows(rows) != n_samples or fingerprint(rows) != pruner._fingerprint_:
         raise ValueError(
-            f"X must hold the {n_samples} rows that the pruner was fitted on, in their order; it "
-            f"holds others, {rows.shape[0]} of them. Give other rows as X_test."
+            f"X must hold the {n_samples} rows that the pruner was fitted on, in their order (a "
+            f"dataset must be the same object); it holds others, {n_rows(rows)} of them. Give "
+            "other rows as X_test."
         )
     objective = _head_influence(pruner).objective
     targets = head_targets(
-        pruner.estimator_, objective.loss, _numeric_target(pruner, rows, y), objective.n_outputs
+        _network(pruner), objective.loss, _numeric_target(pruner, rows, y), objective.n_outputs
     )
     n_others = int(np.sum(np.any((targets != objective.targets).reshape(n_samples, -1), axis=1)))
     if n_others:
@@ -349,11 +360,11 @@ def _training_loss(pruner: InfluencePruner) -> HeadObjective:
 
 def _test_loss(pruner: InfluencePruner, X: Any, y: Any) -> HeadObjective:
     """Return the mean loss on rows that the pruner was not fitted on."""
-    if X is None or y is None:
+    if X is None or (y is None and not isinstance(X, Dataset)):
         missing = "X_test" if X is None else "y_test"
         raise ValueError(f"X_test and y_test go together; {missing} is None. Give both or neither.")
     rows = check_rows(pruner, X, reset=False)
-    head = read_head(pruner.estimator_, rows, _numeric_target(pruner, rows, y))
+    head = read_head(_network(pruner), rows, _numeric_target(pruner, rows, y))
     n_outputs = _head_influence(pruner).objective.n_outputs
     return HeadObjective(
         head.design, head.targets, head.loss, 0.0, head.sample_weight, n_outputs=n_outputs
@@ -362,9 +373,17 @@ def _test_loss(pruner: InfluencePruner, X: Any, y: Any) -> HeadObjective:
 
 def _numeric_target(pruner: InfluencePruner, rows: Any, y: Any) -> Array:
     """Return y as the network knows it: codes of the classes, or numbers."""
-    check_consistent_length(rows, y)
+    if y is None and isinstance(rows, Dataset):
+        y = dataset_targets(rows)
+    if y is None:
+        raise ValueError("y is None, and X is no dataset that holds it; give the target of X.")
     if not hasattr(pruner, "classes_"):
-        return check_target(pruner, y, rows.shape[0], "regression").values
+        return check_target(pruner, y, n_rows(rows), "regression").values
+    if n_rows(y) != n_rows(rows):
+        raise ValueError(
+            f"X and y must be of the same rows; X has {n_rows(rows)} and y {n_rows(y)}. Give a "
+            "label for each row."
+        )
     labels, classes = column_or_1d(y), pruner.classes_
     unknown = np.setdiff1d(labels, classes)
     if len(unknown):
@@ -373,8 +392,8 @@ def _numeric_target(pruner: InfluencePruner, rows: Any, y: Any) -> Array:
             "Leave such rows out."
         )
     codes = np.searchsorted(classes, labels)
-    if isinstance(pruner.estimator, FrozenEstimator):
-        return network_codes(pruner.estimator_, rows, codes, classes)
+    if isinstance(members(pruner.estimator)[0], FrozenEstimator):
+        return network_codes(_network(pruner), rows, codes, classes)
     return codes
 
 

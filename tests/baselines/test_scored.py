@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
 import sklearn_prune.baselines._dynamics as dynamics
+import sklearn_prune.baselines._scored as scored_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.baselines import (
     CoveragePruner,
@@ -33,6 +35,7 @@ from sklearn_prune.baselines import (
     KCenterPruner,
     ModeratePruner,
     MoSoPruner,
+    RandomPruner,
 )
 from sklearn_prune.baselines._scored import ScoredPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
@@ -85,6 +88,35 @@ def test_each_class_keeps_as_many_rows_as_with_influences(pruner, influences, ir
     scored = clone(pruner).set_params(prune_ratio=influences.prune_ratio).fit(X, y)
     expected = np.bincount(y[influences.support_])
     np.testing.assert_array_equal(np.bincount(y[scored.support_]), expected)
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+@pytest.mark.parametrize("pruner", by_name([*PRUNERS, RandomPruner(random_state=0)]))
+def test_select_is_a_fit_with_that_ratio_but_trains_and_changes_nothing(
+    pruner, stratify, iris, monkeypatch
+):
+    # One class is so small that, unstratified, its only row must be kept against its score.
+    X, y = np.r_[iris[0], [[50.0] * 4]], np.r_[iris[1], 3]
+    ratios = (0.0, 0.3, 0.6, 0.97 if not stratify else 0.9)
+    fits = [clone(pruner).set_params(prune_ratio=r, stratify=stratify).fit(X, y) for r in ratios]
+    monkeypatch.delattr(dynamics, "fit_network")
+    monkeypatch.delattr(scored_module, "read_head")
+    for fitted in fits:
+        before = pickle.dumps(fitted)
+        for ratio, expected in zip(ratios, fits, strict=True):
+            np.testing.assert_array_equal(fitted.select(prune_ratio=ratio), expected.support_)
+        assert pickle.dumps(fitted) == before
+
+
+@every_pruner
+def test_select_checks_what_it_is_given(pruner, iris):
+    fitted = clone(pruner).fit(*iris)
+    with pytest.raises(ValueError, match="'prune_ratio' parameter"):
+        fitted.select(prune_ratio=1.0)
+    with pytest.raises(ValueError, match="leaves 2 rows for 3 classes; lower it to 0.98 or less"):
+        fitted.select(prune_ratio=0.99)
+    with pytest.raises(NotFittedError):
+        clone(pruner).select(prune_ratio=0.5)
 
 
 @every_pruner
@@ -195,6 +227,23 @@ def test_what_needs_classes_says_so(pruner):
 class Constant(ScoredPruner):
     def _score(self, job):
         return np.zeros(len(job.y))
+
+
+@given(
+    ratios=st.lists(st.floats(0, 0.9), min_size=2, max_size=2),
+    y=st.lists(st.integers(0, 2), min_size=30, max_size=40),
+    stratify=st.booleans(),
+    seed=st.integers(0, 9),
+)
+def test_ties_are_drawn_alike_whatever_the_ratio_of_the_fit(ratios, y, stratify, seed):
+    X, y = np.zeros((len(y), 1)), np.array(y)
+    if len(set(y)) < 2:
+        return
+    one, other = (
+        Constant(prune_ratio=ratio, stratify=stratify, random_state=seed).fit(X, y)
+        for ratio in ratios
+    )
+    np.testing.assert_array_equal(one.select(prune_ratio=ratios[1]), other.support_)
 
 
 def test_ties_are_drawn():

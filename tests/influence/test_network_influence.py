@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 
 from sklearn_prune.influence import (
     HeadInfluence,
@@ -11,7 +12,7 @@ from sklearn_prune.influence import (
     NetworkInfluence,
     read_head,
 )
-from sklearn_prune.influence._network_curvature import LayerCurvature
+from sklearn_prune.influence._network_curvature import LayerCurvature, _by_position
 
 from .networks import KINDS, fitted
 
@@ -184,3 +185,87 @@ def test_dropping_every_row_is_refused():
     influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
     with pytest.raises(ValueError, match="removes all 30 rows"):
         influence.first_order_step(np.ones(30, bool))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
+        torch.nn.Conv1d(2, 3, 2, stride=2, padding=1),
+        torch.nn.Linear(6, 3),
+    ],
+)
+def test_a_layers_output_is_its_weight_times_what_lies_under_it(layer):
+    torch.manual_seed(0)
+    shape = {4: (5, 2, 6, 7), 3: (5, 2, 9), 2: (5, 4, 6)}[layer.weight.ndim]
+    x = torch.randn(shape)
+    output = layer(x)
+    inputs, by_position = _by_position(layer, x, output)
+    expected = inputs @ layer.weight.flatten(1).T + layer.bias
+    torch.testing.assert_close(by_position, expected)
+
+
+def test_independent_patches_give_the_factors_of_a_convolution():
+    rng = np.random.default_rng(0)
+    # Kernels that do not overlap on numbers without correlation, and a mean over positions.
+    X, y = rng.standard_normal((4000, 1, 6)), rng.standard_normal((4000, 2))
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 2, 2, stride=2, bias=False), torch.nn.AvgPool1d(3), torch.nn.Flatten()
+    ).double()
+    net = NeuralNetRegressor(module, train_split=None, verbose=0).initialize()
+    gradients = NetworkGradients(net, X, y)
+    solved = LayerCurvature(gradients, DAMPING).solve(torch.eye(4, dtype=torch.float64))
+    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(4)
+    np.testing.assert_allclose(np.linalg.inv(solved), H, atol=0.08 * H.max())
+
+
+class Odd(torch.nn.Module):
+    """Layers that are executed on other rows, not as modules, or not at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.frames, self.bare = torch.nn.Conv1d(1, 2, 2), torch.nn.Linear(4, 3)
+        self.unused, self.last = torch.nn.Linear(4, 3), torch.nn.Linear(7, 3)
+
+    def forward(self, x):
+        frames = self.frames(x.reshape(len(x) * 2, 1, 2)).reshape(len(x), -1)
+        bare = torch.nn.functional.linear(x, self.bare.weight, self.bare.bias)
+        return self.last(torch.cat([frames, torch.tanh(bare)], dim=1))
+
+
+def test_layers_that_are_not_run_row_by_row_have_a_diagonal():
+    X, y = np.random.default_rng(0).standard_normal((30, 4)), np.arange(30) % 3
+    torch.manual_seed(0)
+    net = NeuralNetClassifier(
+        Odd().double(), criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+    ).initialize()
+    gradients = NetworkGradients(net, X, y)
+    parts = LayerCurvature(gradients, DAMPING)._parts
+    assert [type(part).__name__ for part in parts] == ["DiagonalCurvature"] * 3 + [
+        "KroneckerCurvature"
+    ]
+    influence = NetworkInfluence(gradients, DAMPING, curvature="kronecker")
+    H, G = dense(gradients)
+    drop = np.arange(30) < 12
+    expected = np.linalg.solve(H, G[drop].sum(axis=0)) / 18
+    np.testing.assert_allclose(influence.first_order_step(drop), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_convolution_with_one_position_has_the_factors_of_a_linear_layer():
+    X = np.random.default_rng(0).standard_normal((20, 1, 2, 3))
+    y = np.arange(20) % 3
+    torch.manual_seed(0)
+    first, last = torch.nn.Conv2d(1, 4, (2, 3)), torch.nn.Linear(4, 3)
+    same = torch.nn.Linear(6, 4)
+    same.weight.data, same.bias.data = first.weight.data.flatten(1), first.bias.data
+    solutions = []
+    for layers in ([first, torch.nn.Flatten()], [torch.nn.Flatten(), same]):
+        module = torch.nn.Sequential(*layers, torch.nn.Tanh(), last).double()
+        net = NeuralNetClassifier(
+            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+        ).initialize()
+        gradients = NetworkGradients(net, X, y)
+        B = torch.eye(gradients.n_params, dtype=torch.float64)
+        solutions.append(LayerCurvature(gradients, DAMPING).solve(B))
+    torch.testing.assert_close(*solutions)

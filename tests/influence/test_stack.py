@@ -36,8 +36,12 @@ def head(n_features, seed, loss=None, norm="loss", sample_weight=None):
     return HeadInfluence(objective, refit_head(objective).theta, norm)
 
 
+UNITS = np.array([1.0, 2.5])
+
+
 def stack_of(norm="loss"):
-    return StackedInfluence([head(3, 0, norm=norm), head(5, 1, SquaredError(), norm=norm)])
+    heads = [head(3, 0, norm=norm), head(5, 1, SquaredError(), norm=norm)]
+    return StackedInfluence(heads, UNITS)
 
 
 def some_rows(seed, share=0.4):
@@ -51,7 +55,8 @@ def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
     stack, drop = stack_of(norm), some_rows(seed, share)
     for size in (lambda i: i.measure(i.first_order_step(drop)), lambda i: i.kept_step_size(drop)):
         sizes = np.array([size(one) for one in stack.influences])
-        expected = sizes.mean() if norm == "loss" else np.sqrt((sizes**2).mean())
+        power = 1 if norm == "loss" else 2
+        expected = (UNITS * sizes**power).mean() ** (1 / power)
         assert size(stack) == pytest.approx(expected, rel=1e-10)
 
 
@@ -60,7 +65,7 @@ def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
 @settings(max_examples=10, deadline=None)
 def test_the_sum_of_coordinates_is_as_long_as_the_change(norm, seed):
     stack, drop = stack_of(norm), some_rows(seed)
-    Z = StackedCoordinates(stack.influences)
+    Z = StackedCoordinates(stack.influences, stack.units)
     length = stack.size_factor(drop) * np.linalg.norm(Z.T @ drop)
     predicted = 0.5 * length**2 if norm == "loss" else length
     assert predicted == pytest.approx(stack.measure(stack.first_order_step(drop)), rel=1e-9)
@@ -69,9 +74,10 @@ def test_the_sum_of_coordinates_is_as_long_as_the_change(norm, seed):
 def test_the_operator_is_its_blocks_side_by_side():
     stack = stack_of()
     array = np.random.default_rng(3).normal(size=(N, 4)).astype(np.float32)
-    Z = StackedCoordinates([*stack.influences, array])
-    blocks = [one @ np.eye(one.shape[1]) for one in stack.influences]
-    dense = np.hstack([*blocks, array]) / np.sqrt(3)
+    units = np.array([1.0, 4.0, 0.25])
+    Z = StackedCoordinates([*stack.influences, array], units)
+    first, second = (one @ np.eye(one.shape[1]) for one in stack.influences)
+    dense = np.hstack([first, 2 * second, array / 2]) / np.sqrt(3)
     V, W = np.eye(Z.shape[1]), np.random.default_rng(0).normal(size=(N, 2))
     np.testing.assert_allclose(Z @ V, dense, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(Z.T @ W, dense.T @ W, rtol=1e-9, atol=1e-12)
@@ -85,9 +91,12 @@ def test_the_operator_is_its_blocks_side_by_side():
 
 def test_coordinates_given_a_set_are_those_of_each_head():
     stack, drop = stack_of(), some_rows(1)
-    expected = [one.given(drop).T @ drop.astype(float) for one in stack.influences]
+    expected = [
+        np.sqrt(unit / 2) * (one.given(drop).T @ drop.astype(float))
+        for one, unit in zip(stack.influences, UNITS, strict=True)
+    ]
     found = stack.given(drop).T @ drop.astype(float)
-    np.testing.assert_allclose(found, np.concatenate(expected) / np.sqrt(2), rtol=1e-9)
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-9)
 
 
 def test_a_network_twice_is_that_network():
@@ -130,7 +139,7 @@ def test_an_array_beside_a_head_is_no_operator_to_refine():
 
 def test_rows_must_weigh_the_same_in_all():
     weights = np.linspace(1, 2, N)
-    with pytest.raises(ValueError, match="network 1 differ from those of the first"):
+    with pytest.raises(ValueError, match="network 1 weighs them otherwise"):
         StackedInfluence([head(3, 0), head(3, 0, sample_weight=weights)])
 
 

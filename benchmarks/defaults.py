@@ -1,0 +1,250 @@
+"""Which options of InfluencePruner earn their place as defaults?
+
+    python -m benchmarks.defaults                      # all cells that are missing, then the report
+    python -m benchmarks.defaults --dataset digits --noise 0.2 --seeds 3
+
+Test rows are never touched: each seed splits training rows anew into rows to fit and rows to
+validate on. On some runs a share of the labels is wrong, each replaced at random by that of another
+class; rows to validate on keep theirs. The pruner chooses with its defaults, then with one option
+changed at a time, and each downstream model is trained on the rows kept. `trim=auto` is what a user
+could do: for each ratio the trim with the best cross-validated score of the head on the rows to
+fit, wrong labels and all.
+
+One line a cell goes to `results/defaults.csv`; a run that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.baselines import RandomPruner
+
+from . import quality
+from ._common import (
+    RESULTS,
+    append_record,
+    argument_parser,
+    limit_threads,
+    markdown_table,
+    read_records,
+)
+from .data import Split, load
+from .quality import Tuned
+from .quality_report import Scores, difference, distinct, table, verdict
+
+# Rows to fit, and at most so many to validate on.
+SIZES = {"digits": (1_000, 347), "adult": (6_000, 10_000), "cifar10": (6_000, 10_000)}
+NOISES = (0.0, 0.1, 0.2)
+RATIOS = (0.4, 0.8, 0.9, 0.95)
+DOWNSTREAM = ("head", "mlp")
+N_SEEDS = 5
+N_FOLDS = 3
+TRIMS = (0.0, 0.1, 0.2, 0.3)
+DEFAULT, NORM, AUTO, RANDOM = "default", "norm=parameter", "trim=auto", "random rows"
+# What `select` is given.
+CHANGES: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    NORM: {},
+    **{f"trim={trim}": {"trim": trim} for trim in TRIMS if trim},
+    AUTO: {},
+    "quota=None": {"quota": None},
+    "quota=equal": {"quota": "equal"},
+    RANDOM: {},
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score on the rows to validate on; `trim` is the share that was used."""
+
+    dataset: str
+    noise: float
+    option: str
+    prune_ratio: float
+    downstream: str
+    seed: int
+    trim: float
+    score: float
+
+
+def resplit(split: Split, noise: float, seed: int) -> Split:
+    """Split training rows into rows to fit, some of them with wrong labels, and to validate on."""
+    n_fit, n_validate = SIZES[split.name]
+    fit, validate = train_test_split(
+        np.arange(len(split.y_train)),
+        train_size=n_fit,
+        test_size=min(n_validate, len(split.y_train) - n_fit),
+        stratify=split.y_train,
+        random_state=seed,
+    )
+    X, y = split.X_train, split.y_train.copy()
+    rng, n_classes = np.random.default_rng(seed), int(y.max()) + 1
+    wrong = rng.choice(fit, round(noise * n_fit), replace=False)
+    y[wrong] = (y[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
+    return replace(split, X_train=X[fit], y_train=y[fit], X_test=X[validate], y_test=y[validate])
+
+
+def fitted(option: str, split: Split, tuned: Tuned, seed: int) -> Any:
+    """Return the pruner that chooses with this option."""
+    pruner: Any = InfluencePruner(damping=tuned.damping, random_state=seed)
+    if option == NORM:
+        pruner.set_params(norm="parameter")
+    elif option == RANDOM:
+        pruner = RandomPruner(random_state=seed)
+    return pruner.fit(split.X_train, split.y_train)
+
+
+def cross_validated_trims(
+    split: Split, tuned: Tuned, ratios: Sequence[float], seed: int
+) -> dict[float, float]:
+    """Return for each ratio the trim whose rows make the best head, judged on rows left out."""
+    X, y = split.X_train, split.y_train
+    scores = {ratio: np.zeros(len(TRIMS)) for ratio in ratios}
+    for train, test in StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(X, y):
+        fold = Split(split.name, X[train], y[train], X[test], y[test])
+        pruner = fitted(DEFAULT, fold, tuned, seed)
+        for ratio, (k, trim) in product(ratios, enumerate(TRIMS)):
+            rows = np.flatnonzero(pruner.select(prune_ratio=ratio, trim=trim))
+            scores[ratio][k] += quality.score_of("head", fold, tuned, rows, seed)
+    return {ratio: TRIMS[int(scores[ratio].argmax())] for ratio in ratios}
+
+
+def choices(
+    split: Split, tuned: Tuned, tasks: Sequence[tuple[str, float]], seed: int
+) -> Iterator[tuple[str, float, float, np.ndarray]]:
+    """Yield option, ratio, the trim that was used, and which rows are kept."""
+    ratios = sorted({ratio for option, ratio in tasks if option == AUTO})
+    trims = cross_validated_trims(split, tuned, ratios, seed) if ratios else {}
+    own = {NORM, RANDOM}
+    pruners = {
+        option: fitted(option, split, tuned, seed)
+        for option in {option if option in own else DEFAULT for option, _ in tasks}
+    }
+    for option, ratio in tasks:
+        changes = {"trim": trims[ratio]} if option == AUTO else CHANGES[option]
+        pruner = pruners[option if option in own else DEFAULT]
+        rows = np.flatnonzero(pruner.select(prune_ratio=ratio, **changes))
+        yield option, ratio, changes.get("trim", 0.0), rows
+
+
+def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
+    """Yield the cells of one data set that are asked for and not done."""
+
+    def missing(option: str, ratio: float, seed: int, noise: float) -> list[str]:
+        return [d for d in DOWNSTREAM if (split.name, noise, option, ratio, d, seed) not in done]
+
+    for seed, noise in product(range(args.seeds), args.noise):
+        tasks = [
+            (option, ratio)
+            for ratio, option in product(args.ratio, args.option)
+            if missing(option, ratio, seed, noise)
+        ]
+        if not tasks:
+            continue
+        started = perf_counter()
+        part = resplit(split, noise, seed)
+        # Neither svm nor neighbours are asked for.
+        tuned = Tuned(quality.tune_damping(part), penalty=1.0, n_neighbors=1)
+        for option, ratio, trim, rows in choices(part, tuned, tasks, seed):
+            for d in missing(option, ratio, seed, noise):
+                score = quality.score_of(d, part, tuned, rows, seed)
+                yield Cell(split.name, noise, option, ratio, d, seed, trim, score)
+        spent = perf_counter() - started
+        print(f"{split.name} noise {noise:.0%} seed {seed}: {spent:.0f} s", file=sys.stderr)
+
+
+def by_run(measured: Sequence[Cell]) -> Scores:
+    """Return the score of each seed by job (data and noise), option, ratio and model."""
+    scores: Scores = defaultdict(dict)
+    for cell in measured:
+        job = f"{cell.dataset}, {cell.noise:.0%} wrong labels"
+        scores[job, cell.option, cell.prune_ratio, cell.downstream][cell.seed] = cell.score
+    return scores
+
+
+def summary(scores: Scores) -> str:
+    """Return for each option how often it is better and worse than the defaults, and by how much.
+
+    Counted are pairs of data and ratio, for each model, with right and with wrong labels.
+    """
+    rows = []
+    for option in distinct(key[1] for key in scores if key[1] != DEFAULT):
+        for labels, is_clean in (("right", True), ("some wrong", False)):
+            for downstream in DOWNSTREAM:
+                keys = [
+                    key
+                    for key in scores
+                    if key[1] == option and key[3] == downstream
+                    if key[0].endswith(", 0% wrong labels") == is_clean
+                ]
+                found = [difference(scores, key, DEFAULT) for key in keys]
+                verdicts = [verdict(gain, half) for gain, half in found]
+                if found:
+                    counts = [str(verdicts.count(name)) for name in ("better", "even", "worse")]
+                    gain = f"{np.mean([gain for gain, _ in found]):+.4f}"
+                    rows.append([option, labels, downstream, gain, *counts])
+    header = ["option", "labels", "model", "mean gain", "better", "even", "worse"]
+    return markdown_table(header, rows)
+
+
+def trims_chosen(measured: Sequence[Cell]) -> str:
+    """Return how often cross-validation chose each trim."""
+    found = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
+    rows = []
+    for dataset, noise in distinct((c.dataset, c.noise) for c in found):
+        trims = [c.trim for c in found if (c.dataset, c.noise) == (dataset, noise)]
+        rows.append([dataset, f"{noise:.0%}", *(str(trims.count(trim)) for trim in TRIMS)])
+    return markdown_table(["data", "wrong labels", *(f"trim={trim}" for trim in TRIMS)], rows)
+
+
+def markdown(measured: Sequence[Cell]) -> str:
+    scores = by_run(measured)
+    parts = [
+        "Accuracy on rows to validate on, split from the training rows; means over seeds, and the "
+        "gain over the default options, paired by seed, with its 95% interval.",
+        "## Options against the defaults",
+        summary(scores),
+        "## What cross-validation chose",
+        trims_chosen(measured),
+    ]
+    for job, downstream in distinct((key[0], key[3]) for key in scores):
+        parts += [f"## {job}, {downstream}", table(scores, job, downstream, DEFAULT)]
+    return "\n\n".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.defaults", __doc__)
+    parser.add_argument("--dataset", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--noise", nargs="+", type=float, default=list(NOISES))
+    parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
+    parser.add_argument("--option", nargs="+", choices=CHANGES, default=list(CHANGES))
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    args = parser.parse_args(argv)
+    limit_threads()
+    path = (args.out or RESULTS) / "defaults.csv"
+    measured = read_records(path, Cell)
+    done = {(c.dataset, c.noise, c.option, c.prune_ratio, c.downstream, c.seed) for c in measured}
+    for name in args.dataset:
+        try:
+            split = load(name, args.data_dir)
+        except FileNotFoundError as error:
+            parser.exit(2, f"{error}\n")
+        for cell in cells(split, args, done):
+            measured.append(cell)
+            append_record(path, cell)
+    path.with_suffix(".md").write_text(markdown(measured) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What networks must be for what is asked, found before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetBinaryClassifier
+
+from ._job import members, unfrozen
+from ._validation import Kind
+from .influence import target_kind
+
+__all__ = ["check_ensemble", "check_networks", "kind_of_target"]
+
+
+def check_ensemble(estimator: Any, classes: NDArray[Any] | None) -> None:
+    """Raise ValueError where a fitted ensemble's networks know other classes than y holds.
+
+    They were trained on positions among the ensemble's classes, which only it can tell.
+    """
+    known = getattr(unfrozen(estimator), "classes_", None)
+    if classes is None or known is None or unfrozen(estimator) is estimator:
+        return
+    is_ensemble = hasattr(unfrozen(estimator), "estimators_")
+    if is_ensemble and not np.array_equal(np.asarray(known), np.asarray(classes)):
+        raise ValueError(
+            f"the ensemble was trained on the classes {np.asarray(known).tolist()}, and y holds "
+            f"{np.asarray(classes).tolist()}; give rows of each of its classes, or its networks "
+            "as a list."
+        )
+
+
+def check_networks(
+    estimators: Sequence[Any],
+    n_classes: int,
+    *,
+    refit: bool,
+    layers: str | Sequence[str],
+    n_checkpoints: int,
+) -> None:
+    """Raise ValueError where the networks cannot be what classes and options ask for."""
+    for estimator in estimators:
+        _check_network(estimator, n_classes, refit, layers)
+    epochs = [
+        (one.max_epochs, one.callbacks)
+        for one in estimators
+        if hasattr(one, "max_epochs") and not isinstance(one, FrozenEstimator)
+    ]
+    if n_checkpoints == 1:
+        return
+    if not epochs:
+        raise ValueError(
+            f"n_checkpoints={n_checkpoints} looks at a network while it is trained, and none is "
+            "trained here; set n_checkpoints=1, or give your own checkpoints as a list of "
+            "FrozenEstimator."
+        )
+    for n_epochs, callbacks in epochs:
+        if n_epochs < n_checkpoints:
+            raise ValueError(
+                f"n_checkpoints={n_checkpoints} needs as many epochs; the network is trained for "
+                f"{n_epochs}. Lower n_checkpoints, or train for more."
+            )
+        if callbacks == "disable":
+            raise ValueError(
+                f"n_checkpoints={n_checkpoints} are taken by a callback, and "
+                'callbacks="disable" allows none. Set callbacks=None, or n_checkpoints=1.'
+            )
+
+
+def _check_network(
+    estimator: Any, n_classes: int, refit: bool, layers: str | Sequence[str]
+) -> None:
+    if estimator is None and not refit:
+        raise ValueError(
+            "refit=False takes the last layer of a trained network, and estimator is None; "
+            "give a network or set refit=True."
+        )
+    if estimator is None and layers != "last":
+        raise ValueError(
+            f"layers={layers!r} chooses among a network's layers, and estimator is None, "
+            "which has one; give a network or set layers='last'."
+        )
+    if isinstance(unfrozen(estimator), NeuralNetBinaryClassifier) and n_classes > 2:
+        raise ValueError(
+            f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
+            "NeuralNetClassifier with as many outputs."
+        )
+
+
+def kind_of_target(estimator: Any, y: Any) -> Kind | None:
+    """Return what y is to the network, or to each of several; None, without one, leaves it to y."""
+    networks = [unfrozen(one) for one in members(estimator) if one is not None]
+    kinds = {target_kind(network, y) for network in networks} - {None}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"networks that are matched together must agree on what y is; to these it is "
+            f"{' and '.join(sorted(map(str, kinds)))}. Give networks of one kind."
+        )
+    return kinds.pop() if kinds else None

@@ -1,0 +1,45 @@
+"""What is matched is compared on rows that no pruner saw."""
+
+from __future__ import annotations
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from benchmarks import stacking
+from benchmarks._common import read_records
+from benchmarks.stacking import Cell
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setattr("benchmarks._common.N_THREADS", 1)
+    with threadpool_limits(1):
+        yield
+
+
+def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
+    monkeypatch.setitem(stacking.SIZES, "digits", (150, 100))
+    monkeypatch.setattr("benchmarks.quality.N_EPOCHS", 3)
+    command = ["--dataset", "digits", "--seeds", "1", "--out", str(tmp_path), "--ratio", "0.5"]
+    stacking.main([*command, "--matched", "inputs", "checkpoints"])
+    path = tmp_path / "stacking.csv"
+    first = path.read_text(encoding="utf-8")
+    stacking.main([*command, "--matched", "inputs", "inputs, networks"])
+    assert path.read_text(encoding="utf-8").startswith(first)
+    cells = read_records(path, Cell)
+    keys = {(c.matched, c.downstream) for c in cells}
+    assert len(keys) == len(cells) == 4 * 2
+    report = (tmp_path / "stacking.md").read_text(encoding="utf-8")
+    assert "| inputs, networks | head |" in report
+    assert "## digits, mlp-steps" in report
+
+
+def test_gains_over_random_rows_are_counted():
+    cells = [
+        Cell("digits", matched, ratio, "head", seed, score + seed / 10)
+        for ratio, gain in ((0.8, 0.1), (0.9, 0.0), (0.95, -0.1))
+        for matched, score in (("inputs", 0.5 + gain), (stacking.RANDOM, 0.5))
+        for seed in range(3)
+    ]
+    shown = stacking.summary(stacking.by_run(cells)).splitlines()[2:]
+    assert shown == ["| inputs | head | +0.0000 | 1 | 1 | 1 |"]
