@@ -203,18 +203,14 @@ def test_gains_are_paired_by_seed():
 MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
 
 
-def test_the_table_beside_the_results_is_made_of_them():
-    written = (RESULTS / "cifar10_images.md").read_text(encoding="utf-8")
-    assert written == cifar10.table(MEASURED) + "\n"
-
-
 def test_the_readme_says_what_was_measured():
     readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
     readme = " ".join(readme.split())
     random = [c.accuracy for c in MEASURED if (c.pruner, c.prune_ratio) == ("random", 0.9)]
     both = "influence, embedding and last layer"
-    for pruner in ("influence, embedding", both, "coverage", "dual"):
-        mean, half, n_seeds = cifar10.gain(MEASURED, pruner, 0.9)
+    at_90 = [(pruner, 0.9) for pruner in ("influence, embedding", both, "coverage", "dual")]
+    for pruner, ratio in [*at_90, ("influence, embedding", 0.95), ("coverage", 0.95)]:
+        mean, half, n_seeds = cifar10.gain(MEASURED, pruner, ratio)
         gained = f"{100 * mean:+.2f} ± {100 * half:.2f}".replace("-", "−")
         assert f"{gained} ({n_seeds} seeds)" in readme, pruner
     assert f"random images gave {100 * np.mean(random):.1f} %" in readme

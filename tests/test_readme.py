@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import (
+    cifar10,
     defaults,
     expected_gap,
     influence_report,
@@ -79,6 +80,8 @@ def test_tables_beside_the_results_are_made_of_them():
     written["defaults"] = defaults.markdown(read_records(RESULTS / "defaults.csv", defaults.Cell))
     written["influence"] = influence_report.markdown(RESULTS)
     written["stacking"] = stacking.markdown(read_records(RESULTS / "stacking.csv", stacking.Cell))
+    images = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
+    written["cifar10_images"] = cifar10.table(images)
     for path in RESULTS.glob("*.md"):
         assert path.read_text(encoding="utf-8").strip() == written[path.stem]
 
