@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
-from ._job import TrainingJob, unfrozen
+from ._job import TrainingJob
 from ._progress import part_done, telling
 from .influence import (
     Checkpoints,
@@ -83,8 +83,11 @@ def fitted_members(job: TrainingJob) -> list[Member]:
     if job.features is not None:
         X = feature_rows(job.features, job.X, len(job.y))
         extra = [replace(_linear(job, X, class_weight), is_checkpoint=True)]
+    to_train = [one for one in job.estimators if _is_trained_here(one)]
+    if to_train:
+        _check_labels(job)
     if len(job.estimators) > 1:
-        for estimator in filter(_is_trained_here, job.estimators):
+        for estimator in to_train:
             try_network(estimator, job.X, job.y, _reading(job))
     found: list[Member] = []
     for i, estimator in enumerate(job.estimators):
@@ -116,11 +119,13 @@ def _common_class_weight(job: TrainingJob) -> NDArray[np.float64] | None:
         return None
     weights = []
     for estimator in networks:
-        network, y = unfrozen(estimator), job.y
         if _is_trained_here(estimator):
-            network = clone(network).initialize()
-        elif job.classes is not None:
-            y = network_codes(network, job.X, y, job.classes)
+            # Its first weights are drawn, which the user's generator must not notice.
+            with torch.random.fork_rng(devices=[]):
+                network, y = clone(estimator).initialize(), job.y
+        else:
+            frozen = _frozen(job, estimator)
+            network, y = frozen.network, frozen.y
         weights.append(read_criterion(network, y).sample_weight)
     nothing = np.ones(len(job.y))
     first = nothing if weights[0] is None else weights[0]
@@ -148,7 +153,6 @@ def _frozen(job: TrainingJob, estimator: FrozenEstimator) -> Member:
 
 
 def _trained(job: TrainingJob, estimator: Any, seed: int) -> list[Member]:
-    _check_labels(job)
     checkpoints = Checkpoints(estimator.max_epochs, job.n_checkpoints)
 
     def on_epoch_end(net: Any) -> None:
@@ -187,7 +191,7 @@ def _warn_of_twins(found: Sequence[Member]) -> None:
     ]
     for i, state in enumerate(states):
         for j, other in enumerate(states[:i]):
-            if len(state) == len(other) and all(map(torch.equal, state, other)):
+            if len(state) == len(other) and all(map(_are_equal, state, other)):
                 warnings.warn(
                     f"networks {j} and {i} have the same parameters, so that matching both adds "
                     "nothing. A module that is given as an object starts from the same weights "
@@ -196,6 +200,10 @@ def _warn_of_twins(found: Sequence[Member]) -> None:
                     stacklevel=3,
                 )
                 return
+
+
+def _are_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _reading(job: TrainingJob) -> Any:

@@ -249,7 +249,7 @@ def test_the_networks_are_only_read():
         for net in nets
     ]
     state = torch.get_rng_state()
-    fitted(nets)
+    fitted([*nets, network(), None], features=X[:, :2])
     assert torch.equal(torch.get_rng_state(), state)
     for net, values in zip(nets, before, strict=True):
         for name, value in net.estimator.module_.state_dict().items():
@@ -313,6 +313,18 @@ def test_how_much_features_count_does_not_depend_on_the_unit_of_numbers():
         own, of_features = (one.row_norms() for one in influence.influences)
         shares.append(influence.units[1] * (of_features**2).sum() / (own**2).sum())
     assert shares == pytest.approx([shares[1]] * 3, rel=0.01)
+
+
+def test_a_frozen_network_must_be_fitted():
+    with pytest.raises(NotFittedError):
+        fitted([FrozenEstimator(network()), None])
+
+
+def test_networks_of_single_and_double_precision_go_together():
+    double = NeuralNetClassifier(
+        Net().double(), criterion=torch.nn.CrossEntropyLoss, max_epochs=2, verbose=0
+    )
+    assert fitted([network(), double]).certificate_.n_networks == 2
 
 
 def test_the_retraining_check_takes_a_list_of_one():
