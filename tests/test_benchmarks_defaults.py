@@ -38,7 +38,7 @@ def test_rows_are_split_and_as_many_labels_are_wrong_as_said(noise, tmp_path):
 
 
 def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
-    monkeypatch.setitem(defaults.SIZES, "digits", (200, 200))
+    monkeypatch.setitem(defaults.SIZES, "digits", (150, 100))
     monkeypatch.setattr(defaults, "TRIMS", (0.0, 0.2))
     monkeypatch.setattr("benchmarks.quality.N_EPOCHS", 3)
     command = ["--dataset", "digits", "--seeds", "2", "--out", str(tmp_path), "--ratio", "0.5"]
