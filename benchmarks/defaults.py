@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from time import perf_counter
@@ -51,6 +51,7 @@ DOWNSTREAM = ("head", "mlp")
 N_SEEDS = 5
 N_FOLDS = 3
 TRIMS = (0.0, 0.1, 0.2, 0.3)
+GAINS = ("mean gain", "better", "even", "worse")
 DEFAULT, NORM, AUTO, RANDOM = "default", "norm=parameter", "trim=auto", "random rows"
 # What `select` is given.
 CHANGES: dict[str, dict[str, Any]] = {
@@ -76,6 +77,18 @@ class Cell:
     seed: int
     trim: float
     score: float
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What is measured once."""
+        return (
+            self.dataset,
+            self.noise,
+            self.option,
+            self.prune_ratio,
+            self.downstream,
+            self.seed,
+        )
 
 
 def resplit(split: Split, noise: float, seed: int) -> Split:
@@ -188,14 +201,17 @@ def summary(scores: Scores) -> str:
                     if key[1] == option and key[3] == downstream
                     if key[0].endswith(", 0% wrong labels") == is_clean
                 ]
-                found = [difference(scores, key, DEFAULT) for key in keys]
-                verdicts = [verdict(gain, half) for gain, half in found]
-                if found:
-                    counts = [str(verdicts.count(name)) for name in ("better", "even", "worse")]
-                    gain = f"{np.mean([gain for gain, _ in found]):+.4f}"
-                    rows.append([option, labels, downstream, gain, *counts])
-    header = ["option", "labels", "model", "mean gain", "better", "even", "worse"]
-    return markdown_table(header, rows)
+                if keys:
+                    rows.append([option, labels, downstream, *gains(scores, keys, DEFAULT)])
+    return markdown_table(["option", "labels", "model", *GAINS], rows)
+
+
+def gains(scores: Scores, keys: Sequence[tuple[str, str, float, str]], baseline: str) -> list[str]:
+    """Return the mean gain over the baseline, and how often it is better, even and worse."""
+    found = [difference(scores, key, baseline) for key in keys]
+    verdicts = [verdict(gain, half) for gain, half in found]
+    mean = f"{np.mean([gain for gain, _ in found]):+.4f}"
+    return [mean, *(str(verdicts.count(name)) for name in GAINS[1:])]
 
 
 def trims_chosen(measured: Sequence[Cell]) -> str:
@@ -230,14 +246,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--option", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
-    args = parser.parse_args(argv)
+    measure_and_report("defaults", Cell, cells, markdown, parser, parser.parse_args(argv))
+
+
+def measure_and_report(
+    name: str,
+    kind: type[Any],
+    cells: Callable[[Split, argparse.Namespace, set[tuple[Any, ...]]], Iterator[Any]],
+    markdown: Callable[[Sequence[Any]], str],
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+) -> None:
+    """Measure the cells that name.csv lacks, one line each, and write name.md from all of them."""
     limit_threads()
-    path = (args.out or RESULTS) / "defaults.csv"
-    measured = read_records(path, Cell)
-    done = {(c.dataset, c.noise, c.option, c.prune_ratio, c.downstream, c.seed) for c in measured}
-    for name in args.dataset:
+    path = (args.out or RESULTS) / f"{name}.csv"
+    measured = read_records(path, kind)
+    done = {cell.key for cell in measured}
+    for dataset in args.dataset:
         try:
-            split = load(name, args.data_dir)
+            split = load(dataset, args.data_dir)
         except FileNotFoundError as error:
             parser.exit(2, f"{error}\n")
         for cell in cells(split, args, done):

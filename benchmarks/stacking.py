@@ -34,18 +34,11 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    limit_threads,
-    markdown_table,
-    read_records,
-)
-from .data import Split, load
-from .defaults import SIZES, resplit
+from ._common import argument_parser, markdown_table
+from .data import Split
+from .defaults import GAINS, SIZES, gains, measure_and_report, resplit
 from .quality import Tuned
-from .quality_report import Scores, difference, distinct, table, verdict
+from .quality_report import Scores, distinct, table
 
 RATIOS = (0.8, 0.9, 0.95)
 DOWNSTREAM = ("mlp-steps", "head")
@@ -69,6 +62,11 @@ class Cell:
     downstream: str
     seed: int
     score: float
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What is measured once."""
+        return (self.dataset, self.matched, self.prune_ratio, self.downstream, self.seed)
 
 
 class Mlp(nn.Sequential):
@@ -164,13 +162,9 @@ def summary(scores: Scores) -> str:
     rows = []
     for matched, downstream in product(distinct(key[1] for key in scores), DOWNSTREAM):
         keys = [key for key in scores if key[1] == matched and key[3] == downstream]
-        found = [difference(scores, key, RANDOM) for key in keys]
-        if matched != RANDOM and found:
-            verdicts = [verdict(gain, half) for gain, half in found]
-            counts = [str(verdicts.count(name)) for name in ("better", "even", "worse")]
-            gain = f"{np.mean([gain for gain, _ in found]):+.4f}"
-            rows.append([matched, downstream, gain, *counts])
-    return markdown_table(["matched", "model", "mean gain", "better", "even", "worse"], rows)
+        if matched != RANDOM and keys:
+            rows.append([matched, downstream, *gains(scores, keys, RANDOM)])
+    return markdown_table(["matched", "model", *GAINS], rows)
 
 
 def markdown(measured: Sequence[Cell]) -> str:
@@ -192,20 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--matched", nargs="+", choices=MATCHED, default=list(MATCHED))
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
-    args = parser.parse_args(argv)
-    limit_threads()
-    path = (args.out or RESULTS) / "stacking.csv"
-    measured = read_records(path, Cell)
-    done = {(c.dataset, c.matched, c.prune_ratio, c.downstream, c.seed) for c in measured}
-    for name in args.dataset:
-        try:
-            split = load(name, args.data_dir)
-        except FileNotFoundError as error:
-            parser.exit(2, f"{error}\n")
-        for cell in cells(split, args, done):
-            measured.append(cell)
-            append_record(path, cell)
-    path.with_suffix(".md").write_text(markdown(measured) + "\n", encoding="utf-8")
+    measure_and_report("stacking", Cell, cells, markdown, parser, parser.parse_args(argv))
 
 
 if __name__ == "__main__":
