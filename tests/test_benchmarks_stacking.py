@@ -6,7 +6,8 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from benchmarks import stacking
-from benchmarks._common import read_records
+from benchmarks._common import RESULTS, read_records
+from benchmarks.defaults import gains
 from benchmarks.stacking import Cell
 
 
@@ -43,3 +44,19 @@ def test_gains_over_random_rows_are_counted():
     ]
     shown = stacking.summary(stacking.by_run(cells)).splitlines()[2:]
     assert shown == ["| inputs | head | +0.0000 | 1 | 1 | 1 |"]
+
+
+def test_the_readme_says_what_was_measured():
+    scores = stacking.by_run(read_records(RESULTS / "stacking.csv", Cell))
+    readme = " ".join((RESULTS.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    said = {
+        "last layer": "by {} (accuracy, on average) where its last layer",
+        "checkpoints": "{} with three checkpoints",
+        "networks": "{} with three networks",
+        "inputs, last layer": "and {} with its inputs",
+        "inputs": "the inputs alone (`estimator=None`) gave {}",
+    }
+    for matched, words in said.items():
+        keys = [key for key in scores if key[1] == matched and key[3] == "mlp-steps"]
+        mean = gains(scores, keys, stacking.RANDOM)[0]
+        assert words.format(f"{float(mean):.3f}") in readme, matched
