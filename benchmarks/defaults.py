@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
-from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
@@ -110,11 +109,11 @@ def resplit(split: Split, noise: float, seed: int) -> Split:
 
 def fitted(option: str, split: Split, tuned: Tuned, seed: int) -> Any:
     """Return the pruner that chooses with this option."""
-    pruner: Any = InfluencePruner(damping=tuned.damping, random_state=seed)
-    if option == NORM:
-        pruner.set_params(norm="parameter")
-    elif option == RANDOM:
-        pruner = RandomPruner(random_state=seed)
+    if option == RANDOM:
+        pruner: Any = RandomPruner(random_state=seed)
+    else:
+        norm = "parameter" if option == NORM else "loss"
+        pruner = quality.influence(split, tuned, RATIOS[0], seed, norm=norm)
     return pruner.fit(split.X_train, split.y_train)
 
 

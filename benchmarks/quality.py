@@ -91,7 +91,12 @@ def network(split: Split, seed: int) -> Any:
 
 
 def influence(split: Split, tuned: Tuned, ratio: float, seed: int, **options: Any) -> BasePruner:
-    return InfluencePruner(prune_ratio=ratio, damping=tuned.damping, random_state=seed, **options)
+    """Match the very head that is trained downstream: on the columns as they are, so damped."""
+    options |= {"prune_ratio": ratio, "damping": tuned.damping, "random_state": seed}
+    if split.is_classification:
+        # Its last layer is all of it, and that is refitted.
+        options["estimator"] = network(split, seed).set_params(max_epochs=1)
+    return InfluencePruner(**options)
 
 
 def rival(name: str) -> Callable[..., BasePruner]:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
-from ._refinement import solve_and_refine
+from ._refinement import match_rows
 from ._terms import Request, RowTerms, first_to_go, make_problem
 from .influence import Coordinates, Influence
 from .selection import InfeasibleProblemError, Selection
@@ -65,7 +65,7 @@ def choose_rows(
     all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
     problem = make_problem(coordinates.Z, terms, request, length_in(norm))
     try:
-        selection = solve_and_refine(
+        selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state
         )
     except InfeasibleProblemError as error:

@@ -175,10 +175,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     With many rows there are very many sets whose first-order change is almost zero, and what
     retraining does then hangs on the curvature of the kept rows. So with ``prune_ratio`` (and no
-    ``sample_cost``) rows are chosen by first order until what is left is 1 % of the length that
-    random rows have, and then exchanged to shorten the Newton step on the kept rows:
-    ``predicted_change`` may rise a little while ``kept_hessian_change`` and ``actual_change``
-    fall. For the same reason ``lower_bound`` is mostly 0 and ``gap`` near 100 %: nothing is wrong.
+    ``sample_cost``) rows are exchanged, once the first order is a tenth of random rows' length, to
+    shorten the Newton step on the kept rows. Where these are fewer than the parameters and retrain
+    badly, a head of more damping is matched, if the own one then retrains better. Either may raise
+    ``predicted_change``; ``lower_bound`` is mostly 0 and ``gap`` near 100 %, as it should be.
 
     References
     ----------

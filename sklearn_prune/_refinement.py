@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
-from .influence import Coordinates, HeadInfluence, Influence, StackedInfluence, serial_blas
+import numpy as np
+
+from .influence import (
+    Coordinates,
+    HeadInfluence,
+    Influence,
+    StackedInfluence,
+    all_coordinates,
+    influences_of,
+    serial_blas,
+)
 from .selection import Selection, SelectionProblem, recertify, solve
+
+Heads = HeadInfluence | StackedInfluence
 
 # Share of what random rows cost (of the loss, its square) below which the first order no longer
 # decides: what retraining does then hangs on the curvature of the kept rows, which is what the
@@ -14,11 +27,15 @@ _ENOUGH = 0.1
 # Where the step is within this factor of the first order, the kept rows have curvature enough.
 _CLOSE = 2.0
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
-# find its way back; two in a row that shorten the step by less than this share end the refinement.
+# find its way back; two in a row that gain less than this share end the rounds, as they end the
+# trials of more damping.
 _MAX_ROUNDS, _PATIENCE, _LEAST_PROGRESS = 4, 2, 0.1
+# Share of what random rows cost when the head is refitted on them below which rows retrain well,
+# and the dampings that are tried beyond.
+_RETRAINS_WELL, _DAMPING_FACTORS = 0.1, (1e1, 1e2, 1e3, 1e4)
 
 
-def solve_and_refine(
+def match_rows(
     influence: Influence,
     coordinates: Coordinates,
     problem: SelectionProblem,
@@ -26,30 +43,37 @@ def solve_and_refine(
     time_limit: float,
     random_state: int,
 ) -> Selection:
-    """Choose the rows to drop by first-order change, then by the Newton step on what is kept.
+    """Choose the rows to drop by first-order change, then by what retraining on the others does.
 
     The latter where coordinates are all those of heads' own Hessians: what they are given a set
     can then be told.
 
     BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
     """
-    started = time.perf_counter()
+    deadline = time.perf_counter() + time_limit
     with serial_blas():
-        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
         # What else is exact has no coordinates given a set.
         if not (influence.is_exact and coordinates.is_operator):
-            return selection
-        assert isinstance(influence, HeadInfluence | StackedInfluence)
-        left = time_limit - (time.perf_counter() - started)
-        return refine(influence, problem, selection, time_limit=left, random_state=random_state)
+            return solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+        assert isinstance(influence, Heads)
+        selection = solve_and_refine(influence, problem, deadline, random_state)
+        return try_more_damping(influence, problem, selection, deadline, random_state)
+
+
+def solve_and_refine(
+    influence: Heads, problem: SelectionProblem, deadline: float, random_state: int
+) -> Selection:
+    """Choose by first-order change, then by the Newton step on what is kept."""
+    left = deadline - time.perf_counter()
+    selection = solve(problem, time_limit=left, random_state=random_state, enough=_ENOUGH)
+    return refine(influence, problem, selection, deadline, random_state)
 
 
 def refine(
-    influence: HeadInfluence | StackedInfluence,
+    influence: Heads,
     problem: SelectionProblem,
     selection: Selection,
-    *,
-    time_limit: float,
+    deadline: float,
     random_state: int,
 ) -> Selection:
     """Exchange rows further, with the influences that hold once the chosen rows are gone.
@@ -72,15 +96,13 @@ def refine(
         The problem that ``selection`` solves, on the rows of ``influence``.
     selection : Selection
         What :func:`sklearn_prune.selection.solve` returned for it.
-    time_limit : float
-        Seconds for all rounds.
+    deadline : float
+        ``time.perf_counter()`` value at which the rounds end.
     random_state : int
         Seeds the exchanges.
     """
-    solver = selection.certificate
-    if problem.n_drop is None or solver.status != "feasible" or problem.cost is not None:
+    if not _is_open(problem, selection):
         return selection
-    deadline = time.perf_counter() + time_limit
     drop = best = selection.drop
     shortest, unrewarded = influence.kept_step_size(drop), 0
     for _ in range(_MAX_ROUNDS):
@@ -99,3 +121,70 @@ def refine(
         if step < shortest:
             best, shortest = drop, step
     return selection if best is selection.drop else recertify(problem, selection, best)
+
+
+def try_more_damping(
+    influence: Heads,
+    problem: SelectionProblem,
+    selection: Selection,
+    deadline: float,
+    random_state: int,
+) -> Selection:
+    """Match a more damped head instead, where too few rows are kept to hold this one.
+
+    Where fewer rows are kept than the head has parameters, there is much of it that they hardly
+    show. Refitted, it runs far from where its gradients and curvature were taken, and a set that
+    they call close may be no better than random rows. A head of more damping has fewer directions
+    that matter, and rows that keep *it* in place may leave this one nearer as well. Whether they
+    do is not guessed: the head is refitted on each trial's rows with its own damping, and what
+    that costs (:meth:`HeadInfluence.retrained_change`) decides. The damping grows tenfold until
+    two trials in a row gain little.
+
+    What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
+    which refitting costs a tenth of what it does on random rows. A trial is begun only where there
+    is as much time left as the longest before it took; where there is not, the status is "time
+    limit".
+
+    Parameters
+    ----------
+    influence, problem, selection, random_state
+        As in :func:`refine`.
+    deadline : float
+        ``time.perf_counter()`` value after which no trial is begun.
+    """
+    n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
+    n_params = max(one.shape[1] for one in influences_of(influence))
+    if n_kept >= n_params or not _is_open(problem, selection) or len(problem.constraints):
+        return selection
+    rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
+    random_change = influence.retrained_change(problem.random_set(n_drop, rng))
+    best, least = selection.drop, influence.retrained_change(selection.drop)
+    unrewarded, longest, timed_out = 0, selection.certificate.seconds, False
+    for factor in _DAMPING_FACTORS:
+        if least <= _RETRAINS_WELL * random_change or unrewarded == _PATIENCE:
+            break
+        started = time.perf_counter()
+        timed_out = deadline - started < longest
+        if timed_out:
+            break
+        damped = influence.damped(factor)
+        trial = solve_and_refine(
+            damped, problem.on(all_coordinates(damped)), deadline, random_state
+        )
+        change = influence.retrained_change(trial.drop)
+        unrewarded = unrewarded + 1 if change >= (1 - _LEAST_PROGRESS) * least else 0
+        if change < least:
+            best, least = trial.drop, change
+        longest = max(longest, time.perf_counter() - started)
+    if best is not selection.drop:
+        selection = recertify(problem, selection, best)
+    if timed_out:
+        certificate = replace(selection.certificate, status="time limit")
+        selection = replace(selection, certificate=certificate)
+    return selection
+
+
+def _is_open(problem: SelectionProblem, selection: Selection) -> bool:
+    """Whether other rows may be chosen than those of the least first-order change."""
+    fixed = problem.n_drop is None or problem.cost is not None
+    return not fixed and selection.certificate.status == "feasible"

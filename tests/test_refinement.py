@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune._refinement import refine, solve_and_refine
+from sklearn_prune._refinement import match_rows, refine, solve_and_refine, try_more_damping
 from sklearn_prune.influence import (
     Coordinates,
     HeadInfluence,
     HeadObjective,
     SoftmaxCrossEntropy,
+    StackedInfluence,
+    all_coordinates,
     refit_head,
 )
 from sklearn_prune.selection import SelectionProblem, solve
@@ -25,6 +32,10 @@ def influence_of(load, damping=1e-3, norm="loss", n_rows=400, n_columns=20):
     design = np.column_stack([X, np.ones(len(X))])
     objective = HeadObjective(design, y[:n_rows], SoftmaxCrossEntropy(), damping)
     return HeadInfluence(objective, refit_head(objective).theta, norm), y[:n_rows]
+
+
+def seconds_from_now(seconds):
+    return time.perf_counter() + seconds
 
 
 def problem_of(influence, y, ratio=0.9, **options):
@@ -62,7 +73,7 @@ def test_the_step_on_the_kept_rows_never_grows(load):
     influence, y = influence_of(load)
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
-    refined = refine(influence, problem, selection, time_limit=30, random_state=0)
+    refined = refine(influence, problem, selection, seconds_from_now(30), 0)
     before, after = (influence.kept_step_size(s.drop) for s in (selection, refined))
     assert after <= before
     assert problem.is_feasible(refined.drop)
@@ -72,14 +83,14 @@ def test_where_few_rows_are_kept_for_each_parameter_the_step_shrinks():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
-    refined = refine(influence, problem, selection, time_limit=30, random_state=0)
+    refined = refine(influence, problem, selection, seconds_from_now(30), 0)
     assert influence.kept_step_size(refined.drop) < influence.kept_step_size(selection.drop)
 
 
 def test_the_certificate_is_that_of_the_refined_set():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
-    selection = solve_and_refine(
+    selection = match_rows(
         influence, Coordinates(influence), problem, time_limit=30, random_state=0
     )
     certificate = selection.certificate
@@ -92,19 +103,122 @@ def test_a_proven_set_and_one_of_a_tolerance_stay():
     influence, y = influence_of(load_breast_cancer, n_rows=24, n_columns=3)
     for problem in (problem_of(influence, y, 0.5), SelectionProblem(influence, tolerance=0.1)):
         selection = solve(problem, random_state=0)
-        assert refine(influence, problem, selection, time_limit=9, random_state=0) is selection
+        assert refine(influence, problem, selection, seconds_from_now(9), 0) is selection
 
 
 def test_without_time_nothing_is_refined():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
-    assert refine(influence, problem, selection, time_limit=0, random_state=0) is selection
+    assert refine(influence, problem, selection, seconds_from_now(0), 0) is selection
 
 
-def test_the_same_rows_are_chosen_on_any_number_of_threads():
+def few_kept(n_kept=20, norm="loss", **options):
+    """A head of 650 parameters, and the refined choice of a few rows."""
+    influence, y = influence_of(load_digits, damping=1e-4, norm=norm, n_columns=64)
+    problem = problem_of(influence, y, 1 - n_kept / len(y), **options)
+    return influence, problem, solve_and_refine(influence, problem, seconds_from_now(30), 0)
+
+
+@pytest.mark.parametrize(("norm", "share"), [("loss", 0.6), ("parameter", 0.95)])
+def test_with_fewer_rows_than_parameters_more_damping_makes_retraining_cheaper(norm, share):
+    influence, problem, selection = few_kept(norm=norm)
+    damped = try_more_damping(influence, problem, selection, seconds_from_now(60), 0)
+    before, after = (influence.retrained_change(s.drop) for s in (selection, damped))
+    assert after < share * before
+    assert problem.is_feasible(damped.drop)
+    assert damped.certificate.objective == pytest.approx(problem.change(damped.drop))
+    assert damped.certificate.status == "feasible"
+
+
+@settings(max_examples=5, deadline=None)
+@given(n_kept=st.integers(12, 200), seed=st.integers(0, 100))
+def test_what_more_damping_chooses_is_feasible_and_never_retrains_worse(n_kept, seed):
+    influence, problem, selection = few_kept(n_kept)
+    damped = try_more_damping(influence, problem, selection, seconds_from_now(60), seed)
+    costs = [forecast_loss(influence.objective, s.drop) for s in (selection, damped)]
+    assert costs[1] <= costs[0] * (1 + 1e-3)
+    assert problem.is_feasible(damped.drop)
+
+
+def forecast_loss(objective, drop):
+    """Return the objective on all rows where another library trains on the kept ones."""
+    kept = objective.subset(~drop)
+    model = LogisticRegression(
+        C=1 / (kept.n_samples * objective.damping), fit_intercept=False, tol=1e-7, max_iter=5000
+    )
+    return objective.value(model.fit(kept.design, kept.targets).coef_)
+
+
+@pytest.fixture
+def no_trial(monkeypatch):
+    def fail(*args):
+        raise AssertionError("a trial was begun")
+
+    monkeypatch.setattr(HeadInfluence, "damped", fail)
+
+
+@pytest.mark.usefixtures("no_trial")
+@pytest.mark.parametrize(
+    ("load", "n_kept"), [(load_digits, 250), (load_breast_cancer, 40)], ids=["many", "close"]
+)
+def test_more_rows_than_parameters_and_rows_that_retrain_well_are_not_tried_again(load, n_kept):
+    influence, y = influence_of(load)
+    assert (n_kept > influence.shape[1]) == (load is load_digits)
+    problem = problem_of(influence, y, 1 - n_kept / len(y))
+    selection = solve_and_refine(influence, problem, seconds_from_now(30), 0)
+    assert try_more_damping(influence, problem, selection, seconds_from_now(60), 0) is selection
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_a_network_twice_has_no_more_parameters_to_hold():
+    influence, y = influence_of(load_digits)
+    twice = StackedInfluence([influence, influence])
+    problem = problem_of(influence, y, 1 - 250 / len(y)).on(all_coordinates(twice))
+    selection = solve_and_refine(twice, problem, seconds_from_now(30), 0)
+    assert influence.shape[1] < 250 < twice.shape[1]
+    assert try_more_damping(twice, problem, selection, seconds_from_now(60), 0) is selection
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_without_time_for_a_trial_the_status_says_so():
+    influence, problem, selection = few_kept()
+    ended = try_more_damping(influence, problem, selection, seconds_from_now(0), 0)
+    np.testing.assert_array_equal(ended.drop, selection.drop)
+    assert ended.certificate.status == "time limit"
+
+
+@pytest.mark.usefixtures("no_trial")
+def test_rows_of_least_cost_stay_whatever_retraining_costs():
+    influence, problem, selection = few_kept(cost=np.random.default_rng(0).random(400))
+    assert try_more_damping(influence, problem, selection, seconds_from_now(60), 0) is selection
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_weights_stacks_and_heads_as_they_were_trained_can_be_damped(refit):
+    influence, y = influence_of(load_digits, damping=1e-4, n_columns=64, n_rows=200)
+    objective, theta = influence.objective, influence.theta
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    weighted = HeadObjective(
+        objective.design, objective.targets, objective.loss, objective.damping, weights
+    )
+    if refit:
+        theta = refit_head(weighted, theta).theta
+    else:
+        weighted = weighted.stationary_at(theta)
+    head = HeadInfluence(weighted, theta)
+    stack = StackedInfluence([head, head.damped(10.0)])
+    problem = problem_of(all_coordinates(stack), y, 0.9, sample_weight=weights)
+    selection = solve_and_refine(stack, problem, seconds_from_now(30), 0)
+    damped = try_more_damping(stack, problem, selection, seconds_from_now(60), 0)
+    assert problem.is_feasible(damped.drop)
+    assert stack.retrained_change(damped.drop) <= stack.retrained_change(selection.drop)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.95])
+def test_the_same_rows_are_chosen_on_any_number_of_threads(ratio):
     X, y = load_digits(return_X_y=True)
-    pruner = InfluencePruner(prune_ratio=0.8, damping=1e-2, random_state=0)
+    pruner = InfluencePruner(prune_ratio=ratio, damping=1e-3, random_state=0)
     supports = []
     for n_threads in (1, 2):
         with threadpool_limits(n_threads):

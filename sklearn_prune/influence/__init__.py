@@ -25,7 +25,7 @@ from ._network_influence import NetworkInfluence
 from ._parallel import serial_blas, workers
 from ._refit import HeadFit, refit_head
 from ._sketch import Coordinates, head_coordinates, stacked_coordinates
-from ._stack import StackedCoordinates, StackedInfluence, influences_of
+from ._stack import StackedCoordinates, StackedInfluence, all_coordinates, influences_of
 from ._torch_loss import NonConvexLossWarning, TorchLoss, warn_if_not_convex
 from ._wide_head import CurvatureName, WideHeadInfluence, head_influence
 
@@ -58,6 +58,7 @@ __all__ = [
     "TorchLoss",
     "UnsupportedNetworkError",
     "WideHeadInfluence",
+    "all_coordinates",
     "conjugate_gradients",
     "fit_network",
     "forecast_retraining",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property, partial
 
 import numpy as np
@@ -87,15 +88,16 @@ class HeadObjective:
         For a head that is to stay as it was trained: the Hessian is the same, and the influence
         of a row is measured against the head as it is.
         """
-        return HeadObjective(
-            self.design,
-            self.targets,
-            self.loss,
-            self.damping,
-            self.sample_weight,
-            n_outputs=self.n_outputs,
-            tilt=self.tilt + self.gradient(theta),
-        )
+        return self._with(self.damping, self.tilt + self.gradient(theta))
+
+    def damped(self, factor: float) -> HeadObjective:
+        """Return the objective with `factor` times the damping, and no tilt."""
+        return self._with(factor * self.damping, np.zeros(self.shape))
+
+    def _with(self, damping: float, tilt: Array) -> HeadObjective:
+        part = copy.copy(self)
+        part.damping, part.tilt = damping, tilt
+        return part
 
     def value(self, theta: Array) -> float:
         """Return ``J(theta)`` for `theta` of shape (n_outputs, n_features)."""

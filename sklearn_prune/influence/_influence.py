@@ -22,7 +22,7 @@ from ._curvature import DenseCurvature, require_dense_size
 from ._head import HeadObjective
 from ._losses import Array
 from ._parallel import map_threads
-from ._refit import newton_step, refit_head
+from ._refit import fit_head, newton_step, refit_head
 
 # Share of the Hessian on all rows where that of the kept rows is taken. Chosen among 0, 0.1 and 0.5
 # on a split of Adult's training rows, by the change of the refitted head.
@@ -145,6 +145,11 @@ class HeadInfluence(LinearOperator):
         part._row_norms = self._row_norms
         return part
 
+    def damped(self, factor: float) -> HeadInfluence:
+        """Return the influences on a head that is fitted with `factor` times the damping."""
+        objective = self.objective.damped(factor)
+        return type(self)(objective, fit_head(objective, self.theta).theta, self.norm)
+
     @property
     def sample_weight(self) -> Array:
         """Weights ``nu_i`` of the rows, of shape (n_samples,)."""
@@ -219,6 +224,20 @@ class HeadInfluence(LinearOperator):
     def kept_step_size(self, drop: Array) -> float:
         """Return the size of `kept_step` in the influence's norm."""
         return self.measure(self.kept_step(drop).ravel())
+
+    def retrained_change(self, drop: Array) -> float:
+        """Return what refitting the head on the kept rows costs.
+
+        The rise of the objective on all rows for ``norm="loss"``, which is `measure` of the
+        refitted head's change only where that is small; the distance for ``norm="parameter"``.
+        Infinite where the refit does not converge.
+        """
+        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        if not refitted.converged:
+            return np.inf
+        if self.norm == "loss":
+            return self.objective.value(refitted.theta) - self.objective.value(self.theta)
+        return self.measure((refitted.theta - self.theta).ravel())
 
     def forecast(self, drop: Array) -> RetrainingForecast:
         """Return what `forecast_retraining` says of dropping these rows."""

@@ -85,10 +85,33 @@ def refit_head(
     ConvergenceWarning
         When the tolerance was not reached, with the gradient norm that was.
     """
+    fit = fit_head(objective, theta_start, tol=tol, max_iter=max_iter, precondition=precondition)
+    if not fit.converged:
+        warnings.warn(
+            f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
+            f"Newton steps; {_allowed(objective, fit.theta, tol):.2g} was asked for. Scale the "
+            "features that enter the last layer, or raise damping.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return fit
+
+
+def fit_head(
+    objective: HeadObjective,
+    theta_start: Array | None = None,
+    *,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    precondition: Preconditioner | None = None,
+) -> HeadFit:
+    """Do what `refit_head` does, and leave it to the caller what not to converge means."""
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
     with serial_blas():
         point, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
-    return _report(objective, point, n_iter, tol)
+    norm = point.gradient_norm
+    converged = norm <= tol or norm <= _allowed(objective, point.theta, tol)
+    return HeadFit(point.theta, norm, n_iter, converged)
 
 
 def _minimise(
@@ -212,16 +235,6 @@ def _conjugate_gradients(
     return x
 
 
-def _report(objective: HeadObjective, point: _Point, n_iter: int, tol: float) -> HeadFit:
-    norm, allowed = point.gradient_norm, tol
-    if norm > tol:
-        allowed = tol * max(1.0, objective.gradient_scale(point.theta))
-    if norm > allowed:
-        warnings.warn(
-            f"The head was refitted to a gradient norm of {norm:.2g} in {n_iter} Newton steps; "
-            f"{allowed:.2g} was asked for. Scale the features that enter the last layer, or "
-            "raise damping.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    return HeadFit(point.theta, norm, n_iter, converged=norm <= allowed)
+def _allowed(objective: HeadObjective, theta: Array, tol: float) -> float:
+    """Return the gradient norm that counts as zero: the tolerance, or it times the terms' size."""
+    return tol * max(1.0, objective.gradient_scale(theta))

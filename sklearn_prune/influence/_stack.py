@@ -31,7 +31,7 @@ class StackedInfluence:
     ----------
     influences : sequence of Influence
         Of the same rows, in the same norm.
-    units : sequence of float, default=None
+    units : array-like of float, default=None
         What one unit of each network's loss is in that of all, ``u_b``; None means 1.
 
     Raises
@@ -42,7 +42,7 @@ class StackedInfluence:
     """
 
     def __init__(
-        self, influences: Sequence[Influence], units: Sequence[float] | None = None
+        self, influences: Sequence[Influence], units: Sequence[float] | Array | None = None
     ) -> None:
         self.influences = list(influences)
         self.units = np.ones(len(self.influences)) if units is None else np.asarray(units)
@@ -103,13 +103,28 @@ class StackedInfluence:
             refit_gradient_norm=max(f.refit_gradient_norm for f in found),
         )
 
+    def retrained_change(self, drop: Array) -> float:
+        """Return what refitting the heads on the kept rows costs, of heads only."""
+        return self._mean([head.retrained_change(drop) for head in self._heads])
+
     def given(self, drop: Array) -> StackedCoordinates:
         """Return the coordinates that hold once the rows in `drop` are gone, of heads only."""
-        blocks = []
-        for one in self.influences:
-            assert isinstance(one, HeadInfluence)
-            blocks.append(one.given(drop))
-        return StackedCoordinates(blocks, self.units)
+        return StackedCoordinates([head.given(drop) for head in self._heads], self.units)
+
+    def damped(self, factor: float) -> StackedInfluence:
+        """Return the influences on heads with `factor` times the damping, of heads only."""
+        return StackedInfluence([head.damped(factor) for head in self._heads], self.units)
+
+    @property
+    def _heads(self) -> list[HeadInfluence]:
+        heads = [one for one in self.influences if isinstance(one, HeadInfluence)]
+        if len(heads) < len(self.influences):
+            raise ValueError(
+                f"{len(self.influences) - len(heads)} of {len(self.influences)} networks are "
+                "matched in further layers than the last; only heads can be refitted. Take "
+                "layers='last'."
+            )
+        return heads
 
     @property
     def _bounds(self) -> Array:
@@ -125,6 +140,15 @@ class StackedInfluence:
 def influences_of(influence: Influence) -> list[Influence]:
     """Return the influences on each network: a list of one, unless they are stacked."""
     return influence.influences if isinstance(influence, StackedInfluence) else [influence]
+
+
+def all_coordinates(
+    influence: HeadInfluence | StackedInfluence,
+) -> HeadInfluence | StackedCoordinates:
+    """Return the operator of all coordinates, of heads only."""
+    if isinstance(influence, HeadInfluence):
+        return influence
+    return StackedCoordinates(influence.influences, influence.units)
 
 
 class StackedCoordinates(LinearOperator):

@@ -165,6 +165,17 @@ class SelectionProblem:
             return counts, counts
         return self._sizes - self.kept_range.high, self._sizes - self.kept_range.low
 
+    def random_set(self, n_drop: int, rng: np.random.Generator) -> Booleans:
+        """Draw rows to drop at random: those that must go, and of each group as many as go.
+
+        Linear rows are not looked at.
+        """
+        return self.must_drop | random_rows(
+            np.where(self.free, self.groups, -1),
+            self.dropped_counts(n_drop) - self.count(self.must_drop),
+            rng,
+        )
+
     def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:
         """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
         part = copy.copy(self)
@@ -251,6 +262,15 @@ class SelectionProblem:
         if (counts < low).any() or (counts > high).any():
             return False
         return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
+
+
+def random_rows(labels: Integers, wanted: Integers, rng: np.random.Generator) -> Booleans:
+    """Draw ``wanted[g]`` rows of each label g, without replacement; -1 is never drawn."""
+    drawn = np.zeros(len(labels), dtype=bool)
+    for stratum, m in enumerate(wanted):
+        members = np.flatnonzero(labels == stratum)
+        drawn[rng.choice(members, size=int(m), replace=False)] = True
+    return drawn
 
 
 class LinearRows:

@@ -14,7 +14,7 @@ from ._exchange import exchange_round
 from ._feasible import feasible_set
 from ._graduated import graduated_rounding, norm_strata
 from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
-from ._problem import SelectionProblem
+from ._problem import SelectionProblem, random_rows
 
 # Rows that take part in graduated rounding, in rows and in multiples of the coordinates; the
 # other rows are dropped or kept at random, so that the cost of this step does not grow with n.
@@ -154,7 +154,7 @@ def _start(
         coordinates.squared_norms,
         problem.dropped_counts(n_drop) - problem.count(problem.must_drop),
     )
-    drop = problem.must_drop | _random_set(labels, wanted, rng)
+    drop = problem.must_drop | random_rows(labels, wanted, rng)
     pool = _draw_pool(labels, coordinates.n_coordinates, rng)
     expected = _SECONDS_PER_NUMBER * len(pool) * coordinates.n_coordinates
     if expected > _ROUNDING_SHARE * (deadline - time.perf_counter()):
@@ -213,12 +213,10 @@ def _restart(
         return found
     now = time.perf_counter()
     share_ends = now + _RESTART_SHARE * (deadline - now)
-    labels = _swap_labels(problem)
-    wanted = problem.dropped_counts(n_drop) - problem.count(problem.must_drop)
     for _ in range(_RESTARTS):
         if time.perf_counter() > share_ends:
             return replace(found, timed_out=True)
-        drop = problem.must_drop | _random_set(labels, wanted, rng)
+        drop = problem.random_set(n_drop, rng)
         other = _descend(problem, drop, found.rounding_bound, rng, deadline)
         best = other if other.norm < found.norm else found
         found = replace(best, n_swaps=found.n_swaps + other.n_swaps)
@@ -280,14 +278,6 @@ def _combine(
 def _swap_labels(problem: SelectionProblem) -> Integers:
     """Return each row's group, -1 where its fate is fixed."""
     return np.where(problem.free, problem.groups, -1)
-
-
-def _random_set(labels: Integers, wanted: Integers, rng: np.random.Generator) -> Booleans:
-    drop = np.zeros(len(labels), dtype=bool)
-    for stratum, m in enumerate(wanted):
-        members = np.flatnonzero(labels == stratum)
-        drop[rng.choice(members, size=int(m), replace=False)] = True
-    return drop
 
 
 def _draw_pool(labels: Integers, n_coordinates: int, rng: np.random.Generator) -> Integers:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from sklearn_prune.influence import (
     HeadInfluence,
@@ -238,3 +239,36 @@ def test_too_many_parameters_are_refused_before_the_hessian_is_made(monkeypatch)
     )
     with pytest.raises(ValueError, match="12000 parameters"):
         HeadInfluence(objective, np.zeros(objective.shape))
+
+
+@each_norm
+def test_a_damped_head_is_the_one_fitted_with_that_damping(norm):
+    objective, expected = (dataset_objective("digits", damping=d) for d in (1e-3, 1e-1))
+    damped = HeadInfluence(objective, refit_head(objective).theta, norm).damped(100.0)
+    theta = refit_head(expected).theta
+    np.testing.assert_allclose(damped.theta, theta, atol=1e-6)
+    drop = np.random.default_rng(0).random(objective.n_samples) < 0.5
+    np.testing.assert_allclose(
+        damped.first_order_step(drop),
+        HeadInfluence(expected, theta, norm).first_order_step(drop),
+        rtol=1e-4,
+    )
+
+
+@each_norm
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_what_retraining_costs_is_that_of_another_library(norm, share):
+    damping = 1e-2
+    objective = dataset_objective("digits", damping=damping)
+    theta = refit_head(objective).theta
+    drop = np.random.default_rng(0).random(objective.n_samples) < share
+    kept = objective.subset(~drop)
+    model = LogisticRegression(
+        C=1 / (kept.n_samples * damping), fit_intercept=False, tol=1e-6, max_iter=1000
+    )
+    refitted = model.fit(kept.design, kept.targets).coef_
+    expected = np.linalg.norm(refitted - theta)
+    if norm == "loss":
+        expected = objective.value(refitted) - objective.value(theta)
+    found = HeadInfluence(objective, theta, norm).retrained_change(drop)
+    assert found == pytest.approx(expected, rel=1e-3)

@@ -15,6 +15,7 @@ from sklearn_prune.influence import (
     SquaredError,
     StackedCoordinates,
     StackedInfluence,
+    all_coordinates,
     head_coordinates,
     influences_of,
     refit_head,
@@ -53,7 +54,11 @@ def some_rows(seed, share=0.4):
 @settings(max_examples=10, deadline=None)
 def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
     stack, drop = stack_of(norm), some_rows(seed, share)
-    for size in (lambda i: i.measure(i.first_order_step(drop)), lambda i: i.kept_step_size(drop)):
+    for size in (
+        lambda i: i.measure(i.first_order_step(drop)),
+        lambda i: i.kept_step_size(drop),
+        lambda i: i.retrained_change(drop),
+    ):
         sizes = np.array([size(one) for one in stack.influences])
         power = 1 if norm == "loss" else 2
         expected = (UNITS * sizes**power).mean() ** (1 / power)
@@ -65,7 +70,7 @@ def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
 @settings(max_examples=10, deadline=None)
 def test_the_sum_of_coordinates_is_as_long_as_the_change(norm, seed):
     stack, drop = stack_of(norm), some_rows(seed)
-    Z = StackedCoordinates(stack.influences, stack.units)
+    Z = all_coordinates(stack)
     length = stack.size_factor(drop) * np.linalg.norm(Z.T @ drop)
     predicted = 0.5 * length**2 if norm == "loss" else length
     assert predicted == pytest.approx(stack.measure(stack.first_order_step(drop)), rel=1e-9)
@@ -97,6 +102,14 @@ def test_coordinates_given_a_set_are_those_of_each_head():
     ]
     found = stack.given(drop).T @ drop.astype(float)
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-9)
+
+
+def test_more_damping_is_more_of_it_for_each_head():
+    stack, drop = stack_of(), some_rows(4)
+    expected = [one.damped(10.0).first_order_step(drop) for one in stack.influences]
+    damped = stack.damped(10.0)
+    np.testing.assert_allclose(damped.first_order_step(drop), np.concatenate(expected))
+    np.testing.assert_array_equal(damped.units, UNITS)
 
 
 def test_a_network_twice_is_that_network():
