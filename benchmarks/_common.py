@@ -22,6 +22,7 @@ from .data import DATA_DIR_VARIABLE, default_data_dir
 T = TypeVar("T")
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
 N_THREADS = 2
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
 
@@ -148,3 +149,18 @@ def read_records(path: Path, kind: type[T]) -> list[T]:
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def readme_table(text: str, name: str) -> tuple[str, str, str]:
+    """Split the README's text around the table of this name: before, the table, after."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = text.partition(begin)
+    table, marker, after = rest.partition(end)
+    if not marker:
+        raise ValueError(f"the README needs the comments {begin} and {end} around its table.")
+    return before + begin, table.strip(), end + after
+
+
+def insert_into_readme(name: str, table: str, readme: Path = README) -> None:
+    before, _, after = readme_table(readme.read_text(encoding="utf-8"), name)
+    readme.write_text(f"{before}\n{table}\n{after}", encoding="utf-8")

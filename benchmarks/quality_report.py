@@ -17,10 +17,12 @@ from scipy import stats
 
 from sklearn_prune.inspection import PruningCurveDisplay
 
-from ._common import RESULTS, markdown_table, read_records
+from ._common import RESULTS, insert_into_readme, markdown_table, read_records
 
 LEVEL = 0.95
 SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
+# Data whose unseen models the README speaks of; the others are in quality.md.
+UNSEEN_IN_README = ("adult", "cifar10")
 
 T = TypeVar("T")
 Scores = dict[tuple[str, str, float, str], dict[int, float]]
@@ -252,6 +254,40 @@ def tables(cells: Sequence[Cell]) -> str:
     return "\n\n".join(parts)
 
 
+def readme_tables(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the tables that the README shows, by name."""
+    scores = by_run(cells)
+    comparisons = compare(scores)
+    shown = [c for c in comparisons if c.dataset in UNSEEN_IN_README]
+    return {"same head": best_others(scores, comparisons), "unseen models": unseen(shown)}
+
+
+def best_others(scores: Scores, comparisons: Sequence[Comparison]) -> str:
+    """Return the scores of the matched head by ratio: ours, the best other's and random rows'."""
+    found = {(c.dataset, c.ratio): c for c in comparisons if c.downstream == SAME_HEAD}
+    ratios = sorted({ratio for _, ratio in found})
+    signs = {"better": "+", "worse": "−"}
+    rows = []
+    for dataset in distinct(dataset for dataset, _ in found):
+
+        def mean(pruner: str, ratio: float, dataset: str = dataset) -> float:
+            return float(np.mean(list(scores[dataset, pruner, ratio, SAME_HEAD].values())))
+
+        lines = [[f"{dataset}, all rows {mean(FULL, 0.0):.4f}", OURS], ["", "best other"]]
+        lines += [["", BASELINE]]
+        for ratio in ratios:
+            c = found.get((dataset, ratio))
+            cells = ["", "", ""]
+            if c is not None:
+                sign = signs.get(verdict(*c.over_best), "")
+                cells = [f"{c.mine:.4f} {sign}".strip(), f"{mean(c.best, ratio):.4f} {c.best}"]
+                cells.append(f"{mean(BASELINE, ratio):.4f}")
+            for line, cell in zip(lines, cells, strict=True):
+                line.append(cell)
+        rows += lines
+    return markdown_table(["data", "rows of", *(f"{ratio:.0%}" for ratio in ratios)], rows)
+
+
 def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay:
     """Return the curves of ours, of random rows, and of the two others with the best means."""
     keys = [key for key in scores if (key[0], key[3]) == (dataset, downstream) and key[1] != FULL]
@@ -313,6 +349,8 @@ def main() -> None:
     cells = read_records(RESULTS / "quality.csv", Cell)
     draw(by_run(cells), RESULTS / "quality.png")
     (RESULTS / "quality.md").write_text(markdown(cells) + "\n", encoding="utf-8")
+    for name, table in readme_tables(cells).items():
+        insert_into_readme(name, table)
 
 
 if __name__ == "__main__":

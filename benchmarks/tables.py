@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ._common import RESULTS, Figure, markdown_table
+from ._common import RESULTS, Figure, insert_into_readme, markdown_table
 
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+README_TABLE = "table"
 
 
 @dataclass(frozen=True)
@@ -183,15 +182,7 @@ def write(folder: Path) -> None:
     for name, table in all_tables(figures).items():
         (folder / f"{name}.md").write_text(table + "\n", encoding="utf-8")
     if folder == RESULTS:
-        insert_into_readme(README, core_table(figures))
-
-
-def insert_into_readme(readme: Path, table: str) -> None:
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, marker, after = rest.partition(END)
-    if not marker:
-        raise ValueError(f"{readme.name} needs the comments {BEGIN} and {END} around its table.")
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        insert_into_readme(README_TABLE, core_table(figures))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ class Certificate:
         this was made small against ``random_change``, but not as small as it can be.
     kept_hessian_change : float
         One Newton step with the Hessian of the kept rows. For a ratio this was made small next, at
-        which ``predicted_change`` may have risen a little.
+        which ``predicted_change`` may have risen a little; where fewer rows than parameters are
+        left, both may have risen for what retraining costs.
     actual_change : float
         What the head does when it is refitted on the kept rows. NaN for more layers than the last:
         a network that is trained again ends elsewhere even on the same rows.

@@ -12,7 +12,7 @@ import pytest
 from joblib import cpu_count
 
 from benchmarks import core, data, forecast, tables
-from benchmarks._common import Figure, output_folder, write_figures
+from benchmarks._common import Figure, insert_into_readme, output_folder, write_figures
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +143,10 @@ def test_targets_say_what_was_met():
 
 def test_table_goes_between_the_readmes_comments(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n", encoding="utf-8")
-    tables.insert_into_readme(readme, "| new |")
-    expected = f"above\n{tables.BEGIN}\n| new |\n{tables.END}\nbelow\n"
+    begin, end = "<!-- some: begin -->", "<!-- some: end -->"
+    readme.write_text(f"above\n{begin}\nold\n{end}\nbelow\n", encoding="utf-8")
+    insert_into_readme("some", "| new |", readme)
+    expected = f"above\n{begin}\n| new |\n{end}\nbelow\n"
     assert readme.read_text(encoding="utf-8") == expected
-    readme.write_text("no comments", encoding="utf-8")
-    with pytest.raises(ValueError, match="needs the comments"):
-        tables.insert_into_readme(readme, "| new |")
+    with pytest.raises(ValueError, match="needs the comments <!-- other: begin -->"):
+        insert_into_readme("other", "| new |", readme)

@@ -18,7 +18,7 @@ from benchmarks import (
     stacking,
     tables,
 )
-from benchmarks._common import RESULTS, read_records
+from benchmarks._common import RESULTS, read_records, readme_table
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,10 +63,14 @@ def test_examples_print_what_the_readme_says(code, printed, capsys):
     assert_prints(capsys.readouterr().out, printed)
 
 
-def test_table_is_made_of_the_figures_in_the_results():
-    shown = README.partition(tables.BEGIN)[2].partition(tables.END)[0].strip()
-    measured = tables.core_table(tables.Figures(tables.read_figures(RESULTS)))
-    assert shown == measured
+def test_tables_are_made_of_the_figures_in_the_results():
+    cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
+    measured = {
+        tables.README_TABLE: tables.core_table(tables.Figures(tables.read_figures(RESULTS))),
+        **quality_report.readme_tables(cells),
+    }
+    for name, table in measured.items():
+        assert readme_table(README, name)[1] == table
 
 
 def test_tables_beside_the_results_are_made_of_them():
