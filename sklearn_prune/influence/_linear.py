@@ -120,6 +120,7 @@ def _set_scale(
     for rows in gen_batches(values.shape[0], _CHUNK):
         chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
         weights = None if sample_weight is None else sample_weight[rows]
-        scaler.partial_fit(chunk.astype(np.float64), sample_weight=weights)
+        # Sums of a column differ in their last bits between rows and columns stored together.
+        scaler.partial_fit(chunk.astype(np.float64, order="C"), sample_weight=weights)
     mean.copy_(torch.as_tensor(scaler.mean_))
     scale.copy_(torch.as_tensor(scaler.scale_))

@@ -50,6 +50,14 @@ def test_constant_columns_become_zero():
     assert np.abs(head.design[:, 0]).max() < 1e-8
 
 
+def test_scales_do_not_depend_on_how_rows_lie_in_memory():
+    X = np.random.default_rng(0).lognormal(size=(500, 40))
+    y = np.arange(500) % 3
+    by_row, by_column = (linear_network("multiclass", rows, y) for rows in (X, X.copy(order="F")))
+    for name in ("mean", "scale"):
+        assert torch.equal(getattr(by_row.module_, name), getattr(by_column.module_, name))
+
+
 def test_many_chunks_and_weights_give_the_moments_of_one(monkeypatch):
     rng = np.random.default_rng(0)
     X, y, weights = rng.standard_normal((60, 3)), np.arange(60) % 2, rng.uniform(size=60)
