@@ -91,12 +91,19 @@ def network(split: Split, seed: int) -> Any:
 
 
 def influence(split: Split, tuned: Tuned, ratio: float, seed: int, **options: Any) -> BasePruner:
-    """Match the very head that is trained downstream: on the columns as they are, so damped."""
-    options |= {"prune_ratio": ratio, "damping": tuned.damping, "random_state": seed}
+    """Match the head that is trained downstream, on the columns as they are, but for its bias.
+
+    Scikit-learn leaves the bias undamped. A regression is left to the default, which standardises
+    columns: damped as little as Diamonds is, the head is the same.
+    """
+    damping = tuned.damping
     if split.is_classification:
         # Its last layer is all of it, and that is refitted.
         options["estimator"] = network(split, seed).set_params(max_epochs=1)
-    return InfluencePruner(**options)
+        if split.y_train.max() == 1:
+            # Two logits share what scikit-learn has in one: their squares sum to half of its.
+            damping *= 2
+    return InfluencePruner(prune_ratio=ratio, damping=damping, random_state=seed, **options)
 
 
 def rival(name: str) -> Callable[..., BasePruner]:
