@@ -151,16 +151,25 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def readme_table(text: str, name: str) -> tuple[str, str, str]:
-    """Split the README's text around the table of this name: before, the table, after."""
+@dataclass(frozen=True)
+class AroundTable:
+    """A README's text, split around one of its tables."""
+
+    before: str
+    table: str
+    after: str
+
+
+def around_table(text: str, name: str) -> AroundTable:
+    """Split the README's text around the table between the comments of this name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = text.partition(begin)
-    table, marker, after = rest.partition(end)
-    if not marker:
+    before, opened, rest = text.partition(begin)
+    table, closed, after = rest.partition(end)
+    if not (opened and closed):
         raise ValueError(f"the README needs the comments {begin} and {end} around its table.")
-    return before + begin, table.strip(), end + after
+    return AroundTable(before + begin, table.strip(), end + after)
 
 
 def insert_into_readme(name: str, table: str, readme: Path = README) -> None:
-    before, _, after = readme_table(readme.read_text(encoding="utf-8"), name)
-    readme.write_text(f"{before}\n{table}\n{after}", encoding="utf-8")
+    around = around_table(readme.read_text(encoding="utf-8"), name)
+    readme.write_text(f"{around.before}\n{table}\n{around.after}", encoding="utf-8")

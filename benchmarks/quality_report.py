@@ -101,6 +101,7 @@ class Comparison:
     """Ours against the best other pruner and against random rows, at one ratio.
 
     over_best, over_random : (mean difference, half its interval), paired by seed.
+    n_paired : seeds that ours and random rows both have.
     """
 
     dataset: str
@@ -112,6 +113,7 @@ class Comparison:
     best: str
     over_best: tuple[float, float]
     over_random: tuple[float, float]
+    n_paired: int
 
 
 def compare(scores: Scores) -> list[Comparison]:
@@ -140,6 +142,7 @@ def compare(scores: Scores) -> list[Comparison]:
                 best,
                 others[best],
                 others.get(BASELINE, (np.nan, np.nan)),
+                len(scores[key].keys() & scores.get((dataset, BASELINE, ratio, downstream), {})),
             )
         )
     return found
@@ -203,7 +206,7 @@ def unseen(comparisons: Sequence[Comparison]) -> str:
         group = [
             c
             for c in comparisons
-            if (c.dataset, c.downstream) == (dataset, downstream) and np.isfinite(c.over_random[0])
+            if (c.dataset, c.downstream) == (dataset, downstream) and np.isfinite(c.over_random[1])
         ]
         if downstream == SAME_HEAD or not group:
             continue
@@ -214,7 +217,7 @@ def unseen(comparisons: Sequence[Comparison]) -> str:
             [
                 dataset,
                 downstream,
-                _range(c.n_seeds for c in group),
+                _range(c.n_paired for c in group),
                 *(f"{verdicts.count(name)} of {len(group)}" for name in ("better", "even")),
                 ", ".join(worse) or "none",
                 f"{np.mean(gains):+.4f}" if gains else "",
@@ -266,26 +269,26 @@ def best_others(scores: Scores, comparisons: Sequence[Comparison]) -> str:
     """Return the scores of the matched head by ratio: ours, the best other's and random rows'."""
     found = {(c.dataset, c.ratio): c for c in comparisons if c.downstream == SAME_HEAD}
     ratios = sorted({ratio for _, ratio in found})
-    signs = {"better": "+", "worse": "−"}
     rows = []
     for dataset in distinct(dataset for dataset, _ in found):
-
-        def mean(pruner: str, ratio: float, dataset: str = dataset) -> float:
-            return float(np.mean(list(scores[dataset, pruner, ratio, SAME_HEAD].values())))
-
-        lines = [[f"{dataset}, all rows {mean(FULL, 0.0):.4f}", OURS], ["", "best other"]]
-        lines += [["", BASELINE]]
-        for ratio in ratios:
-            c = found.get((dataset, ratio))
-            cells = ["", "", ""]
-            if c is not None:
-                sign = signs.get(verdict(*c.over_best), "")
-                cells = [f"{c.mine:.4f} {sign}".strip(), f"{mean(c.best, ratio):.4f} {c.best}"]
-                cells.append(f"{mean(BASELINE, ratio):.4f}")
-            for line, cell in zip(lines, cells, strict=True):
-                line.append(cell)
-        rows += lines
+        shown = [_three_scores(scores, found.get((dataset, ratio))) for ratio in ratios]
+        full = f"{dataset}, all rows {_mean_score(scores, dataset, FULL, 0.0):.4f}"
+        names = ((full, OURS), ("", "best other"), ("", BASELINE))
+        rows += [[*name, *line] for name, line in zip(names, zip(*shown, strict=True), strict=True)]
     return markdown_table(["data", "rows of", *(f"{ratio:.0%}" for ratio in ratios)], rows)
+
+
+def _three_scores(scores: Scores, c: Comparison | None) -> tuple[str, str, str]:
+    """Return ours with its sign against the best other, that with its name, and random rows'."""
+    if c is None:
+        return "", "", ""
+    best, random = (_mean_score(scores, c.dataset, name, c.ratio) for name in (c.best, BASELINE))
+    sign = {"better": " +", "worse": " −"}.get(verdict(*c.over_best), "")
+    return f"{c.mine:.4f}{sign}", f"{best:.4f} {c.best}", f"{random:.4f}"
+
+
+def _mean_score(scores: Scores, dataset: str, pruner: str, ratio: float) -> float:
+    return float(np.mean(list(scores[dataset, pruner, ratio, SAME_HEAD].values())))
 
 
 def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay:

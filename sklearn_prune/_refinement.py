@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .influence import (
     Coordinates,
@@ -19,6 +20,7 @@ from .influence import (
 from .selection import Selection, SelectionProblem, recertify, solve
 
 Heads = HeadInfluence | StackedInfluence
+Booleans = NDArray[np.bool_]
 
 # Share of what random rows cost (of the loss, its square) below which the first order no longer
 # decides: what retraining does then hangs on the curvature of the kept rows, which is what the
@@ -45,14 +47,13 @@ def match_rows(
 ) -> Selection:
     """Choose the rows to drop by first-order change, then by what retraining on the others does.
 
-    The latter where coordinates are all those of heads' own Hessians: what they are given a set
-    can then be told.
+    The latter where influences are those of heads with their own dense Hessian, in all of its
+    coordinates: only these can be computed anew for the rows that a set keeps.
 
     BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
     """
     deadline = time.perf_counter() + time_limit
     with serial_blas():
-        # What else is exact has no coordinates given a set.
         if not (influence.is_exact and coordinates.is_operator):
             return solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
         assert isinstance(influence, Heads)
@@ -142,8 +143,8 @@ def try_more_damping(
 
     What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
     which refitting costs a tenth of what it does on random rows. A trial is begun only where there
-    is as much time left as the longest before it took; where there is not, the status is "time
-    limit".
+    is as much time left as the first search or the longest trial took; where there is not, the
+    status is "time limit".
 
     Parameters
     ----------
@@ -156,34 +157,51 @@ def try_more_damping(
     n_params = max(one.shape[1] for one in influences_of(influence))
     if n_kept >= n_params or not _is_open(problem, selection) or len(problem.constraints):
         return selection
-    rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
-    random_change = influence.retrained_change(problem.random_set(n_drop, rng))
     best, least = selection.drop, influence.retrained_change(selection.drop)
+    if least <= _RETRAINS_WELL * _random_change(influence, problem, selection, random_state):
+        return selection
     unrewarded, longest, timed_out = 0, selection.certificate.seconds, False
     for factor in _DAMPING_FACTORS:
-        if least <= _RETRAINS_WELL * random_change or unrewarded == _PATIENCE:
-            break
         started = time.perf_counter()
         timed_out = deadline - started < longest
-        if timed_out:
+        if timed_out or unrewarded == _PATIENCE:
             break
-        damped = influence.damped(factor)
-        onward = problem.on(all_coordinates(damped))
-        left = deadline - started
-        # From the rows so far: as good as from none, in a third of the time.
-        trial = solve(onward, time_limit=left, random_state=random_state, start=selection.drop)
-        trial = refine(damped, onward, trial, deadline, random_state)
-        change = influence.retrained_change(trial.drop)
+        trial = _trial(influence.damped(factor), problem, selection.drop, deadline, random_state)
+        change = influence.retrained_change(trial)
         unrewarded = unrewarded + 1 if change >= (1 - _LEAST_PROGRESS) * least else 0
         if change < least:
-            best, least = trial.drop, change
+            best, least = trial, change
         longest = max(longest, time.perf_counter() - started)
+    # A trial that the deadline cut may choose other rows on another day.
+    timed_out |= time.perf_counter() > deadline
     if best is not selection.drop:
         selection = recertify(problem, selection, best)
     if timed_out:
         certificate = replace(selection.certificate, status="time limit")
         selection = replace(selection, certificate=certificate)
     return selection
+
+
+def _trial(
+    damped: Heads, problem: SelectionProblem, start: Booleans, deadline: float, random_state: int
+) -> Booleans:
+    """Return rows to drop by the influences on a damped head, from those dropped so far.
+
+    Starting from them is as good as from scratch, in a third of the time.
+    """
+    problem = problem.on(all_coordinates(damped))
+    left = deadline - time.perf_counter()
+    selection = solve(problem, time_limit=left, random_state=random_state, start=start)
+    return refine(damped, problem, selection, deadline, random_state).drop
+
+
+def _random_change(
+    influence: Heads, problem: SelectionProblem, selection: Selection, random_state: int
+) -> float:
+    """Return what refitting costs on as many random rows; 0 where that does not converge."""
+    rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
+    change = influence.retrained_change(problem.random_set(n_drop, rng))
+    return change if np.isfinite(change) else 0.0
 
 
 def _is_open(problem: SelectionProblem, selection: Selection) -> bool:

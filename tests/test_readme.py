@@ -18,7 +18,7 @@ from benchmarks import (
     stacking,
     tables,
 )
-from benchmarks._common import RESULTS, read_records, readme_table
+from benchmarks._common import RESULTS, around_table, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_tables_are_made_of_the_figures_in_the_results():
         **quality_report.readme_tables(cells),
     }
     for name, table in measured.items():
-        assert readme_table(README, name)[1] == table
+        assert around_table(README, name).table == table
 
 
 def test_tables_beside_the_results_are_made_of_them():

@@ -136,12 +136,12 @@ def test_with_fewer_rows_than_parameters_more_damping_makes_retraining_cheaper(n
 def test_what_more_damping_chooses_is_feasible_and_never_retrains_worse(n_kept, seed):
     influence, problem, selection = few_kept(n_kept)
     damped = try_more_damping(influence, problem, selection, seconds_from_now(60), seed)
-    costs = [forecast_loss(influence.objective, s.drop) for s in (selection, damped)]
+    costs = [retrained_loss(influence.objective, s.drop) for s in (selection, damped)]
     assert costs[1] <= costs[0] * (1 + 1e-3)
     assert problem.is_feasible(damped.drop)
 
 
-def forecast_loss(objective, drop):
+def retrained_loss(objective, drop):
     """Return the objective on all rows where another library trains on the kept ones."""
     kept = objective.subset(~drop)
     model = LogisticRegression(
@@ -160,11 +160,13 @@ def no_trial(monkeypatch):
 
 @pytest.mark.usefixtures("no_trial")
 @pytest.mark.parametrize(
-    ("load", "n_kept"), [(load_digits, 250), (load_breast_cancer, 40)], ids=["many", "close"]
+    ("load", "n_kept", "are_many"),
+    [(load_digits, 250, True), (load_breast_cancer, 40, False)],
+    ids=["more rows than parameters", "rows that retrain well"],
 )
-def test_more_rows_than_parameters_and_rows_that_retrain_well_are_not_tried_again(load, n_kept):
+def test_rows_that_hold_the_head_are_not_tried_again(load, n_kept, are_many):
     influence, y = influence_of(load)
-    assert (n_kept > influence.shape[1]) == (load is load_digits)
+    assert (n_kept > influence.shape[1]) == are_many
     problem = problem_of(influence, y, 1 - n_kept / len(y))
     selection = solve_and_refine(influence, problem, seconds_from_now(30), 0)
     assert try_more_damping(influence, problem, selection, seconds_from_now(60), 0) is selection
@@ -188,6 +190,28 @@ def test_without_time_for_a_trial_the_status_says_so():
     assert ended.certificate.status == "time limit"
 
 
+def test_a_trial_that_the_deadline_cuts_is_a_time_limit(monkeypatch):
+    influence, problem, selection = few_kept()
+    deadline, damped = seconds_from_now(30), HeadInfluence.damped
+
+    def late(self, factor):
+        monkeypatch.setattr("time.perf_counter", lambda: deadline + 1)
+        return damped(self, factor)
+
+    monkeypatch.setattr(HeadInfluence, "damped", late)
+    ended = try_more_damping(influence, problem, selection, deadline, 0)
+    assert ended.certificate.status == "time limit"
+
+
+def test_random_rows_that_do_not_converge_do_not_end_the_trials(monkeypatch):
+    influence, problem, selection = few_kept()
+    changes = iter([1.0, np.inf, 0.5, 0.5, 0.5])
+    monkeypatch.setattr(HeadInfluence, "retrained_change", lambda *_: next(changes))
+    tried = try_more_damping(influence, problem, selection, seconds_from_now(60), 0)
+    assert (tried.drop != selection.drop).any()
+    assert next(changes, None) is None
+
+
 @pytest.mark.usefixtures("no_trial")
 def test_rows_of_least_cost_stay_whatever_retraining_costs():
     influence, problem, selection = few_kept(cost=np.random.default_rng(0).random(400))
@@ -195,7 +219,7 @@ def test_rows_of_least_cost_stay_whatever_retraining_costs():
 
 
 @pytest.mark.parametrize("refit", [True, False])
-def test_weights_stacks_and_heads_as_they_were_trained_can_be_damped(refit):
+def test_weights_stacks_and_heads_as_they_were_trained_can_be_damped(refit, monkeypatch):
     influence, y = influence_of(load_digits, damping=1e-4, n_columns=64, n_rows=200)
     objective, theta = influence.objective, influence.theta
     weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
@@ -210,7 +234,15 @@ def test_weights_stacks_and_heads_as_they_were_trained_can_be_damped(refit):
     stack = StackedInfluence([head, head.damped(10.0)])
     problem = problem_of(all_coordinates(stack), y, 0.9, sample_weight=weights)
     selection = solve_and_refine(stack, problem, seconds_from_now(30), 0)
+    trials, damp = [], StackedInfluence.damped
+    monkeypatch.setattr(
+        StackedInfluence,
+        "damped",
+        lambda self, factor: trials.append(damp(self, factor)) or trials[-1],
+    )
     damped = try_more_damping(stack, problem, selection, seconds_from_now(60), 0)
+    assert len(trials) >= 2
+    np.testing.assert_array_equal(trials[0].sample_weight, weights)
     assert problem.is_feasible(damped.drop)
     assert stack.retrained_change(damped.drop) <= stack.retrained_change(selection.drop)
 

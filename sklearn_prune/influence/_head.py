@@ -91,7 +91,10 @@ class HeadObjective:
         return self._with(self.damping, self.tilt + self.gradient(theta))
 
     def damped(self, factor: float) -> HeadObjective:
-        """Return the objective with `factor` times the damping, and no tilt."""
+        """Return the objective with `factor` times the damping.
+
+        Without the tilt, which holds a head where it was trained with the damping that it had.
+        """
         return self._with(factor * self.damping, np.zeros(self.shape))
 
     def _with(self, damping: float, tilt: Array) -> HeadObjective:

@@ -104,15 +104,15 @@ class StackedInfluence:
         )
 
     def retrained_change(self, drop: Array) -> float:
-        """Return what refitting the heads on the kept rows costs, of heads only."""
+        """Return what refitting on the kept rows costs; ValueError where a network is no head."""
         return self._mean([head.retrained_change(drop) for head in self._heads])
 
     def given(self, drop: Array) -> StackedCoordinates:
-        """Return the coordinates that hold once the rows in `drop` are gone, of heads only."""
+        """Return what holds once `drop` is gone; ValueError where a network is no head."""
         return StackedCoordinates([head.given(drop) for head in self._heads], self.units)
 
     def damped(self, factor: float) -> StackedInfluence:
-        """Return the influences on heads with `factor` times the damping, of heads only."""
+        """Return influences with `factor` times the damping; ValueError for other than heads."""
         return StackedInfluence([head.damped(factor) for head in self._heads], self.units)
 
     @property
@@ -145,7 +145,7 @@ def influences_of(influence: Influence) -> list[Influence]:
 def all_coordinates(
     influence: HeadInfluence | StackedInfluence,
 ) -> HeadInfluence | StackedCoordinates:
-    """Return the operator of all coordinates, of heads only."""
+    """Return the operator of all coordinates; the networks of a stack must be heads."""
     if isinstance(influence, HeadInfluence):
         return influence
     return StackedCoordinates(influence.influences, influence.units)
