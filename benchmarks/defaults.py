@@ -259,17 +259,17 @@ def measure_and_report(
     """Measure the cells that name.csv lacks, one line each, and write name.md from all of them."""
     limit_threads()
     path = (args.out or RESULTS) / f"{name}.csv"
-    measured = read_records(path, kind)
-    done = {cell.key for cell in measured}
+    done = {cell.key for cell in read_records(path, kind)}
     for dataset in args.dataset:
         try:
             split = load(dataset, args.data_dir)
         except FileNotFoundError as error:
             parser.exit(2, f"{error}\n")
         for cell in cells(split, args, done):
-            measured.append(cell)
             append_record(path, cell)
-    path.with_suffix(".md").write_text(markdown(measured) + "\n", encoding="utf-8")
+    # As it was rounded, so that anyone makes the same report of the file.
+    report = markdown(read_records(path, kind))
+    path.with_suffix(".md").write_text(report + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
