@@ -146,7 +146,10 @@ class HeadInfluence(LinearOperator):
         return part
 
     def damped(self, factor: float) -> HeadInfluence:
-        """Return the influences on a head that is fitted with `factor` times the damping."""
+        """Return the influences on a head that is fitted with `factor` times the damping.
+
+        However far the fit gets: gradients are centred, and what is chosen by them is tried.
+        """
         objective = self.objective.damped(factor)
         return type(self)(objective, fit_head(objective, self.theta).theta, self.norm)
 
