@@ -1,8 +1,8 @@
 """Choose which rows of a training set to keep."""
 
-from ._certificate import Certificate
 from ._influence_pruner import InfluencePruner
 from .influence import UnsupportedNetworkError
+from .matching import Certificate
 from .meta import PrunedClassifier, PrunedRegressor
 from .pipeline import Pipeline, make_pipeline
 from .selection import InfeasibleProblemError

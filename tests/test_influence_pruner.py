@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune._networks as networks_module
-import sklearn_prune._stages as stages_module
+import sklearn_prune.matching._members as networks_module
+import sklearn_prune.matching._training as stages_module
 from sklearn_prune import Certificate, InfluencePruner
 from sklearn_prune._terms import count_of
 

@@ -17,7 +17,6 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
-from .._networks import default_network
 from ..influence import (
     BinaryCrossEntropy,
     HeadObjective,
@@ -26,6 +25,7 @@ from ..influence import (
     fit_network,
     read_head,
 )
+from ..matching import default_network
 from ._scored import Floats, ScoredPruner, ScoringJob
 
 # Of the linear network that stands in for None: enough for every default here.

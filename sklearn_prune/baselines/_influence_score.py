@@ -5,10 +5,8 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, Literal
 
-from .._certificate import StageClock
 from .._compat import Interval, StrOptions
-from .._job import TrainingJob
-from .._stages import train_once
+from ..matching import StageClock, TrainingJob, train_once
 from ._scored import Floats, ScoredPruner, ScoringJob
 
 

@@ -15,12 +15,11 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, check_parameters
-from .._job import unfrozen
-from .._networks import default_network
 from .._terms import Request, make_problem, make_terms
 from .._validation import Kind
 from ..base import BasePruner
 from ..influence import Head, fit_network, network_codes, read_head, target_kind
+from ..matching import default_network, unfrozen
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

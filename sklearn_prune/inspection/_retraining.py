@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 
 from .._compat import n_rows
 from .._influence_pruner import InfluencePruner
-from .._job import members
 from .._rows import dataset_targets
 from .._validation import check_rows, check_target, fingerprint, plain
 from ..influence import (
@@ -28,6 +27,7 @@ from ..influence import (
     read_head,
     retraining_steps,
 )
+from ..matching import members
 from ._bounds import LossBound, minimiser_distance
 
 Array = NDArray[Any]

@@ -16,9 +16,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
-from ._job import TrainingJob
-from ._progress import part_done, telling
-from .influence import (
+from .._progress import part_done, telling
+from ..influence import (
     Checkpoints,
     NetworkGradients,
     fit_network,
@@ -27,6 +26,7 @@ from .influence import (
     read_criterion,
     try_network,
 )
+from ._job import TrainingJob
 
 __all__ = ["Member", "default_network", "fitted_members", "product_of"]
 

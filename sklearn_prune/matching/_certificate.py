@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._compat import Task
-from ._progress import telling
-from .influence import Coordinates, HeadFit, Influence, influences_of
-from .selection import InfeasibleProblemError, Selection
+from .._compat import Task
+from .._progress import telling
+from ..influence import Coordinates, HeadFit, Influence, influences_of
+from ..selection import InfeasibleProblemError, Selection
 
 Norm = Literal["loss", "parameter"]
 

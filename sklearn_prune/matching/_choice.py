@@ -6,11 +6,11 @@ import warnings
 
 import numpy as np
 
+from .._terms import Request, RowTerms, first_to_go, make_problem
+from ..influence import Coordinates, Influence
+from ..selection import InfeasibleProblemError, Selection
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
 from ._refinement import match_rows
-from ._terms import Request, RowTerms, first_to_go, make_problem
-from .influence import Coordinates, Influence
-from .selection import InfeasibleProblemError, Selection
 
 __all__ = ["check_counts", "choose_rows"]
 

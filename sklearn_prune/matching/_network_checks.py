@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetBinaryClassifier
 
+from .._validation import Kind
+from ..influence import target_kind
 from ._job import members, unfrozen
-from ._validation import Kind
-from .influence import target_kind
 
 __all__ = ["check_ensemble", "check_networks", "kind_of_target"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .influence import (
+from ..influence import (
     Coordinates,
     HeadInfluence,
     Influence,
@@ -17,7 +17,7 @@ from .influence import (
     influences_of,
     serial_blas,
 )
-from .selection import Selection, SelectionProblem, recertify, solve
+from ..selection import Selection, SelectionProblem, recertify, solve
 
 Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]

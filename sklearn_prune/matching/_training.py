@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 
-from ._certificate import StageClock, single_row_changes
-from ._job import TrainingJob
-from ._networks import Member, fitted_members, product_of
-from .influence import (
+from ..influence import (
     Coordinates,
     HeadFit,
     HeadInfluence,
@@ -34,6 +31,9 @@ from .influence import (
     warn_if_not_convex,
     write_head,
 )
+from ._certificate import StageClock, single_row_changes
+from ._job import TrainingJob
+from ._members import Member, fitted_members, product_of
 
 
 @dataclass(frozen=True)

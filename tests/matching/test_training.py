@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune._networks as networks_module
+import sklearn_prune.matching._members as networks_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
-from sklearn_prune._certificate import StageClock
-from sklearn_prune._job import TrainingJob
-from sklearn_prune._stages import train_once
 from sklearn_prune.influence import NonConvexLossWarning
+from sklearn_prune.matching._certificate import StageClock
+from sklearn_prune.matching._job import TrainingJob
+from sklearn_prune.matching._training import train_once
 
 X, Y = load_iris(return_X_y=True)
 WEIGHT = np.linspace(0.5, 1.5, len(X))

@@ -13,11 +13,11 @@ from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from .._digest import digest
+from .._rows import StoredRows
+from .._validation import fingerprint
+from ..influence import CurvatureName
 from ._certificate import Norm
-from ._digest import digest
-from ._rows import StoredRows
-from ._validation import fingerprint
-from .influence import CurvatureName
 
 __all__ = ["TrainingJob", "members", "unfrozen"]
 

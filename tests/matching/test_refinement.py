@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune._refinement import match_rows, refine, solve_and_refine, try_more_damping
 from sklearn_prune.influence import (
     Coordinates,
     HeadInfluence,
@@ -22,6 +21,12 @@ from sklearn_prune.influence import (
     StackedInfluence,
     all_coordinates,
     refit_head,
+)
+from sklearn_prune.matching._refinement import (
+    match_rows,
+    refine,
+    solve_and_refine,
+    try_more_damping,
 )
 from sklearn_prune.selection import SelectionProblem, solve
 

@@ -1,0 +1,29 @@
+"""What is matched, and by which rows: the only room that knows networks and selection.
+
+A `TrainingJob` is trained once; its influences, with what holds the distribution, become
+coordinates; rows are chosen that keep their sums; the certificate says what that costs.
+"""
+
+from ._certificate import Certificate, StageClock, certify
+from ._choice import check_counts, choose_rows
+from ._job import TrainingJob, members, unfrozen
+from ._members import default_network
+from ._network_checks import check_ensemble, check_networks, kind_of_target
+from ._training import TrainedHead, train_once
+
+__all__ = [
+    "Certificate",
+    "StageClock",
+    "TrainedHead",
+    "TrainingJob",
+    "certify",
+    "check_counts",
+    "check_ensemble",
+    "check_networks",
+    "choose_rows",
+    "default_network",
+    "kind_of_target",
+    "members",
+    "train_once",
+    "unfrozen",
+]
