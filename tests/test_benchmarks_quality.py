@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.svm import SVC, SVR
 from threadpoolctl import threadpool_limits
 
 from benchmarks import quality, quality_report
 from benchmarks._common import read_records
+from benchmarks.data import Split
 from benchmarks.quality import Cell
 
 
@@ -21,6 +25,7 @@ def one_thread(monkeypatch):
         yield
 
 
+TUNED = quality.Tuned(1e-2, 0.1, 5, gamma=0.02, kernel_penalty=10.0)
 SMALL = ["--dataset", "breast_cancer", "--pruner", "influence", "random", "--ratio", "0.8"]
 SMALL += ["--seeds", "2", "--subset", "200"]
 
@@ -41,14 +46,46 @@ def test_every_cell_is_measured_once_and_kept(tmp_path, capsys):
     assert "breast_cancer, neighbours" in capsys.readouterr().out
 
 
+def test_one_seed_of_everything_comes_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "score_of", lambda *args, **options: 0.5)
+    monkeypatch.setattr(quality, "tune", lambda split: TUNED)
+    command = ["--dataset", "digits", "breast_cancer", "--pruner", "random", "--seeds", "2"]
+    command += ["--downstream", "head", "--ratio", "0.5", "--subset", "100"]
+    quality.main([*command, "--out", str(tmp_path)])
+    cells = read_records(tmp_path / "quality.csv", Cell)
+    names = ["digits", "digits", "breast_cancer", "breast_cancer"]
+    assert [(c.seed, c.dataset) for c in cells] == [(s, name) for s in range(2) for name in names]
+    assert [c.pruner for c in cells] == ["all rows", "random"] * 4
+
+
+@pytest.mark.parametrize("name", ["herding", "kcenter", "kmeans", "moderate"])
+def test_what_reads_columns_alone_keeps_the_same_however_long_the_network_is_trained(
+    name, tmp_path
+):
+    split = quality.load("breast_cancer", tmp_path).subset(150)
+    pruner = quality.PRUNERS[name](split, TUNED, 0.8, 0).fit(split.X_train, split.y_train)
+    assert pruner.estimator.max_epochs == 1
+    longer = clone(pruner).set_params(estimator__max_epochs=4).fit(split.X_train, split.y_train)
+    np.testing.assert_array_equal(longer.support_, pruner.support_)
+
+
+@pytest.mark.filterwarnings("ignore:y has 55 distinct whole numbers:UserWarning")
+def test_regressions_are_pruned_by_what_needs_no_classes(tmp_path):
+    assert {"kmeans", "distribution"} <= set(quality.FOR_REGRESSION)
+    split = quality.load("diabetes", tmp_path).subset(60)
+    for name in quality.PRUNERS.keys() & set(quality.FOR_REGRESSION):
+        pruner = quality.PRUNERS[name](split, TUNED, 0.5, 0)
+        assert pruner.fit(split.X_train, split.y_train).support_.sum() == 30
+
+
 # What all baselines have in common, `tests/baselines` sees to.
 @pytest.mark.parametrize("pruner", ["influence", "random", "herding", "dual"])
 def test_one_fit_serves_all_ratios_and_what_is_without_chance_all_seeds(pruner, tmp_path):
     split = quality.load("breast_cancer", tmp_path).subset(150)
-    tuned, known = quality.Tuned(1e-2, 0.1, 5), {}
+    known = {}
     for seed in range(2):
-        for ratio, rows in quality.kept_rows(pruner, split, tuned, [0.5, 0.8], seed, known):
-            fresh = quality.PRUNERS[pruner](split, tuned, ratio, seed)
+        for ratio, rows in quality.kept_rows(pruner, split, TUNED, [0.5, 0.8], seed, known):
+            fresh = quality.PRUNERS[pruner](split, TUNED, ratio, seed)
             fresh.fit(split.X_train, split.y_train)
             np.testing.assert_array_equal(rows, fresh.get_support(indices=True))
 
@@ -58,16 +95,61 @@ def test_one_fit_serves_all_ratios_and_what_is_without_chance_all_seeds(pruner, 
 def test_every_model_learns_from_the_rows_kept(monkeypatch, dataset, downstream, tmp_path):
     monkeypatch.setattr(quality, "N_EPOCHS", 3)
     split = quality.load(dataset, tmp_path).subset(150)
-    tuned = quality.Tuned(1e-2, 0.1, 5)
     rows = np.arange(0, 150, 5)
-    scores = [quality.score_of(downstream, split, tuned, rows, seed=0) for _ in range(2)]
+    scores = [quality.score_of(downstream, split, TUNED, rows, seed=0) for _ in range(2)]
     assert scores[0] == scores[1] <= 1
+
+
+def test_the_kernel_is_as_wide_as_the_median_distance():
+    # Squared distances 1, 9 and 4.
+    X = np.array([[0.0], [1.0], [3.0]])
+    split = Split("three", X, np.zeros(3), X, np.zeros(3))
+    assert quality.median_gamma(split) == 1 / 4
+
+
+def test_the_kernel_svm_is_tuned_on_training_rows(tmp_path):
+    for dataset, least in (("breast_cancer", 0.95), ("diabetes", 0.2)):
+        split = quality.load(dataset, tmp_path)
+        gamma = quality.median_gamma(split)
+        penalty = quality.tune_kernel_penalty(split, gamma)
+        tuned = replace(TUNED, gamma=gamma, kernel_penalty=penalty)
+        rows = np.arange(len(split.y_train))
+        assert penalty in (1.0, 10.0)
+        assert quality.score_of("kernel-svm", split, tuned, rows, seed=0) > least
+
+
+def test_the_kernel_svm_learns_standardised_numbers(tmp_path):
+    split = quality.load("diabetes", tmp_path)
+    y, rows = split.y_train, np.arange(len(split.y_train))
+    by_hand = SVR(gamma=TUNED.gamma, C=TUNED.kernel_penalty)
+    by_hand.fit(split.X_train, (y - y.mean()) / y.std())
+    expected = r2_score(split.y_test, by_hand.predict(split.X_test) * y.std() + y.mean())
+    assert quality.score_of("kernel-svm", split, TUNED, rows, 0) == pytest.approx(expected)
+
+
+def test_the_kernel_svm_learns_from_so_many_rows_drawn_by_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "KERNEL_ROWS", 40)
+    seen = []
+
+    class Watched(SVC):
+        def fit(self, X, y):
+            seen.append((X, y))
+            return super().fit(X, y)
+
+    monkeypatch.setattr(quality, "SVC", Watched)
+    split = quality.load("breast_cancer", tmp_path)
+    rows = np.r_[np.flatnonzero(split.y_train == 0)[:30], np.flatnonzero(split.y_train == 1)[:90]]
+    for kept, seed in ((rows, 0), (rows, 1), (rows[:40], 0)):
+        quality.score_of("kernel-svm", split, TUNED, kept, seed)
+    assert [np.bincount(y).tolist() for _, y in seen] == [[10, 30], [10, 30], [30, 10]]
+    assert (seen[0][0] != seen[1][0]).any()
+    np.testing.assert_array_equal(seen[2][0], split.X_train[rows[:40]])
 
 
 def test_steps_are_those_of_all_rows(tmp_path):
     split = quality.load("breast_cancer", tmp_path)
-    tuned, n = quality.Tuned(1e-2, 0.1, 5), len(split.y_train)
-    few = quality.model_of("mlp-steps", split, tuned, n // 10, seed=0)
+    n = len(split.y_train)
+    few = quality.model_of("mlp-steps", split, TUNED, n // 10, seed=0)
     assert few.max_iter * (n // 10) == pytest.approx(quality.N_EPOCHS * n, rel=0.05)
 
 
