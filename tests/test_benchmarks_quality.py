@@ -232,3 +232,99 @@ def test_the_figure_shows_ours_random_and_the_best_others(tmp_path):
     np.testing.assert_allclose(display.test_scores["a"], [[0.75, 0.8], [0.72, 0.8]])
     quality_report.draw(scores, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def cells_of_model(downstream, means, ratio=0.9):
+    """Cells of two seeds by pruner and mean score; all of them are 0.01 better on the second."""
+    cells = []
+    for pruner, mean in means.items():
+        at = 0.0 if pruner == "all rows" else ratio
+        cells += cells_of(pruner, [mean - 0.005, mean + 0.005], at)
+    return [replace(cell, downstream=downstream) for cell in cells]
+
+
+def shares(cells):
+    return quality_report.won_back(quality_report.by_run(cells))
+
+
+def test_won_back_is_the_share_of_what_random_rows_lose():
+    means = {"all rows": 0.9, "random": 0.7, "influence": 0.8, "el2n": 0.6}
+    (case,) = shares(cells_of_model("svm", means))
+    assert case.lost == pytest.approx(0.2)
+    assert case.shares == pytest.approx({"influence": 0.5, "el2n": -0.5})
+    # Where a seed is missing, gains are those over random rows of the same seeds.
+    cells = cells_of_model("svm", means)
+    (case,) = shares(c for c in cells if not (c.pruner == "influence" and c.seed == 0))
+    assert case.shares["influence"] == pytest.approx(0.5)
+
+
+def test_nothing_is_won_back_of_less_than_the_noise_of_random_rows():
+    # The deviation over both seeds is 0.01 / sqrt(2) = 0.0071.
+    for lost, n_cases in ((0.008, 1), (0.007, 0), (-0.1, 0)):
+        means = {"all rows": 0.7 + lost, "random": 0.7, "influence": 0.8}
+        assert len(shares(cells_of_model("svm", means))) == n_cases
+    means = {"all rows": 0.9, "random": 0.7, "influence": 0.8}
+    assert shares(cells_of_model("head", means)) == []
+    assert shares(cells_of_model("svm", means, ratio=0.6)) == []
+    assert shares(c for c in cells_of_model("svm", means) if c.seed == 0) == []
+    assert shares(c for c in cells_of_model("svm", means) if c.pruner != "all rows") == []
+
+
+def test_the_best_mean_over_unseen_models_is_on_top():
+    low, high = {"all rows": 0.9, "random": 0.5}, {"all rows": 0.8, "random": 0.7}
+    cells = cells_of_model("svm", {**low, "influence": 0.7, "kmeans": 0.8, "dual": 0.9})
+    cells += cells_of_model("forest", {**high, "influence": 0.78, "kmeans": 0.7})
+    shown = quality_report.won_back_means(shares(cells)).splitlines()
+    assert shown[0] == "| data | pruner | cases | mean | ours there | 90% |"
+    assert shown[2:5] == [
+        "| digits | influence | 2 of 2 | +0.65 | +0.65 | +0.65 |",
+        "| digits | kmeans | 2 of 2 | +0.38 | +0.65 | +0.38 |",
+        "| digits | dual | 1 of 2 | +1.00 | +0.50 | +1.00 |",
+    ]
+    assert [line.replace("all data sets", "digits") for line in shown[5:]] == shown[2:5]
+    shown = quality_report.won_back_cases(shares(cells)).splitlines()[2:]
+    assert shown == [
+        "| digits | forest | 90% | 0.1000 |  | +0.80 | +0.00 |",
+        "| digits | svm | 90% | 0.4000 | +1.00 | +0.50 | +0.75 |",
+    ]
+
+
+def test_cases_that_are_surely_worse_than_random_rows_are_counted():
+    cells = []
+    for ratio, mine in ((0.4, 0.6), (0.8, 0.6), (0.9, 0.8), (0.95, 0.7)):
+        cells += cells_of_model("svm", {"influence": mine, "random": 0.7}, ratio)
+    cells += cells_of_model("head", {"influence": 0.1, "random": 0.7})
+    shown = quality_report.surely_worse(compare(cells))
+    assert "1 of 3 cases from 80% up, in 2 of 4 at all ratios" in shown
+
+
+def test_the_earlier_release_is_a_reference_and_no_rival():
+    cells = cells_of("influence", [0.7, 0.8]) + cells_of("influence-0.1", [0.9, 0.9])
+    assert compare(cells) == []
+    cells += cells_of("random", [0.6, 0.7])
+    (comparison,) = compare(cells)
+    assert (comparison.best, comparison.n_others) == ("random", 1)
+    scores = quality_report.by_run(cells)
+    shown = quality_report.best_others(scores, [comparison]).splitlines()[2:]
+    # Differences -0.2 and -0.1: t(0.975, 1) = 12.7062 times 0.0707 / sqrt(2).
+    assert shown[1:] == [
+        "|  | best other | 0.6500 random |",
+        "|  | random | 0.6500 |",
+        "|  | influence minus influence-0.1 | -0.1500 ± 0.6353 |",
+    ]
+    assert "influence-0.1" not in quality_report.curves(scores, "digits", "head").prune_ratios
+    means = {"all rows": 0.9, "random": 0.7, "influence": 0.8, "influence-0.1": 0.75}
+    (case,) = shares(cells_of_model("svm", means))
+    assert case.shares["influence-0.1"] == pytest.approx(0.25)
+
+
+def test_the_report_stands_before_ours_is_measured_anew(tmp_path):
+    means = {"all rows": 0.9, "random": 0.7, "influence-0.1": 0.8, "el2n": 0.6}
+    cells = cells_of_model("head", means) + cells_of_model("svm", means)
+    assert "influence-0.1 | 1 of 1 | +0.50" in quality_report.markdown(cells)
+    lines = {name: len(t.splitlines()) for name, t in quality_report.readme_tables(cells).items()}
+    assert lines == {"same head": 2, "unseen models": 2}
+    quality_report.draw(quality_report.by_run(cells), tmp_path / "figure.png")
+    # Nor is anything else needed at first.
+    cells = cells_of("influence", [0.8]) + cells_of("el2n", [0.7])
+    assert "not measured" in quality_report.markdown(cells)
