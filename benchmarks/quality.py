@@ -21,7 +21,9 @@ them from zero:
 
 The scores (accuracy, or R² for a regression, on the test rows) go to `results/quality.csv`, one
 line a cell, as soon as a cell is done; a run that was cut off goes on where it stopped. Tables are
-made from that file by `python -m benchmarks.quality_report`.
+made from that file by `python -m benchmarks.quality_report`. On a machine that is busy, start with
+LOKY_MAX_CPU_COUNT=1: two threads of OpenMP wait for each other, and k-means takes fifteen times as
+long.
 """
 
 from __future__ import annotations
