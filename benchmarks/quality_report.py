@@ -21,8 +21,19 @@ from ._common import RESULTS, insert_into_readme, markdown_table, read_records
 
 LEVEL = 0.95
 SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
+# Ours as released before: a point of reference, never a rival.
+EARLIER = "influence-0.1"
+# Where rows are few enough for random ones to lose something.
+MANY = 0.8
 # Data whose unseen models the README speaks of; the others are in quality.md.
 UNSEEN_IN_README = ("adult", "cifar10", "diamonds")
+
+WON_BACK_NOTE = (
+    "(pruner - random) / (all rows - random), of mean scores over seeds: 0 is as good as random "
+    "rows, 1 as good as all rows. From 80 % up, where random rows lose more than the standard "
+    "deviation of their score over seeds. Of each data set the pruners measured in most cases come "
+    "first, the best of them on top; a mean over fewer cases compares with ours in the same ones."
+)
 
 T = TypeVar("T")
 Scores = dict[tuple[str, str, float, str], dict[int, float]]
@@ -50,7 +61,7 @@ def by_run(cells: Iterable[Cell]) -> Scores:
     for cell in cells:
         key = (cell.dataset, cell.pruner, cell.prune_ratio, cell.downstream)
         scores[key][cell.seed] = cell.score
-    return scores
+    return dict(scores)
 
 
 def difference(scores: Scores, key: tuple[str, str, float, str], other: str) -> tuple[float, float]:
@@ -117,14 +128,14 @@ class Comparison:
 
 
 def compare(scores: Scores) -> list[Comparison]:
-    """Compare ours with all others, wherever there is another."""
+    """Compare ours with all others but its earlier release, wherever there is another."""
     found = []
     for dataset, downstream, ratio in sorted({(k[0], k[3], k[2]) for k in scores if k[1] == OURS}):
         key = (dataset, OURS, ratio, downstream)
         others = {
             k[1]: difference(scores, key, k[1])
             for k in scores
-            if (k[0], k[2], k[3]) == (dataset, ratio, downstream) and k[1] != OURS
+            if (k[0], k[2], k[3]) == (dataset, ratio, downstream) and k[1] not in (OURS, EARLIER)
         }
         others = {name: gain for name, gain in others.items() if np.isfinite(gain[0])}
         if not others:
@@ -179,7 +190,7 @@ def same_head(comparisons: Sequence[Comparison]) -> str:
             for c in comparisons
             if (c.dataset, c.downstream) == (dataset, SAME_HEAD) and c.ratio >= 0.4
         ]
-        many = [c for c in group if c.ratio >= 0.8]
+        many = [c for c in group if c.ratio >= MANY]
         best = [c for c in group if c.over_best[0] >= 0]
         surely = [c for c in many if verdict(*c.over_best) == "better"]
         beaten = [
@@ -211,7 +222,7 @@ def unseen(comparisons: Sequence[Comparison]) -> str:
         if downstream == SAME_HEAD or not group:
             continue
         verdicts = [verdict(*c.over_random) for c in group]
-        gains = [c.over_random[0] for c in group if 0.8 <= c.ratio <= 0.98]
+        gains = [c.over_random[0] for c in group if MANY <= c.ratio <= 0.98]
         worse = [f"{c.ratio:.0%}" for c in group if verdict(*c.over_random) == "worse"]
         rows.append(
             [
@@ -225,6 +236,112 @@ def unseen(comparisons: Sequence[Comparison]) -> str:
         )
     header = ["data", "model", "seeds", "better", "even", "worse at", "mean gain, 80-98%"]
     return markdown_table(header, rows)
+
+
+@dataclass(frozen=True)
+class WonBack:
+    """What pruners win back of what random rows lose, for one unseen model at one ratio.
+
+    lost : mean score of all rows minus that of random rows.
+    shares : by pruner, its mean gain over random rows on the seeds of both, divided by ``lost``;
+        0 is as good as random rows, 1 as good as all rows.
+    """
+
+    dataset: str
+    downstream: str
+    ratio: float
+    lost: float
+    shares: dict[str, float]
+
+
+def won_back(scores: Scores) -> list[WonBack]:
+    """Return the shares that are won back, from 80 % up, where random rows lose more than noise.
+
+    The noise is the standard deviation (n - 1) of their score over seeds; for a single seed it is
+    unknown, and the case left out.
+    """
+    found = []
+    for dataset, downstream, ratio in distinct(
+        (k[0], k[3], k[2]) for k in scores if k[1] == BASELINE and k[2] >= MANY
+    ):
+        random = list(scores[dataset, BASELINE, ratio, downstream].values())
+        full = list(scores.get((dataset, FULL, 0.0, downstream), {}).values())
+        if downstream == SAME_HEAD or len(random) < 2 or not full:
+            continue
+        lost = float(np.mean(full) - np.mean(random))
+        if lost <= np.std(random, ddof=1):
+            continue
+        here = (k for k in scores if (k[0], k[2], k[3]) == (dataset, ratio, downstream))
+        gains = {k[1]: difference(scores, k, BASELINE)[0] for k in here if k[1] != BASELINE}
+        shares = {name: gain / lost for name, gain in gains.items() if np.isfinite(gain)}
+        found.append(WonBack(dataset, downstream, ratio, lost, shares))
+    return sorted(found, key=lambda case: (case.dataset, case.downstream, case.ratio))
+
+
+def won_back_means(cases: Sequence[WonBack]) -> str:
+    """Return the mean share that each pruner wins back, by data set and ratio, the best first.
+
+    Pruners that were measured in all cases of a data set come first. Means over fewer cases compare
+    with ours in the same cases alone.
+    """
+    ratios = sorted({case.ratio for case in cases})
+    rows = []
+    for dataset in [*distinct(case.dataset for case in cases), "all data sets"]:
+        group = [case for case in cases if dataset in (case.dataset, "all data sets")]
+        counts = {
+            name: sum(name in case.shares for case in group)
+            for name in distinct(name for case in group for name in case.shares)
+        }
+        means = {name: _mean_share(group, name) for name in counts}
+        for name in sorted(counts, key=lambda name: (-counts[name], -means[name])):
+            at = [_mean_share([c for c in group if c.ratio == ratio], name) for ratio in ratios]
+            ours = _mean_share([c for c in group if name in c.shares], OURS)
+            shown = ["" if np.isnan(mean) else f"{mean:+.2f}" for mean in [means[name], ours, *at]]
+            rows.append([dataset, name, f"{counts[name]} of {len(group)}", *shown])
+    header = [
+        "data",
+        "pruner",
+        "cases",
+        "mean",
+        "ours there",
+        *(f"{ratio:.0%}" for ratio in ratios),
+    ]
+    return markdown_table(header, rows)
+
+
+def _mean_share(cases: Iterable[WonBack], pruner: str) -> float:
+    shares = [case.shares[pruner] for case in cases if pruner in case.shares]
+    return float(np.mean(shares)) if shares else np.nan
+
+
+def won_back_cases(cases: Sequence[WonBack]) -> str:
+    """Return the share that each pruner wins back, case by case."""
+    pruners = sorted({name for case in cases for name in case.shares})
+    rows = [
+        [
+            case.dataset,
+            case.downstream,
+            f"{case.ratio:.0%}",
+            f"{case.lost:.4f}",
+            *(f"{case.shares[name]:+.2f}" if name in case.shares else "" for name in pruners),
+        ]
+        for case in cases
+    ]
+    return markdown_table(["data", "model", "pruned", "random rows lose", *pruners], rows)
+
+
+def surely_worse(comparisons: Iterable[Comparison]) -> str:
+    """Return in how many cases of unseen models ours is surely worse than random rows."""
+    cases = [c for c in comparisons if c.downstream != SAME_HEAD and np.isfinite(c.over_random[1])]
+    many = [c for c in cases if c.ratio >= MANY]
+    n_worse, n_worse_many = (
+        sum(verdict(*c.over_random) == "worse" for c in group) for group in (cases, many)
+    )
+    return (
+        f"Ours is surely worse than random rows (the interval of the difference is below zero) in "
+        f"{n_worse_many} of {len(many)} cases from {MANY:.0%} up, in {n_worse} of {len(cases)} at "
+        "all ratios."
+    )
 
 
 def _range(counts: Iterable[int]) -> str:
@@ -245,9 +362,13 @@ def tables(cells: Sequence[Cell]) -> str:
     scores = by_run(cells)
     comparisons = compare(scores)
     parts = ["## The model whose influences are matched: ours against all others"]
-    parts += [same_head(comparisons)]
+    parts += [same_head(comparisons), best_others(scores, comparisons)]
     parts += ["## Models that the pruner knows nothing of: ours against random rows"]
-    parts += [unseen(comparisons), "## Ours against the best other pruner", targets(comparisons)]
+    parts += [unseen(comparisons), surely_worse(comparisons)]
+    cases = won_back(scores)
+    parts += ["## Models that the pruner knows nothing of: won back of what random rows lose"]
+    parts += [WON_BACK_NOTE, won_back_means(cases), won_back_cases(cases)]
+    parts += ["## Ours against the best other pruner", targets(comparisons)]
     for dataset in distinct(key[0] for key in scores):
         for downstream in distinct(key[3] for key in scores if key[0] == dataset):
             parts.append(f"## {dataset}, {downstream}")
@@ -266,15 +387,21 @@ def readme_tables(cells: Sequence[Cell]) -> dict[str, str]:
 
 
 def best_others(scores: Scores, comparisons: Sequence[Comparison]) -> str:
-    """Return the scores of the matched head by ratio: ours, the best other's and random rows'."""
+    """Return the scores of the matched head by ratio: ours, the best other's and random rows'.
+
+    Where the earlier release was measured, a last line has ours minus its, with the interval.
+    """
     found = {(c.dataset, c.ratio): c for c in comparisons if c.downstream == SAME_HEAD}
     ratios = sorted({ratio for _, ratio in found})
     rows = []
     for dataset in distinct(dataset for dataset, _ in found):
         shown = [_three_scores(scores, found.get((dataset, ratio))) for ratio in ratios]
-        full = f"{dataset}, all rows {_mean_score(scores, dataset, FULL, 0.0):.4f}"
+        full = f"{dataset}, all rows {_mean_score(scores, dataset, FULL, 0.0)}"
         names = ((full, OURS), ("", "best other"), ("", BASELINE))
         rows += [[*name, *line] for name, line in zip(names, zip(*shown, strict=True), strict=True)]
+        earlier = [_over_earlier(scores, dataset, ratio) for ratio in ratios]
+        if any(earlier):
+            rows.append(["", f"{OURS} minus {EARLIER}", *earlier])
     return markdown_table(["data", "rows of", *(f"{ratio:.0%}" for ratio in ratios)], rows)
 
 
@@ -284,11 +411,18 @@ def _three_scores(scores: Scores, c: Comparison | None) -> tuple[str, str, str]:
         return "", "", ""
     best, random = (_mean_score(scores, c.dataset, name, c.ratio) for name in (c.best, BASELINE))
     sign = {"better": " +", "worse": " −"}.get(verdict(*c.over_best), "")
-    return f"{c.mine:.4f}{sign}", f"{best:.4f} {c.best}", f"{random:.4f}"
+    return f"{c.mine:.4f}{sign}", f"{best} {c.best}", random
 
 
-def _mean_score(scores: Scores, dataset: str, pruner: str, ratio: float) -> float:
-    return float(np.mean(list(scores[dataset, pruner, ratio, SAME_HEAD].values())))
+def _over_earlier(scores: Scores, dataset: str, ratio: float) -> str:
+    """Return ours minus its earlier release, paired by seed; nothing where either is missing."""
+    gain, half = difference(scores, (dataset, OURS, ratio, SAME_HEAD), EARLIER)
+    return "" if np.isnan(gain) else f"{gain:+.4f} ± {half:.4f}"
+
+
+def _mean_score(scores: Scores, dataset: str, pruner: str, ratio: float) -> str:
+    runs = scores.get((dataset, pruner, ratio, SAME_HEAD))
+    return f"{np.mean(list(runs.values())):.4f}" if runs else "not measured"
 
 
 def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay:
@@ -297,7 +431,8 @@ def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay
     means: dict[str, list[float]] = defaultdict(list)
     for key in keys:
         means[key[1]].append(float(np.mean(list(scores[key].values()))))
-    others = sorted(means.keys() - {OURS, BASELINE}, key=lambda name: -float(np.mean(means[name])))
+    rivals = means.keys() - {OURS, EARLIER, BASELINE}
+    others = sorted(rivals, key=lambda name: -float(np.mean(means[name])))
     ratios: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for pruner in [name for name in (OURS, BASELINE, *others[:2]) if name in means]:

@@ -9,6 +9,7 @@ from ._grand import GraNdPruner
 from ._herding import HerdingPruner
 from ._influence_score import InfluenceScorePruner
 from ._k_center import KCenterPruner
+from ._k_means import KMeansPruner
 from ._moderate import ModeratePruner
 from ._moso import MoSoPruner
 from ._random import RandomPruner
@@ -23,6 +24,7 @@ __all__ = [
     "HerdingPruner",
     "InfluenceScorePruner",
     "KCenterPruner",
+    "KMeansPruner",
     "MoSoPruner",
     "ModeratePruner",
     "RandomPruner",

@@ -33,6 +33,7 @@ from sklearn_prune.baselines import (
     HerdingPruner,
     InfluenceScorePruner,
     KCenterPruner,
+    KMeansPruner,
     ModeratePruner,
     MoSoPruner,
     RandomPruner,
@@ -53,6 +54,7 @@ PRUNERS = [
     HerdingPruner(random_state=0),
     InfluenceScorePruner(damping=1e-2, random_state=0),
     KCenterPruner(random_state=0),
+    KMeansPruner(random_state=0),
     ModeratePruner(random_state=0),
     MoSoPruner(random_state=0),
 ]
