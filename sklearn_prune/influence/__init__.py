@@ -22,7 +22,7 @@ from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, Sq
 from ._network import Head, network_codes, read_head, write_head
 from ._network_curvature import DenseNetworkCurvature, LayerCurvature
 from ._network_influence import NetworkInfluence
-from ._parallel import serial_blas, workers
+from ._parallel import map_threads, serial_blas, workers
 from ._refit import HeadFit, refit_head
 from ._sketch import Coordinates, head_coordinates, stacked_coordinates
 from ._stack import StackedCoordinates, StackedInfluence, all_coordinates, influences_of
@@ -67,6 +67,7 @@ __all__ = [
     "influences_of",
     "head_targets",
     "linear_network",
+    "map_threads",
     "network_codes",
     "read_criterion",
     "read_head",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +23,7 @@ _TABLE_SIZE = 1_000_000
 
 
 class Coordinates:
-    """The rows of ``Z / scale``, where ``scale`` is the median norm of the non-zero rows.
+    r"""The rows of ``[Z, ρ B] / scale``, where ``scale`` is the median norm of the non-zero rows.
 
     HiGHS works to absolute tolerances near 1e-6 and influences can be 1e-9, so every
     computation of this package is done in units of a typical row; :attr:`scale` turns a
@@ -32,113 +33,202 @@ class Coordinates:
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
         An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)`` (the operator of those rows alone). It is turned into an array only
-        where that has at most a million numbers.
+        ``take(indices)`` (the operator of those rows alone). One that has
+        ``products(indices, v)``, the Gram matrix of some rows and their products with v, is spared
+        making the rows for it. An operator is turned into an array only where that has at most a
+        million numbers.
+    balance : ndarray or LinearOperator of shape (n_samples, n_more), default=None
+        B, further coordinates that are balanced beside Z.
+    ratio : float, default=1.0
+        ρ.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
+
+    Attributes
+    ----------
+    n_samples, n_coordinates : int
+        Rows, and columns of both blocks.
+    squared_norms : ndarray of shape (n_samples,)
+        Of the rows, in units.
+    offset : ndarray of shape (n_coordinates,)
+        What is added to the sum of the dropped rows in :meth:`residual`.
     """
 
-    def __init__(self, Z: Any, *, scale: float | None = None) -> None:
-        if isinstance(Z, LinearOperator) and np.prod(Z.shape) <= _TABLE_SIZE:
-            Z = Z @ np.eye(Z.shape[1])
-        self._is_operator = isinstance(Z, LinearOperator)
-        self._Z: Any = Z if self._is_operator else _as_finite_matrix(Z)
-        self.n_samples, self.n_coordinates = self._Z.shape
-        norms = self._row_norms()
-        if not np.isfinite(norms).all():
-            n_bad = int((~np.isfinite(norms)).sum())
+    def __init__(
+        self, Z: Any, balance: Any = None, *, ratio: float = 1.0, scale: float | None = None
+    ) -> None:
+        blocks = [_Block(Z, "Z")]
+        if balance is not None:
+            blocks.append(_Block(balance, "balance"))
+        self._set(blocks, [1.0, ratio][: len(blocks)], scale)
+
+    def _set(self, blocks: list[_Block], weights: list[float], scale: float | None) -> None:
+        self._blocks, self._weights = blocks, weights
+        self.n_samples = blocks[0].shape[0]
+        if any(block.shape[0] != self.n_samples for block in blocks):
             raise ValueError(
-                f"Z must be finite; {n_bad} of {self.n_samples} rows hold NaN or infinity. "
-                "Remove or impute them."
+                f"balance must have a row for each of the {self.n_samples} rows of Z; it has "
+                f"{blocks[-1].shape[0]}. Give both for the same rows."
             )
+        self._bounds = np.cumsum([block.shape[1] for block in blocks])
+        self.n_coordinates = int(self._bounds[-1])
+        squares = sum(w**2 * b.norms**2 for w, b in zip(weights, blocks, strict=True))
+        norms: Floats = np.sqrt(squares)
         positive = norms[norms > 0]
         if scale is None:
             scale = float(np.median(positive)) if positive.size else 1.0
         self.scale = scale
         self.squared_norms: Floats = (norms / scale) ** 2
+        self.offset: Floats = np.zeros(self.n_coordinates)
+
+    def block(self, position: int) -> Coordinates:
+        """Return the coordinates of Z (0) or of B (1) alone, in the same unit, without ρ."""
+        part = object.__new__(Coordinates)
+        part._set([self._blocks[position]], [1.0], self.scale)
+        return part
+
+    def lengths(self, total: Floats) -> list[float]:
+        """Return the length of a sum of rows in Z and in B, in the caller's units."""
+        parts = np.split(total, self._bounds[:-1])
+        lengths = (float(np.linalg.norm(part)) * self.scale for part in parts)
+        return [
+            length / weight if weight else 0.0
+            for length, weight in zip(lengths, self._weights, strict=True)
+        ]
+
+    def residual(self, drop: Booleans) -> Floats:
+        """Return what is left of the sum: ``offset + total(drop)``."""
+        return self.offset + self.total(drop)
 
     def total(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw / scale`` in float64, shape (n_coordinates,)."""
-        if self._is_operator or self._Z.dtype == np.float64:
-            return self.quick_total(np.asarray(w, dtype=np.float64))
-        if w.dtype == bool and 2 * np.count_nonzero(w) > self.n_samples:
-            return np.subtract(self._sum_of_rows, self._total_in_blocks(np.logical_not(w)))
-        return self._total_in_blocks(w)
+        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,)."""
+        return self._joined([block.total(w) for block in self._blocks])
 
-    def quick_total(self, w: Floats) -> Floats:
-        """Return ``Zᵀw / scale``, summed in the precision of Z."""
-        weights = w if self._is_operator else w.astype(self._Z.dtype, copy=False)
-        return np.asarray(self._Z.T @ weights, dtype=np.float64) / self.scale
+    def _joined(self, parts: list[Floats]) -> Floats:
+        weighted = zip(self._weights, parts, strict=True)
+        return np.concatenate([weight * part for weight, part in weighted]) / self.scale
+
+    def _split(self, v: Floats) -> list[tuple[_Block, float, Floats]]:
+        parts = np.split(v, self._bounds[:-1])
+        factors = (weight / self.scale for weight in self._weights)
+        return list(zip(self._blocks, factors, parts, strict=True))
+
+    def scores(self, v: Floats) -> Floats:
+        """Return ``[Z, ρ B] v / scale``, one inner product a row, shape (n_samples,)."""
+        total: Floats = np.zeros(self.n_samples)
+        for block, factor, part in self._split(v):
+            total += block.scores(factor * part)
+        return total
+
+    def rows(self, indices: Integers) -> Floats:
+        """Return these rows of ``[Z, ρ B] / scale``, shape (len(indices), n_coordinates)."""
+        parts = [
+            (weight / self.scale) * block.rows(indices)
+            for weight, block in zip(self._weights, self._blocks, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
+        """Return the Gram matrix of these rows, and their inner products with v."""
+        gram: Floats = np.zeros((len(indices), len(indices)), dtype=np.float32)
+        scores: Floats = np.zeros(len(indices))
+        for block, factor, part in self._split(v):
+            block_gram, block_scores = block.products(indices, factor * part)
+            gram = gram + np.float32(factor**2) * block_gram
+            scores += block_scores
+        return gram, scores
+
+    def take(self, indices: Integers) -> Coordinates:
+        """Return the coordinates of these rows alone, in the same unit."""
+        part = copy.copy(self)
+        part._blocks = [block.take(indices) for block in self._blocks]
+        part.n_samples = len(indices)
+        part.squared_norms = self.squared_norms[indices]
+        return part
+
+
+class _Block:
+    """A matrix, stored or computed on demand, in the caller's units."""
+
+    def __init__(self, Z: Any, name: str) -> None:
+        if isinstance(Z, LinearOperator) and np.prod(Z.shape) <= _TABLE_SIZE:
+            Z = Z @ np.eye(Z.shape[1])
+        self._is_operator = isinstance(Z, LinearOperator)
+        self._Z: Any = Z if self._is_operator else _as_finite_matrix(Z, name)
+        self.shape: tuple[int, int] = self._Z.shape
+        self.norms = self._row_norms()
+        n_bad = int((~np.isfinite(self.norms)).sum())
+        if n_bad:
+            raise ValueError(
+                f"{name} must be finite; {n_bad} of {self.shape[0]} rows hold NaN or infinity. "
+                "Remove or impute them."
+            )
+
+    def total(self, w: Floats | Booleans) -> Floats:
+        """Return ``Zᵀw`` in float64; of a float32 Z without a float64 copy of it."""
+        if self._is_operator or self._Z.dtype == np.float64:
+            return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
+        if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
+            return self._sum_of_rows - self._total_in_blocks(np.logical_not(w))
+        return self._total_in_blocks(w)
 
     @cached_property
     def _sum_of_rows(self) -> Floats:
-        return self._total_in_blocks(np.ones(self.n_samples, dtype=bool))
+        return self._total_in_blocks(np.ones(self.shape[0], dtype=bool))
 
     def _total_in_blocks(self, w: Floats | Booleans) -> Floats:
-        """Sum a float32 Z in float64, without a float64 copy of it or a look at rows not asked."""
-        rows, total = np.flatnonzero(w), np.zeros(self.n_coordinates)
+        rows, total = np.flatnonzero(w), np.zeros(self.shape[1])
         step = self._block_rows()
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             total += self._Z[block].astype(np.float64).T @ w[block].astype(np.float64)
-        return total / self.scale
+        return total
 
     def scores(self, v: Floats) -> Floats:
-        """Return ``Z v / scale``, one inner product a row, shape (n_samples,)."""
-        v = v / self.scale
-        if not self._is_operator:
-            v = v.astype(self._Z.dtype)
-        return np.asarray(self._Z @ v, dtype=np.float64)
+        """Return ``Z v``."""
+        return np.asarray(self._Z @ (v if self._is_operator else v.astype(self._Z.dtype)))
 
     def rows(self, indices: Integers) -> Floats:
-        """Return ``Z[indices] / scale``, shape (len(indices), n_coordinates)."""
-        rows = self._Z.rows(indices) if self._is_operator else self._Z[indices]
-        return np.asarray(rows / self.scale)
+        """Return ``Z[indices]``."""
+        return np.asarray(self._Z.rows(indices) if self._is_operator else self._Z[indices])
 
-    def take(self, indices: Integers) -> Coordinates:
-        """Return the coordinates of these rows alone, in the same unit."""
-        Z = self._Z.take(indices) if self._is_operator else self._Z[indices]
-        part = object.__new__(Coordinates)
-        part._is_operator, part._Z, part.scale = self._is_operator, Z, self.scale
-        part.n_samples, part.n_coordinates = Z.shape
-        part.squared_norms = self.squared_norms[indices]
+    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
+        """Return ``Z[indices] Z[indices]ᵀ`` and ``Z[indices] v``."""
+        if hasattr(self._Z, "products"):
+            gram, scores = self._Z.products(indices, v)
+            return gram, scores
+        rows = self.rows(indices)
+        return rows @ rows.T, rows @ v.astype(rows.dtype)
+
+    def take(self, indices: Integers) -> _Block:
+        """Return the rows at ``indices`` alone."""
+        part = object.__new__(_Block)
+        part._is_operator = self._is_operator
+        part._Z = self._Z.take(indices) if self._is_operator else self._Z[indices]
+        part.shape, part.norms = part._Z.shape, self.norms[indices]
         return part
 
-    def largest_curvature(self, v: Floats, n_iter: int) -> tuple[float, Floats]:
-        """Return the largest eigenvalue of ``ZᵀZ / scale²`` by power iteration from v.
-
-        Also returns the last vector, to start from when rows have been taken away.
-        """
-        value = 0.0
-        for _ in range(n_iter):
-            length = float(np.linalg.norm(v))
-            if length == 0.0:
-                break
-            v = self.quick_total(self.scores(v / length))
-            value = float(np.linalg.norm(v))
-        return max(value, np.finfo(float).tiny), v
-
     def _block_rows(self) -> int:
-        return max(1, _BLOCK_SIZE // max(1, self.n_coordinates))
+        return max(1, _BLOCK_SIZE // max(1, self.shape[1]))
 
     def _row_norms(self) -> Floats:
         if self._is_operator:
             return np.asarray(self._Z.row_norms(), dtype=np.float64)
-        norms = np.empty(self.n_samples)
+        norms = np.empty(self.shape[0])
         step = self._block_rows()
-        for start in range(0, self.n_samples, step):
+        for start in range(0, self.shape[0], step):
             block = slice(start, start + step)
             rows = self._Z[block].astype(np.float64, copy=False)
             norms[block] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         return norms
 
 
-def _as_finite_matrix(Z: Any) -> Floats:
+def _as_finite_matrix(Z: Any, name: str) -> Floats:
     Z = np.asarray(Z)
     if Z.ndim != 2:
         raise ValueError(
-            f"Z must have shape (n_samples, n_coordinates); it has shape {Z.shape}. "
-            "Use Z.reshape(-1, 1) for a single coordinate."
+            f"{name} must have shape (n_samples, n_coordinates); it has shape {Z.shape}. "
+            f"Use {name}.reshape(-1, 1) for a single coordinate."
         )
     return Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
 

@@ -1,0 +1,220 @@
+r"""The joint distribution of rows and labels, as coordinates that are matched beside influences.
+
+The kernel mean embedding of (x, y) is the mean of ``φ(x) ⊗ t(y)``. How far it moves when rows go
+is a maximum mean discrepancy: it bounds what the mean loss of *every* model changes whose loss lies
+in the kernel's space (Gretton et al. 2012), which the influence of one head cannot do. It has the
+form of a head's gradients: t(y) stands in the place of the residual, φ(x) in that of the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import gen_batches
+
+from ..influence import map_threads
+from ._feature_maps import CHUNK, FeatureMap, Floats, FourierFeatures, LeafIndicators, Table
+
+# Features of so many rows or fewer are kept; of more they are made anew in each pass.
+_STORED_ROWS = 20_000
+
+
+class DistributionEmbedding(LinearOperator):
+    r"""The operator B of shape (n_samples, n_labels * n_features).
+
+    Row i is what dropping row i takes from the centred mean embedding,
+
+    .. math:: b_i = \frac{ν_i}{N} \big( t_i \otimes φ_i - μ \big), \qquad
+              μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
+
+    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. Features are centred
+    and each map's are scaled to a variance of 1 in all.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+    maps : sequence of FeatureMap
+        Whose features stand side by side.
+    labels : ndarray of shape (n_samples, n_labels)
+        ``t_i``: one-hot classes, or ``[1, y]``.
+    sample_weight : ndarray of shape (n_samples,)
+        ν.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        maps: Sequence[FeatureMap],
+        labels: Floats,
+        sample_weight: NDArray[np.float64],
+    ) -> None:
+        self._table, self._maps = table, maps
+        self.labels = np.asarray(labels, dtype=np.float32)
+        self.sample_weight = sample_weight
+        self.weight_sum = float(sample_weight.sum())
+        self._scale_features()
+        n_rows, n_labels = self.labels.shape
+        super().__init__(np.float64, (n_rows, n_labels * len(self._mean)))
+        self._features = self._made(np.arange(n_rows)) if n_rows <= _STORED_ROWS else None
+        self._centre = self._moment(self.sample_weight) / self.weight_sum
+        self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
+
+    def _scale_features(self) -> None:
+        """Set the mean of each feature, and what makes the variance of each map's sum to 1."""
+        sums: list[Any] = [0.0 for _ in self._maps]
+        squares = [0.0 for _ in self._maps]
+        for rows in self._batches():
+            chunk, weight = self._table[rows], self.sample_weight[rows]
+            for position, feature_map in enumerate(self._maps):
+                made = feature_map(chunk).astype(np.float64)
+                sums[position] = sums[position] + weight @ made
+                squares[position] += float(weight @ (made**2).sum(axis=1))
+        means = [total / self.weight_sum for total in sums]
+        factors = []
+        for mean, square in zip(means, squares, strict=True):
+            variance = square / self.weight_sum - float(mean @ mean)
+            factors.append(np.full(len(mean), 1 / np.sqrt(variance) if variance > 1e-9 else 0.0))
+        self._mean = np.concatenate(means).astype(np.float32)
+        self._factor = np.concatenate(factors).astype(np.float32)
+
+    def rows(self, indices: Any) -> Floats:
+        """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""
+        features, labels = self._features_of(indices), self.labels[indices]
+        products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
+        products -= self._centre.ravel().astype(np.float32)
+        return products * self._share(indices)[:, None]
+
+    def products(self, indices: Any, v: Floats) -> tuple[Floats, Floats]:
+        """Return the Gram matrix of the rows at `indices`, and their products with v.
+
+        No row of B is made: ``(t_i ⊗ φ_i)·(t_j ⊗ φ_j) = (t_i·t_j)(φ_i·φ_j)``.
+        """
+        features, labels = self._features_of(indices), self.labels[indices]
+        share, centre = self._share(indices), self._centre.astype(np.float32)
+        crossed = np.einsum("ij,ij->i", features @ centre.T, labels)
+        gram = labels @ labels.T
+        gram *= features @ features.T
+        gram -= crossed[:, None] + crossed[None, :] - np.sum(centre**2)
+        gram *= share[:, None] * share[None, :]
+        return gram, self._scores(features, labels, share, v)
+
+    def take(self, indices: Any) -> DistributionEmbedding:
+        """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
+        part = object.__new__(DistributionEmbedding)
+        part.__dict__.update(self.__dict__)
+        part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
+        part._norms = self._norms[indices]
+        part._features, part._table = self._features_of(indices), None
+        part.shape = (len(part.labels), self.shape[1])
+        return part
+
+    def row_norms(self) -> NDArray[np.float64]:
+        """Return ``‖b_i‖`` of every row, of shape (n_samples,)."""
+        return self._norms
+
+    def _features_of(self, rows: Any) -> Floats:
+        return self._made(rows) if self._features is None else self._features[rows]
+
+    def _made(self, rows: Any) -> Floats:
+        """Return the features of these rows, centred and scaled, float32."""
+        if not isinstance(rows, slice) and len(rows) > CHUNK:
+            parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
+            return np.concatenate(parts)
+        chunk = self._table[rows]
+        made = np.hstack([feature_map(chunk) for feature_map in self._maps])
+        return (made - self._mean) * self._factor
+
+    def _share(self, rows: Any) -> Floats:
+        return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
+
+    def _batches(self) -> list[slice]:
+        return list(gen_batches(len(self.labels), CHUNK))
+
+    def _norms_of(self, rows: slice) -> NDArray[np.float64]:
+        features, labels = self._features_of(rows), self.labels[rows]
+        centre = self._centre.astype(np.float32)
+        squared = np.einsum("ij,ij->i", labels, labels) * np.einsum("ij,ij->i", features, features)
+        squared -= 2 * np.einsum("ij,ij->i", features @ centre.T, labels)
+        squared = squared.astype(np.float64) + float(np.sum(self._centre**2))
+        return np.sqrt(np.maximum(squared, 0.0)) * self._share(rows)
+
+    def _moment(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``Σ w_i t_i φ_iᵀ``, float64 of shape (n_labels, n_features)."""
+
+        def moment(rows: slice) -> NDArray[np.float64]:
+            weighted = self.labels[rows] * w[rows, None].astype(np.float32)
+            return (weighted.T @ self._features_of(rows)).astype(np.float64)
+
+        batches = [rows for rows in self._batches() if w[rows].any()]
+        nothing = np.zeros((self.labels.shape[1], len(self._mean)))
+        return sum(map_threads(moment, batches), start=nothing)
+
+    def _scores(self, features: Floats, labels: Floats, share: Floats, v: Floats) -> Floats:
+        V = np.reshape(v, self._centre.shape)
+        centred = float(np.sum(V * self._centre))
+        products = np.einsum("ij,ij->i", features @ V.T.astype(np.float32), labels)
+        return (products - np.float32(centred)) * share
+
+    def _matvec(self, v: Floats) -> NDArray[np.float64]:
+        def scores(rows: slice) -> Floats:
+            return self._scores(self._features_of(rows), self.labels[rows], self._share(rows), v)
+
+        return np.concatenate(map_threads(scores, self._batches())).astype(np.float64)
+
+    def _rmatvec(self, w: Floats) -> NDArray[np.float64]:
+        weighted = np.ravel(w) * self.sample_weight
+        moment = self._moment(weighted) - weighted.sum() * self._centre
+        return moment.ravel() / self.weight_sum
+
+
+def embed_distribution(
+    designs: Sequence[Any],
+    y: NDArray[Any],
+    strata: NDArray[np.int64] | None,
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    random_state: int,
+) -> DistributionEmbedding:
+    """Return the embedding of what enters the heads, and of the target.
+
+    Parameters
+    ----------
+    designs : sequence of ndarray of shape (n_samples, n_features_b)
+        What enters each head.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or numbers: of a regression, or 0 and 1 of several labels.
+    strata : ndarray of int of shape (n_samples,) or None
+        Class, or class and group, of each row; they stand in the place of the label. None for a
+        regression without groups.
+    sample_weight : ndarray of shape (n_samples,)
+        ν.
+    is_labels : bool
+        Whether y holds class codes.
+    random_state : int
+        Seeds frequencies and trees.
+    """
+    rng = np.random.default_rng(random_state)
+    table = Table(designs, sample_weight)
+    targets = y if is_labels else _standardised(y)
+    maps: list[FeatureMap] = [
+        FourierFeatures.fit(table, rng),
+        LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
+    ]
+    labels = [] if is_labels else [targets]
+    if strata is not None:
+        labels.insert(0, np.eye(int(strata.max()) + 1)[strata])
+    else:
+        labels.insert(0, np.ones((len(y), 1)))
+    return DistributionEmbedding(table, maps, np.hstack(labels), sample_weight)
+
+
+def _standardised(y: NDArray[Any]) -> NDArray[np.float64]:
+    columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    deviation = columns.std(axis=0)
+    return (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)

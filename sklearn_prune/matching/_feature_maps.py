@@ -1,0 +1,175 @@
+"""Features whose mean says how rows are distributed: random Fourier features and tree leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics import pairwise_distances
+from sklearn.utils import gen_batches
+
+Floats = NDArray[np.floating[Any]]
+
+# Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
+# what neighbours and forests see, the wide one what nearly linear models do.
+_BANDWIDTHS = (0.2, 1.0, 5.0)
+# Frequencies in all; each gives a cosine and a sine.
+_N_FREQUENCIES = 150
+# Rows that the median distance is taken of, and that trees are grown on, at most.
+_MEDIAN_ROWS, _TREE_ROWS = 1_000, 20_000
+_N_TREES, _N_LEAVES = 12, 32
+# Rows read at a time.
+CHUNK = 4096
+
+
+class FeatureMap(Protocol):
+    """What turns standardised rows into features whose mean is compared."""
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the features of these rows, float32 of shape (n_rows, n_features)."""
+
+
+class Table:
+    """What enters the heads of one or several networks, side by side, on standardised scale.
+
+    ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Columns of each network are
+    divided by the root of their number, so that networks count alike in a distance. Constant
+    columns are zero.
+
+    Parameters
+    ----------
+    designs : sequence of ndarray of shape (n_samples, n_columns_b)
+        Inputs of each head; read a few thousand rows at a time.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows in means and scales.
+    """
+
+    def __init__(self, designs: Sequence[Any], sample_weight: Floats) -> None:
+        self._designs = designs
+        self.n_rows = designs[0].shape[0]
+        self._scales = [_column_scales(design, sample_weight) for design in designs]
+
+    def __getitem__(self, rows: Any) -> Floats:
+        parts = [
+            (np.asarray(design[rows], dtype=np.float64) - mean) * factor
+            for design, (mean, factor) in zip(self._designs, self._scales, strict=True)
+        ]
+        return np.hstack(parts).astype(np.float32)
+
+
+def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of each column, and what its distance from the mean is multiplied by."""
+    # Centred on the first row, so that a column far from zero loses nothing in the squares.
+    first = np.asarray(design[:1], dtype=np.float64)[0]
+    sums, squares = np.zeros_like(first), np.zeros_like(first)
+    for rows in gen_batches(design.shape[0], CHUNK):
+        chunk, weight = np.asarray(design[rows], dtype=np.float64) - first, sample_weight[rows]
+        sums += weight @ chunk
+        squares += weight @ chunk**2
+    total = sample_weight.sum()
+    mean = sums / total
+    variance = squares / total - mean**2
+    is_constant = variance <= 1e-12 * (squares / total + first**2)
+    deviation = np.sqrt(np.where(is_constant, 1.0, variance))
+    n_varying = max(1, int((~is_constant).sum()))
+    return first + mean, np.where(is_constant, 0.0, 1.0 / deviation) / np.sqrt(n_varying)
+
+
+@dataclass(frozen=True, eq=False)
+class FourierFeatures:
+    r"""Random Fourier features of Gaussian kernels of several bandwidths.
+
+    .. math:: \varphi(x) = \big[\cos(W^T x), \sin(W^T x)\big] / \sqrt{D},
+              \qquad W_{\cdot j} \sim N(0, 2 γ_j I)
+
+    so that ``φ(x)·φ(x')`` estimates the mean of ``exp(-γ ‖x - x'‖²)`` over the bandwidths.
+
+    Attributes
+    ----------
+    frequencies : ndarray of shape (n_columns, D)
+        W, float32.
+
+    References
+    ----------
+    Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", NeurIPS 2007.
+    """
+
+    frequencies: Floats
+
+    @classmethod
+    def fit(cls, table: Table, rng: np.random.Generator) -> FourierFeatures:
+        """Draw frequencies; γ is one over the median squared distance of some rows."""
+        chosen = rng.permutation(table.n_rows)[:_MEDIAN_ROWS]
+        sample = table[np.sort(chosen)]
+        distances = pairwise_distances(sample, metric="sqeuclidean")
+        distances = distances[np.triu_indices(len(sample), 1)]
+        positive = distances[distances > 1e-12]
+        median = float(np.median(positive)) if positive.size else 1.0
+        gammas = np.resize(_BANDWIDTHS, _N_FREQUENCIES) / median
+        draws = rng.standard_normal((sample.shape[1], _N_FREQUENCIES))
+        return cls((draws * np.sqrt(2 * gammas)).astype(np.float32))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return cosines and sines, float32 of shape (n_rows, 2 D)."""
+        angles = rows @ self.frequencies
+        scale = np.float32(1 / np.sqrt(angles.shape[1]))
+        return np.hstack([np.cos(angles), np.sin(angles)]) * scale
+
+
+@dataclass(frozen=True, eq=False)
+class LeafIndicators:
+    """In which leaf of each of a few randomised trees a row lies.
+
+    The trees are grown on the target, so that they cut where it changes: what forests and boosting
+    will see, and a kernel that treats all columns alike does not.
+
+    Attributes
+    ----------
+    forest : ExtraTreesClassifier or ExtraTreesRegressor
+        Fitted.
+    first : ndarray of shape (n_trees,)
+        Position of each tree's first leaf among the features.
+    codes : tuple of ndarray
+        For each tree, the position of each of its nodes among its leaves.
+    n_leaves : int
+        Leaves in all.
+
+    References
+    ----------
+    Geurts, Ernst and Wehenkel, "Extremely Randomized Trees", Machine Learning 63, 2006.
+    """
+
+    forest: Any
+    codes: tuple[NDArray[np.int64], ...]
+    n_leaves: int
+
+    @classmethod
+    def fit(
+        cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
+    ) -> LeafIndicators:
+        """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
+        chosen = np.sort(rng.permutation(table.n_rows)[:_TREE_ROWS])
+        make = ExtraTreesClassifier if is_labels else ExtraTreesRegressor
+        forest = make(
+            n_estimators=_N_TREES,
+            max_leaf_nodes=_N_LEAVES,
+            random_state=int(rng.integers(np.iinfo(np.int32).max)),
+        ).fit(table[chosen], targets[chosen])
+        codes, n_leaves = [], 0
+        for tree in forest.estimators_:
+            is_leaf = tree.tree_.children_left < 0
+            codes.append(n_leaves + np.cumsum(is_leaf) - 1)
+            n_leaves += int(is_leaf.sum())
+        return cls(forest, tuple(codes), n_leaves)
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return ones at the leaves and zeros elsewhere, float32 of shape (n_rows, n_leaves)."""
+        indicators = np.zeros((len(rows), self.n_leaves), dtype=np.float32)
+        nodes = self.forest.apply(rows)
+        for codes, tree_nodes in zip(self.codes, nodes.T, strict=True):
+            indicators[np.arange(len(rows)), codes[tree_nodes]] = 1.0
+        return indicators
