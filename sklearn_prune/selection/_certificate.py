@@ -42,7 +42,17 @@ class SolverCertificate:
     status : {"optimal", "feasible", "time limit", "nothing to drop"}
         "optimal" is proven; "feasible" meets every constraint and was not improved further.
     n_swaps, n_cuts, n_nodes : int
-        Exchanges made, tangents added, branch-and-bound nodes visited.
+        Exchanges made, tangents added, branch-and-bound nodes visited where the problem is small
+        enough to be solved row by row.
+    n_cells, n_integers : int
+        Cells, and those of them whose count the rules leave open: the integers that ``milp``
+        decided.
+    cell_nodes, cell_gap, cell_seconds : int, float and float
+        Branch-and-bound nodes, relative gap (NaN where HiGHS gave none) and seconds of that.
+    cell_status : {"optimal", "node limit", "apportioned", "row by row"}
+        How the cells' counts were decided: to optimality, by the best counts that the nodes
+        allowed gave, by largest remainders where there were none, or not at all, because linear
+        rows, a start or a small problem were decided row by row.
     seconds : float
         Time spent in :func:`solve`.
     """
@@ -62,6 +72,12 @@ class SolverCertificate:
     n_swaps: int
     n_cuts: int
     n_nodes: int
+    n_cells: int
+    n_integers: int
+    cell_nodes: int
+    cell_gap: float
+    cell_seconds: float
+    cell_status: str
     seconds: float
 
     @property

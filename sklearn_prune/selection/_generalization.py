@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._bound import DualBound, saving_upper_bound
+from ._cells import CellCounts
 from ._coordinates import Booleans
 from ._exact import ExactResult, largest_saving
 from ._feasible import count_rows
@@ -42,6 +43,8 @@ class Within:
         Exchanges made.
     timed_out : bool
         Whether the deadline ended the search.
+    cells : CellCounts or None
+        How the rows of each cell of the set were decided, where they were.
     """
 
     drop: Booleans | None
@@ -50,6 +53,7 @@ class Within:
     smallest_reachable: float
     n_swaps: int
     timed_out: bool
+    cells: CellCounts | None = None
 
 
 def largest_within(
@@ -150,6 +154,7 @@ class _Descent:
         self._problem, self._dual, self._rng, self._deadline = problem, dual, rng, deadline
         self._best: Booleans | None = None
         self._best_saving = 0.0
+        self._cells: CellCounts | None = None
         self._reachable = np.inf
         self._n_swaps = self._n_trials = 0
         sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
@@ -184,6 +189,7 @@ class _Descent:
             self._reachable,
             self._n_swaps,
             time.perf_counter() > self._deadline,
+            self._cells,
         )
 
     def _try_single_rows(self) -> None:
@@ -215,9 +221,9 @@ class _Descent:
         if found is None:
             return False
         self._n_swaps += found.n_swaps
-        return self._keep_if_within(found.drop)
+        return self._keep_if_within(found.drop, found.cells)
 
-    def _keep_if_within(self, drop: Booleans) -> bool:
+    def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
         problem = self._problem
         assert problem.tolerance is not None
         change = problem.size_factor(drop) * problem.change(drop)
@@ -228,7 +234,7 @@ class _Descent:
             return False
         saving = problem.saving(drop)
         if self._best is None or saving > self._best_saving:
-            self._best, self._best_saving = drop, saving
+            self._best, self._best_saving, self._cells = drop, saving, cells
         return True
 
     def _solve_window(self, n_drop: int) -> Found | None:

@@ -14,8 +14,6 @@ from ._quota import Counts
 _PUSH = 0.015
 # Share of the summed residual that is fed back, per iteration.
 _FEEDBACK = 0.5
-# Strata of similar norm in each group, and how many rows each should keep and drop at least.
-_MAX_NORM_STRATA, _LEAST_PER_STRATUM = 16, 20
 # Decided rows are taken out of the iteration every so many iterations.
 _COMPACT_EVERY = 10
 
@@ -69,7 +67,7 @@ def graduated_rounding(
     that it gets cheaper as it goes; it ends when about 1.5 undecided rows are left for each
     coordinate, of which the largest entries of each stratum are taken.
 
-    Strata should be narrow in norm (:func:`norm_strata`). Inside a stratum the push favours no
+    Strata should be narrow in norm (:func:`cell_labels`). Inside a stratum the push favours no
     row. Across strata only the counts keep the small rows, which are decided last, from being all
     that is left: such a set has almost no first-order change, and no curvature to hold the head
     there. On Adult, 99 % dropped, ½ΔθᵀHΔθ of the refitted head was 0.4 with strata by class alone
@@ -124,42 +122,6 @@ def graduated_rounding(
     residual = decided + part.total(w) if len(active) else decided
     drop[active[strata.round(w)]] = True
     return Rounded(drop, float(np.sqrt(residual @ residual + spread)), n_iter)
-
-
-def norm_strata(
-    labels: Integers, squared_norms: Floats, n_dropped: Counts
-) -> tuple[Integers, Counts]:
-    """Split each group into strata of similar norm, and its count among them in proportion.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_rows,)
-        Group of each row; -1 for rows that take no part.
-    squared_norms : ndarray of shape (n_rows,)
-        ``‖z_i‖²``.
-    n_dropped : ndarray of shape (n_groups,)
-        Rows to drop in each group.
-
-    Returns
-    -------
-    strata : ndarray of shape (n_rows,)
-        Stratum of each row, -1 where its label is.
-    counts : ndarray of shape (n_strata,)
-        Rows to drop in each stratum.
-    """
-    strata = np.full(len(labels), -1, dtype=np.int64)
-    counts: list[int] = []
-    for group, m in enumerate(n_dropped):
-        members = np.flatnonzero(labels == group)
-        scarce = min(int(m), len(members) - int(m))
-        n_strata = min(_MAX_NORM_STRATA, max(1, scarce // _LEAST_PER_STRATUM))
-        order = members[np.argsort(squared_norms[members], kind="stable")]
-        edges = np.linspace(0, len(members), n_strata + 1).astype(np.int64)
-        strata[order] = len(counts) + np.repeat(np.arange(n_strata), np.diff(edges))
-        # Differences of a rounded cumulative count sum to the group's count exactly.
-        shares = np.round(m * edges / max(1, len(members))).astype(np.int64)
-        counts += np.diff(shares).tolist()
-    return strata, np.array(counts, dtype=np.int64)
 
 
 class _Strata:

@@ -49,6 +49,9 @@ class SelectionProblem:
         Rows whose fate is decided.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights ν in the size factor; None means 1.
+    clusters : array-like of int of shape (n_samples,), default=None
+        Cluster of each row, from 0 on: as far as enough rows are kept, every cluster of a group
+        keeps the same share. None: all rows are one cluster.
     constraints : sequence of scipy.optimize.LinearConstraint
         Further rows ``lb <= A @ w <= ub``.
 
@@ -70,6 +73,7 @@ class SelectionProblem:
         must_keep: Any = None,
         must_drop: Any = None,
         sample_weight: Any = None,
+        clusters: Any = None,
         constraints: LinearConstraint | Sequence[LinearConstraint] = (),
     ) -> None:
         if (n_drop is None) == (tolerance is None):
@@ -87,6 +91,7 @@ class SelectionProblem:
         )
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
+        self.clusters = None if clusters is None else _as_clusters(clusters, n)
         given = _as_rows(constraints, n)
         self.n_given_rows = len(given)
         self.constraints = self._with_weight_row(given)
@@ -147,6 +152,12 @@ class SelectionProblem:
         """Rows whose fate is open, shape (n_samples,)."""
         return ~(self.must_keep | self.must_drop)
 
+    @property
+    def weight_must_stay(self) -> bool:
+        """Whether a set of free rows could take all of the sample weight, and must not."""
+        stays = bool(self.sample_weight[self.must_keep].any())
+        return len(self.constraints) > self.n_given_rows and not stays
+
     def count(self, mask: Booleans) -> Counts:
         """Return the number of rows in ``mask`` for each group."""
         return np.bincount(self.groups[mask], minlength=len(self.group_names)).astype(np.int64)
@@ -188,26 +199,6 @@ class SelectionProblem:
         spare = np.sort(self.sample_weight[self.free])[: n_drop - int(self.must_drop.sum())]
         kept = self.sample_weight[~self.must_drop].sum() - spare.sum()
         return float(self.sample_weight.sum() / kept) if kept > 0 else np.inf
-
-    def swap_terms(self, n_drop: int) -> tuple[Integers, LinearRows]:
-        """Return within which strata rows may be swapped, and the linear rows that limit it.
-
-        Groups whose count is fixed are strata of their own; groups with a range share one
-        stratum, and their ranges become linear rows. Rows of fixed fate have label -1.
-        """
-        low, high = self.dropped_bounds(n_drop)
-        loose = low < high
-        labels = np.where(loose[self.groups], len(low), self.groups)
-        labels = np.where(self.free, labels, -1)
-        if loose.sum() <= 1:
-            return labels, self.constraints
-        counts = (np.flatnonzero(loose)[:, None] == self.groups).astype(np.float64)
-        rows = LinearRows(
-            np.vstack([self.constraints.A, counts]),
-            np.r_[self.constraints.low, low[loose]],
-            np.r_[self.constraints.high, high[loose]],
-        )
-        return labels, rows
 
     def on(self, Z: Any) -> SelectionProblem:
         """Return the same problem with other coordinates for its rows."""
@@ -347,6 +338,16 @@ def _as_vector(name: str, value: Any, n: int) -> Floats:
             "for each row of Z."
         )
     return vector
+
+
+def _as_clusters(clusters: Any, n: int) -> Integers:
+    codes = np.asarray(clusters)
+    if codes.shape != (n,) or codes.dtype.kind not in "iu" or codes.min(initial=0) < 0:
+        raise ValueError(
+            f"clusters must be whole numbers >= 0 of shape ({n},), one a row; they have dtype "
+            f"{codes.dtype} and shape {codes.shape}. Number the clusters from 0 on."
+        )
+    return codes.astype(np.int64)
 
 
 def _as_codes(groups: Any, n: int) -> tuple[NDArray[Any], Integers]:

@@ -1,4 +1,4 @@
-"""The heuristic of every large problem: graduated rounding, then exchanges of three kinds."""
+"""The heuristic of every large problem: the cells' counts, graduated rounding, then exchanges."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from .._progress import part_done
 from ._annealing import annealed_round
+from ._cells import CellCounts, cell_counts, cell_labels
 from ._coordinates import Booleans, Integers
 from ._exchange import exchange_round
 from ._feasible import feasible_set
-from ._graduated import graduated_rounding, norm_strata
+from ._graduated import graduated_rounding
 from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
 from ._problem import SelectionProblem, random_rows
 
@@ -52,6 +53,11 @@ class Found:
         Exchanges made.
     timed_out : bool
         Whether the deadline ended the search.
+    labels : ndarray of shape (n_samples,)
+        Within which rows exchanges were made: the cells. -1 where the row is fixed.
+    cells : CellCounts or None
+        How the rows of each cell were decided; None where a set was given, or linear rows, under
+        which ``milp`` decides row by row.
     """
 
     drop: Booleans
@@ -59,6 +65,8 @@ class Found:
     rounding_bound: float
     n_swaps: int
     timed_out: bool
+    labels: Integers
+    cells: CellCounts | None = None
 
 
 def search(
@@ -71,8 +79,9 @@ def search(
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
-    The relaxation is rounded within strata of similar norm, and the set improved by rounds of pair
-    exchange and by annealed rounds. Where the coordinates are few, multiple exchange follows; where
+    How many rows of each cell go is decided first (:func:`cell_counts`), and stays. The relaxation
+    is rounded within the cells, and the set improved by rounds of pair exchange and by annealed
+    rounds. Where the coordinates are few, multiple exchange follows; where
     they are some hundred, random sets are tried before the annealing, since a descent is cheap and
     one in many ends much lower than the others. The work is counted in rounds, not in seconds, so
     that the same seed gives the same set; the deadline only cuts it short, and where it leaves no
@@ -81,13 +90,13 @@ def search(
     sets, which gain a tenth at best, are not tried at all.
     """
     # What annealing does better is left to it; it does not know linear rows.
-    progress = _LEAST_PROGRESS if len(problem.constraints) else _COARSE_PROGRESS
-    found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline, progress)
+    progress = _LEAST_PROGRESS if problem.n_given_rows else _COARSE_PROGRESS
+    found = _descend(problem, _start(problem, n_drop, rng, deadline), rng, deadline, progress)
     target = 0.0
     if enough:
         target = enough * problem.random_change(found.drop) / problem.coordinates.scale
     else:
-        found = _restart(problem, n_drop, found, rng, deadline)
+        found = _restart(problem, found, rng, deadline)
     if found.norm > target:
         found = _anneal(problem, found, rng, deadline, target)
     if found.norm > target:
@@ -99,15 +108,16 @@ def quick_search(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero, without annealing."""
-    found = _descend(problem, *_start(problem, n_drop, rng, deadline), rng, deadline)
+    found = _descend(problem, _start(problem, n_drop, rng, deadline), rng, deadline)
     return _combine(problem, found, rng, deadline)
 
 
 def improve(
     problem: SelectionProblem, start: Booleans, rng: np.random.Generator, deadline: float
 ) -> Found:
-    """Improve a set that meets every constraint by pair exchange."""
-    return _descend(problem, start, np.nan, rng, deadline)
+    """Improve a set that meets every constraint by pair exchange inside cells."""
+    labels = _swap_labels(problem, int(start.sum()))
+    return _descend(problem, Found(start, np.inf, np.nan, 0, False, labels), rng, deadline)
 
 
 def improve_cost(
@@ -124,12 +134,16 @@ def improve_cost(
     if spread == 0.0:
         return found
     drop = found.drop
-    labels, rows = problem.swap_terms(int(drop.sum()))
     floor = float(np.median(problem.coordinates.squared_norms)) or 1.0
     for exponent in range(-8, 6):
         reward = problem.cost / spread * floor * 4.0**exponent
         done = exchange_round(
-            problem.coordinates, labels, drop, rng, reward=reward, linear_rows=rows
+            problem.coordinates,
+            found.labels,
+            drop,
+            rng,
+            reward=reward,
+            linear_rows=problem.constraints,
         )
         drop, n_swaps = done.drop, n_swaps + done.n_swaps
         norm = float(np.linalg.norm(problem.coordinates.total(drop)))
@@ -139,26 +153,25 @@ def improve_cost(
         if norm > 10 * limit or time.perf_counter() > deadline:
             break
     norm = float(np.linalg.norm(problem.coordinates.total(best)))
-    return Found(best, norm, found.rounding_bound, n_swaps, found.timed_out)
+    return replace(found, drop=best, norm=norm, n_swaps=n_swaps)
 
 
 def _start(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
-) -> tuple[Booleans, float]:
-    """Return a set that meets every constraint, and the bound of its rounding."""
-    if len(problem.constraints):
-        return feasible_set(problem, n_drop, rng, deadline), np.nan
+) -> Found:
+    """Return a set that meets every constraint; its norm is not looked at."""
+    if problem.n_given_rows:
+        drop = feasible_set(problem, n_drop, rng, deadline)
+        return Found(drop, np.inf, np.nan, 0, False, _swap_labels(problem, n_drop))
     coordinates = problem.coordinates
-    labels, wanted = norm_strata(
-        _swap_labels(problem),
-        coordinates.squared_norms,
-        problem.dropped_counts(n_drop) - problem.count(problem.must_drop),
-    )
+    cells = cell_counts(problem, n_drop, rng)
+    labels, wanted = cells.labels, cells.n_dropped
     drop = problem.must_drop | random_rows(labels, wanted, rng)
+    start = Found(drop, np.inf, np.nan, 0, False, labels, cells)
     pool = _draw_pool(labels, coordinates.n_coordinates, rng)
     expected = _SECONDS_PER_NUMBER * len(pool) * coordinates.n_coordinates
     if expected > _ROUNDING_SHARE * (deadline - time.perf_counter()):
-        return drop, np.nan
+        return start
     inside = np.zeros(len(drop), dtype=bool)
     inside[pool] = True
     whole = len(pool) == problem.n_samples
@@ -171,20 +184,19 @@ def _start(
         deadline=deadline,
     )
     drop[pool] = rounded.drop
-    return drop, rounded.rounding_bound
+    return replace(start, rounding_bound=rounded.rounding_bound)
 
 
 def _descend(
     problem: SelectionProblem,
-    drop: Booleans,
-    rounding_bound: float,
+    start: Found,
     rng: np.random.Generator,
     deadline: float,
     least_progress: float = _LEAST_PROGRESS,
 ) -> Found:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``."""
-    coordinates = problem.coordinates
-    labels, rows = problem.swap_terms(int(drop.sum()))
+    coordinates, rows = problem.coordinates, problem.constraints
+    labels, drop = start.labels, start.drop
     norm = float(np.linalg.norm(coordinates.total(drop)))
     n_swaps = stalled = 0
     timed_out = time.perf_counter() > deadline
@@ -197,27 +209,26 @@ def _descend(
         if reached < norm:
             drop, norm = done.drop, reached
         timed_out = time.perf_counter() > deadline
-    return Found(drop, norm, rounding_bound, n_swaps, timed_out)
+    return replace(start, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
 
 
 def _restart(
     problem: SelectionProblem,
-    n_drop: int,
     found: Found,
     rng: np.random.Generator,
     deadline: float,
 ) -> Found:
     """Descend from random rows many times; return the best."""
     k = problem.coordinates.n_coordinates
-    if not MAX_COORDINATES < k <= _MAX_RESTART_COORDINATES or len(problem.constraints):
+    if not MAX_COORDINATES < k <= _MAX_RESTART_COORDINATES or found.cells is None:
         return found
     now = time.perf_counter()
     share_ends = now + _RESTART_SHARE * (deadline - now)
     for _ in range(_RESTARTS):
         if time.perf_counter() > share_ends:
             return replace(found, timed_out=True)
-        drop = problem.random_set(n_drop, rng)
-        other = _descend(problem, drop, found.rounding_bound, rng, deadline)
+        drop = problem.must_drop | random_rows(found.labels, found.cells.n_dropped, rng)
+        other = _descend(problem, replace(found, drop=drop), rng, deadline)
         best = other if other.norm < found.norm else found
         found = replace(best, n_swaps=found.n_swaps + other.n_swaps)
     return found
@@ -231,8 +242,8 @@ def _anneal(
     target: float,
 ) -> Found:
     """Improve by annealed rounds until the target is reached or several together gain little."""
-    coordinates, labels = problem.coordinates, _swap_labels(problem)
-    if len(problem.constraints):
+    coordinates, labels = problem.coordinates, found.labels
+    if problem.n_given_rows:
         return found
     drop, norm, n_swaps = found.drop, found.norm, found.n_swaps
     reference, unrewarded, longest = norm, 0, 0.0
@@ -259,9 +270,9 @@ def _combine(
     problem: SelectionProblem, found: Found, rng: np.random.Generator, deadline: float
 ) -> Found:
     """Improve by ever more swaps at once, where the coordinates are few."""
-    coordinates, labels = problem.coordinates, _swap_labels(problem)
+    coordinates, labels = problem.coordinates, found.labels
     drop, last = found.drop, 0.0
-    if coordinates.n_coordinates > MAX_COORDINATES or len(problem.constraints):
+    if coordinates.n_coordinates > MAX_COORDINATES or problem.n_given_rows:
         return found
     for n_doublings in _DOUBLINGS:
         started = time.perf_counter()
@@ -275,9 +286,11 @@ def _combine(
     return replace(found, drop=drop, norm=norm, timed_out=timed_out)
 
 
-def _swap_labels(problem: SelectionProblem) -> Integers:
-    """Return each row's group, -1 where its fate is fixed."""
-    return np.where(problem.free, problem.groups, -1)
+def _swap_labels(problem: SelectionProblem, n_drop: int) -> Integers:
+    """Return within which rows to exchange: cells, or groups where linear rows limit it anyway."""
+    if problem.n_given_rows:
+        return np.where(problem.free, problem.groups, -1)
+    return cell_labels(problem, n_drop)
 
 
 def _draw_pool(labels: Integers, n_coordinates: int, rng: np.random.Generator) -> Integers:

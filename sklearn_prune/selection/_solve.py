@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ._bound import change_lower_bound
+from ._cells import CellCounts
 from ._certificate import Selection, SolverCertificate
 from ._coordinates import Booleans
 from ._exact import ExactResult, largest_saving, smallest_change
@@ -36,9 +37,9 @@ def solve(
     """Choose the rows to drop.
 
     Up to 32 free rows the answer is proven optimal by branch and bound (``scipy.optimize.milp``
-    with outer approximation of the norm). Beyond, the relaxation is rounded gradually and improved
-    by pair exchange; the certificate then gives the value beside what random rows cost, and the
-    bound of the relaxation.
+    with outer approximation of the norm). Beyond, ``milp`` decides how many rows of each cell go;
+    which they are is settled by gradual rounding of a relaxation and by exchanges. The certificate
+    then gives the value beside what random rows cost, and the bound of the relaxation.
 
     Parameters
     ----------
@@ -137,6 +138,7 @@ def _solve_cardinality(
         status="optimal" if proven else "time limit" if found.timed_out else "feasible",
         n_swaps=found.n_swaps,
         exact=exact,
+        cells=found.cells,
     )
 
 
@@ -179,7 +181,7 @@ def _prove_smallest(
     assert exact.drop is not None
     drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.total(drop)))
-    return Found(drop, norm, found.rounding_bound, found.n_swaps, not exact.proven), exact
+    return replace(found, drop=drop, norm=norm, timed_out=not exact.proven), exact
 
 
 def _prove_cost(
@@ -207,10 +209,7 @@ def _prove_cost(
         return found, False
     drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.total(drop)))
-    return (
-        Found(drop, norm, found.rounding_bound, found.n_swaps, found.timed_out),
-        proven and exact.proven,
-    )
+    return replace(found, drop=drop, norm=norm), proven and exact.proven
 
 
 def _solve_generalization(
@@ -235,6 +234,7 @@ def _solve_generalization(
         status=status if drop.any() else "nothing to drop",
         n_swaps=within.n_swaps,
         exact=None,
+        cells=within.cells,
         smallest_reachable=within.smallest_reachable,
     )
 
@@ -275,6 +275,7 @@ def _selection(
     status: str,
     n_swaps: int,
     exact: ExactResult | None,
+    cells: CellCounts | None,
     smallest_reachable: float | None = None,
 ) -> Selection:
     objective, factor = problem.change(drop), problem.size_factor(drop)
@@ -294,6 +295,12 @@ def _selection(
         n_swaps=n_swaps,
         n_cuts=0 if exact is None else exact.n_cuts,
         n_nodes=0 if exact is None else exact.n_nodes,
+        n_cells=0 if cells is None else len(cells.n_dropped),
+        n_integers=0 if cells is None else cells.n_integers,
+        cell_nodes=0 if cells is None else cells.n_nodes,
+        cell_gap=0.0 if cells is None else cells.gap,
+        cell_seconds=0.0 if cells is None else cells.seconds,
+        cell_status="row by row" if cells is None else cells.status,
         seconds=time.perf_counter() - started,
     )
     return Selection(drop, certificate)

@@ -1,4 +1,4 @@
-"""Graduated rounding: exact counts, a small sum, and strata that add up."""
+"""Graduated rounding: exact counts and a small sum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection._coordinates import Coordinates, random_change
-from sklearn_prune.selection._graduated import _Strata, graduated_rounding, norm_strata
+from sklearn_prune.selection._graduated import _Strata, graduated_rounding
 
 
 @st.composite
@@ -82,42 +82,6 @@ def test_cut_short_it_still_meets_every_count(limits):
     assert time.perf_counter() - started < 5
     assert rounded.n_iter <= limits.get("max_iter", 0)
     np.testing.assert_array_equal(np.bincount(labels[rounded.drop]), [200, 100])
-
-
-@settings(max_examples=100, deadline=None)
-@given(strata(most=400), st.booleans())
-def test_strata_of_similar_norm_add_up_to_their_groups(drawn, with_fixed):
-    labels, n_dropped, rng = drawn
-    if with_fixed:
-        labels = np.where(rng.random(len(labels)) < 0.2, -1, labels)
-        n_dropped = np.minimum(n_dropped, np.bincount(labels[labels >= 0], minlength=4))
-    norms = rng.exponential(size=len(labels))
-    stratum, counts = norm_strata(labels, norms, n_dropped)
-    np.testing.assert_array_equal(stratum < 0, labels < 0)
-    sizes = np.bincount(stratum[stratum >= 0], minlength=len(counts))
-    assert (counts >= 0).all()
-    assert (counts <= sizes).all()
-    group_of = {int(s): int(g) for s, g in zip(stratum, labels, strict=True) if s >= 0}
-    sums = np.zeros(4, dtype=int)
-    for s, count in enumerate(counts):
-        if s in group_of:
-            sums[group_of[s]] += count
-            assert set(labels[stratum == s]) == {group_of[s]}
-    np.testing.assert_array_equal(sums, n_dropped)
-
-
-def test_strata_are_ranges_of_the_norm_and_share_the_count_evenly():
-    norms = np.random.default_rng(0).permutation(1000).astype(float)
-    stratum, counts = norm_strata(np.zeros(1000, dtype=int), norms, np.array([900]))
-    assert len(counts) > 1
-    assert counts.max() - counts.min() <= 1
-    for s in range(1, len(counts)):
-        assert norms[stratum == s].min() > norms[stratum == s - 1].max()
-
-
-def test_a_few_rows_are_not_split():
-    _, counts = norm_strata(np.zeros(1000, dtype=int), np.arange(1000.0), np.array([997]))
-    assert len(counts) == 1
 
 
 @settings(max_examples=100, deadline=None)

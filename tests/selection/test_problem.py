@@ -208,17 +208,3 @@ def test_a_saving_is_rows_or_their_cost():
     assert SelectionProblem(Z, n_drop=3).saving(drop) == 3
     assert SelectionProblem(Z, n_drop=3, cost=TEN).saving(drop) == 3
     assert SelectionProblem(Z, n_drop=3, cost=TEN + 1).saving(drop) == 6
-
-
-def test_swaps_stay_in_groups_of_fixed_count_and_cross_those_of_a_range():
-    groups = np.repeat([0, 1, 2], [4, 3, 3])
-    fixed = SelectionProblem(Z, n_drop=5, groups=groups, quota="proportional", must_keep=TEN == 9)
-    labels, rows = fixed.swap_terms(5)
-    np.testing.assert_array_equal(labels, np.r_[groups[:9], -1])
-    assert len(rows) == 0
-    loose = SelectionProblem(Z, n_drop=5, groups=groups, quota={0: 2, 1: (1, 2)})
-    labels, rows = loose.swap_terms(5)
-    assert len(set(labels[:4])) == 1
-    assert len(set(labels[4:])) == 1
-    assert labels[0] != labels[4]
-    assert len(rows) == 2

@@ -1,0 +1,331 @@
+"""The cells' program against enumeration of all counts, and what it promises at any size."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
+from sklearn_prune.selection import _cells as cells_module
+from sklearn_prune.selection._cells import (
+    CellProgram,
+    _leading_directions,
+    cell_counts,
+    cell_labels,
+    solve_cells,
+)
+
+from .brute_force import feasible_subsets
+
+
+@st.composite
+def programs(draw):
+    """Programs of up to six cells in up to three groups, of fixed counts or ranges."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_cells, k = draw(st.integers(1, 6)), draw(st.integers(0, 3))
+    groups = np.sort(rng.integers(0, draw(st.integers(1, 3)), n_cells))
+    groups = np.unique(groups, return_inverse=True)[1]
+    sizes = rng.integers(1, 7, n_cells)
+    in_group = np.bincount(groups, sizes).astype(int)
+    target = rng.integers(0, in_group + 1)
+    is_loose = rng.random(len(target)) < draw(st.sampled_from([0.0, 0.5, 1.0]))
+    weighted = rng.random(n_cells) < 0.3 if draw(st.booleans()) else None
+    return CellProgram(
+        sizes=sizes,
+        groups=groups,
+        low=np.where(is_loose, rng.integers(0, target + 1), target),
+        high=np.where(is_loose, rng.integers(target, in_group + 1), target),
+        target=target,
+        total=int(target.sum()),
+        weighted=weighted,
+        means=rng.standard_normal((n_cells, k)),
+        offset=3 * rng.standard_normal(k),
+        reward=0.1 * rng.random(n_cells),
+        deviation=draw(st.sampled_from([0.01, 1.0])),
+    )
+
+
+def enumerate_counts(program):
+    """Return all counts that meet the rules, proportion included, and what each costs."""
+    low, high = program.bounds()
+    allowed = []
+    for counts in product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))):
+        d = np.array(counts)
+        in_group = np.bincount(program.groups, d)[program.groups]
+        even = np.abs(d - program.sizes * in_group / program.group_sizes) <= 1 + 1e-9
+        if program.admits(d) and even.all():
+            allowed.append(d)
+    return allowed, [cost_of(program, d) for d in allowed]
+
+
+def cost_of(program, d):
+    residual = np.abs(program.offset + d @ program.means) / program.unit
+    a = np.array(cells_module._TANGENTS)[:, None]
+    energy = np.maximum(2 * a * residual - a**2, 0).max(axis=0)
+    away = np.abs(d - program.shares).sum()
+    return program.unit * energy.sum() + program.deviation * away - program.reward @ d
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs())
+def test_the_counts_cost_as_little_as_enumeration_finds(program):
+    allowed, costs = enumerate_counts(program)
+    solution = solve_cells(program, np.random.default_rng(0), node_limit=None)
+    if not allowed:
+        assert solution is None
+        return
+    assert program.admits(solution.n_dropped)
+    assert solution.status == "optimal"
+    # Ties are broken by a ten-thousandth of a row, and the gap is as small.
+    slack = 2e-4 * program.sizes.sum() + 2e-3 * abs(min(costs))
+    assert cost_of(program, solution.n_dropped) <= min(costs) + slack
+
+
+@settings(max_examples=100, deadline=None)
+@given(programs())
+def test_without_an_answer_largest_remainders_are_taken(program):
+    allowed, _ = enumerate_counts(program)
+    original, calls = cells_module._run_milp, []
+
+    def none_at_first(*args):
+        counts, result = original(*args)
+        calls.append(result)
+        return (None if len(calls) == 1 and result.status != 2 else counts), result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells_module, "_run_milp", none_at_first)
+        solution = solve_cells(program, np.random.default_rng(0))
+    if not calls or not allowed:
+        return
+    assert solution.status == "apportioned"
+    away = [np.abs(d - program.shares).sum() for d in allowed]
+    assert np.abs(solution.n_dropped - program.shares).sum() <= min(away) + 2e-2
+
+
+@st.composite
+def problems(draw, most=9):
+    """Problems with counts, quotas, ranges, masks, weights, costs and clusters in play."""
+    n = draw(st.integers(2, most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    options = {"n_drop": draw(st.integers(0, n - 1))}
+    if draw(st.booleans()):
+        options["groups"] = rng.integers(0, 3, n)
+        size = int((options["groups"] == options["groups"][0]).sum())
+        a, b = sorted((draw(st.integers(0, size)), draw(st.integers(0, size))))
+        quotas = ["proportional", "equal", {int(options["groups"][0]): (a, b)}]
+        options["quota"] = draw(st.sampled_from(quotas))
+    if draw(st.booleans()):
+        options["must_keep"] = rng.random(n) < 0.1
+    if draw(st.booleans()):
+        options["must_drop"] = (rng.random(n) < 0.1) & ~options.get("must_keep", np.zeros(n, bool))
+    if draw(st.booleans()):
+        options["sample_weight"] = (rng.random(n) < draw(st.sampled_from([0.1, 0.8]))) * 2.0
+    if draw(st.booleans()):
+        options["clusters"] = rng.integers(0, 4, n)
+    if draw(st.booleans()):
+        options["cost"] = rng.random(n)
+    Z = rng.standard_normal((n, draw(st.integers(1, 12)))) * rng.exponential(size=(n, 1))
+    return Z, options
+
+
+def decide(Z, options):
+    """Return the problem and the cells' counts, None where there are none."""
+    try:
+        problem = SelectionProblem(Z, **options)
+    except InfeasibleProblemError:
+        return None, None
+    try:
+        return problem, cell_counts(problem, problem.n_drop, np.random.default_rng(0))
+    except InfeasibleProblemError:
+        return problem, None
+
+
+def meets_every_rule(problem, cells):
+    """Whether any rows of the cells, in these counts, make a feasible set."""
+    for first in (1, -1):
+        drop = problem.must_drop.copy()
+        for cell, m in enumerate(cells.n_dropped):
+            rows = np.flatnonzero(cells.labels == cell)[::first]
+            drop[rows[:m]] = True
+        if not problem.is_feasible(drop):
+            return False
+    return True
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_counts_are_found_exactly_where_some_set_is_feasible(drawn):
+    problem, cells = decide(*drawn)
+    if problem is None:
+        return
+    assert (cells is not None) == (len(feasible_subsets(problem)) > 0)
+    if cells is not None:
+        assert meets_every_rule(problem, cells)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(most=600))
+def test_any_rows_in_these_counts_meet_every_rule(drawn):
+    problem, cells = decide(*drawn)
+    if cells is None:
+        return
+    np.testing.assert_array_equal(cells.labels < 0, ~problem.free)
+    assert meets_every_rule(problem, cells)
+
+
+def large(seed=0, n=3000, k=20, **options):
+    rng = np.random.default_rng(seed)
+    Z = rng.standard_normal((n, k)) * rng.exponential(size=(n, 1))
+    clusters, groups = rng.integers(0, 12, n), rng.integers(0, 2, n)
+    Z += 0.5 * rng.standard_normal((12, k))[clusters]
+    options = {"groups": groups, "quota": "proportional", "clusters": clusters, **options}
+    return SelectionProblem(Z - Z.mean(axis=0), n_drop=int(0.8 * n), **options)
+
+
+def test_every_cell_drops_its_share_rounded_down_or_up():
+    problem = large()
+    cells = cell_counts(problem, problem.n_drop, np.random.default_rng(0))
+    sizes, kept = np.bincount(cells.labels), np.bincount(problem.groups)
+    group = np.array([problem.groups[cells.labels == c][0] for c in range(len(sizes))])
+    share = sizes * (problem.dropped_counts(problem.n_drop) / kept)[group]
+    assert (np.abs(cells.n_dropped - share) < 1).all()
+    assert len(sizes) >= 24
+
+
+def test_clusters_and_strata_are_cells_where_they_keep_enough_rows():
+    problem = large()
+    few, many = (len(np.unique(cell_labels(problem, int(r * 3000)))) for r in (0.998, 0.5))
+    assert few == 2
+    assert 40 < many <= 2 + cells_module._MAX_CELLS
+    alone = large(clusters=None, quota=None, groups=None)
+    labels = cell_labels(alone, alone.n_drop)
+    norms = alone.coordinates.squared_norms
+    for stratum in range(1, int(labels.max()) + 1):
+        assert norms[labels == stratum].min() >= norms[labels == stratum - 1].max()
+
+
+def test_the_residual_of_the_means_is_far_below_that_of_random_rounding():
+    problem, rng = large(), np.random.default_rng(0)
+    cells = cell_counts(problem, problem.n_drop, rng)
+    Z, labels = problem.coordinates.rows(np.arange(3000)), cells.labels
+    sizes = np.bincount(labels)
+    means = np.array([Z[labels == c].mean(axis=0) for c in range(len(sizes))])
+    drawn = []
+    for _ in range(30):
+        shuffled = rng.permutation(len(sizes))
+        up = cells.n_dropped.copy()
+        up[shuffled] = np.floor(0.8 * sizes[shuffled])
+        up[shuffled[: problem.n_drop - up.sum()]] += 1
+        drawn.append(np.linalg.norm(up @ means))
+    assert np.linalg.norm(cells.n_dropped @ means) < 0.7 * np.mean(drawn)
+
+
+@pytest.mark.parametrize("options", [{}, {"quota": {0: (10, 400)}}])
+def test_the_same_seed_gives_the_same_counts(options):
+    problem = large(**options)
+    first, second = (
+        cell_counts(problem, problem.n_drop, np.random.default_rng(3)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.n_dropped, second.n_dropped)
+    np.testing.assert_array_equal(first.labels, second.labels)
+
+
+def test_a_range_moves_the_count_of_a_group_and_its_cells_with_it():
+    rng = np.random.default_rng(0)
+    Z, groups = rng.standard_normal((2000, 5)), rng.integers(0, 2, 2000)
+    # Every row of group 0 that goes leaves its mean behind; few of them should go.
+    Z[groups == 0] += 0.5
+    size = int((groups == 0).sum())
+    problem = SelectionProblem(Z, n_drop=1000, groups=groups, quota={0: (5, size)})
+    cells = cell_counts(problem, 1000, rng)
+    assert cells.n_dropped.sum() == 1000
+    in_group = problem.count(problem.must_drop)
+    assert (in_group == 0).all()
+    of_zero = [c for c in range(len(cells.n_dropped)) if groups[cells.labels == c][0] == 0]
+    assert len(of_zero) > 1
+    assert cells.n_dropped[of_zero].sum() < 100
+    assert np.ptp(cells.n_dropped[of_zero] / np.bincount(cells.labels)[of_zero]) < 0.05
+
+
+def test_a_range_without_a_reason_to_move_stays_at_its_share():
+    rng = np.random.default_rng(0)
+    Z, groups = rng.standard_normal((2000, 5)), np.repeat(np.arange(4), 500)
+    for group in range(4):
+        Z[groups == group] -= Z[groups == group].mean(axis=0)
+    problem = SelectionProblem(Z, n_drop=1600, groups=groups, quota={0: (1, 400)})
+    cells = cell_counts(problem, 1600, rng)
+    in_group = [cells.n_dropped[np.unique(cells.labels[groups == g])].sum() for g in range(4)]
+    assert in_group == [400] * 4
+
+
+def test_a_cell_may_lose_all_its_rows():
+    groups = np.repeat([0, 1], [1, 99])
+    problem = SelectionProblem(np.ones((100, 2)), n_drop=95, groups=groups, quota={0: (0, 1)})
+    cells = cell_counts(problem, 95, np.random.default_rng(0))
+    assert cells.n_dropped.sum() == 95
+
+
+def test_dear_rows_go_where_the_residual_leaves_the_choice():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 4, 400)
+    problem = SelectionProblem(
+        1e-9 * rng.standard_normal((400, 3)) + np.array([1.0, 0, 0]),
+        n_drop=200,
+        groups=groups,
+        quota={0: (0, 90)},
+        cost=(groups == 2).astype(float),
+    )
+    cells = cell_counts(problem, 200, rng)
+    in_group = [cells.n_dropped[np.unique(cells.labels[groups == g])].sum() for g in range(4)]
+    assert in_group[2] >= max(in_group)
+
+
+def test_the_certificate_says_what_milp_decided():
+    certificate = solve(large(), random_state=0).certificate
+    assert certificate.n_integers > 20
+    assert certificate.n_cells >= certificate.n_integers
+    assert certificate.cell_nodes == 1
+    assert 0 < certificate.cell_seconds < certificate.seconds
+    assert certificate.cell_status in {"optimal", "node limit"}
+
+
+def test_exchanges_leave_the_counts_of_the_cells():
+    problem = large()
+    cells = cell_counts(problem, problem.n_drop, np.random.default_rng(0))
+    drop = solve(problem, random_state=0).drop
+    np.testing.assert_array_equal(np.bincount(cells.labels[drop]).sum(), cells.n_dropped.sum())
+    share = np.bincount(cells.labels[drop]) / np.bincount(cells.labels)
+    assert np.abs(share - 0.8).max() < 0.05
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(9, 60))
+def test_the_leading_directions_hold_most_of_the_energy(seed, n_rows, k):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n_rows, k)) * np.geomspace(1, 0.01, k)
+    directions = _leading_directions(rows, 8, rng)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(directions.shape[1]), atol=1e-8)
+    best = (np.linalg.svd(rows, compute_uv=False)[:8] ** 2).sum()
+    assert ((rows @ directions) ** 2).sum() >= 0.99 * best
+
+
+@pytest.mark.parametrize(
+    "clusters", [np.zeros(9, int), np.full(10, 0.5), np.full(10, -1), [[0] * 10]]
+)
+def test_clusters_are_codes_of_the_rows(clusters):
+    with pytest.raises(ValueError, match=r"clusters must be whole numbers >= 0 of shape \(10,\)"):
+        SelectionProblem(np.ones((10, 1)), n_drop=3, clusters=clusters)
+
+
+def test_the_time_does_not_grow_with_the_rows():
+    # In HiGHS's own measure: as many integers and nodes for ten times the rows.
+    few, many = (
+        cell_counts(problem, problem.n_drop, np.random.default_rng(0))
+        for problem in (large(n=3000), large(n=30_000))
+    )
+    assert many.n_nodes == few.n_nodes
+    assert len(many.n_dropped) <= 2 + cells_module._MAX_CELLS
