@@ -27,6 +27,7 @@ from .base import BasePruner
 from .influence import workers
 from .matching import (
     Certificate,
+    DistributionEmbedding,
     StageClock,
     TrainingJob,
     certify,
@@ -36,14 +37,15 @@ from .matching import (
     choose_rows,
     kind_of_target,
     members,
+    target_labels,
     train_once,
     unfrozen,
 )
 from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
-# Network, head, influence, selection, certificate.
-_N_STAGES = 5
+# Network, head, influence, distribution, selection, certificate.
+_N_STAGES = 6
 
 
 class InfluencePruner(CallbackSupportMixin, BasePruner):
@@ -72,6 +74,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         whole number and a half downward.
     tolerance : float or None, default=None
         Largest first-order change allowed, in the unit of ``norm``. Needs ``prune_ratio=None``.
+    distribution_weight : float, default=1.0
+        How much the joint distribution of rows and labels counts beside the influences. It is that
+        of what enters the last layer (of ``features`` where given): kernel means of several
+        bandwidths and counts in the leaves of a few trees, for each class, or times y. Each part
+        is measured by what random rows cost there. 0 is the paper's objective alone: rows that hold
+        the one network, and that other models may find unrepresentative.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
@@ -211,6 +219,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "estimator": [object, None],
         "prune_ratio": [Interval(Real, 0, 1, closed="left"), None],
         "tolerance": [Interval(Real, 0, None, closed="neither"), None],
+        "distribution_weight": [Interval(Real, 0, None, closed="left")],
         "norm": [StrOptions({"loss", "parameter"})],
         "quota": [StrOptions({"class", "equal"}), Mapping, None],
         "trim": [Interval(Real, 0, 1, closed="left")],
@@ -238,6 +247,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         *,
         prune_ratio: float | None = 0.4,
         tolerance: float | None = None,
+        distribution_weight: float = 1.0,
         norm: Literal["loss", "parameter"] = "loss",
         quota: Any = "class",
         trim: float = 0.0,
@@ -257,6 +267,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.estimator = estimator
         self.prune_ratio = prune_ratio
         self.tolerance = tolerance
+        self.distribution_weight = distribution_weight
         self.norm = norm
         self.quota = quota
         self.trim = trim
@@ -365,6 +376,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.estimator_ = networks[0] if estimators[0] is self.estimator else networks
             self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
+            self._distribution_ = self._labelled(trained.distribution, y)
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
                 selection = self._choose(request, self.time_limit, self._seed_)
@@ -376,7 +388,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return ~selection.drop
 
     def _request(self) -> Request:
-        return Request(self.prune_ratio, self.tolerance, self.quota, self.trim)
+        return Request(
+            self.prune_ratio, self.tolerance, self.quota, self.trim, self.distribution_weight
+        )
 
     def _check_before_training(self, request: Request) -> None:
         """Raise where the request cannot be met, before any time is spent on the network."""
@@ -394,11 +408,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _target_kind(self, y: Any) -> Kind | None:
         return kind_of_target(self.estimator, y)
 
+    def _labelled(
+        self, distribution: DistributionEmbedding | None, y: NDArray[Any]
+    ) -> DistributionEmbedding | None:
+        """Return the embedding in which groups are told apart, where there are any."""
+        terms, is_labels = self._terms_, hasattr(self, "classes_")
+        if distribution is None or terms.strata is terms.classes:
+            return distribution
+        return distribution.labelled(target_labels(y, is_labels=is_labels, strata=terms.strata))
+
     def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
         with workers(self.n_jobs):
             return choose_rows(
                 self._influence_,
                 self._coordinates_,
+                self._distribution_,
                 self._terms_,
                 request,
                 time_limit=time_limit,

@@ -27,6 +27,7 @@ class Request:
     tolerance: float | None
     quota: Any
     trim: float
+    distribution_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check what one parameter says about another."""
@@ -200,7 +201,11 @@ def _lower_ratio(most: int, n_samples: int, name: str = "it") -> str:
 
 
 def make_problem(
-    Z: Any, terms: RowTerms, request: Request, length_of: Any = float
+    Z: Any,
+    terms: RowTerms,
+    request: Request,
+    length_of: Any = float,
+    balance: Any = None,
 ) -> SelectionProblem:
     """Return the selection problem that the request states on these rows.
 
@@ -214,6 +219,8 @@ def make_problem(
         Ratio or tolerance, and quota.
     length_of : callable, default=float
         Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
+    balance : DistributionEmbedding, default=None
+        What holds the distribution.
     """
     n_drop = n_keep = None
     if request.prune_ratio is not None:
@@ -227,6 +234,8 @@ def make_problem(
         n_drop=n_drop,
         tolerance=None if request.tolerance is None else length_of(request.tolerance),
         cost=terms.cost,
+        balance=balance,
+        balance_weight=request.distribution_weight,
         groups=groups,
         quota=quota,
         must_keep=terms.must_keep,

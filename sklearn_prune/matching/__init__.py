@@ -6,6 +6,7 @@ coordinates; rows are chosen that keep their sums; the certificate says what tha
 
 from ._certificate import Certificate, StageClock, certify
 from ._choice import check_counts, choose_rows
+from ._distribution import DistributionEmbedding, embed_distribution, target_labels
 from ._job import TrainingJob, members, unfrozen
 from ._members import default_network
 from ._network_checks import check_ensemble, check_networks, kind_of_target
@@ -13,6 +14,7 @@ from ._training import TrainedHead, train_once
 
 __all__ = [
     "Certificate",
+    "DistributionEmbedding",
     "StageClock",
     "TrainedHead",
     "TrainingJob",
@@ -22,8 +24,10 @@ __all__ = [
     "check_networks",
     "choose_rows",
     "default_network",
+    "embed_distribution",
     "kind_of_target",
     "members",
+    "target_labels",
     "train_once",
     "unfrozen",
 ]

@@ -10,6 +10,7 @@ from .._terms import Request, RowTerms, first_to_go, make_problem
 from ..influence import Coordinates, Influence
 from ..selection import InfeasibleProblemError, Selection
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
+from ._distribution import DistributionEmbedding
 from ._refinement import match_rows
 
 __all__ = ["check_counts", "choose_rows"]
@@ -29,6 +30,7 @@ def check_counts(terms: RowTerms, request: Request) -> None:
 def choose_rows(
     influence: Influence,
     coordinates: Coordinates,
+    distribution: DistributionEmbedding | None,
     terms: RowTerms,
     request: Request,
     *,
@@ -43,6 +45,8 @@ def choose_rows(
         Influences of all rows.
     coordinates : Coordinates
         What of them is matched.
+    distribution : DistributionEmbedding or None
+        What is held beside them.
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
     request : Request
@@ -63,7 +67,7 @@ def choose_rows(
         require_exact(coordinates)
     norm = influence.norm
     all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
-    problem = make_problem(coordinates.Z, terms, request, length_in(norm))
+    problem = make_problem(coordinates.Z, terms, request, length_in(norm), distribution)
     try:
         selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state

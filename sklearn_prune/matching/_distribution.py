@@ -8,6 +8,7 @@ form of a head's gradients: t(y) stands in the place of the residual, φ(x) in t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,8 @@ class DistributionEmbedding(LinearOperator):
         labels: Floats,
         sample_weight: NDArray[np.float64],
     ) -> None:
-        self._table, self._maps = table, maps
+        self._table: Table | None = table
+        self._maps = maps
         self.labels = np.asarray(labels, dtype=np.float32)
         self.sample_weight = sample_weight
         self.weight_sum = float(sample_weight.sum())
@@ -61,15 +63,26 @@ class DistributionEmbedding(LinearOperator):
         n_rows, n_labels = self.labels.shape
         super().__init__(np.float64, (n_rows, n_labels * len(self._mean)))
         self._features = self._made(np.arange(n_rows)) if n_rows <= _STORED_ROWS else None
+        self._centre_on_mean()
+
+    def _centre_on_mean(self) -> None:
         self._centre = self._moment(self.sample_weight) / self.weight_sum
         self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
+
+    def labelled(self, labels: Floats) -> DistributionEmbedding:
+        """Return the embedding of the same rows with other labels ``t_i``."""
+        part = copy.copy(self)
+        part.labels = np.asarray(labels, dtype=np.float32)
+        part.shape = (len(part.labels), part.labels.shape[1] * len(self._mean))
+        part._centre_on_mean()
+        return part
 
     def _scale_features(self) -> None:
         """Set the mean of each feature, and what makes the variance of each map's sum to 1."""
         sums: list[Any] = [0.0 for _ in self._maps]
         squares = [0.0 for _ in self._maps]
         for rows in self._batches():
-            chunk, weight = self._table[rows], self.sample_weight[rows]
+            chunk, weight = self._rows_of_table(rows), self.sample_weight[rows]
             for position, feature_map in enumerate(self._maps):
                 made = feature_map(chunk).astype(np.float64)
                 sums[position] = sums[position] + weight @ made
@@ -105,8 +118,7 @@ class DistributionEmbedding(LinearOperator):
 
     def take(self, indices: Any) -> DistributionEmbedding:
         """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
-        part = object.__new__(DistributionEmbedding)
-        part.__dict__.update(self.__dict__)
+        part = copy.copy(self)
         part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
         part._norms = self._norms[indices]
         part._features, part._table = self._features_of(indices), None
@@ -125,9 +137,14 @@ class DistributionEmbedding(LinearOperator):
         if not isinstance(rows, slice) and len(rows) > CHUNK:
             parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
             return np.concatenate(parts)
-        chunk = self._table[rows]
+        chunk = self._rows_of_table(rows)
         made = np.hstack([feature_map(chunk) for feature_map in self._maps])
         return (made - self._mean) * self._factor
+
+    def _rows_of_table(self, rows: Any) -> Floats:
+        # What `take` returns has its features and no table.
+        assert self._table is not None
+        return self._table[rows]
 
     def _share(self, rows: Any) -> Floats:
         return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
@@ -146,11 +163,13 @@ class DistributionEmbedding(LinearOperator):
     def _moment(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``Σ w_i t_i φ_iᵀ``, float64 of shape (n_labels, n_features)."""
 
-        def moment(rows: slice) -> NDArray[np.float64]:
+        def moment(rows: Any) -> NDArray[np.float64]:
             weighted = self.labels[rows] * w[rows, None].astype(np.float32)
             return (weighted.T @ self._features_of(rows)).astype(np.float64)
 
-        batches = [rows for rows in self._batches() if w[rows].any()]
+        # A set of few rows costs a pass over those rows only.
+        weighing = np.flatnonzero(w)
+        batches = [weighing[i : i + CHUNK] for i in range(0, len(weighing), CHUNK)]
         nothing = np.zeros((self.labels.shape[1], len(self._mean)))
         return sum(map_threads(moment, batches), start=nothing)
 
@@ -175,11 +194,10 @@ class DistributionEmbedding(LinearOperator):
 def embed_distribution(
     designs: Sequence[Any],
     y: NDArray[Any],
-    strata: NDArray[np.int64] | None,
     sample_weight: NDArray[np.float64],
     *,
     is_labels: bool,
-    random_state: int,
+    random_state: int = 0,
 ) -> DistributionEmbedding:
     """Return the embedding of what enters the heads, and of the target.
 
@@ -189,15 +207,12 @@ def embed_distribution(
         What enters each head.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers: of a regression, or 0 and 1 of several labels.
-    strata : ndarray of int of shape (n_samples,) or None
-        Class, or class and group, of each row; they stand in the place of the label. None for a
-        regression without groups.
     sample_weight : ndarray of shape (n_samples,)
         ν.
     is_labels : bool
         Whether y holds class codes.
-    random_state : int
-        Seeds frequencies and trees.
+    random_state : int, default=0
+        Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
     """
     rng = np.random.default_rng(random_state)
     table = Table(designs, sample_weight)
@@ -206,12 +221,21 @@ def embed_distribution(
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
     ]
-    labels = [] if is_labels else [targets]
-    if strata is not None:
-        labels.insert(0, np.eye(int(strata.max()) + 1)[strata])
-    else:
-        labels.insert(0, np.ones((len(y), 1)))
-    return DistributionEmbedding(table, maps, np.hstack(labels), sample_weight)
+    labels = target_labels(y, is_labels=is_labels)
+    return DistributionEmbedding(table, maps, labels, sample_weight)
+
+
+def target_labels(
+    y: NDArray[Any], *, is_labels: bool, strata: NDArray[np.int64] | None = None
+) -> Floats:
+    """Return what stands for the target, ``t_i``, of shape (n_samples, n_labels).
+
+    One-hot classes, ``[1, y]`` with y standardised, and with ``strata``, the class and group (or
+    group) of each row, these in the place of the class or the 1.
+    """
+    codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
+    one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
+    return one_hot if is_labels else np.hstack([one_hot, _standardised(y)]).astype(np.float32)
 
 
 def _standardised(y: NDArray[Any]) -> NDArray[np.float64]:

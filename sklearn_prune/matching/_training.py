@@ -32,6 +32,7 @@ from ..influence import (
     write_head,
 )
 from ._certificate import StageClock, single_row_changes
+from ._distribution import DistributionEmbedding, embed_distribution
 from ._job import TrainingJob
 from ._members import Member, fitted_members, product_of
 
@@ -51,6 +52,8 @@ class TrainedHead:
         The influences of all rows.
     coordinates : Coordinates
         What of them the selection matches.
+    distribution : DistributionEmbedding or None
+        What holds the distribution; None where the rows are no table of numbers.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -62,6 +65,7 @@ class TrainedHead:
     head_fit: HeadFit
     influence: Influence
     coordinates: Coordinates
+    distribution: DistributionEmbedding | None
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
 
@@ -90,6 +94,14 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         ]
         whole = _stacked(matched, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
+    with clock.stage("distribution"):
+        designs = _embedded(job, [head[0].design for head in heads if head is not None])
+        distribution = designs and embed_distribution(
+            designs,
+            job.y,
+            whole.influence.sample_weight,
+            is_labels=job.classes is not None,
+        )
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -102,6 +114,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         head_fit=whole.head_fit,
         influence=whole.influence,
         coordinates=whole.coordinates,
+        distribution=distribution or None,
         row_changes=row_changes,
         sample_weight=weights if (weights != 1).any() else None,
     )
@@ -170,6 +183,19 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
         influence,
         stacked_coordinates(influence, [one.coordinates for one in matched]),
     )
+
+
+def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:
+    """Return the tables whose distribution is to be held, of which there may be none.
+
+    What enters the heads; of fixed ``features`` these alone, since no training moves them; and
+    where no last layer is matched, the rows themselves, if they are a table.
+    """
+    if job.features is not None:
+        return designs[-1:]
+    if designs or not isinstance(job.X, np.ndarray):
+        return designs
+    return [job.X.reshape(len(job.X), -1)]
 
 
 def _description(one: _Matched) -> str:

@@ -55,7 +55,7 @@ def annealed_round(
     size = min(_MAX_POOL, max(_LEAST_POOL, _ROWS_PER_COORDINATE * k))
     pool = draw_pool(coordinates, labels, drop, rng, size=size)
     sampler = _Sampler(pool, rng)
-    residual = coordinates.total(drop)
+    residual = coordinates.residual(drop)
     mean_square = float(residual @ residual) / k
     hottest = np.exp(rng.uniform(*np.log(_HOTTEST)))
     n_steps = int(_STEPS_PER_ROW * len(pool.indices))

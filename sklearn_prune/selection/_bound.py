@@ -49,7 +49,7 @@ def change_lower_bound(
     of the set at hand.
     """
     negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
-    coordinates = problem.coordinates
+    coordinates = problem.coordinates.block(0)
     low, high = problem.dropped_bounds(n_drop)
     open_rows = problem.free
     sizes = problem.count(open_rows)
@@ -109,7 +109,7 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
     """
     tolerance = problem.tolerance
     assert tolerance is not None
-    coordinates, free = problem.coordinates, problem.free
+    coordinates, free = problem.coordinates.block(0), problem.free
     epsilon = tolerance / coordinates.scale
     saving = np.ones(problem.n_samples) if problem.cost is None else problem.cost
     share = problem.sample_weight / problem.sample_weight.sum()

@@ -24,8 +24,8 @@ class SolverCertificate:
     gap : float
         Cardinality form: by which share the change may exceed the best one, the smallest size
         factor of any set of that size being taken for the bound. Generalization form:
-        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal; where costs were
-        given, the cost is.
+        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal: of change and imbalance
+        together, or, where costs were given, of the cost.
     saving : float
         Rows dropped, or their total cost where costs were given.
     saving_bound : float
@@ -33,9 +33,9 @@ class SolverCertificate:
         form.
     random_objective : float
         Root mean square of ``‖Zᵀw‖₂`` over random sets with the same counts per group.
-    rounding_bound : float
-        What rounding the relaxation at random would cost in the root mean square; NaN where no
-        relaxation was rounded.
+    imbalance, random_imbalance : float
+        ``‖Bᵀw‖₂`` in the unit of B, without the size factor, and its root mean square over the same
+        random sets; 0 where nothing is balanced.
     smallest_reachable : float
         Generalization form: the smallest change, with the size factor, of the non-empty sets the
         solver looked at, the free row of smallest norm among them. Otherwise the change itself.
@@ -66,7 +66,8 @@ class SolverCertificate:
     saving: float
     saving_bound: float
     random_objective: float
-    rounding_bound: float
+    imbalance: float
+    random_imbalance: float
     smallest_reachable: float
     status: str
     n_swaps: int

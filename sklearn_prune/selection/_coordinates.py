@@ -87,6 +87,12 @@ class Coordinates:
         part._set([self._blocks[position]], [1.0], self.scale)
         return part
 
+    def replaced(self, Z: Any) -> Coordinates:
+        """Return the coordinates with another Z, and the same B and ρ."""
+        part = object.__new__(Coordinates)
+        part._set([_Block(Z, "Z"), *self._blocks[1:]], self._weights, None)
+        return part
+
     def lengths(self, total: Floats) -> list[float]:
         """Return the length of a sum of rows in Z and in B, in the caller's units."""
         parts = np.split(total, self._bounds[:-1])
@@ -231,6 +237,17 @@ def _as_finite_matrix(Z: Any, name: str) -> Floats:
             f"Use {name}.reshape(-1, 1) for a single coordinate."
         )
     return Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
+
+
+def within_scatter(coordinates: Coordinates, groups: Integers) -> float:
+    """Return ``Σ_g Σ_{i in g} ‖z_i - mean_g‖² / scale²``; rows of label -1 are left out."""
+    scatter = 0.0
+    for group in range(int(groups.max(initial=-1)) + 1):
+        members = groups == group
+        total = coordinates.total(members)
+        spread = coordinates.squared_norms[members].sum() - total @ total / max(1, members.sum())
+        scatter += max(float(spread), 0.0)
+    return scatter
 
 
 def random_change(

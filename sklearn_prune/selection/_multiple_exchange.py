@@ -57,7 +57,7 @@ def multiple_exchange(
         rows, moves = _short_sums(rows, moves, rng)
     if len(rows) < 2:
         return drop
-    residual = coordinates.total(drop)
+    residual = coordinates.residual(drop)
     first, second = _halves(len(rows), rng)
     for a, b in _closest_pairs(residual, moves[first], moves[second]):
         exchanged = np.concatenate([rows[first[a]], rows[second[b]]])
@@ -65,7 +65,7 @@ def multiple_exchange(
             continue
         improved = drop.copy()
         improved[exchanged] = ~improved[exchanged]
-        if np.linalg.norm(coordinates.total(improved)) < np.linalg.norm(residual):
+        if np.linalg.norm(coordinates.residual(improved)) < np.linalg.norm(residual):
             return improved
         break
     return drop

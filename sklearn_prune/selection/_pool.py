@@ -79,7 +79,7 @@ def draw_pool(
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth.
     """
-    residual = coordinates.total(drop)
+    residual = coordinates.residual(drop)
     scores, norms = coordinates.scores(residual), coordinates.squared_norms
     worth = 0.0 if reward is None else reward / 2
     typical = float(np.median(norms[labels >= 0])) if (labels >= 0).any() else 1.0
@@ -103,8 +103,7 @@ def draw_pool(
                     chosen.append(candidates[best])
                     candidates = np.delete(candidates, best)
     indices = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
-    rows = coordinates.rows(indices)
-    in_pool = rows @ residual.astype(rows.dtype)
+    gram, in_pool = coordinates.products(indices, residual)
     if reward is not None:
         in_pool = in_pool - reward[indices] / 2
-    return Pool(indices, labels[indices], rows @ rows.T, in_pool, drop[indices])
+    return Pool(indices, labels[indices], gram, in_pool, drop[indices])

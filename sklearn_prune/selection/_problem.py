@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint
 
-from ._coordinates import Booleans, Coordinates, Floats, Integers, random_change
+from ._coordinates import (
+    Booleans,
+    Coordinates,
+    Floats,
+    Integers,
+    random_change,
+    within_scatter,
+)
 from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, kept_range
 
 
@@ -40,6 +47,13 @@ class SelectionProblem:
         What dropping each row saves. In the cardinality form the change comes first and the
         saved cost is maximised among sets within a factor of the best change; in the
         generalization form it replaces the number of rows.
+    balance : ndarray or LinearOperator of shape (n_samples, n_more), default=None
+        B, what else is to stay balanced, such as the distribution of the rows: the search keeps
+        ``‖Bᵀw‖`` small beside the change, which `tolerance` does not speak of.
+    balance_weight : float, default=1.0
+        β: minimised is :math:`\|Z^T w\|^2 + ρ^2 \|B^T w\|^2` with :math:`ρ = β σ_Z / σ_B`, where σ
+        is the root of the summed scatter of the rows within their groups. So each part is measured
+        by what random rows cost there.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     quota : {"proportional", "equal"} or dict, default=None
@@ -68,6 +82,8 @@ class SelectionProblem:
         n_drop: int | None = None,
         tolerance: float | None = None,
         cost: Any = None,
+        balance: Any = None,
+        balance_weight: float = 1.0,
         groups: Any = None,
         quota: Quota = None,
         must_keep: Any = None,
@@ -97,6 +113,18 @@ class SelectionProblem:
         self.constraints = self._with_weight_row(given)
         self.quota = quota
         self.kept_range = self._kept_range()
+        self.is_balanced = balance is not None and balance_weight > 0
+        if self.is_balanced:
+            self._balance(Z, balance, balance_weight)
+
+    def _balance(self, Z: Any, balance: Any, weight: float) -> None:
+        """Put B beside Z, scaled by what random rows cost in each."""
+        other = Coordinates(balance)
+        spreads = [
+            c.scale * np.sqrt(within_scatter(c, self.groups)) for c in (self.coordinates, other)
+        ]
+        ratio = weight * spreads[0] / spreads[1] if min(spreads) > 0 else weight
+        self.coordinates = Coordinates(Z, balance, ratio=ratio)
 
     def _check_form(
         self, n_drop: int | None, tolerance: float | None
@@ -203,7 +231,7 @@ class SelectionProblem:
     def on(self, Z: Any) -> SelectionProblem:
         """Return the same problem with other coordinates for its rows."""
         part = copy.copy(self)
-        part.coordinates = Coordinates(Z)
+        part.coordinates = self.coordinates.replaced(Z)
         return part
 
     def size_factor(self, drop: Booleans) -> float:
@@ -213,7 +241,17 @@ class SelectionProblem:
 
     def change(self, drop: Booleans) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
+        return self.coordinates.lengths(self.coordinates.total(drop))[0]
+
+    def objective(self, drop: Booleans) -> float:
+        """Return what is minimised: ``sqrt(‖Zᵀw‖² + ρ²‖Bᵀw‖²)``, the change where there is no B."""
         return float(np.linalg.norm(self.coordinates.total(drop))) * self.coordinates.scale
+
+    def imbalance(self, drop: Booleans) -> float:
+        """Return ``‖Bᵀw‖₂`` in the units of B; 0 where nothing is balanced."""
+        return (
+            self.coordinates.lengths(self.coordinates.total(drop))[1] if self.is_balanced else 0.0
+        )
 
     def saving(self, drop: Booleans) -> float:
         """Return what the set saves: its rows, or their cost where costs were given."""
@@ -230,11 +268,24 @@ class SelectionProblem:
 
         In the caller's units; rows of fixed fate stay as they are.
         """
-        return self.coordinates.scale * random_change(
-            self.coordinates,
+        return self._over_random_sets(self.coordinates.block(0), drop)
+
+    def random_objective(self, drop: Booleans) -> float:
+        """Return the root mean square of `objective` over the same sets."""
+        return self._over_random_sets(self.coordinates, drop)
+
+    def random_imbalance(self, drop: Booleans) -> float:
+        """Return the root mean square of `imbalance` over the same sets."""
+        if not self.is_balanced:
+            return 0.0
+        return self._over_random_sets(self.coordinates.block(1), drop)
+
+    def _over_random_sets(self, coordinates: Coordinates, drop: Booleans) -> float:
+        return coordinates.scale * random_change(
+            coordinates,
             np.where(self.free, self.groups, -1),
             self.count(drop & self.free),
-            self.coordinates.total(self.must_drop),
+            coordinates.total(self.must_drop),
         )
 
     def is_feasible(self, drop: Booleans) -> bool:

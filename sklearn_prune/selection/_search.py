@@ -1,4 +1,4 @@
-"""The heuristic of every large problem: the cells' counts, graduated rounding, then exchanges."""
+"""The heuristic of every large problem: the cells' counts, then exchanges inside cells."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ import numpy as np
 from .._progress import part_done
 from ._annealing import annealed_round
 from ._cells import CellCounts, cell_counts, cell_labels
-from ._coordinates import Booleans, Integers
+from ._coordinates import Booleans, Coordinates, Floats, Integers
 from ._exchange import exchange_round
 from ._feasible import feasible_set
-from ._graduated import graduated_rounding
 from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
-from ._problem import SelectionProblem, random_rows
+from ._problem import LinearRows, SelectionProblem, random_rows
 
-# Rows that take part in graduated rounding, in rows and in multiples of the coordinates; the
-# other rows are dropped or kept at random, so that the cost of this step does not grow with n.
-_POOL_ROWS, _POOL_MULTIPLE = 50_000, 20
+# Rows that are exchanged among each other: of more, one block after the other is. A round costs
+# passes over all rows of its block, and what a block needs in memory is bounded.
+BLOCK_ROWS = 20_000
 # A round of exchanges that gains less than this share twice in a row ends a descent; the larger
 # share ends one that annealing follows.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
@@ -32,9 +31,6 @@ _PATIENCE = 10
 # Descents from random rows before annealing, the coordinates beyond which one costs too much (and
 # below which multiple exchange does better), and the share of the time that may go to them.
 _RESTARTS, _MAX_RESTART_COORDINATES, _RESTART_SHARE = 60, 256, 0.6
-# What graduated rounding takes for each number of Z that takes part, measured on one thread, and
-# the share of the time that may go to it; beyond, the search starts from random rows.
-_SECONDS_PER_NUMBER, _ROUNDING_SHARE = 35e-9, 0.6
 
 
 @dataclass(frozen=True)
@@ -46,9 +42,7 @@ class Found:
     drop : ndarray of bool of shape (n_samples,)
         True where the row is dropped.
     norm : float
-        ``‖Zᵀw‖₂ / scale``.
-    rounding_bound : float
-        In the same unit; NaN where nothing was rounded.
+        Of the sum of the dropped rows, in units of ``scale``.
     n_swaps : int
         Exchanges made.
     timed_out : bool
@@ -62,7 +56,6 @@ class Found:
 
     drop: Booleans
     norm: float
-    rounding_bound: float
     n_swaps: int
     timed_out: bool
     labels: Integers
@@ -79,23 +72,22 @@ def search(
 ) -> Found:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
-    How many rows of each cell go is decided first (:func:`cell_counts`), and stays. The relaxation
-    is rounded within the cells, and the set improved by rounds of pair exchange and by annealed
-    rounds. Where the coordinates are few, multiple exchange follows; where
-    they are some hundred, random sets are tried before the annealing, since a descent is cheap and
-    one in many ends much lower than the others. The work is counted in rounds, not in seconds, so
-    that the same seed gives the same set; the deadline only cuts it short, and where it leaves no
-    time for rounding, the search starts from random rows. With ``enough``, nothing further is tried
-    once the set is within that times what random rows of the same counts cost, and other random
-    sets, which gain a tenth at best, are not tried at all.
+    How many rows of each cell go is decided first (:func:`cell_counts`), and stays. Rows drawn at
+    random inside the cells are improved by rounds of pair exchange and by annealed rounds. Where
+    the coordinates are few, multiple exchange follows; where they are some hundred, other random
+    sets are tried before the annealing, since a descent is cheap and one in many ends much lower
+    than the others. The work is counted in rounds, not in seconds, so that the same seed gives the
+    same set; the deadline only cuts it short. With ``enough``, nothing further is tried once the
+    set is within that times what random rows of the same counts cost, and other random sets, which
+    gain a tenth at best, are not tried at all.
     """
     # What annealing does better is left to it; it does not know linear rows.
     progress = _LEAST_PROGRESS if problem.n_given_rows else _COARSE_PROGRESS
-    found = _descend(problem, _start(problem, n_drop, rng, deadline), rng, deadline, progress)
-    target = 0.0
+    start, target = _start(problem, n_drop, rng, deadline), 0.0
     if enough:
-        target = enough * problem.random_change(found.drop) / problem.coordinates.scale
-    else:
+        target = enough * problem.random_objective(start.drop) / problem.coordinates.scale
+    found = _descend(problem, start, rng, deadline, progress, target)
+    if not enough:
         found = _restart(problem, found, rng, deadline)
     if found.norm > target:
         found = _anneal(problem, found, rng, deadline, target)
@@ -117,7 +109,7 @@ def improve(
 ) -> Found:
     """Improve a set that meets every constraint by pair exchange inside cells."""
     labels = _swap_labels(problem, int(start.sum()))
-    return _descend(problem, Found(start, np.inf, np.nan, 0, False, labels), rng, deadline)
+    return _descend(problem, Found(start, np.inf, 0, False, labels), rng, deadline)
 
 
 def improve_cost(
@@ -162,29 +154,10 @@ def _start(
     """Return a set that meets every constraint; its norm is not looked at."""
     if problem.n_given_rows:
         drop = feasible_set(problem, n_drop, rng, deadline)
-        return Found(drop, np.inf, np.nan, 0, False, _swap_labels(problem, n_drop))
-    coordinates = problem.coordinates
+        return Found(drop, np.inf, 0, False, _swap_labels(problem, n_drop))
     cells = cell_counts(problem, n_drop, rng)
-    labels, wanted = cells.labels, cells.n_dropped
-    drop = problem.must_drop | random_rows(labels, wanted, rng)
-    start = Found(drop, np.inf, np.nan, 0, False, labels, cells)
-    pool = _draw_pool(labels, coordinates.n_coordinates, rng)
-    expected = _SECONDS_PER_NUMBER * len(pool) * coordinates.n_coordinates
-    if expected > _ROUNDING_SHARE * (deadline - time.perf_counter()):
-        return start
-    inside = np.zeros(len(drop), dtype=bool)
-    inside[pool] = True
-    whole = len(pool) == problem.n_samples
-    rounded = graduated_rounding(
-        coordinates if whole else coordinates.take(pool),
-        labels[pool],
-        np.bincount(labels[pool][drop[pool]], minlength=len(wanted)),
-        coordinates.total(drop & ~inside),
-        rng,
-        deadline=deadline,
-    )
-    drop[pool] = rounded.drop
-    return replace(start, rounding_bound=rounded.rounding_bound)
+    drop = problem.must_drop | random_rows(cells.labels, cells.n_dropped, rng)
+    return Found(drop, np.inf, 0, False, cells.labels, cells)
 
 
 def _descend(
@@ -193,23 +166,100 @@ def _descend(
     rng: np.random.Generator,
     deadline: float,
     least_progress: float = _LEAST_PROGRESS,
+    target: float = 0.0,
 ) -> Found:
-    """Exchange pairs until two rounds in a row gain less than ``least_progress``."""
-    coordinates, rows = problem.coordinates, problem.constraints
-    labels, drop = start.labels, start.drop
+    """Exchange pairs until two rounds in a row gain less than ``least_progress``.
+
+    Of very many rows one block after the other is exchanged, each towards its own share of the
+    whole sum and what the blocks before it left.
+    """
+    coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
+    free = np.flatnonzero(labels >= 0)
+    if len(free) <= BLOCK_ROWS or problem.n_given_rows:
+        descent = _Descent(coordinates, labels, problem.constraints, rng, deadline, least_progress)
+        drop = descent.run(drop, target)
+        norm = float(np.linalg.norm(coordinates.total(drop)))
+        return replace(
+            start, drop=drop, norm=norm, n_swaps=descent.n_swaps, timed_out=descent.timed_out
+        )
+    share = _dropped_shares(labels, drop)
+    blocks = _split(labels, drop, rng)
+    # What the counts alone leave of the sum, a part for each block.
+    left = (coordinates.total(drop & (labels < 0)) + coordinates.total(share)) / len(blocks)
+    carried: Floats = np.zeros(coordinates.n_coordinates)
+    n_swaps, timed_out = 0, False
+    for rows, dropped in blocks:
+        part = coordinates.take(rows)
+        part.offset = carried + left - part.total(share[rows])
+        descent = _Descent(part, labels[rows], None, rng, deadline, least_progress)
+        dropped = descent.run(dropped, target / np.sqrt(len(blocks)))
+        carried = part.residual(dropped)
+        drop[rows] = dropped
+        n_swaps, timed_out = n_swaps + descent.n_swaps, timed_out or descent.timed_out
     norm = float(np.linalg.norm(coordinates.total(drop)))
-    n_swaps = stalled = 0
-    timed_out = time.perf_counter() > deadline
-    while stalled < _STALLED_ROUNDS and not timed_out:
-        done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows, deadline=deadline)
-        part_done("exchange")
-        n_swaps += done.n_swaps
-        reached = float(np.linalg.norm(coordinates.total(done.drop)))
-        stalled = stalled + 1 if reached >= (1 - least_progress) * norm else 0
-        if reached < norm:
-            drop, norm = done.drop, reached
-        timed_out = time.perf_counter() > deadline
     return replace(start, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
+
+
+def _dropped_shares(labels: Integers, drop: Booleans) -> Floats:
+    """Return the share of each free row's cell that goes; 0 for fixed rows, shape (n_samples,)."""
+    free = labels >= 0
+    sizes = np.bincount(labels[free])
+    shares = np.bincount(labels[free], drop[free]) / np.maximum(sizes, 1)
+    return np.where(free, shares[labels], 0.0)
+
+
+def _split(
+    labels: Integers, drop: Booleans, rng: np.random.Generator
+) -> list[tuple[Integers, Booleans]]:
+    """Split the free rows at random into blocks that have their share of each cell.
+
+    Returns the positions of each block's rows, and which of these go.
+    """
+    free = np.flatnonzero(labels >= 0)
+    n_blocks = -(-len(free) // BLOCK_ROWS)
+    # Dropped rows and kept ones of a cell are dealt out in turn.
+    order = free[np.lexsort((rng.random(len(free)), drop[free], labels[free]))]
+    blocks = [np.sort(order[start::n_blocks]) for start in range(n_blocks)]
+    return [(rows, drop[rows]) for rows in blocks]
+
+
+class _Descent:
+    """Rounds of pair exchange inside cells, until they gain little."""
+
+    def __init__(
+        self,
+        coordinates: Coordinates,
+        labels: Integers,
+        linear_rows: LinearRows | None,
+        rng: np.random.Generator,
+        deadline: float,
+        least_progress: float,
+    ) -> None:
+        self._coordinates, self._labels, self._linear_rows = coordinates, labels, linear_rows
+        self._rng, self._deadline, self._least_progress = rng, deadline, least_progress
+        self.n_swaps, self.timed_out = 0, False
+
+    def run(self, drop: Booleans, target: float) -> Booleans:
+        """Return an improved set; ends early where its residual is within the target."""
+        norm, stalled = float(np.linalg.norm(self._coordinates.residual(drop))), 0
+        self.timed_out = time.perf_counter() > self._deadline
+        while stalled < _STALLED_ROUNDS and norm > target and not self.timed_out:
+            done = exchange_round(
+                self._coordinates,
+                self._labels,
+                drop,
+                self._rng,
+                linear_rows=self._linear_rows,
+                deadline=self._deadline,
+            )
+            part_done("exchange")
+            self.n_swaps += done.n_swaps
+            reached = float(np.linalg.norm(self._coordinates.residual(done.drop)))
+            stalled = stalled + 1 if reached >= (1 - self._least_progress) * norm else 0
+            if reached < norm:
+                drop, norm = done.drop, reached
+            self.timed_out = time.perf_counter() > self._deadline
+        return drop
 
 
 def _restart(
@@ -291,12 +341,3 @@ def _swap_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     if problem.n_given_rows:
         return np.where(problem.free, problem.groups, -1)
     return cell_labels(problem, n_drop)
-
-
-def _draw_pool(labels: Integers, n_coordinates: int, rng: np.random.Generator) -> Integers:
-    """Return the sorted positions of free rows that take part in graduated rounding."""
-    free = np.flatnonzero(labels >= 0)
-    size = max(_POOL_ROWS, _POOL_MULTIPLE * n_coordinates)
-    if len(free) <= size:
-        return free
-    return np.sort(rng.choice(free, size=size, replace=False))

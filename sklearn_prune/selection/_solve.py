@@ -117,13 +117,13 @@ def _solve_cardinality(
         found = improve_cost(problem, found, limit, rng, deadline)
         if exact is not None:
             found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
-    objective = problem.change(found.drop)
-    bound = (
-        exact.bound * scale
-        if exact
-        else change_lower_bound(problem, n_drop, objective, deadline=deadline)
-    )
-    bound = min(bound, objective)
+    change = problem.change(found.drop)
+    # What is proven of both parts together bounds neither.
+    if exact and not problem.is_balanced:
+        bound = exact.bound * scale
+    else:
+        bound = change_lower_bound(problem, n_drop, change, deadline=deadline)
+    bound = min(bound, change)
     # Without weights every set of this size has the same factor, and the bounds are one.
     least = problem.least_size_factor(n_drop)
     proven = proven and least >= problem.size_factor(found.drop) * (1 - 1e-9)
@@ -134,7 +134,6 @@ def _solve_cardinality(
         lower_bound=bound,
         gap=0.0 if proven else _gap(problem, found.drop, bound),
         saving_bound=np.inf,
-        rounding_bound=found.rounding_bound * scale,
         status="optimal" if proven else "time limit" if found.timed_out else "feasible",
         n_swaps=found.n_swaps,
         exact=exact,
@@ -159,6 +158,8 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
         size_factor=factor,
         gap=_gap(problem, drop, solver.lower_bound),
         random_objective=problem.random_change(drop),
+        imbalance=problem.imbalance(drop),
+        random_imbalance=problem.random_imbalance(drop),
         smallest_reachable=factor * objective,
         status="feasible",
     )
@@ -230,7 +231,6 @@ def _solve_generalization(
         lower_bound=0.0,
         gap=0.0 if within.proven else gap,
         saving_bound=bound,
-        rounding_bound=np.nan,
         status=status if drop.any() else "nothing to drop",
         n_swaps=within.n_swaps,
         exact=None,
@@ -271,7 +271,6 @@ def _selection(
     lower_bound: float,
     gap: float,
     saving_bound: float,
-    rounding_bound: float,
     status: str,
     n_swaps: int,
     exact: ExactResult | None,
@@ -289,7 +288,8 @@ def _selection(
         saving=problem.saving(drop),
         saving_bound=saving_bound,
         random_objective=problem.random_change(drop),
-        rounding_bound=rounding_bound,
+        imbalance=problem.imbalance(drop),
+        random_imbalance=problem.random_imbalance(drop),
         smallest_reachable=factor * objective if smallest_reachable is None else smallest_reachable,
         status=status,
         n_swaps=n_swaps,
