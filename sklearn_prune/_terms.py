@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import check_weights
-from .selection import InfeasibleProblemError, SelectionProblem, parse_range
+from .selection import (
+    InfeasibleProblemError,
+    KeptRange,
+    SelectionProblem,
+    can_keep_weight,
+    decided_rows,
+    kept_range,
+)
 
 Booleans = NDArray[np.bool_]
 Codes = NDArray[np.int64]
@@ -103,30 +110,11 @@ def make_terms(
     ``classes`` holds the label of each row, None for regression; the others are as given to
     ``fit``.
     """
-    keep = _as_mask("must_keep", must_keep, n_samples)
-    drop = _as_mask("must_drop", must_drop, n_samples)
-    if (keep & drop).any():
-        raise InfeasibleProblemError(
-            f"must_keep and must_drop share {int((keep & drop).sum())} rows; take each row out of "
-            "one of them."
-        )
+    keep, drop = decided_rows(must_keep, must_drop, n_samples)
     by_class: Strata = (None, ()) if classes is None else _coded(classes)
     strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
     weights = check_weights(sample_weight, n_samples)
     return RowTerms(n_samples, *by_class, *strata, keep, drop, sample_cost, weights)
-
-
-def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
-    if value is None:
-        return np.zeros(n_samples, dtype=bool)
-    mask = np.asarray(value)
-    if mask.dtype != bool or mask.shape != (n_samples,):
-        raise ValueError(
-            f"{name} must be a boolean mask of shape ({n_samples},); it has dtype {mask.dtype} "
-            f"and shape {mask.shape}. Turn positions into a mask with "
-            f"np.isin(np.arange({n_samples}), positions)."
-        )
-    return mask
 
 
 def _strata(
@@ -228,7 +216,7 @@ def make_problem(
         n_keep = terms.n_samples - n_drop
         _check_masks(terms, request.prune_ratio, n_drop)
     _check_no_class_vanishes(terms, request.prune_ratio, n_keep)
-    groups, quota = _groups_and_quota(terms, request.quota, n_keep)
+    groups, quota = _groups_and_range(terms, request.quota, n_keep)
     problem = SelectionProblem(
         Z,
         n_drop=n_drop,
@@ -244,6 +232,11 @@ def make_problem(
     )
     _check_weight_stays(problem)
     return problem
+
+
+def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
+    """Return the problem of counts alone: zeros stand in the place of influences."""
+    return make_problem(np.zeros((terms.n_samples, 1)), terms, request)
 
 
 def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
@@ -291,18 +284,9 @@ def _check_no_class_vanishes(
 
 def _check_weight_stays(problem: SelectionProblem) -> None:
     """Raise where all rows of positive weight would have to go."""
+    if can_keep_weight(problem):
+        return
     positive = problem.sample_weight > 0
-    if (positive & problem.must_keep).any():
-        return
-    sizes, most = problem.count(np.ones_like(positive)), problem.kept_range.high
-    if problem.n_drop is not None:
-        most = sizes - problem.dropped_bounds(problem.n_drop)[0]
-    stay = problem.count(problem.must_keep)
-    has_place = most > stay
-    if problem.n_drop is not None and problem.n_samples - problem.n_drop == stay.sum():
-        has_place[:] = False
-    if has_place[problem.groups[positive & problem.free]].any():
-        return
     raise InfeasibleProblemError(
         f"at least one of the {_rows(int(positive.sum()))} of positive sample_weight must stay; "
         f"must_drop takes {int((positive & problem.must_drop).sum())}, and must_keep and the "
@@ -310,76 +294,34 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
     )
 
 
-def _groups_and_quota(terms: RowTerms, quota: Any, n_keep: int | None) -> tuple[Codes | None, Any]:
-    """Return the groups and the quota in the solver's words, so that each class keeps a row."""
-    if isinstance(quota, Mapping):
-        if terms.strata is None:
-            raise ValueError(
-                f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
-                "classes; give groups= to fit, or set quota=None."
-            )
-        ranges = _named_ranges(terms, quota)
-        return terms.strata, {**_survivors(terms, ranges), **ranges}
+def _groups_and_range(
+    terms: RowTerms, quota: Any, n_keep: int | None
+) -> tuple[Codes | None, KeptRange | None]:
+    """Return the groups, and how many rows each keeps so that each class keeps one."""
+    if isinstance(quota, Mapping) and terms.strata is None:
+        raise ValueError(
+            f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
+            "classes; give groups= to fit, or set quota=None."
+        )
+    if quota is None and terms.classes is not None:
+        terms = terms.by_class()
     if terms.strata is None or (quota is None and terms.classes is None):
         return None, None
-    if quota is None:
-        terms = terms.by_class()
-        return terms.strata, _survivors(terms) or None
-    keep, left = terms.count(terms.must_keep), terms.count(~terms.must_drop)
-    if n_keep is not None and np.maximum(keep, np.minimum(left, 1)).sum() > n_keep:
-        # Not every pair of class and group can keep a row: every class keeps one.
-        return terms.strata, _survivors(terms) or "proportional"
-    return terms.strata, "proportional" if quota == "class" else quota
-
-
-def _survivors(terms: RowTerms, named: Collection[int] = ()) -> dict[int, tuple[int, int]]:
-    """Return "at least one row" for a stratum of each class that nothing else keeps a row of.
-
-    The stratum is that with the most rows that may stay; those in ``named`` keep one anyway.
-    """
-    if terms.classes is None or terms.strata is None:
-        return {}
-    left, safe = terms.count(~terms.must_drop), terms.count(terms.must_keep) > 0
-    safe[list(named)] = True
-    survivors = {}
-    class_of = np.empty(len(terms.names), dtype=np.int64)
-    class_of[terms.strata] = terms.classes
-    for label in range(len(terms.class_names)):
-        strata = np.flatnonzero(class_of == label)
-        if not safe[strata].any():
-            largest = int(strata[left[strata].argmax()])
-            survivors[largest] = (1, int(left[largest]))
-    return survivors
-
-
-def _named_ranges(terms: RowTerms, quota: Mapping[Any, Any]) -> dict[int, tuple[int, int]]:
-    """Return the user's quota by the strata's positions; one that is named keeps a row."""
-    position = {name: code for code, name in enumerate(terms.names)}
-    keep, left = terms.count(terms.must_keep), terms.count(~terms.must_drop)
-    sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
-    ranges = {}
-    for label, value in quota.items():
-        if label not in position:
-            raise ValueError(
-                f"quota names the group {label!r}, which no row belongs to; the groups are "
-                f"{list(terms.names[:10])}. Name those, pairs as (class, group)."
-            )
-        code = position[label]
-        low, high = parse_range(value, int(sizes[code]), label)
-        if high == 0:
-            raise InfeasibleProblemError(
-                f"every class or group keeps at least one row; quota={value!r} for {label!r} "
-                f"keeps none of its {sizes[code]} rows. Raise it to 1 or more."
-            )
-        low = max(low, 1)
-        if low > high or low > left[code] or high < keep[code]:
-            raise InfeasibleProblemError(
-                f"quota={value!r} for {label!r} keeps between {low} and {high} of its "
-                f"{sizes[code]} rows, and {keep[code]} to {left[code]} can be kept; change the "
-                "quota, must_keep or must_drop."
-            )
-        ranges[code] = (low, high)
-    return ranges
+    class_of = None
+    if terms.classes is not None:
+        class_of = np.empty(len(terms.names), dtype=np.int64)
+        class_of[terms.strata] = terms.classes
+    bounds = kept_range(
+        "proportional" if quota == "class" else quota,
+        terms.names,
+        terms.count(np.ones(terms.n_samples, dtype=bool)),
+        terms.count(terms.must_keep),
+        terms.count(terms.must_drop),
+        n_keep,
+        least_named=1,
+        classes=class_of,
+    )
+    return terms.strata, bounds
 
 
 def first_to_go(
@@ -425,28 +367,16 @@ def drop_first(
     rank : ndarray of shape (n_samples,)
         The highest go first; ties go by position.
     """
-    # Zeros in place of influences: only counts are read.
-    problem = make_problem(np.zeros((terms.n_samples, 1)), terms, request)
+    problem = count_problem(terms, request)
     sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)
     room = sizes - np.maximum(problem.kept_range.low, 1) - dropped
     if problem.n_drop is not None:
         room = problem.dropped_counts(problem.n_drop) - dropped
     room = np.clip(room, 0, problem.count(problem.free & candidates))
+    first = KeptRange(np.zeros_like(room), room, sizes.astype(np.float64))
+    counts = first.counts(min(count_of(share, terms.n_samples), int(room.sum())))
     must_drop = problem.must_drop.copy()
-    for stratum, n_rows in enumerate(_apportion(count_of(share, terms.n_samples), sizes, room)):
+    for stratum, n_rows in enumerate(counts):
         free = np.flatnonzero((problem.groups == stratum) & problem.free & candidates)
         must_drop[free[np.argsort(-rank[free], kind="stable")][:n_rows]] = True
     return replace(terms, must_drop=must_drop)
-
-
-def _apportion(total: int, sizes: NDArray[np.int64], room: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Split ``total`` in proportion to ``sizes`` by largest remainders, none above its room."""
-    shares = total * sizes / sizes.sum()
-    counts = np.minimum(np.floor(shares).astype(np.int64), room)
-    order = np.argsort(counts - shares, kind="stable")
-    missing = total - int(counts.sum())
-    while missing > 0 and (counts < room).any():
-        for stratum in order[(counts < room)[order]][:missing]:
-            counts[stratum] += 1
-        missing = total - int(counts.sum())
-    return counts

@@ -14,7 +14,6 @@ from sklearn_prune import InfeasibleProblemError
 from sklearn_prune._terms import (
     Request,
     RowTerms,
-    _apportion,
     count_of,
     drop_first,
     first_to_go,
@@ -102,19 +101,6 @@ def test_a_range_never_reaches_down_to_zero():
 def test_groups_alone_are_strata_of_a_regression():
     terms = make_terms(20, None, groups=np.repeat(["u", "v"], [5, 15]))
     assert dropped_counts(terms, Request(0.4, None, "class", 0.0)) == {"u": 2, "v": 6}
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), min_size=1, max_size=6),
-    st.floats(0, 1),
-)
-def test_apportionment_is_exact_within_the_room(strata, share):
-    sizes, room = (np.array(part) for part in zip(*strata, strict=True))
-    room = np.minimum(room, sizes)
-    total = int(share * sizes.sum())
-    counts = _apportion(total, sizes, room)
-    assert (counts <= room).all()
-    assert counts.sum() == min(total, room.sum())
 
 
 def test_the_hardest_go_first_in_each_class():

@@ -15,7 +15,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, check_parameters
-from .._terms import Request, make_problem, make_terms
+from .._terms import Request, count_problem, make_terms
 from .._validation import Kind
 from ..base import BasePruner
 from ..influence import Head, fit_network, network_codes, read_head, target_kind
@@ -248,8 +248,7 @@ def make_strata(
     classes, or not stratified, all rows are one.
     """
     request = Request(prune_ratio, None, "class", 0.0)
-    # Zeros in place of influences: only counts are read.
-    problem = make_problem(np.zeros((n_samples, 1)), make_terms(n_samples, labels), request)
+    problem = count_problem(make_terms(n_samples, labels), request)
     assert problem.n_drop is not None
     if labels is None or not stratify:
         return [Stratum(np.arange(n_samples), n_samples - problem.n_drop)]

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from .._terms import Request, RowTerms, first_to_go, make_problem
+from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
 from ..influence import Coordinates, Influence
 from ..selection import InfeasibleProblemError, Selection
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
@@ -17,14 +17,10 @@ __all__ = ["check_counts", "choose_rows"]
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
-    """Raise InfeasibleProblemError where counts, masks, quotas and costs cannot be met together.
-
-    Needs no influences: zeros stand in their place.
-    """
-    nothing = np.zeros((terms.n_samples, 1))
-    make_problem(nothing, terms, request)
+    """Raise InfeasibleProblemError where counts, masks, quotas and costs cannot be met together."""
+    count_problem(terms, request)
     # Which rows are hard is not known yet; how many of each stratum go is.
-    make_problem(nothing, first_to_go(terms, request, nothing.ravel), request)
+    count_problem(first_to_go(terms, request, lambda: np.zeros(terms.n_samples)), request)
 
 
 def choose_rows(

@@ -3,17 +3,21 @@
 Needs numpy and scipy only. Nothing here knows networks or estimators.
 """
 
+from ._cells import can_keep_weight
 from ._certificate import Selection, SolverCertificate
 from ._problem import SelectionProblem
-from ._quota import InfeasibleProblemError, parse_range
+from ._quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
 from ._solve import recertify, solve
 
 __all__ = [
     "InfeasibleProblemError",
+    "KeptRange",
     "Selection",
     "SelectionProblem",
     "SolverCertificate",
-    "parse_range",
+    "can_keep_weight",
+    "decided_rows",
+    "kept_range",
     "recertify",
     "solve",
 ]

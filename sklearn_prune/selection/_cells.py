@@ -172,7 +172,8 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
     """
     started = time.perf_counter()
     labels = cell_labels(problem, n_drop)
-    solution = solve_cells(_program(problem, labels, n_drop, rng), rng)
+    program = _with_residual(_count_program(problem, labels, n_drop), problem, labels, rng)
+    solution = solve_cells(program, rng)
     if solution is None:
         # Counts and quotas were checked before.
         raise InfeasibleProblemError(
@@ -180,6 +181,27 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
             "fewer rows, or free rows of weight zero."
         )
     return CellCounts(**vars(solution), labels=labels, seconds=time.perf_counter() - started)
+
+
+def can_keep_weight(problem: SelectionProblem) -> bool:
+    """Whether counts, quotas and masks leave some sample weight; coordinates are not looked at."""
+    n_drop = problem.n_drop
+    if n_drop is None:
+        # If the fewest rows that may go take all of the weight, more do as well.
+        kept = int(problem.kept_range.high.sum())
+        n_drop = max(problem.n_samples - kept, int(problem.must_drop.sum()))
+    labels = np.where(problem.free, _groups_of_weight(problem), -1)
+    labels[problem.free] = _compact(labels[problem.free])
+    return (
+        solve_cells(_count_program(problem, labels, n_drop), np.random.default_rng(0)) is not None
+    )
+
+
+def _groups_of_weight(problem: SelectionProblem) -> Integers:
+    """Return the group of each row, another one for weight zero where some weight must stay."""
+    if not problem.weight_must_stay:
+        return problem.groups
+    return np.asarray(2 * problem.groups + (problem.sample_weight > 0))
 
 
 def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
@@ -197,9 +219,7 @@ def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     wanted = problem.dropped_counts(n_drop) - problem.count(problem.must_drop)
     share = wanted / np.maximum(sizes, 1)
     scarcity = np.minimum(share, 1 - share)[groups]
-    cells = groups
-    if problem.weight_must_stay:
-        cells = _compact(2 * groups + (problem.sample_weight[free] > 0))
+    cells = _compact(_groups_of_weight(problem)[free])
     most = int(cells.max()) + 1 + _MAX_CELLS
     if problem.clusters is not None:
         cells = _split_by_cluster(cells, problem.clusters[free], scarcity, most)
@@ -240,22 +260,24 @@ def _compact(codes: Integers) -> Integers:
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
-def _program(
-    problem: SelectionProblem, labels: Integers, n_drop: int, rng: np.random.Generator
-) -> CellProgram:
-    """Return the program over these cells."""
-    n_cells = int(labels.max(initial=-1)) + 1
+def _members(labels: Integers) -> list[Integers]:
+    """Return the rows of each cell."""
     order = np.argsort(labels, kind="stable")
-    edges = np.searchsorted(labels[order], np.arange(n_cells + 1))
-    members = [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    first = order[edges[:-1]]
+    edges = np.searchsorted(labels[order], np.arange(int(labels.max(initial=-1)) + 2))
+    return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> CellProgram:
+    """Return the program over these cells, without a residual."""
+    members = _members(labels)
+    first = np.array([rows[0] for rows in members], dtype=np.int64)
     forced = problem.count(problem.must_drop)
     total = n_drop - int(forced.sum())
     low, high = (bounds - forced for bounds in problem.dropped_bounds(n_drop))
     cost = np.zeros(len(labels)) if problem.cost is None else problem.cost
     unit = float(np.ptp(cost)) or 1.0
-    program = CellProgram(
-        sizes=np.diff(edges),
+    return CellProgram(
+        sizes=np.array([len(rows) for rows in members], dtype=np.int64),
         groups=problem.groups[first],
         # What the other groups leave.
         low=np.maximum(low, total - high.sum() + high),
@@ -263,18 +285,24 @@ def _program(
         target=problem.dropped_counts(n_drop) - forced,
         total=total,
         weighted=problem.sample_weight[first] > 0 if problem.weight_must_stay else None,
-        means=np.zeros((n_cells, 0)),
+        means=np.zeros((len(members), 0)),
         offset=np.zeros(0),
         reward=np.array([_REWARD / unit * cost[rows].mean() for rows in members]),
         deviation=_DEVIATION,
     )
+
+
+def _with_residual(
+    program: CellProgram, problem: SelectionProblem, labels: Integers, rng: np.random.Generator
+) -> CellProgram:
+    """Add the residual in the coordinates that the counts move most."""
     low, high = program.bounds()
     n_open = int((low < high).sum())
     if n_open == 0:
         return program
     coordinates = problem.coordinates
     means = np.array(
-        [coordinates.take(rows).total(np.ones(len(rows))) / len(rows) for rows in members]
+        [coordinates.take(rows).total(np.ones(len(rows))) / len(rows) for rows in _members(labels)]
     )
     offset = coordinates.total(problem.must_drop)
     # What the counts move, and what they have to move.

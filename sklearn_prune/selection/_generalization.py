@@ -76,7 +76,7 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
     least = int(problem.must_drop.sum())
     most = problem.n_samples - max(1, int(problem.must_keep.sum()))
     sizes: list[int | None] = [None]
-    if problem.quota in ("proportional", "equal"):
+    if problem.kept_range.is_fixed:
         sizes = list(range(most, least - 1, -1))
     best: Booleans | None = None
     best_saving, proven, bound = -np.inf, True, -np.inf

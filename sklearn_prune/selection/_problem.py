@@ -18,7 +18,7 @@ from ._coordinates import (
     random_change,
     within_scatter,
 )
-from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, kept_range
+from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
 
 
 class SelectionProblem:
@@ -56,9 +56,10 @@ class SelectionProblem:
         by what random rows cost there.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
-    quota : {"proportional", "equal"} or dict, default=None
+    quota : {"proportional", "equal"}, dict or KeptRange, default=None
         How many rows each group **keeps**; a dict gives a count, a share, or a
-        ``(low, high)`` range for each group it names.
+        ``(low, high)`` range for each group it names. What :func:`kept_range` made of one is taken
+        as it is.
     must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
         Rows whose fate is decided.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -99,8 +100,7 @@ class SelectionProblem:
             )
         self.coordinates = Coordinates(Z)
         n = self.n_samples = self.coordinates.n_samples
-        self.must_keep = _as_mask("must_keep", must_keep, n)
-        self.must_drop = _as_mask("must_drop", must_drop, n)
+        self.must_keep, self.must_drop = decided_rows(must_keep, must_drop, n)
         self.cost = None if cost is None else _as_vector("cost", cost, n)
         self.sample_weight = (
             np.ones(n) if sample_weight is None else _as_vector("sample_weight", sample_weight, n)
@@ -129,11 +129,7 @@ class SelectionProblem:
     def _check_form(
         self, n_drop: int | None, tolerance: float | None
     ) -> tuple[int | None, float | None]:
-        n, overlap = self.n_samples, int((self.must_keep & self.must_drop).sum())
-        if overlap:
-            raise InfeasibleProblemError(
-                f"must_keep and must_drop share {overlap} rows; take each row out of one of them."
-            )
+        n = self.n_samples
         if not self.sample_weight[~self.must_drop].any() and n:
             raise InfeasibleProblemError(
                 f"some sample weight must stay; must_drop takes all of it ("
@@ -170,7 +166,10 @@ class SelectionProblem:
         sizes = self._sizes = self.count(np.ones(self.n_samples, dtype=bool))
         keep, drop = self.count(self.must_keep), self.count(self.must_drop)
         n_keep = None if self.n_drop is None else self.n_samples - self.n_drop
-        bounds = kept_range(self.quota, self.group_names, sizes, keep, drop, n_keep)
+        bounds = self.quota
+        if not isinstance(bounds, KeptRange):
+            names = self.group_names.tolist()
+            bounds = kept_range(bounds, names, sizes, keep, drop, n_keep)
         if n_keep is not None:
             bounds.counts(n_keep)
         return bounds
@@ -199,7 +198,7 @@ class SelectionProblem:
 
         "proportional" and "equal" leave no choice; a dict, or no quota, leaves a range.
         """
-        if self.quota in ("proportional", "equal"):
+        if self.kept_range.is_fixed:
             counts = self.dropped_counts(n_drop)
             return counts, counts
         return self._sizes - self.kept_range.high, self._sizes - self.kept_range.low
@@ -365,18 +364,6 @@ def _as_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: int)
         lows.append(np.broadcast_to(constraint.lb, len(A)).astype(np.float64))
         highs.append(np.broadcast_to(constraint.ub, len(A)).astype(np.float64))
     return LinearRows(np.vstack(blocks), np.concatenate(lows), np.concatenate(highs))
-
-
-def _as_mask(name: str, value: Any, n: int) -> Booleans:
-    if value is None:
-        return np.zeros(n, dtype=bool)
-    mask = np.asarray(value)
-    if mask.dtype != bool or mask.shape != (n,):
-        raise ValueError(
-            f"{name} must be a boolean mask of shape ({n},); it has dtype {mask.dtype} and shape "
-            f"{mask.shape}. Turn positions into a mask with np.isin(np.arange({n}), positions)."
-        )
-    return mask
 
 
 def _as_vector(name: str, value: Any, n: int) -> Floats:

@@ -1,8 +1,8 @@
-"""How many rows each group keeps."""
+"""The rules of counts: rows of decided fate, and how many rows each group keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
-Quota = str | Mapping[Hashable, Any] | None
+Booleans = NDArray[np.bool_]
 
 
 class InfeasibleProblemError(ValueError):
@@ -42,11 +42,14 @@ class KeptRange:
     weights : ndarray of shape (n_groups,)
         Inside the bounds, group g aims at a share ``weights[g] / weights.sum()`` of the rows
         kept.
+    is_fixed : bool, default=False
+        Whether it keeps that share, so that the rows kept in all leave no choice.
     """
 
     low: Counts
     high: Counts
     weights: NDArray[np.float64]
+    is_fixed: bool = False
 
     def admits(self, n_keep: int) -> bool:
         """Whether the groups can keep ``n_keep`` rows in all."""
@@ -83,13 +86,52 @@ class KeptRange:
         return np.clip(low * self.weights, self.low, self.high)
 
 
+Quota = str | Mapping[Hashable, Any] | KeptRange | None
+
+
+def decided_rows(must_keep: Any, must_drop: Any, n_samples: int) -> tuple[Booleans, Booleans]:
+    """Check the masks of the rows whose fate is decided; None stands for no row.
+
+    Raises
+    ------
+    ValueError
+        A mask is none.
+    InfeasibleProblemError
+        A row must stay and go.
+    """
+    keep = _as_mask("must_keep", must_keep, n_samples)
+    drop = _as_mask("must_drop", must_drop, n_samples)
+    overlap = int((keep & drop).sum())
+    if overlap:
+        raise InfeasibleProblemError(
+            f"must_keep and must_drop share {overlap} rows; take each row out of one of them."
+        )
+    return keep, drop
+
+
+def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
+    if value is None:
+        return np.zeros(n_samples, dtype=bool)
+    mask = np.asarray(value)
+    if mask.dtype != bool or mask.shape != (n_samples,):
+        raise ValueError(
+            f"{name} must be a boolean mask of shape ({n_samples},); it has dtype {mask.dtype} and "
+            f"shape {mask.shape}. Turn positions into a mask with np.isin(np.arange({n_samples}), "
+            "positions)."
+        )
+    return mask
+
+
 def kept_range(
-    quota: Quota,
-    labels: NDArray[Any],
+    quota: str | Mapping[Hashable, Any] | None,
+    names: Sequence[Any],
     sizes: Counts,
     n_must_keep: Counts,
     n_must_drop: Counts,
     n_keep: int | None,
+    *,
+    least_named: int = 0,
+    classes: Counts | None = None,
 ) -> KeptRange:
     """Translate a quota into bounds for each group.
 
@@ -100,46 +142,65 @@ def kept_range(
         possible. "equal": every group keeps the same number, as far as its size allows. A
         mapping gives a count (int), a share of the group's rows (float), or a
         ``(low, high)`` pair of either; groups it does not name are free.
-    labels : ndarray of shape (n_groups,)
+    names : sequence of shape (n_groups,)
         The groups' names, in the order of the other arrays.
     sizes, n_must_keep, n_must_drop : ndarray of shape (n_groups,)
         Rows of each group: all, those that must stay, those that must go.
     n_keep : int or None
         Rows kept in all, where that is known.
+    least_named : int, default=0
+        Rows that each group named in a mapping keeps at least.
+    classes : ndarray of int of shape (n_groups,), default=None
+        Class of each group. Each class keeps a row, where no other rule does of the group with the
+        most rows that may stay.
     """
     low, high = n_must_keep.copy(), sizes - n_must_drop
-    weights = sizes.astype(np.float64)
+    weights = np.ones(len(sizes)) if quota == "equal" else sizes.astype(np.float64)
+    is_fixed = isinstance(quota, str)
     if isinstance(quota, Mapping):
-        low, high = _named_bounds(quota, labels, sizes, low, high)
-    elif quota == "equal":
-        weights = np.ones(len(sizes))
-    elif quota not in (None, "proportional"):
+        low, high = _named_bounds(quota, names, sizes, low, high, least_named)
+    elif quota not in (None, "proportional", "equal"):
         raise ValueError(f"quota must be None, 'proportional', 'equal' or a dict; it is {quota!r}.")
-    if quota in ("proportional", "equal"):
-        survivor = np.minimum(1, high)
-        if n_keep is None or np.maximum(low, survivor).sum() <= n_keep:
-            low = np.maximum(low, survivor)
-    return KeptRange(low, high, weights)
+    survivor = np.maximum(low, np.minimum(1, high))
+    if is_fixed and (n_keep is None or survivor.sum() <= n_keep):
+        low = survivor
+    if classes is not None:
+        for label in np.setdiff1d(classes, classes[low > 0]):
+            groups = np.flatnonzero(classes == label)
+            low[groups[high[groups].argmax()]] = 1
+    return KeptRange(low, high, weights, is_fixed)
 
 
 def _named_bounds(
-    quota: Mapping[Hashable, Any], labels: NDArray[Any], sizes: Counts, low: Counts, high: Counts
+    quota: Mapping[Hashable, Any],
+    names: Sequence[Any],
+    sizes: Counts,
+    low: Counts,
+    high: Counts,
+    least: int,
 ) -> tuple[Counts, Counts]:
     low, high = low.copy(), high.copy()
-    position = {label: g for g, label in enumerate(labels.tolist())}
+    position = {name: g for g, name in enumerate(names)}
     for label, value in quota.items():
         if label not in position:
+            pairs = " Name those, pairs as (class, group)." if least else ""
             raise ValueError(
                 f"quota names the group {label!r}, which no row belongs to; the groups are "
-                f"{labels.tolist()[:10]}."
+                f"{list(names[:10])}.{pairs}"
             )
         g = position[label]
         asked_low, asked_high = parse_range(value, int(sizes[g]), label)
+        if asked_high < least:
+            raise InfeasibleProblemError(
+                f"every class or group keeps at least one row; quota={value!r} for {label!r} "
+                f"keeps none of its {sizes[g]} rows. Raise it to 1 or more."
+            )
+        asked_low = max(asked_low, least)
         if asked_low > high[g] or asked_high < low[g] or asked_low > asked_high:
             raise InfeasibleProblemError(
-                f"quota keeps between {asked_low} and {asked_high} rows of group {label!r}, but "
-                f"only {low[g]} to {high[g]} can be kept: it has {sizes[g]} rows, some of which "
-                "may have to stay or go; change the quota or the masks."
+                f"quota={value!r} for group {label!r} keeps between {asked_low} and {asked_high} "
+                f"of its {sizes[g]} rows, but only {low[g]} to {high[g]} can be kept; change the "
+                "quota, must_keep or must_drop."
             )
         low[g], high[g] = max(low[g], asked_low), min(high[g], asked_high)
     return low, high

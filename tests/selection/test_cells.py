@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
+from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, can_keep_weight, solve
 from sklearn_prune.selection import _cells as cells_module
 from sklearn_prune.selection._cells import (
     CellProgram,
@@ -107,9 +107,9 @@ def test_without_an_answer_largest_remainders_are_taken(program):
 
 
 @st.composite
-def problems(draw, most=9):
+def problems(draw, least=2, most=9):
     """Problems with counts, quotas, ranges, masks, weights, costs and clusters in play."""
-    n = draw(st.integers(2, most))
+    n = draw(st.integers(least, most))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     options = {"n_drop": draw(st.integers(0, n - 1))}
     if draw(st.booleans()):
@@ -285,7 +285,7 @@ def test_dear_rows_go_where_the_residual_leaves_the_choice():
 
 
 def test_the_certificate_says_what_milp_decided():
-    certificate = solve(large(), random_state=0).certificate
+    certificate = solve(large(), random_state=0, enough=1.0).certificate
     assert certificate.n_integers > 20
     assert certificate.n_cells >= certificate.n_integers
     assert certificate.cell_nodes == 1
@@ -296,7 +296,7 @@ def test_the_certificate_says_what_milp_decided():
 def test_exchanges_leave_the_counts_of_the_cells():
     problem = large()
     cells = cell_counts(problem, problem.n_drop, np.random.default_rng(0))
-    drop = solve(problem, random_state=0).drop
+    drop = solve(problem, random_state=0, enough=1.0).drop
     np.testing.assert_array_equal(np.bincount(cells.labels[drop]).sum(), cells.n_dropped.sum())
     share = np.bincount(cells.labels[drop]) / np.bincount(cells.labels)
     assert np.abs(share - 0.8).max() < 0.05
@@ -329,3 +329,24 @@ def test_the_time_does_not_grow_with_the_rows():
     )
     assert many.n_nodes == few.n_nodes
     assert len(many.n_dropped) <= 2 + cells_module._MAX_CELLS
+
+
+@settings(max_examples=25, deadline=None)
+@given(problems(least=33, most=150))
+def test_a_solution_meets_every_rule_under_any_of_them(drawn):
+    problem, cells = decide(*drawn)
+    if problem is None:
+        return
+    if cells is None:
+        with pytest.raises(InfeasibleProblemError, match="all of the sample weight"):
+            solve(problem, random_state=0)
+        return
+    assert problem.is_feasible(solve(problem, random_state=0, time_limit=5).drop)
+
+
+@settings(max_examples=80, deadline=None)
+@given(problems())
+def test_weight_can_stay_where_some_set_leaves_it(drawn):
+    problem, _ = decide(*drawn)
+    if problem is not None:
+        assert can_keep_weight(problem) == (len(feasible_subsets(problem)) > 0)
