@@ -185,6 +185,8 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
 
 def can_keep_weight(problem: SelectionProblem) -> bool:
     """Whether counts, quotas and masks leave some sample weight; coordinates are not looked at."""
+    if not problem.weight_must_stay:
+        return True
     n_drop = problem.n_drop
     if n_drop is None:
         # If the fewest rows that may go take all of the weight, more do as well.
@@ -192,9 +194,8 @@ def can_keep_weight(problem: SelectionProblem) -> bool:
         n_drop = max(problem.n_samples - kept, int(problem.must_drop.sum()))
     labels = np.where(problem.free, _groups_of_weight(problem), -1)
     labels[problem.free] = _compact(labels[problem.free])
-    return (
-        solve_cells(_count_program(problem, labels, n_drop), np.random.default_rng(0)) is not None
-    )
+    program = _count_program(problem, labels, n_drop)
+    return solve_cells(program, np.random.default_rng(0)) is not None
 
 
 def _groups_of_weight(problem: SelectionProblem) -> Integers:
@@ -273,7 +274,10 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
     first = np.array([rows[0] for rows in members], dtype=np.int64)
     forced = problem.count(problem.must_drop)
     total = n_drop - int(forced.sum())
-    low, high = (bounds - forced for bounds in problem.dropped_bounds(n_drop))
+    low, high = problem.dropped_bounds(n_drop)
+    # Part of a problem may have more rows fixed than its bounds know.
+    low = np.maximum(low - forced, 0)
+    high = np.minimum(high - forced, problem.count(problem.free))
     cost = np.zeros(len(labels)) if problem.cost is None else problem.cost
     unit = float(np.ptp(cost)) or 1.0
     return CellProgram(

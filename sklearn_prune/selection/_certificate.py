@@ -50,9 +50,9 @@ class SolverCertificate:
     cell_nodes, cell_gap, cell_seconds : int, float and float
         Branch-and-bound nodes, relative gap (NaN where HiGHS gave none) and seconds of that.
     cell_status : {"optimal", "node limit", "apportioned", "row by row"}
-        How the cells' counts were decided: to optimality, by the best counts that the nodes
-        allowed gave, by largest remainders where there were none, or not at all, because linear
-        rows, a start or a small problem were decided row by row.
+        How the cells' counts were decided: to optimality; by the best counts that the nodes
+        allowed gave; by largest remainders, where they gave none; or not at all, where linear rows
+        or a start were given, or a tolerance for a problem that is solved row by row.
     seconds : float
         Time spent in :func:`solve`.
     """
