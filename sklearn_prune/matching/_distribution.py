@@ -110,8 +110,7 @@ class DistributionEmbedding(LinearOperator):
         features, labels = self._features_of(indices), self.labels[indices]
         share, centre = self._share(indices), self._centre.astype(np.float32)
         crossed = np.einsum("ij,ij->i", features @ centre.T, labels)
-        gram = labels @ labels.T
-        gram *= features @ features.T
+        gram = _gram(features, labels)
         gram -= crossed[:, None] + crossed[None, :] - np.sum(centre**2)
         gram *= share[:, None] * share[None, :]
         return gram, self._scores(features, labels, share, v)
@@ -189,6 +188,20 @@ class DistributionEmbedding(LinearOperator):
         weighted = np.ravel(w) * self.sample_weight
         moment = self._moment(weighted) - weighted.sum() * self._centre
         return moment.ravel() / self.weight_sum
+
+
+def _gram(features: Floats, labels: Floats) -> Floats:
+    """Return ``(t_i·t_j)(φ_i·φ_j)``; of rows of different classes, where it is 0, none is made."""
+    is_one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    if not is_one_hot:
+        products: Floats = labels @ labels.T
+        products *= features @ features.T
+        return products
+    gram: Floats = np.zeros((len(labels), len(labels)), dtype=np.float32)
+    for column in labels.T:
+        members = np.flatnonzero(column)
+        gram[np.ix_(members, members)] = features[members] @ features[members].T
+    return gram
 
 
 def embed_distribution(

@@ -29,9 +29,8 @@ _ENOUGH = 0.1
 # Where the step is within this factor of the first order, the kept rows have curvature enough.
 _CLOSE = 2.0
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
-# find its way back; two in a row that gain less than this share end the rounds, as they end the
-# trials of more damping.
-_MAX_ROUNDS, _PATIENCE, _LEAST_PROGRESS = 4, 2, 0.1
+# find its way back. A trial of more damping that gains less than this share is the last.
+_N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
 # Share of what random rows cost when the head is refitted on them below which rows retrain well,
 # and the dampings that are tried beyond.
 _RETRAINS_WELL, _DAMPING_FACTORS = 0.1, (1e1, 1e2, 1e3, 1e4)
@@ -105,11 +104,11 @@ def refine(
     if not _is_open(problem, selection):
         return selection
     drop = best = selection.drop
-    shortest, unrewarded = influence.kept_step_size(drop), 0
-    for _ in range(_MAX_ROUNDS):
+    shortest = influence.kept_step_size(drop)
+    for _ in range(_N_ROUNDS):
         left = deadline - time.perf_counter()
         first_order = influence.measure(influence.first_order_step(best))
-        if left <= 0 or unrewarded == _PATIENCE or shortest <= _CLOSE * first_order:
+        if left <= 0 or shortest <= _CLOSE * first_order:
             break
         drop = solve(
             problem.on(influence.given(drop)),
@@ -118,7 +117,6 @@ def refine(
             start=drop,
         ).drop
         step = influence.kept_step_size(drop)
-        unrewarded = unrewarded + 1 if step >= (1 - _LEAST_PROGRESS) * shortest else 0
         if step < shortest:
             best, shortest = drop, step
     return selection if best is selection.drop else recertify(problem, selection, best)
@@ -139,7 +137,7 @@ def try_more_damping(
     that matter, and rows that keep *it* in place may leave this one nearer as well. Whether they
     do is not guessed: the head is refitted on each trial's rows with its own damping, and what
     that costs (:meth:`HeadInfluence.retrained_change`) decides. The damping grows tenfold until
-    two trials in a row gain little.
+    a trial gains little.
 
     What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
     which refitting costs a tenth of what it does on random rows. A trial is begun only where there
@@ -160,15 +158,15 @@ def try_more_damping(
     best, least = selection.drop, influence.retrained_change(selection.drop)
     if least <= _RETRAINS_WELL * _random_change(influence, problem, selection, random_state):
         return selection
-    unrewarded, longest, timed_out = 0, selection.certificate.seconds, False
+    pays, longest, timed_out = True, selection.certificate.seconds, False
     for factor in _DAMPING_FACTORS:
         started = time.perf_counter()
         timed_out = deadline - started < longest
-        if timed_out or unrewarded == _PATIENCE:
+        if timed_out or not pays:
             break
         trial = _trial(influence.damped(factor), problem, selection.drop, deadline, random_state)
         change = influence.retrained_change(trial)
-        unrewarded = unrewarded + 1 if change >= (1 - _LEAST_PROGRESS) * least else 0
+        pays = change < (1 - _LEAST_PROGRESS) * least
         if change < least:
             best, least = trial, change
         longest = max(longest, time.perf_counter() - started)

@@ -308,7 +308,7 @@ def _with_residual(
     means = np.array(
         [coordinates.take(rows).total(np.ones(len(rows))) / len(rows) for rows in _members(labels)]
     )
-    offset = coordinates.total(problem.must_drop)
+    offset = coordinates.residual(problem.must_drop)
     # What the counts move, and what they have to move.
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
     n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))

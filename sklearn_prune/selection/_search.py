@@ -89,8 +89,7 @@ def search(
     found = _descend(problem, start, rng, deadline, progress, target)
     if not enough:
         found = _restart(problem, found, rng, deadline)
-    if found.norm > target:
-        found = _anneal(problem, found, rng, deadline, target)
+        found = _anneal(problem, found, rng, deadline)
     if found.norm > target:
         found = _combine(problem, found, rng, deadline)
     return found
@@ -109,7 +108,8 @@ def improve(
 ) -> Found:
     """Improve a set that meets every constraint by pair exchange inside cells."""
     labels = _swap_labels(problem, int(start.sum()))
-    return _descend(problem, Found(start, np.inf, 0, False, labels), rng, deadline)
+    start_here = Found(start, np.inf, 0, False, labels)
+    return _descend(problem, start_here, rng, deadline, _COARSE_PROGRESS)
 
 
 def improve_cost(
@@ -289,15 +289,14 @@ def _anneal(
     found: Found,
     rng: np.random.Generator,
     deadline: float,
-    target: float,
 ) -> Found:
-    """Improve by annealed rounds until the target is reached or several together gain little."""
+    """Improve by annealed rounds until several together gain little."""
     coordinates, labels = problem.coordinates, found.labels
     if problem.n_given_rows:
         return found
     drop, norm, n_swaps = found.drop, found.norm, found.n_swaps
     reference, unrewarded, longest = norm, 0, 0.0
-    while unrewarded < _PATIENCE and norm > target:
+    while unrewarded < _PATIENCE:
         started = time.perf_counter()
         # A round that the deadline ends while it is hot is of no use.
         if started + longest > deadline:
