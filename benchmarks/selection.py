@@ -76,7 +76,7 @@ def rivals_on(job: Job, scale: float) -> Iterator[Measured]:
     """Every method on one job; ``scale`` times the usual seconds."""
     budgets = [scale * budget for budget in BUDGETS]
     checkpoints = [scale * point for point in CHECKPOINTS]
-    random_change = job.problem.random_change(job.random_set(0)) / job.unit
+    random_change = job.problem.random_objective(job.random_set(0)) / job.unit
     yield measured_at(job, "random", "value", random_change)
     yield from annealing(job, budgets)
     yield from herding(job, budgets)

@@ -59,14 +59,10 @@ class DistributionEmbedding(LinearOperator):
         self.labels = np.asarray(labels, dtype=np.float32)
         self.sample_weight = sample_weight
         self.weight_sum = float(sample_weight.sum())
-        self._scale_features()
+        self._set_moments()
         n_rows, n_labels = self.labels.shape
         super().__init__(np.float64, (n_rows, n_labels * len(self._mean)))
         self._features = self._made(np.arange(n_rows)) if n_rows <= _STORED_ROWS else None
-        self._centre_on_mean()
-
-    def _centre_on_mean(self) -> None:
-        self._centre = self._moment(self.sample_weight) / self.weight_sum
         self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
 
     def labelled(self, labels: Floats) -> DistributionEmbedding:
@@ -74,26 +70,41 @@ class DistributionEmbedding(LinearOperator):
         part = copy.copy(self)
         part.labels = np.asarray(labels, dtype=np.float32)
         part.shape = (len(part.labels), part.labels.shape[1] * len(self._mean))
-        part._centre_on_mean()
+        part._centre = part._moment(self.sample_weight) / self.weight_sum
+        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
         return part
 
-    def _scale_features(self) -> None:
-        """Set the mean of each feature, and what makes the variance of each map's sum to 1."""
-        sums: list[Any] = [0.0 for _ in self._maps]
-        squares = [0.0 for _ in self._maps]
-        for rows in self._batches():
-            chunk, weight = self._rows_of_table(rows), self.sample_weight[rows]
-            for position, feature_map in enumerate(self._maps):
-                made = feature_map(chunk).astype(np.float64)
-                sums[position] = sums[position] + weight @ made
-                squares[position] += float(weight @ (made**2).sum(axis=1))
-        means = [total / self.weight_sum for total in sums]
-        factors = []
-        for mean, square in zip(means, squares, strict=True):
-            variance = square / self.weight_sum - float(mean @ mean)
-            factors.append(np.full(len(mean), 1 / np.sqrt(variance) if variance > 1e-9 else 0.0))
+    def _set_moments(self) -> None:
+        """Set μ, the mean of each feature, and what makes the variance of each map's sum to 1.
+
+        All from one pass over the features as they are made.
+        """
+
+        def moments(rows: slice) -> list[tuple[Any, ...]]:
+            chunk, weight = self._rows_of_table(rows), self.sample_weight[rows].astype(np.float32)
+            labels, found = self.labels[rows] * weight[:, None], []
+            for feature_map in self._maps:
+                made = feature_map(chunk)
+                square = weight @ np.einsum("ij,ij->i", made, made)
+                found.append((weight @ made, float(square), labels.T @ made))
+            return found
+
+        batches = map_threads(moments, self._batches())
+        means, factors, centres = [], [], []
+        label_mean = self.sample_weight @ self.labels.astype(np.float64) / self.weight_sum
+        for of_map in zip(*batches, strict=True):
+            mean, square, products = (
+                np.asarray(np.sum(parts, axis=0, dtype=np.float64)) / self.weight_sum
+                for parts in zip(*of_map, strict=True)
+            )
+            variance = float(square - mean @ mean)
+            factor = 1 / np.sqrt(variance) if variance > 1e-9 else 0.0
+            means.append(mean)
+            factors.append(np.full(len(mean), factor))
+            centres.append((products - np.outer(label_mean, mean)) * factor)
         self._mean = np.concatenate(means).astype(np.float32)
         self._factor = np.concatenate(factors).astype(np.float32)
+        self._centre = np.hstack(centres)
 
     def rows(self, indices: Any) -> Floats:
         """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""

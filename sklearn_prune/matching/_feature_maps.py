@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]
 
 # Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
 # what neighbours and forests see, the wide one what nearly linear models do.
-_BANDWIDTHS = (0.2, 1.0, 5.0)
+BANDWIDTHS = (0.2, 1.0, 5.0)
 # Frequencies in all; each gives a cosine and a sine.
 _N_FREQUENCIES = 150
 # Rows that the median distance is taken of, and that trees are grown on, at most.
@@ -101,15 +101,20 @@ class FourierFeatures:
     frequencies: Floats
 
     @classmethod
-    def fit(cls, table: Table, rng: np.random.Generator) -> FourierFeatures:
-        """Draw frequencies; γ is one over the median squared distance of some rows."""
+    def fit(
+        cls,
+        table: Table,
+        rng: np.random.Generator,
+        bandwidths: Sequence[float] = BANDWIDTHS,
+    ) -> FourierFeatures:
+        """Draw frequencies; γ is a bandwidth over the median squared distance of some rows."""
         chosen = rng.permutation(table.n_rows)[:_MEDIAN_ROWS]
         sample = table[np.sort(chosen)]
         distances = pairwise_distances(sample, metric="sqeuclidean")
         distances = distances[np.triu_indices(len(sample), 1)]
         positive = distances[distances > 1e-12]
         median = float(np.median(positive)) if positive.size else 1.0
-        gammas = np.resize(_BANDWIDTHS, _N_FREQUENCIES) / median
+        gammas = np.resize(bandwidths, _N_FREQUENCIES) / median
         draws = rng.standard_normal((sample.shape[1], _N_FREQUENCIES))
         return cls((draws * np.sqrt(2 * gammas)).astype(np.float32))
 

@@ -18,6 +18,7 @@ from ..influence import (
     serial_blas,
 )
 from ..selection import Selection, SelectionProblem, recertify, solve
+from ._certificate import in_unit_of
 
 Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]
@@ -26,8 +27,9 @@ Booleans = NDArray[np.bool_]
 # decides: what retraining does then hangs on the curvature of the kept rows, which is what the
 # refinement looks at.
 _ENOUGH = 0.1
-# Where the step is within this factor of the first order, the kept rows have curvature enough.
-_CLOSE = 2.0
+# Where the step is within this factor of the first order, the kept rows have curvature enough; and
+# below this share of what random rows cost, nothing that is left matters.
+_CLOSE, _NEGLIGIBLE = 2.0, 0.1
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
 # find its way back. A trial of more damping that gains less than this share is the last.
 _N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
@@ -83,7 +85,8 @@ def refine(
     gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
     takes the influences given the set of the last one (:meth:`HeadInfluence.given`) and exchanges
     rows until that stalls; of all sets, the one with the shortest Newton step on the kept rows is
-    returned. Where that step is about as short as the first order says, there is nothing to gain.
+    returned. Where that step is about as short as the first order says, or a tenth of what random
+    rows cost, there is nothing to gain.
 
     A set that is proven optimal, that a tolerance on the first-order change or a cost asked for, or
     that the time limit ended, stays as it is.
@@ -105,10 +108,12 @@ def refine(
         return selection
     drop = best = selection.drop
     shortest = influence.kept_step_size(drop)
+    solver = selection.certificate
+    random = in_unit_of(influence.norm, solver.size_factor * solver.random_objective)
     for _ in range(_N_ROUNDS):
         left = deadline - time.perf_counter()
         first_order = influence.measure(influence.first_order_step(best))
-        if left <= 0 or shortest <= _CLOSE * first_order:
+        if left <= 0 or shortest <= max(_CLOSE * first_order, _NEGLIGIBLE * random):
             break
         drop = solve(
             problem.on(influence.given(drop)),

@@ -26,6 +26,8 @@ _MAX_COORDINATES, _MAX_NUMBERS = 6, 1_000
 # the samples is worth, in units of a typical row; and what breaks ties, since HiGHS is ten times
 # slower where the objective is zero.
 _DEVIATION, _REWARD, _TIE = 5e-2, 0.2, 1e-4
+# Rows in all that the cells' means are taken of.
+_MEAN_ROWS = 20_000
 # Where r² is touched by tangents, in units of about its root.
 _TANGENTS = (1.0, 0.3, 0.1)
 # More nodes gain little: the bound stays near 0, and the first node already finds a good set.
@@ -305,11 +307,14 @@ def _with_residual(
     if n_open == 0:
         return program
     coordinates = problem.coordinates
-    means = np.array(
-        [coordinates.take(rows).total(np.ones(len(rows))) / len(rows) for rows in _members(labels)]
-    )
+    of_cells = []
+    for rows in _members(labels):
+        most = max(1, _MEAN_ROWS // len(program.sizes))
+        some = np.sort(rng.permutation(rows)[:most]) if len(rows) > most else rows
+        of_cells.append(coordinates.take(some).total(np.ones(len(some))) / len(some))
     offset = coordinates.residual(problem.must_drop)
     # What the counts move, and what they have to move.
+    means = np.array(of_cells)
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
     n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
     directions = _leading_directions(moved, n_directions, rng)

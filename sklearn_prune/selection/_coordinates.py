@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -102,6 +103,11 @@ class Coordinates:
             for length, weight in zip(lengths, self._weights, strict=True)
         ]
 
+    def combined(self, lengths: Sequence[float]) -> float:
+        """Return the length in both blocks together, of those in Z and B."""
+        weighted = np.multiply(self._weights, lengths[: len(self._weights)])
+        return float(np.linalg.norm(weighted))
+
     def residual(self, drop: Booleans) -> Floats:
         """Return what is left of the sum: ``offset + total(drop)``."""
         return self.offset + self.total(drop)
@@ -171,18 +177,22 @@ class _Block:
             )
 
     def total(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw`` in float64; of a float32 Z without a float64 copy of it."""
-        if self._is_operator or self._Z.dtype == np.float64:
-            return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
+        """Return ``Zᵀw`` in float64.
+
+        Of most of the rows it is the sum of all, which is kept, less that of the others.
+        """
         if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
-            return self._sum_of_rows - self._total_in_blocks(np.logical_not(w))
-        return self._total_in_blocks(w)
+            return self._sum_of_rows - self._product(np.logical_not(w))
+        return self._product(w)
 
     @cached_property
     def _sum_of_rows(self) -> Floats:
-        return self._total_in_blocks(np.ones(self.shape[0], dtype=bool))
+        return self._product(np.ones(self.shape[0], dtype=bool))
 
-    def _total_in_blocks(self, w: Floats | Booleans) -> Floats:
+    def _product(self, w: Floats | Booleans) -> Floats:
+        """Return ``Zᵀw``; of a float32 Z without a float64 copy of it."""
+        if self._is_operator or self._Z.dtype == np.float64:
+            return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
         rows, total = np.flatnonzero(w), np.zeros(self.shape[1])
         step = self._block_rows()
         for start in range(0, len(rows), step):
@@ -237,17 +247,6 @@ def _as_finite_matrix(Z: Any, name: str) -> Floats:
             f"Use {name}.reshape(-1, 1) for a single coordinate."
         )
     return Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
-
-
-def within_scatter(coordinates: Coordinates, groups: Integers) -> float:
-    """Return ``Σ_g Σ_{i in g} ‖z_i - mean_g‖² / scale²``; rows of label -1 are left out."""
-    scatter = 0.0
-    for group in range(int(groups.max(initial=-1)) + 1):
-        members = groups == group
-        total = coordinates.total(members)
-        spread = coordinates.squared_norms[members].sum() - total @ total / max(1, members.sum())
-        scatter += max(float(spread), 0.0)
-    return scatter
 
 
 def random_change(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,15 @@ from ._coordinates import (
     Floats,
     Integers,
     random_change,
-    within_scatter,
 )
 from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
+
+
+class Lengths(NamedTuple):
+    """``‖Zᵀw‖₂`` and ``‖Bᵀw‖₂`` of a set, without the size factor; 0 where there is no B."""
+
+    change: float
+    imbalance: float = 0.0
 
 
 class SelectionProblem:
@@ -52,8 +58,8 @@ class SelectionProblem:
         ``‖Bᵀw‖`` small beside the change, which `tolerance` does not speak of.
     balance_weight : float, default=1.0
         β: minimised is :math:`\|Z^T w\|^2 + ρ^2 \|B^T w\|^2` with :math:`ρ = β σ_Z / σ_B`, where σ
-        is the root of the summed scatter of the rows within their groups. So each part is measured
-        by what random rows cost there.
+        is the root mean square norm of the rows. So each part is measured by about what random
+        rows cost there.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     quota : {"proportional", "equal"}, dict or KeptRange, default=None
@@ -116,14 +122,15 @@ class SelectionProblem:
         self.is_balanced = balance is not None and balance_weight > 0
         if self.is_balanced:
             self._balance(Z, balance, balance_weight)
+        self._random_lengths: dict[bytes, Lengths] = {}
 
     def _balance(self, Z: Any, balance: Any, weight: float) -> None:
-        """Put B beside Z, scaled by what random rows cost in each."""
-        other = Coordinates(balance)
-        spreads = [
-            c.scale * np.sqrt(within_scatter(c, self.groups)) for c in (self.coordinates, other)
+        """Put B beside Z, as long in the root mean square, times its weight."""
+        lengths = [
+            c.scale * np.sqrt(c.squared_norms.sum())
+            for c in (self.coordinates, Coordinates(balance))
         ]
-        ratio = weight * spreads[0] / spreads[1] if min(spreads) > 0 else weight
+        ratio = weight * lengths[0] / lengths[1] if min(lengths) > 0 else weight
         self.coordinates = Coordinates(Z, balance, ratio=ratio)
 
     def _check_form(
@@ -230,7 +237,7 @@ class SelectionProblem:
     def on(self, Z: Any) -> SelectionProblem:
         """Return the same problem with other coordinates for its rows."""
         part = copy.copy(self)
-        part.coordinates = self.coordinates.replaced(Z)
+        part.coordinates, part._random_lengths = self.coordinates.replaced(Z), {}
         return part
 
     def size_factor(self, drop: Booleans) -> float:
@@ -240,17 +247,12 @@ class SelectionProblem:
 
     def change(self, drop: Booleans) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
-        return self.coordinates.lengths(self.coordinates.total(drop))[0]
+        part = self.coordinates.block(0)
+        return part.lengths(part.total(drop))[0]
 
-    def objective(self, drop: Booleans) -> float:
-        """Return what is minimised: ``sqrt(‖Zᵀw‖² + ρ²‖Bᵀw‖²)``, the change where there is no B."""
-        return float(np.linalg.norm(self.coordinates.total(drop))) * self.coordinates.scale
-
-    def imbalance(self, drop: Booleans) -> float:
-        """Return ``‖Bᵀw‖₂`` in the units of B; 0 where nothing is balanced."""
-        return (
-            self.coordinates.lengths(self.coordinates.total(drop))[1] if self.is_balanced else 0.0
-        )
+    def lengths(self, drop: Booleans) -> Lengths:
+        """Return ``‖Zᵀw‖₂`` and ``‖Bᵀw‖₂``, each in its own unit."""
+        return Lengths(*self.coordinates.lengths(self.coordinates.total(drop)))
 
     def saving(self, drop: Booleans) -> float:
         """Return what the set saves: its rows, or their cost where costs were given."""
@@ -262,30 +264,27 @@ class SelectionProblem:
         drop[self.free] = chosen
         return drop
 
-    def random_change(self, drop: Booleans) -> float:
-        """Return the root mean square of ``‖Zᵀw‖₂`` over sets with the counts of ``drop``.
+    def random_lengths(self, drop: Booleans) -> Lengths:
+        """Return the root mean squares of `lengths` over sets with the counts of ``drop``.
 
-        In the caller's units; rows of fixed fate stay as they are.
+        Rows of fixed fate stay as they are. Kept, since it takes a pass over all rows.
         """
-        return self._over_random_sets(self.coordinates.block(0), drop)
+        counts = self.count(drop & self.free)
+        key = counts.tobytes()
+        if key not in self._random_lengths:
+            labels = np.where(self.free, self.groups, -1)
+            found = []
+            for position in range(1 + self.is_balanced):
+                part = self.coordinates.block(position)
+                fixed = part.total(self.must_drop)
+                found.append(part.scale * random_change(part, labels, counts, fixed))
+            self._random_lengths[key] = Lengths(*found)
+        return self._random_lengths[key]
 
     def random_objective(self, drop: Booleans) -> float:
-        """Return the root mean square of `objective` over the same sets."""
-        return self._over_random_sets(self.coordinates, drop)
-
-    def random_imbalance(self, drop: Booleans) -> float:
-        """Return the root mean square of `imbalance` over the same sets."""
-        if not self.is_balanced:
-            return 0.0
-        return self._over_random_sets(self.coordinates.block(1), drop)
-
-    def _over_random_sets(self, coordinates: Coordinates, drop: Booleans) -> float:
-        return coordinates.scale * random_change(
-            coordinates,
-            np.where(self.free, self.groups, -1),
-            self.count(drop & self.free),
-            coordinates.total(self.must_drop),
-        )
+        """Return the root mean square of what is minimised, over the same sets."""
+        lengths = self.random_lengths(drop)
+        return self.coordinates.combined([lengths.change, lengths.imbalance])
 
     def is_feasible(self, drop: Booleans) -> bool:
         """Whether the set meets masks, counts, quotas and linear rows (not the tolerance)."""

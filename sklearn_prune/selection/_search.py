@@ -170,8 +170,9 @@ def _descend(
 ) -> Found:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
-    Of very many rows one block after the other is exchanged, each towards its own share of the
-    whole sum and what the blocks before it left.
+    Of very many rows one block after the other is exchanged: until what has gone so far sums to
+    what as many typical rows of each cell would, and at last to zero. So each block makes good
+    what those before it left.
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     free = np.flatnonzero(labels >= 0)
@@ -184,19 +185,21 @@ def _descend(
         )
     share = _dropped_shares(labels, drop)
     blocks = _split(labels, drop, rng)
-    # What the counts alone leave of the sum, a part for each block.
-    left = (coordinates.total(drop & (labels < 0)) + coordinates.total(share)) / len(blocks)
-    carried: Floats = np.zeros(coordinates.n_coordinates)
+    # The sum so far, and that of as many rows of each cell as go, were they typical of it.
+    total = coordinates.total(drop & (labels < 0))
+    typical = np.zeros_like(total)
     n_swaps, timed_out = 0, False
-    for rows, dropped in blocks:
+    for number, (rows, dropped) in enumerate(blocks, start=1):
         part = coordinates.take(rows)
-        part.offset = carried + left - part.total(share[rows])
+        typical = typical + part.total(share[rows])
+        is_last = number == len(blocks)
+        part.offset = total if is_last else total - typical
         descent = _Descent(part, labels[rows], None, rng, deadline, least_progress)
         dropped = descent.run(dropped, target / np.sqrt(len(blocks)))
-        carried = part.residual(dropped)
+        total = total + part.total(dropped)
         drop[rows] = dropped
         n_swaps, timed_out = n_swaps + descent.n_swaps, timed_out or descent.timed_out
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(total))
     return replace(start, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
 
 

@@ -151,16 +151,16 @@ def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float
 def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -> Selection:
     """Return another set of as many rows, with the bounds that hold for the selection."""
     solver, factor = selection.certificate, problem.size_factor(drop)
-    objective = problem.change(drop)
+    lengths, random_lengths = problem.lengths(drop), problem.random_lengths(drop)
     certificate = replace(
         solver,
-        objective=objective,
+        objective=lengths.change,
         size_factor=factor,
         gap=_gap(problem, drop, solver.lower_bound),
-        random_objective=problem.random_change(drop),
-        imbalance=problem.imbalance(drop),
-        random_imbalance=problem.random_imbalance(drop),
-        smallest_reachable=factor * objective,
+        random_objective=random_lengths.change,
+        imbalance=lengths.imbalance,
+        random_imbalance=random_lengths.imbalance,
+        smallest_reachable=factor * lengths.change,
         status="feasible",
     )
     return Selection(drop, certificate)
@@ -277,20 +277,23 @@ def _selection(
     cells: CellCounts | None,
     smallest_reachable: float | None = None,
 ) -> Selection:
-    objective, factor = problem.change(drop), problem.size_factor(drop)
+    factor = problem.size_factor(drop)
+    lengths, random_lengths = problem.lengths(drop), problem.random_lengths(drop)
     certificate = SolverCertificate(
         n_samples=problem.n_samples,
         n_dropped=int(drop.sum()),
-        objective=objective,
+        objective=lengths.change,
         size_factor=factor,
         lower_bound=lower_bound,
         gap=gap,
         saving=problem.saving(drop),
         saving_bound=saving_bound,
-        random_objective=problem.random_change(drop),
-        imbalance=problem.imbalance(drop),
-        random_imbalance=problem.random_imbalance(drop),
-        smallest_reachable=factor * objective if smallest_reachable is None else smallest_reachable,
+        random_objective=random_lengths.change,
+        imbalance=lengths.imbalance,
+        random_imbalance=random_lengths.imbalance,
+        smallest_reachable=factor * lengths.change
+        if smallest_reachable is None
+        else smallest_reachable,
         status=status,
         n_swaps=n_swaps,
         n_cuts=0 if exact is None else exact.n_cuts,

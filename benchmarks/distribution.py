@@ -1,0 +1,202 @@
+"""What of the distribution is worth holding beside a head, and how much should it count?
+
+    python -m benchmarks.distribution                        # all cells that are missing
+    python -m benchmarks.distribution --dataset adult --seeds 2
+
+This is where `distribution_weight` and the features of the embedding were decided. Test rows are
+never touched: each seed splits training rows anew into rows to fit (at most 12,000) and rows to
+validate on. One option is changed at a time: the weight, the features (Fourier features of one or
+of three bandwidths, leaves of trees, both), and a head on nonlinear features beside the head. Each
+model of `benchmarks.quality` but the MLPs, which cost as much as all others, is trained on the rows
+kept.
+
+One line a cell goes to `results/distribution.csv`; a run that was cut off goes on where it stopped.
+The report is `results/distribution.md`: the share of what random rows lose that is won back, in the
+mean over boosting, forest, neighbours and kernel SVM, and beside it that of the head.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.kernel_approximation import Nystroem
+from sklearn.model_selection import train_test_split
+
+from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.matching import DistributionEmbedding, target_labels
+from sklearn_prune.matching._feature_maps import FourierFeatures, LeafIndicators, Table
+
+from . import quality
+from ._common import (
+    RESULTS,
+    append_record,
+    argument_parser,
+    limit_threads,
+    markdown_table,
+    read_records,
+)
+from .data import Split, load
+from .quality import Tuned
+from .quality_report import FULL, Cell, by_run, distinct
+
+DATASETS = ("adult", "diamonds", "digits", "breast_cancer", "cifar10")
+RATIOS = (0.8, 0.9, 0.97)
+DOWNSTREAM = ("head", "boosting", "forest", "neighbours", "kernel-svm")
+N_SEEDS = 4
+N_FITTED, N_VALIDATED = 12_000, 8_000
+RANDOM = "random rows"
+WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 1.0, 3.0)}
+FEATURES = ("Fourier features alone", "one bandwidth", "leaves alone")
+NONLINEAR = "nonlinear head beside"
+N_NYSTROEM = 150
+
+
+def inner_split(split: Split, seed: int) -> Split:
+    """Training rows, split into rows to fit and, in the place of test rows, to validate on."""
+    n = len(split.y_train)
+    stratify = split.y_train if split.is_classification else None
+    n_fitted = min(N_FITTED, int(0.7 * n))
+    fitted, validated = train_test_split(
+        np.arange(n),
+        train_size=n_fitted,
+        test_size=min(N_VALIDATED, n - n_fitted),
+        stratify=stratify,
+        random_state=seed,
+    )
+    X, y = split.X_train, split.y_train
+    return replace(
+        split, X_train=X[fitted], y_train=y[fitted], X_test=X[validated], y_test=y[validated]
+    )
+
+
+def embedding(pruner: Any, split: Split, features: str, seed: int) -> DistributionEmbedding:
+    """The embedding of what enters the pruner's head, with some of its features only."""
+    objective = pruner._influence_.objective
+    table, rng = Table([objective.design], objective.sample_weight), np.random.default_rng(seed)
+    classes, y = split.is_classification, split.y_train
+    maps: dict[str, Any] = {
+        "Fourier features alone": lambda: FourierFeatures.fit(table, rng),
+        "one bandwidth": lambda: FourierFeatures.fit(table, rng, bandwidths=(1.0,)),
+        "leaves alone": lambda: LeafIndicators.fit(table, y, rng, is_labels=classes),
+    }
+    labels = target_labels(y, is_labels=classes)
+    return DistributionEmbedding(table, [maps[features]()], labels, objective.sample_weight)
+
+
+def choices(
+    split: Split, tuned: Tuned, seed: int, ratios: Sequence[float]
+) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield the name of each option, each ratio, and the rows kept."""
+    X, y = split.X_train, split.y_train
+    random = RandomPruner(random_state=seed).fit(X, y)
+    for ratio in ratios:
+        yield RANDOM, ratio, random.select(prune_ratio=ratio)
+    for name, weight in WEIGHTS.items():
+        pruner = quality.influence(split, tuned, ratios[0], seed, distribution_weight=weight)
+        pruner.fit(X, y)
+        for ratio in ratios:
+            yield name, ratio, pruner.select(prune_ratio=ratio)
+    pruner.set_params(distribution_weight=1.0)
+    for name in FEATURES:
+        pruner._distribution_ = embedding(pruner, split, name, seed)
+        for ratio in ratios:
+            yield name, ratio, pruner.select(prune_ratio=ratio)
+    if split.name == "cifar10":
+        # 4,000 parameters for its ten classes: minutes a seed.
+        return
+    nystroem = Nystroem(gamma=tuned.gamma, n_components=N_NYSTROEM, random_state=seed).fit(X)
+    options = {"features": lambda rows: np.hstack([rows, nystroem.transform(rows)])}
+    pruner = quality.influence(split, tuned, ratios[0], seed, **options).fit(X, y)
+    for ratio in ratios:
+        yield NONLINEAR, ratio, pruner.select(prune_ratio=ratio)
+
+
+def cells(split: Split, seed: int, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
+    """Yield the cells of one data set and seed that are not done."""
+
+    def missing(name: str, ratio: float) -> list[str]:
+        return [d for d in DOWNSTREAM if (split.name, name, ratio, d, seed) not in done]
+
+    names = [RANDOM, *WEIGHTS, *FEATURES]
+    if not any(missing(name, ratio) for name in names for ratio in RATIOS):
+        return
+    inner = inner_split(split, seed)
+    tuned = quality.tune(inner)
+    every = np.ones(len(inner.y_train), dtype=bool)
+    for name, ratio, support in [(FULL, 0.0, every)]:
+        for downstream in missing(name, ratio):
+            rows = np.flatnonzero(support)
+            score = quality.score_of(downstream, inner, tuned, rows, seed)
+            yield Cell(split.name, name, ratio, downstream, seed, len(rows), score)
+    started = perf_counter()
+    for name, ratio, support in choices(inner, tuned, seed, RATIOS):
+        rows = np.flatnonzero(support)
+        for downstream in missing(name, ratio):
+            score = quality.score_of(downstream, inner, tuned, rows, seed)
+            yield Cell(split.name, name, ratio, downstream, seed, len(rows), score)
+        print(
+            f"{split.name} {name} {ratio} seed {seed}: {perf_counter() - started:.0f} s",
+            file=sys.stderr,
+        )
+
+
+def report(measured: Sequence[Cell]) -> str:
+    """Return, for each data set and ratio, what each option wins back of what random rows lose."""
+    scores = by_run(measured)
+    header = ["data, pruned", *distinct(cell.pruner for cell in measured if cell.pruner != FULL)]
+    lines = []
+    for dataset in distinct(cell.dataset for cell in measured):
+        for ratio in RATIOS:
+            line = [f"{dataset}, {ratio:.0%}"]
+            for name in header[1:]:
+                shares = {d: won_back(scores, dataset, name, ratio, d) for d in DOWNSTREAM}
+                unseen = [share for d, share in shares.items() if d != "head"]
+                line.append(f"{np.mean(unseen):+.2f} ({shares['head']:+.2f})")
+            lines.append(line)
+    return markdown_table(header, lines)
+
+
+def won_back(scores: Any, dataset: str, name: str, ratio: float, downstream: str) -> float:
+    """Return (option - random) / (all rows - random), of means over the seeds that all have."""
+    keys = [(dataset, FULL, 0.0), (dataset, RANDOM, ratio), (dataset, name, ratio)]
+    runs = [scores.get((*key, downstream), {}) for key in keys]
+    seeds = set.intersection(*(set(run) for run in runs))
+    if not seeds:
+        return np.nan
+    full, random, option = (np.mean([run[seed] for seed in seeds]) for run in runs)
+    return float((option - random) / (full - random))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.distribution", __doc__)
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    args = parser.parse_args(argv)
+    limit_threads()
+    folder = args.out or (None if args.subset else RESULTS)
+    path = folder and folder / "distribution.csv"
+    measured = read_records(path, Cell) if path else []
+    done = {(c.dataset, c.pruner, c.prune_ratio, c.downstream, c.seed) for c in measured}
+    for seed in range(args.seeds):
+        for name in args.dataset:
+            try:
+                split = load(name, args.data_dir).subset(args.subset)
+            except FileNotFoundError as error:
+                parser.exit(2, f"{error}\n")
+            for cell in cells(split, seed, done):
+                measured.append(cell)
+                if path:
+                    append_record(path, cell)
+    text = report(measured)
+    if folder:
+        (folder / "distribution.md").write_text(f"{text}\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
