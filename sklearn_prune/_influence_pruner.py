@@ -382,7 +382,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 selection = self._choose(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
                 certificate = certify(
-                    self._influence_, self._coordinates_, trained.head_fit, selection
+                    self._influence_,
+                    self._coordinates_,
+                    trained.head_fit,
+                    selection,
+                    self._terms_,
+                    random_state=self._seed_,
                 )
         self.certificate_ = replace(certificate, seconds=clock.seconds)
         return ~selection.drop

@@ -246,6 +246,14 @@ class HeadInfluence(LinearOperator):
         """Return what `forecast_retraining` says of dropping these rows."""
         return forecast_retraining(self, drop)
 
+    def refitted_change(self, drop: Array) -> float:
+        """Return how far the head moves when it is refitted on the kept rows, in the norm.
+
+        NaN where the refit does not converge.
+        """
+        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        return self.measure((refitted.theta - self.theta).ravel()) if refitted.converged else np.nan
+
     def _to_coordinates(self, gradients: Array) -> Array:
         if self.norm == "parameter":
             return self._newton.solve(gradients)
@@ -324,6 +332,9 @@ class Influence(Protocol):
 
     def measure(self, delta: Array) -> float:
         """Return the size of a change, of shape (n_params,), in the influence's norm."""
+
+    def refitted_change(self, drop: Array) -> float:
+        """Return how far the parameters move when they are refitted; NaN where that is unknown."""
 
     def kept_step_size(self, drop: Array) -> float:
         """Return the size of the Newton step on the kept rows."""

@@ -156,6 +156,10 @@ class NetworkInfluence:
             refit_gradient_norm=np.nan,
         )
 
+    def refitted_change(self, drop: Array) -> float:
+        """Return NaN: what retraining would do is not known."""
+        return np.nan
+
     def measure(self, delta: Array) -> float:
         """Return ``1/2 delta^T H delta`` or, for the norm of the parameters, ``||delta||_2``."""
         if self.norm == "parameter":

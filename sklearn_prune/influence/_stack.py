@@ -103,6 +103,10 @@ class StackedInfluence:
             refit_gradient_norm=max(f.refit_gradient_norm for f in found),
         )
 
+    def refitted_change(self, drop: Array) -> float:
+        """Return how far refitted heads move; NaN where a network is no head."""
+        return self._mean([one.refitted_change(drop) for one in self.influences])
+
     def retrained_change(self, drop: Array) -> float:
         """Return what refitting on the kept rows costs; ValueError where a network is no head."""
         return self._mean([head.retrained_change(drop) for head in self._heads])

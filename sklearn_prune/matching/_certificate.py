@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,17 @@ from numpy.typing import NDArray
 
 from .._compat import Task
 from .._progress import telling
+from .._terms import RowTerms
 from ..influence import Coordinates, HeadFit, Influence, influences_of
 from ..selection import InfeasibleProblemError, Selection
 
 Norm = Literal["loss", "parameter"]
+
+# Refits on random rows, and the numbers (rows kept times parameters) beyond which one is enough.
+_N_REFITS, _LONG_REFIT = 3, 2e7
+# In words: shares of what random rows do at which choosing was worth it, and at which nothing is
+# left to say; and how far beyond the prediction makes it doubtful.
+_WORTH_CHOOSING, _NEGLIGIBLE, _FAR_BEYOND = 0.7, 0.05, 10.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +54,15 @@ class Certificate:
         a network that is trained again ends elsewhere even on the same rows.
     random_change : float
         First-order change for random rows, as many of each class: the expected value for the norm
-        "loss", the root mean square for "parameter".
+        "loss", the root mean square for "parameter". What ``predicted_change`` compares with.
+    random_actual_change : float
+        What the head does when it is refitted on random rows, as many of each class or group: the
+        mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
+        NaN where that is, and where the refit does not converge.
+    distribution_change, random_distribution_change : float
+        How far the distribution moved: the maximum mean discrepancy between the kept rows and all,
+        in the features that were held, and its root mean square for random rows, as many of each
+        class or group. NaN where no distribution was held.
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
@@ -92,6 +108,9 @@ class Certificate:
     kept_hessian_change: float
     actual_change: float
     random_change: float
+    random_actual_change: float
+    distribution_change: float
+    random_distribution_change: float
     lower_bound: float
     gap: float
     saving_bound: float
@@ -123,7 +142,12 @@ class Certificate:
             ("predicted change", f"{self.predicted_change:.4g}"),
             ("  kept rows' Hessian", f"{self.kept_hessian_change:.4g}"),
             ("  actual, head refitted", f"{self.actual_change:.4g}"),
-            ("  random rows", f"{self.random_change:.4g}"),
+            ("random rows, predicted", f"{self.random_change:.4g}"),
+            ("  actual, head refitted", f"{self.random_actual_change:.4g}"),
+            (
+                "distribution moved",
+                f"{self.distribution_change:.4g}, random rows {self.random_distribution_change:.4g}",
+            ),
             ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
             ("solver", solver),
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
@@ -137,7 +161,50 @@ class Certificate:
                 f"{self.coordinate_share:.1%} of the energy, off by {self.coordinate_error:.1%}"
             )
             lines.insert(-2, ("coordinates", matched))
-        return "Certificate\n" + "\n".join(f"  {name:<24} {value}" for name, value in lines)
+        table = "\n".join(f"  {name:<24} {value}" for name, value in lines)
+        words = textwrap.fill(self.summary(), 96, initial_indent="  ", subsequent_indent="  ")
+        return f"Certificate\n{table}\n{words}"
+
+    def summary(self) -> str:
+        """Return in words what to expect, and when to distrust it."""
+        sentences = []
+        share = self.actual_change / self.random_actual_change
+        if np.isnan(self.actual_change):
+            sentences.append(
+                "What training more layers than the last does is not known beforehand: compare "
+                "scores on rows held out."
+            )
+        elif np.isnan(share):
+            sentences.append("On random rows the last layer could not be refitted to compare with.")
+        elif share < _WORTH_CHOOSING:
+            sentences.append(
+                f"Refitted on these rows, the last layer moves {share:.2g} times as much as on "
+                "random ones."
+            )
+        else:
+            sentences.append(
+                f"Choosing gained little: refitted on these rows, the last layer moves {share:.2g} "
+                "times as much as on random ones. Keep more rows, or raise damping."
+            )
+        moved = self.distribution_change / self.random_distribution_change
+        if moved <= 1:
+            sentences.append(
+                f"The distribution moves {moved:.2g} times as far as random rows move it, so other "
+                "models should find these rows no worse than those."
+            )
+        elif moved > 1:
+            sentences.append(
+                f"The distribution moves {moved:.2g} times as far as random rows move it, so other "
+                "models may find these rows worse than those: raise distribution_weight."
+            )
+        if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _NEGLIGIBLE:
+            sentences.append(
+                "Distrust the prediction: few rows are left for so many parameters, and refitting "
+                "goes further than one Newton step says."
+            )
+        if self.status == "time limit":
+            sentences.append("time_limit ended the search; with more time the rows may be better.")
+        return " ".join(sentences)
 
 
 def in_unit_of(norm: Norm, length: float) -> float:
@@ -235,9 +302,19 @@ class StageClock:
 
 
 def certify(
-    influence: Influence, coordinates: Coordinates, head_fit: HeadFit, selection: Selection
+    influence: Influence,
+    coordinates: Coordinates,
+    head_fit: HeadFit,
+    selection: Selection,
+    terms: RowTerms,
+    *,
+    random_state: int = 0,
 ) -> Certificate:
-    """Compute the certificate of a selection from the rows it drops."""
+    """Compute the certificate of a selection from the rows it drops.
+
+    ``terms`` says of which groups random rows are drawn to compare with, and ``random_state`` seeds
+    that.
+    """
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
     factor, forecast = influence.size_factor(drop), influence.forecast(drop)
@@ -252,6 +329,9 @@ def certify(
         predicted_change=forecast.first_order,
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
+        random_actual_change=_random_actual_change(influence, drop, terms, random_state),
+        distribution_change=factor * solver.imbalance or np.nan,
+        random_distribution_change=factor * solver.random_imbalance or np.nan,
         random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
         lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
         gap=bounds * solver.gap,
@@ -266,3 +346,16 @@ def certify(
         coordinate_share=coordinates.energy_share,
         coordinate_error=coordinates.relative_error,
     )
+
+
+def _random_actual_change(
+    influence: Influence, drop: NDArray[np.bool_], terms: RowTerms, random_state: int
+) -> float:
+    """Return the mean change of the head refitted on random rows, as many of each stratum."""
+    rng = np.random.default_rng(random_state)
+    is_long = (len(drop) - drop.sum()) * influence.shape[1] > _LONG_REFIT
+    changes = [
+        influence.refitted_change(terms.random_like(drop, rng))
+        for _ in range(1 if is_long else _N_REFITS)
+    ]
+    return float(np.mean(changes))

@@ -163,7 +163,10 @@ class LeafIndicators:
             n_estimators=_N_TREES,
             max_leaf_nodes=_N_LEAVES,
             random_state=int(rng.integers(np.iinfo(np.int32).max)),
-        ).fit(table[chosen], targets[chosen])
+        )
+        # One column of numbers is a vector to a tree.
+        values = targets[chosen]
+        forest.fit(table[chosen], values.ravel() if values.size == len(chosen) else values)
         codes, n_leaves = [], 0
         for tree in forest.estimators_:
             is_leaf = tree.tree_.children_left < 0

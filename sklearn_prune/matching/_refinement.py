@@ -18,24 +18,22 @@ from ..influence import (
     serial_blas,
 )
 from ..selection import Selection, SelectionProblem, recertify, solve
-from ._certificate import in_unit_of
 
 Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]
 
-# Share of what random rows cost (of the loss, its square) below which the first order no longer
-# decides: what retraining does then hangs on the curvature of the kept rows, which is what the
-# refinement looks at.
+# Share of the length that random rows' first-order change has below which this no longer decides:
+# what retraining does then hangs on the curvature of the kept rows, which is what the refinement
+# looks at.
 _ENOUGH = 0.1
-# Where the step is within this factor of the first order, the kept rows have curvature enough; and
-# below this share of what random rows cost, nothing that is left matters.
-_CLOSE, _NEGLIGIBLE = 2.0, 0.1
+# Where the step is within this factor of the first order, the kept rows have curvature enough.
+_CLOSE = 2.0
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
 # find its way back. A trial of more damping that gains less than this share is the last.
 _N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
-# Share of what random rows cost when the head is refitted on them below which rows retrain well,
-# and the dampings that are tried beyond.
-_RETRAINS_WELL, _DAMPING_FACTORS = 0.1, (1e1, 1e2, 1e3, 1e4)
+# Share of what random rows cost, when the head is refitted on them, that does not matter.
+_NEGLIGIBLE = 0.1
+_DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
 
 
 def match_rows(
@@ -55,20 +53,25 @@ def match_rows(
     """
     deadline = time.perf_counter() + time_limit
     with serial_blas():
-        if not (influence.is_exact and coordinates.is_operator):
-            return solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+        can_refit = influence.is_exact and coordinates.is_operator
+        if not (can_refit and _is_open(problem, selection)):
+            return selection
         assert isinstance(influence, Heads)
-        selection = solve_and_refine(influence, problem, deadline, random_state)
-        return try_more_damping(influence, problem, selection, deadline, random_state)
+        enough = negligible_change(influence, problem, selection, random_state)
+        selection = refine(influence, problem, selection, deadline, random_state, enough=enough)
+        return try_more_damping(
+            influence, problem, selection, deadline, random_state, enough=enough
+        )
 
 
-def solve_and_refine(
-    influence: Heads, problem: SelectionProblem, deadline: float, random_state: int
-) -> Selection:
-    """Choose by first-order change, then by the Newton step on what is kept."""
-    left = deadline - time.perf_counter()
-    selection = solve(problem, time_limit=left, random_state=random_state, enough=_ENOUGH)
-    return refine(influence, problem, selection, deadline, random_state)
+def negligible_change(
+    influence: Heads, problem: SelectionProblem, selection: Selection, random_state: int
+) -> float:
+    """Return a tenth of what refitting costs on as many random rows; 0 without convergence."""
+    rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
+    change = influence.retrained_change(problem.random_set(n_drop, rng))
+    return _NEGLIGIBLE * change if np.isfinite(change) else 0.0
 
 
 def refine(
@@ -77,6 +80,8 @@ def refine(
     selection: Selection,
     deadline: float,
     random_state: int,
+    *,
+    enough: float = 0.0,
 ) -> Selection:
     """Exchange rows further, with the influences that hold once the chosen rows are gone.
 
@@ -85,8 +90,8 @@ def refine(
     gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
     takes the influences given the set of the last one (:meth:`HeadInfluence.given`) and exchanges
     rows until that stalls; of all sets, the one with the shortest Newton step on the kept rows is
-    returned. Where that step is about as short as the first order says, or a tenth of what random
-    rows cost, there is nothing to gain.
+    returned. Where that step is about as short as the first order says, or within
+    ``enough``, there is nothing to gain.
 
     A set that is proven optimal, that a tolerance on the first-order change or a cost asked for, or
     that the time limit ended, stays as it is.
@@ -103,17 +108,17 @@ def refine(
         ``time.perf_counter()`` value at which the rounds end.
     random_state : int
         Seeds the exchanges.
+    enough : float, default=0.0
+        Size of the Newton step at which the rounds end.
     """
     if not _is_open(problem, selection):
         return selection
     drop = best = selection.drop
     shortest = influence.kept_step_size(drop)
-    solver = selection.certificate
-    random = in_unit_of(influence.norm, solver.size_factor * solver.random_objective)
     for _ in range(_N_ROUNDS):
         left = deadline - time.perf_counter()
         first_order = influence.measure(influence.first_order_step(best))
-        if left <= 0 or shortest <= max(_CLOSE * first_order, _NEGLIGIBLE * random):
+        if left <= 0 or shortest <= max(_CLOSE * first_order, enough):
             break
         drop = solve(
             problem.on(influence.given(drop)),
@@ -133,6 +138,8 @@ def try_more_damping(
     selection: Selection,
     deadline: float,
     random_state: int,
+    *,
+    enough: float,
 ) -> Selection:
     """Match a more damped head instead, where too few rows are kept to hold this one.
 
@@ -145,7 +152,7 @@ def try_more_damping(
     a trial gains little.
 
     What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
-    which refitting costs a tenth of what it does on random rows. A trial is begun only where there
+    which refitting costs no more than ``enough``. A trial is begun only where there
     is as much time left as the first search or the longest trial took; where there is not, the
     status is "time limit".
 
@@ -155,13 +162,15 @@ def try_more_damping(
         As in :func:`refine`.
     deadline : float
         ``time.perf_counter()`` value after which no trial is begun.
+    enough : float
+        What refitting may cost; see :func:`negligible_change`.
     """
     n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
     n_params = max(one.shape[1] for one in influences_of(influence))
     if n_kept >= n_params or not _is_open(problem, selection) or len(problem.constraints):
         return selection
     best, least = selection.drop, influence.retrained_change(selection.drop)
-    if least <= _RETRAINS_WELL * _random_change(influence, problem, selection, random_state):
+    if least <= enough:
         return selection
     pays, longest, timed_out = True, selection.certificate.seconds, False
     for factor in _DAMPING_FACTORS:
@@ -169,7 +178,8 @@ def try_more_damping(
         timed_out = deadline - started < longest
         if timed_out or not pays:
             break
-        trial = _trial(influence.damped(factor), problem, selection.drop, deadline, random_state)
+        damped = influence.damped(factor)
+        trial = _trial(damped, problem, selection.drop, deadline, random_state, enough)
         change = influence.retrained_change(trial)
         pays = change < (1 - _LEAST_PROGRESS) * least
         if change < least:
@@ -186,7 +196,12 @@ def try_more_damping(
 
 
 def _trial(
-    damped: Heads, problem: SelectionProblem, start: Booleans, deadline: float, random_state: int
+    damped: Heads,
+    problem: SelectionProblem,
+    start: Booleans,
+    deadline: float,
+    random_state: int,
+    enough: float,
 ) -> Booleans:
     """Return rows to drop by the influences on a damped head, from those dropped so far.
 
@@ -195,16 +210,8 @@ def _trial(
     problem = problem.on(all_coordinates(damped))
     left = deadline - time.perf_counter()
     selection = solve(problem, time_limit=left, random_state=random_state, start=start)
-    return refine(damped, problem, selection, deadline, random_state).drop
-
-
-def _random_change(
-    influence: Heads, problem: SelectionProblem, selection: Selection, random_state: int
-) -> float:
-    """Return what refitting costs on as many random rows; 0 where that does not converge."""
-    rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
-    change = influence.retrained_change(problem.random_set(n_drop, rng))
-    return change if np.isfinite(change) else 0.0
+    refined = refine(damped, problem, selection, deadline, random_state, enough=enough)
+    return refined.drop
 
 
 def _is_open(problem: SelectionProblem, selection: Selection) -> bool:

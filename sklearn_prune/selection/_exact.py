@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,6 +148,7 @@ def largest_saving(
     cone: tuple[Floats, float],
     system: LinearSystem,
     *,
+    accept: Callable[[Booleans], bool] = lambda chosen: True,
     deadline: float,
 ) -> ExactResult:
     r"""Maximise ``savingᵀw`` subject to ``‖offset + Zᵀw‖₂ + aᵀw <= b`` and linear rows.
@@ -163,6 +165,8 @@ def largest_saving(
         What dropping each row saves.
     cone : (a, b)
         ndarray of shape (n_free,) and float: the affine right-hand side ``b - aᵀw``.
+    accept : callable, default=any
+        Says of a set within the cone whether it may be returned; others are cut off one by one.
     """
     n, (a, b) = len(rows), cone
     typical = _typical_norm(rows)
@@ -196,15 +200,18 @@ def largest_saving(
         w = result.x > 0.5
         residual = c + w @ Z
         length = float(np.linalg.norm(residual))
-        if length + a @ w <= b + 1e-9 * max(1.0, abs(b)):
+        is_within = length + a @ w <= b + 1e-9 * max(1.0, abs(b))
+        if is_within and accept(w):
             return ExactResult(w, bound, True, n_cuts, n_nodes)
-        u = residual / max(length, np.finfo(float).tiny)
-        # The tangent cuts the set off by its excess, which HiGHS may not resolve; the second row,
+        # The tangent cuts the set off by its excess, which HiGHS may not resolve; the other row,
         # of which every other set keeps clear by 1, always does.
-        sign = np.where(w, 1.0, -1.0)
-        cuts.append(np.vstack([Z @ u + a, sign]))
-        limits.append(np.array([b - u @ c, float(w.sum()) - 1.0]))
-        n_cuts += 2
+        cuts.append(np.where(w, 1.0, -1.0)[None])
+        limits.append(np.array([float(w.sum()) - 1.0]))
+        if not is_within:
+            u = residual / max(length, np.finfo(float).tiny)
+            cuts.append((Z @ u + a)[None])
+            limits.append(np.array([b - u @ c]))
+        n_cuts += 2 - is_within
     return ExactResult(None, bound, False, n_cuts, n_nodes)
 
 

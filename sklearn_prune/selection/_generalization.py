@@ -64,7 +64,9 @@ def largest_within(
     Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
     number of rows and an order of them; the number is then searched downward from the bound, each
     trial a cardinality problem in a window of that order, and the first number whose set passes
-    the exact check is refined by bisection.
+    the exact check is refined by bisection. Where something is balanced, rows at the far ends of
+    that order are not fixed, since a window tips the balance; and no set passes that is less
+    balanced than random ones of its counts are in the root mean square.
     """
     if problem.free.sum() <= exact_rows:
         return _exact(problem, deadline)
@@ -107,7 +109,7 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
 def _exact_size(
     problem: SelectionProblem, n_drop: int | None, deadline: float
 ) -> ExactResult | None:
-    coordinates, free = problem.coordinates, problem.free
+    coordinates, free = problem.coordinates.block(0), problem.free
     try:
         system = count_rows(problem, n_drop)
     except InfeasibleProblemError:
@@ -121,12 +123,21 @@ def _exact_size(
         saving[free],
         (tolerance * share[free], tolerance * (1.0 - float(share[problem.must_drop].sum()))),
         system,
+        accept=lambda chosen: is_balanced_enough(problem, problem.with_free(chosen)),
         deadline=deadline,
     )
     forced = float(saving[problem.must_drop].sum())
     return ExactResult(
         result.drop, result.bound + forced, result.proven, result.n_cuts, result.n_nodes
     )
+
+
+def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
+    """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
+    if not problem.is_balanced:
+        return True
+    allowed = problem.random_lengths(drop).imbalance * (1 + 1e-9)
+    return problem.lengths(drop).imbalance <= allowed
 
 
 def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:
@@ -157,6 +168,8 @@ class _Descent:
         self._cells: CellCounts | None = None
         self._reachable = np.inf
         self._n_swaps = self._n_trials = 0
+        # A trial on all rows takes a second or so.
+        self._resolution = max(1, problem.n_samples // 2000) if problem.is_balanced else 1
         sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
         forced, kept = int(problem.must_drop.sum()), problem.kept_range.low
         self._least = max(forced, int((sizes - problem.kept_range.high).sum()))
@@ -174,7 +187,7 @@ class _Descent:
             failed, n_drop, step = n_drop, max(passed, n_drop - step), 2 * step
         if passed == self._least and self._least > 0 and not self._stop():
             self._passes(self._least)
-        while failed - passed > 1 and not self._stop():
+        while failed - passed > self._resolution and not self._stop():
             middle = (failed + passed) // 2
             if self._passes(middle):
                 passed = middle
@@ -230,7 +243,7 @@ class _Descent:
         if not problem.is_feasible(drop):
             return False
         self._reachable = min(self._reachable, change)
-        if change > problem.tolerance:
+        if change > problem.tolerance or not is_balanced_enough(problem, drop):
             return False
         saving = problem.saving(drop)
         if self._best is None or saving > self._best_saving:
@@ -241,14 +254,15 @@ class _Descent:
         """Solve the cardinality form among the rows near the relaxation's cut."""
         problem = self._problem
         try:
-            counts = problem.dropped_counts(n_drop)
-            window = self._window(n_drop, counts)
+            window = self._window(n_drop, problem.dropped_counts(n_drop))
             return quick_search(window, n_drop, self._rng, self._deadline)
         except InfeasibleProblemError:
             return None
 
     def _window(self, n_drop: int, counts: np.ndarray) -> SelectionProblem:
         problem, scores = self._problem, self._dual.scores
+        if problem.is_balanced:
+            return problem.fixing(n_drop, problem.must_keep, problem.must_drop)
         k = problem.coordinates.n_coordinates
         half = max(_WINDOW_ROWS, _WINDOW_MULTIPLE * k, problem.n_samples // 20)
         free = problem.free
