@@ -1,6 +1,7 @@
 """The pruners to beat."""
 
 from ._coverage import CoveragePruner
+from ._distribution import DistributionPruner
 from ._dual import DUALPruner
 from ._dynamic_uncertainty import DynamicUncertaintyPruner
 from ._el2n import EL2NPruner
@@ -17,6 +18,7 @@ from ._random import RandomPruner
 __all__ = [
     "CoveragePruner",
     "DUALPruner",
+    "DistributionPruner",
     "DynamicUncertaintyPruner",
     "EL2NPruner",
     "ForgettingPruner",

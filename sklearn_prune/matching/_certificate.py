@@ -146,7 +146,8 @@ class Certificate:
             ("  actual, head refitted", f"{self.random_actual_change:.4g}"),
             (
                 "distribution moved",
-                f"{self.distribution_change:.4g}, random rows {self.random_distribution_change:.4g}",
+                f"{self.distribution_change:.4g}, by random rows "
+                f"{self.random_distribution_change:.4g}",
             ),
             ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
             ("solver", solver),

@@ -1,0 +1,108 @@
+"""DistributionPruner: the rows that are distributed as all are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from ..influence import serial_blas
+from ..matching import embed_distribution
+from ..selection import SelectionProblem, solve
+from ._scored import Floats, ScoredPruner, ScoringJob, Stratum, penultimate_features
+
+# Share of what random rows leave that is small enough, as for `InfluencePruner`.
+_ENOUGH = 0.1
+
+
+class DistributionPruner(ScoredPruner):
+    r"""Keep rows whose joint distribution with the labels is that of all rows.
+
+    With :math:`\phi_i` kernel features of what enters the network's last layer (those that
+    `InfluencePruner` holds beside the influences) and :math:`t_i` the one-hot class, or
+    :math:`[1, y_i]`, the rows dropped are sought that make
+
+    .. math:: \Big\| \sum_{i \,\text{dropped}} (t_i \otimes \phi_i - \mu) \Big\|_2, \qquad
+              \mu = \frac 1n \sum_j t_j \otimes \phi_j
+
+    small: a maximum mean discrepancy between the rows kept and all. It is what kernel herding is
+    after, found by the search of `InfluencePruner`, with nothing of the network's influences in it.
+
+    Parameters
+    ----------
+    estimator : skorch net, FrozenEstimator or None, default=None
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
+        that is fitted already is used as it is if wrapped in
+        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
+        features.
+    prune_ratio : float in [0, 1), default=0.4
+        Share of the rows to *drop*.
+    stratify : bool, default=True
+        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        rows compete, except that each class keeps one.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training of the network, and the search.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_samples,)
+        1 for rows that the search keeps, 0 for others.
+
+    See Also
+    --------
+    sklearn_prune.base.BasePruner : The other fitted attributes.
+    sklearn_prune.InfluencePruner : Matches influences beside the distribution.
+    HerdingPruner : The mean of the features alone, greedily.
+
+    Notes
+    -----
+    Costs one training and a few passes over the rows.
+
+    References
+    ----------
+    Chen, Welling and Smola, "Super-Samples from Kernel Herding", UAI 2010.
+
+    Gretton et al., "A Kernel Two-Sample Test", JMLR 13, 2012.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_prune.baselines import DistributionPruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pruner = DistributionPruner(prune_ratio=0.8, random_state=0).fit(X, y)
+    >>> X_small, y_small = pruner.prune(X, y)
+    >>> X_small.shape
+    (30, 4)
+    """
+
+    _needs_classes = False
+
+    def _score(self, job: ScoringJob) -> Floats:
+        self._embedding_ = embed_distribution(
+            [penultimate_features(job)],
+            job.y,
+            np.ones(len(job.y)),
+            is_labels=job.classes is not None,
+        )
+        self._seed_ = job.seed
+        return self._keep(job.strata)
+
+    def _adapt(self) -> None:
+        self.scores_ = self._keep(self._strata(len(self.scores_)))
+
+    def _keep(self, strata: Sequence[Stratum]) -> Floats:
+        """Return 1 for the rows to keep, as many of each stratum as stay, and 0 for others."""
+        n_samples = self._embedding_.shape[0]
+        codes = np.zeros(n_samples, dtype=np.int64)
+        for code, stratum in enumerate(strata):
+            codes[stratum.rows] = code
+        n_keep: dict[Hashable, int] = {code: stratum.n_keep for code, stratum in enumerate(strata)}
+        problem = SelectionProblem(
+            self._embedding_,
+            n_drop=n_samples - sum(n_keep.values()),
+            groups=codes,
+            quota=n_keep,
+        )
+        with serial_blas():
+            drop = solve(problem, random_state=self._seed_, enough=_ENOUGH).drop
+        return (~drop).astype(np.float64)
