@@ -5,9 +5,9 @@
 
 This is where `distribution_weight` and the features of the embedding were decided. Test rows are
 never touched: each seed splits training rows anew into rows to fit (at most 12,000) and rows to
-validate on. One option is changed at a time: the weight, the features (Fourier features of one or
-of three bandwidths, leaves of trees, both), and a head on nonlinear features beside the head. Each
-model of `benchmarks.quality` but the MLPs, which cost as much as all others, is trained on the rows
+validate on. One option is changed at a time: the weight, what is held beside the head (the
+distribution, a nonlinear head, both), and the features of the distribution (Fourier features of
+three bandwidths, leaves of trees, both). Each model of `benchmarks.quality` but the MLPs, which cost as much as all others, is trained on the rows
 kept.
 
 One line a cell goes to `results/distribution.csv`; a run that was cut off goes on where it stopped.
@@ -24,7 +24,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from sklearn.kernel_approximation import Nystroem
 from sklearn.model_selection import train_test_split
 
 from sklearn_prune.baselines import RandomPruner
@@ -51,9 +50,8 @@ N_SEEDS = 4
 N_FITTED, N_VALIDATED = 12_000, 8_000
 RANDOM = "random rows"
 WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 1.0, 3.0)}
-FEATURES = ("Fourier features alone", "one bandwidth", "leaves alone")
-NONLINEAR = "nonlinear head beside"
-N_NYSTROEM = 150
+ALONE = ("distribution alone", "nonlinear head alone")
+FEATURES = ("Fourier features", "leaves")
 
 
 def inner_split(split: Split, seed: int) -> Split:
@@ -74,18 +72,16 @@ def inner_split(split: Split, seed: int) -> Split:
     )
 
 
-def embedding(pruner: Any, split: Split, features: str, seed: int) -> DistributionEmbedding:
+def with_features(pruner: Any, split: Split, features: str, seed: int) -> DistributionEmbedding:
     """The embedding of what enters the pruner's head, with some of its features only."""
     objective = pruner._influence_.objective
     table, rng = Table([objective.design], objective.sample_weight), np.random.default_rng(seed)
     classes, y = split.is_classification, split.y_train
-    maps: dict[str, Any] = {
-        "Fourier features alone": lambda: FourierFeatures.fit(table, rng),
-        "one bandwidth": lambda: FourierFeatures.fit(table, rng, bandwidths=(1.0,)),
-        "leaves alone": lambda: LeafIndicators.fit(table, y, rng, is_labels=classes),
-    }
+    feature_map: FourierFeatures | LeafIndicators = FourierFeatures.fit(table, rng)
+    if features == "leaves":
+        feature_map = LeafIndicators.fit(table, y, rng, is_labels=classes)
     labels = target_labels(y, is_labels=classes)
-    return DistributionEmbedding(table, [maps[features]()], labels, objective.sample_weight)
+    return DistributionEmbedding(table, [feature_map], labels, objective.sample_weight)
 
 
 def choices(
@@ -96,24 +92,22 @@ def choices(
     random = RandomPruner(random_state=seed).fit(X, y)
     for ratio in ratios:
         yield RANDOM, ratio, random.select(prune_ratio=ratio)
-    for name, weight in WEIGHTS.items():
-        pruner = quality.influence(split, tuned, ratios[0], seed, distribution_weight=weight)
-        pruner.fit(X, y)
+    pruner = quality.influence(split, tuned, ratios[0], seed).fit(X, y)
+    distribution, nonlinear_head = pruner._balance_
+    options: dict[str, tuple[float, list[Any]]] = {
+        **{name: (weight, [distribution, nonlinear_head]) for name, weight in WEIGHTS.items()},
+        "distribution alone": (1.0, [distribution]),
+        "nonlinear head alone": (1.0, [nonlinear_head]),
+        **{
+            name: (1.0, [with_features(pruner, split, name, seed), nonlinear_head])
+            for name in FEATURES
+        },
+    }
+    for name, (weight, balance) in options.items():
+        pruner.set_params(distribution_weight=weight)
+        pruner._balance_ = balance
         for ratio in ratios:
             yield name, ratio, pruner.select(prune_ratio=ratio)
-    pruner.set_params(distribution_weight=1.0)
-    for name in FEATURES:
-        pruner._distribution_ = embedding(pruner, split, name, seed)
-        for ratio in ratios:
-            yield name, ratio, pruner.select(prune_ratio=ratio)
-    if split.name == "cifar10":
-        # 4,000 parameters for its ten classes: minutes a seed.
-        return
-    nystroem = Nystroem(gamma=tuned.gamma, n_components=N_NYSTROEM, random_state=seed).fit(X)
-    options = {"features": lambda rows: np.hstack([rows, nystroem.transform(rows)])}
-    pruner = quality.influence(split, tuned, ratios[0], seed, **options).fit(X, y)
-    for ratio in ratios:
-        yield NONLINEAR, ratio, pruner.select(prune_ratio=ratio)
 
 
 def cells(split: Split, seed: int, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
@@ -122,7 +116,7 @@ def cells(split: Split, seed: int, done: set[tuple[Any, ...]]) -> Iterator[Cell]
     def missing(name: str, ratio: float) -> list[str]:
         return [d for d in DOWNSTREAM if (split.name, name, ratio, d, seed) not in done]
 
-    names = [RANDOM, *WEIGHTS, *FEATURES]
+    names = [RANDOM, *WEIGHTS, *ALONE, *FEATURES]
     if not any(missing(name, ratio) for name in names for ratio in RATIOS):
         return
     inner = inner_split(split, seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -376,7 +376,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.estimator_ = networks[0] if estimators[0] is self.estimator else networks
             self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
-            self._distribution_ = self._labelled(trained.distribution, y)
+            self._balance_ = self._labelled(trained.balance, y)
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
                 selection = self._choose(request, self.time_limit, self._seed_)
@@ -414,20 +414,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return kind_of_target(self.estimator, y)
 
     def _labelled(
-        self, distribution: DistributionEmbedding | None, y: NDArray[Any]
-    ) -> DistributionEmbedding | None:
-        """Return the embedding in which groups are told apart, where there are any."""
+        self, balance: Sequence[DistributionEmbedding], y: NDArray[Any]
+    ) -> Sequence[DistributionEmbedding]:
+        """Return the embeddings, the distribution's with groups told apart where there are any."""
         terms, is_labels = self._terms_, hasattr(self, "classes_")
-        if distribution is None or terms.strata is terms.classes:
-            return distribution
-        return distribution.labelled(target_labels(y, is_labels=is_labels, strata=terms.strata))
+        if not balance or terms.strata is terms.classes:
+            return balance
+        labels = target_labels(y, is_labels=is_labels, strata=terms.strata)
+        return [balance[0].labelled(labels), *balance[1:]]
 
     def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
         with workers(self.n_jobs):
             return choose_rows(
                 self._influence_,
                 self._coordinates_,
-                self._distribution_,
+                self._balance_,
                 self._terms_,
                 request,
                 time_limit=time_limit,

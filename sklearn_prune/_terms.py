@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,7 +201,7 @@ def make_problem(
     terms: RowTerms,
     request: Request,
     length_of: Any = float,
-    balance: Any = None,
+    balance: Sequence[Any] = (),
 ) -> SelectionProblem:
     """Return the selection problem that the request states on these rows.
 
@@ -215,8 +215,8 @@ def make_problem(
         Ratio or tolerance, and quota.
     length_of : callable, default=float
         Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
-    balance : DistributionEmbedding, default=None
-        What holds the distribution.
+    balance : sequence of LinearOperator
+        What is held beside it.
     """
     n_drop = n_keep = None
     if request.prune_ratio is not None:

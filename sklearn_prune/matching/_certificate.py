@@ -331,8 +331,10 @@ def certify(
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, drop, terms, random_state),
-        distribution_change=factor * solver.imbalance or np.nan,
-        random_distribution_change=factor * solver.random_imbalance or np.nan,
+        distribution_change=factor * solver.imbalances[0] if solver.imbalances else np.nan,
+        random_distribution_change=factor * solver.random_imbalances[0]
+        if solver.random_imbalances
+        else np.nan,
         random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
         lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
         gap=bounds * solver.gap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def check_counts(terms: RowTerms, request: Request) -> None:
 def choose_rows(
     influence: Influence,
     coordinates: Coordinates,
-    distribution: DistributionEmbedding | None,
+    balance: Sequence[DistributionEmbedding],
     terms: RowTerms,
     request: Request,
     *,
@@ -41,7 +42,7 @@ def choose_rows(
         Influences of all rows.
     coordinates : Coordinates
         What of them is matched.
-    distribution : DistributionEmbedding or None
+    balance : sequence of DistributionEmbedding
         What is held beside them.
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
@@ -63,7 +64,7 @@ def choose_rows(
         require_exact(coordinates)
     norm = influence.norm
     all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
-    problem = make_problem(coordinates.Z, terms, request, length_in(norm), distribution)
+    problem = make_problem(coordinates.Z, terms, request, length_in(norm), balance)
     try:
         selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state

@@ -18,7 +18,15 @@ from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..influence import map_threads
-from ._feature_maps import CHUNK, FeatureMap, Floats, FourierFeatures, LeafIndicators, Table
+from ._feature_maps import (
+    CHUNK,
+    FeatureMap,
+    Floats,
+    FourierFeatures,
+    LeafIndicators,
+    Table,
+    WhitenedKernelColumns,
+)
 
 # Features of so many rows or fewer are kept; of more they are made anew in each pass.
 _STORED_ROWS = 20_000
@@ -247,6 +255,43 @@ def embed_distribution(
     ]
     labels = target_labels(y, is_labels=is_labels)
     return DistributionEmbedding(table, maps, labels, sample_weight)
+
+
+def embed_nonlinear_head(
+    designs: Sequence[Any],
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    random_state: int = 0,
+) -> DistributionEmbedding:
+    r"""Return the influences of all rows on a ridge regression with kernel columns.
+
+    Of one-hot classes, or standardised numbers, on the columns and 150 kernel columns. With
+    whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i`` is
+    ``L⁻¹ g_i``: rows whose sum is zero leave this head where it is. What a linear head calls noise
+    is signal to it, as it is to most other models.
+
+    Parameters
+    ----------
+    designs, y, sample_weight, is_labels, random_state
+        As in :func:`embed_distribution`.
+    """
+    rng = np.random.default_rng(random_state)
+    table = Table(designs, sample_weight)
+    features = WhitenedKernelColumns.fit(table, rng)
+    targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y)
+    share = sample_weight / sample_weight.sum()
+    targets = targets - share @ targets
+    batches = list(gen_batches(len(y), CHUNK))
+    # Whitened columns are their own regressors: the coefficients are φᵀ t.
+    coefficients = sum(
+        map_threads(
+            lambda rows: features(table[rows]).T @ (share[rows, None] * targets[rows]), batches
+        )
+    )
+    fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
+    return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
 
 
 def target_labels(

@@ -1,4 +1,4 @@
-"""Features whose mean says how rows are distributed: random Fourier features and tree leaves."""
+"""Features of rows whose sums are matched: random Fourier features, tree leaves, kernel columns."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils import gen_batches
 
 Floats = NDArray[np.floating[Any]]
@@ -19,9 +21,13 @@ Floats = NDArray[np.floating[Any]]
 BANDWIDTHS = (0.2, 1.0, 5.0)
 # Frequencies in all; each gives a cosine and a sine.
 _N_FREQUENCIES = 150
-# Rows that the median distance is taken of, and that trees are grown on, at most.
-_MEDIAN_ROWS, _TREE_ROWS = 1_000, 20_000
+# Rows that the median distance is taken of, and that trees and heads are fitted on, at most.
+_MEDIAN_ROWS, _FITTED_ROWS = 1_000, 20_000
 _N_TREES, _N_LEAVES = 12, 32
+# Kernel columns, and the damping of their whitening, in units of a column's variance.
+_N_CENTRES, _RIDGE = 150, 1e-3
+# Columns beyond which rows are projected.
+_MAX_COLUMNS = 300
 # Rows read at a time.
 CHUNK = 4096
 
@@ -38,7 +44,8 @@ class Table:
 
     ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Columns of each network are
     divided by the root of their number, so that networks count alike in a distance. Constant
-    columns are zero.
+    columns are zero. More than 300 columns are projected at random onto as many, which keeps
+    distances (Johnson and Lindenstrauss 1984).
 
     Parameters
     ----------
@@ -52,13 +59,20 @@ class Table:
         self._designs = designs
         self.n_rows = designs[0].shape[0]
         self._scales = [_column_scales(design, sample_weight) for design in designs]
+        self.n_columns = sum(design.shape[1] for design in designs)
+        self._projection: Floats | None = None
+        if self.n_columns > _MAX_COLUMNS:
+            draws = np.random.default_rng(0).standard_normal((self.n_columns, _MAX_COLUMNS))
+            self._projection = (draws / np.sqrt(_MAX_COLUMNS)).astype(np.float32)
+            self.n_columns = _MAX_COLUMNS
 
     def __getitem__(self, rows: Any) -> Floats:
         parts = [
             (np.asarray(design[rows], dtype=np.float64) - mean) * factor
             for design, (mean, factor) in zip(self._designs, self._scales, strict=True)
         ]
-        return np.hstack(parts).astype(np.float32)
+        columns = np.hstack(parts).astype(np.float32)
+        return columns if self._projection is None else columns @ self._projection
 
 
 def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
@@ -77,6 +91,15 @@ def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
     deviation = np.sqrt(np.where(is_constant, 1.0, variance))
     n_varying = max(1, int((~is_constant).sum()))
     return first + mean, np.where(is_constant, 0.0, 1.0 / deviation) / np.sqrt(n_varying)
+
+
+def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
+    """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 where there are none."""
+    sample = table[np.sort(rng.permutation(table.n_rows)[:_MEDIAN_ROWS])]
+    distances = pairwise_distances(sample, metric="sqeuclidean")
+    distances = distances[np.triu_indices(len(sample), 1)]
+    positive = distances[distances > 1e-12]
+    return float(np.median(positive)) if positive.size else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +131,8 @@ class FourierFeatures:
         bandwidths: Sequence[float] = BANDWIDTHS,
     ) -> FourierFeatures:
         """Draw frequencies; γ is a bandwidth over the median squared distance of some rows."""
-        chosen = rng.permutation(table.n_rows)[:_MEDIAN_ROWS]
-        sample = table[np.sort(chosen)]
-        distances = pairwise_distances(sample, metric="sqeuclidean")
-        distances = distances[np.triu_indices(len(sample), 1)]
-        positive = distances[distances > 1e-12]
-        median = float(np.median(positive)) if positive.size else 1.0
-        gammas = np.resize(bandwidths, _N_FREQUENCIES) / median
-        draws = rng.standard_normal((sample.shape[1], _N_FREQUENCIES))
+        gammas = np.resize(bandwidths, _N_FREQUENCIES) / median_squared_distance(table, rng)
+        draws = rng.standard_normal((table.n_columns, _N_FREQUENCIES))
         return cls((draws * np.sqrt(2 * gammas)).astype(np.float32))
 
     def __call__(self, rows: Floats) -> Floats:
@@ -157,7 +174,7 @@ class LeafIndicators:
         cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
     ) -> LeafIndicators:
         """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
-        chosen = np.sort(rng.permutation(table.n_rows)[:_TREE_ROWS])
+        chosen = np.sort(rng.permutation(table.n_rows)[:_FITTED_ROWS])
         make = ExtraTreesClassifier if is_labels else ExtraTreesRegressor
         forest = make(
             n_estimators=_N_TREES,
@@ -181,3 +198,56 @@ class LeafIndicators:
         for codes, tree_nodes in zip(self.codes, nodes.T, strict=True):
             indicators[np.arange(len(rows)), codes[tree_nodes]] = 1.0
         return indicators
+
+
+@dataclass(frozen=True, eq=False)
+class WhitenedKernelColumns:
+    r"""The columns and kernel columns beside them, whitened.
+
+    .. math:: \varphi(x) = L^{-1} f(x), \qquad f(x) = [x, k(x, c_1), \dots, k(x, c_m)], \qquad
+              \operatorname{cov}(f) + λ I = L L^T
+
+    with every entry of f standardised and the :math:`c_j` some rows: what a ridge regression on
+    the columns and on a Gaussian kernel sees (Williams and Seeger, "Using the Nyström Method to
+    Speed Up Kernel Machines", NeurIPS 2000).
+
+    Attributes
+    ----------
+    centres : ndarray of shape (m, n_columns)
+        Rows c.
+    gamma : float
+        Of the kernel ``exp(-γ ‖x - c‖²)``.
+    mean : ndarray of shape (n_columns + m,)
+        Of f.
+    whitening : ndarray of shape (n_columns + m, n_columns + m)
+        What ``f - mean`` is multiplied by.
+    """
+
+    centres: Floats
+    gamma: float
+    mean: Floats
+    whitening: Floats
+
+    @classmethod
+    def fit(cls, table: Table, rng: np.random.Generator) -> WhitenedKernelColumns:
+        """Choose centres and whiten, on some of the rows."""
+        gamma = 1 / median_squared_distance(table, rng)
+        chosen = rng.permutation(table.n_rows)
+        centres = table[np.sort(chosen[:_N_CENTRES])]
+        raw = _beside_kernel(table[np.sort(chosen[:_FITTED_ROWS])], centres, gamma)
+        values = raw.astype(np.float64)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        factor = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        values = (values - mean) * factor
+        covariance = values.T @ values / len(values) + _RIDGE * np.eye(len(mean))
+        root = cholesky(covariance, lower=True)
+        whitening = factor[:, None] * solve_triangular(root, np.eye(len(mean)), lower=True).T
+        return cls(centres, gamma, mean.astype(np.float32), whitening.astype(np.float32))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the whitened columns, float32 of shape (n_rows, n_columns + m)."""
+        return (_beside_kernel(rows, self.centres, self.gamma) - self.mean) @ self.whitening
+
+
+def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
+    return np.hstack([rows, rbf_kernel(rows, centres, gamma=gamma)])

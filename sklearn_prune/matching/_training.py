@@ -32,7 +32,7 @@ from ..influence import (
     write_head,
 )
 from ._certificate import StageClock, single_row_changes
-from ._distribution import DistributionEmbedding, embed_distribution
+from ._distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from ._job import TrainingJob
 from ._members import Member, fitted_members, product_of
 
@@ -52,8 +52,9 @@ class TrainedHead:
         The influences of all rows.
     coordinates : Coordinates
         What of them the selection matches.
-    distribution : DistributionEmbedding or None
-        What holds the distribution; None where the rows are no table of numbers.
+    balance : tuple of DistributionEmbedding
+        What is held beside the influences: the distribution, and a nonlinear head; nothing where
+        the rows are no table of numbers.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -65,7 +66,7 @@ class TrainedHead:
     head_fit: HeadFit
     influence: Influence
     coordinates: Coordinates
-    distribution: DistributionEmbedding | None
+    balance: tuple[DistributionEmbedding, ...]
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
 
@@ -96,12 +97,9 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"):
         designs = _embedded(job, [head[0].design for head in heads if head is not None])
-        distribution = designs and embed_distribution(
-            designs,
-            job.y,
-            whole.influence.sample_weight,
-            is_labels=job.classes is not None,
-        )
+        weights, is_labels = whole.influence.sample_weight, job.classes is not None
+        embeddings = (embed_distribution, embed_nonlinear_head) if designs else ()
+        balance = tuple(embed(designs, job.y, weights, is_labels=is_labels) for embed in embeddings)
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -114,7 +112,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         head_fit=whole.head_fit,
         influence=whole.influence,
         coordinates=whole.coordinates,
-        distribution=distribution or None,
+        balance=balance,
         row_changes=row_changes,
         sample_weight=weights if (weights != 1).any() else None,
     )

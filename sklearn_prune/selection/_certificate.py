@@ -33,9 +33,9 @@ class SolverCertificate:
         form.
     random_objective : float
         Root mean square of ``‖Zᵀw‖₂`` over random sets with the same counts per group.
-    imbalance, random_imbalance : float
-        ``‖Bᵀw‖₂`` in the unit of B, without the size factor, and its root mean square over the same
-        random sets; 0 where nothing is balanced.
+    imbalances, random_imbalances : tuple of float
+        ``‖B_bᵀw‖₂`` of each B in its unit, without the size factor, and its root mean square over
+        the same random sets.
     smallest_reachable : float
         Generalization form: the smallest change, with the size factor, of the non-empty sets the
         solver looked at, the free row of smallest norm among them. Otherwise the change itself.
@@ -66,8 +66,8 @@ class SolverCertificate:
     saving: float
     saving_bound: float
     random_objective: float
-    imbalance: float
-    random_imbalance: float
+    imbalances: tuple[float, ...]
+    random_imbalances: tuple[float, ...]
     smallest_reachable: float
     status: str
     n_swaps: int

@@ -24,7 +24,9 @@ _TABLE_SIZE = 1_000_000
 
 
 class Coordinates:
-    r"""The rows of ``[Z, ρ B] / scale``, where ``scale`` is the median norm of the non-zero rows.
+    r"""The rows of ``[Z, ρ_1 B_1, ...] / scale``.
+
+    ``scale`` is the median norm of the rows that are not zero.
 
     HiGHS works to absolute tolerances near 1e-6 and influences can be 1e-9, so every
     computation of this package is done in units of a typical row; :attr:`scale` turns a
@@ -38,17 +40,17 @@ class Coordinates:
         ``products(indices, v)``, the Gram matrix of some rows and their products with v, is spared
         making the rows for it. An operator is turned into an array only where that has at most a
         million numbers.
-    balance : ndarray or LinearOperator of shape (n_samples, n_more), default=None
-        B, further coordinates that are balanced beside Z.
-    ratio : float, default=1.0
-        ρ.
+    balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more)
+        Further coordinates ``B_b`` that are balanced beside Z.
+    ratios : sequence of float
+        ``ρ_b``, one for each.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
 
     Attributes
     ----------
     n_samples, n_coordinates : int
-        Rows, and columns of both blocks.
+        Rows, and columns of all blocks.
     squared_norms : ndarray of shape (n_samples,)
         Of the rows, in units.
     offset : ndarray of shape (n_coordinates,)
@@ -56,12 +58,15 @@ class Coordinates:
     """
 
     def __init__(
-        self, Z: Any, balance: Any = None, *, ratio: float = 1.0, scale: float | None = None
+        self,
+        Z: Any,
+        balance: Sequence[Any] = (),
+        *,
+        ratios: Sequence[float] = (),
+        scale: float | None = None,
     ) -> None:
-        blocks = [_Block(Z, "Z")]
-        if balance is not None:
-            blocks.append(_Block(balance, "balance"))
-        self._set(blocks, [1.0, ratio][: len(blocks)], scale)
+        blocks = [_Block(Z, "Z"), *(_Block(B, "balance") for B in balance)]
+        self._set(blocks, [1.0, *ratios], scale)
 
     def _set(self, blocks: list[_Block], weights: list[float], scale: float | None) -> None:
         self._blocks, self._weights = blocks, weights
@@ -82,20 +87,25 @@ class Coordinates:
         self.squared_norms: Floats = (norms / scale) ** 2
         self.offset: Floats = np.zeros(self.n_coordinates)
 
+    @property
+    def n_blocks(self) -> int:
+        """Z and how many B's."""
+        return len(self._blocks)
+
     def block(self, position: int) -> Coordinates:
-        """Return the coordinates of Z (0) or of B (1) alone, in the same unit, without ρ."""
+        """Return the coordinates of Z (0) or of a B (1, ...) alone, in the same unit, without ρ."""
         part = object.__new__(Coordinates)
         part._set([self._blocks[position]], [1.0], self.scale)
         return part
 
     def replaced(self, Z: Any) -> Coordinates:
-        """Return the coordinates with another Z, and the same B and ρ."""
+        """Return the coordinates with another Z, and the same B's and ratios."""
         part = object.__new__(Coordinates)
         part._set([_Block(Z, "Z"), *self._blocks[1:]], self._weights, None)
         return part
 
     def lengths(self, total: Floats) -> list[float]:
-        """Return the length of a sum of rows in Z and in B, in the caller's units."""
+        """Return the length of a sum of rows in Z and in each B, in the caller's units."""
         parts = np.split(total, self._bounds[:-1])
         lengths = (float(np.linalg.norm(part)) * self.scale for part in parts)
         return [
@@ -104,9 +114,8 @@ class Coordinates:
         ]
 
     def combined(self, lengths: Sequence[float]) -> float:
-        """Return the length in both blocks together, of those in Z and B."""
-        weighted = np.multiply(self._weights, lengths[: len(self._weights)])
-        return float(np.linalg.norm(weighted))
+        """Return the length in all blocks together, of those in Z and each B."""
+        return float(np.linalg.norm(np.multiply(self._weights, lengths)))
 
     def residual(self, drop: Booleans) -> Floats:
         """Return what is left of the sum: ``offset + total(drop)``."""

@@ -136,8 +136,9 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
     """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
     if not problem.is_balanced:
         return True
-    allowed = problem.random_lengths(drop).imbalance * (1 + 1e-9)
-    return problem.lengths(drop).imbalance <= allowed
+    allowed = problem.random_lengths(drop).imbalances
+    found = problem.lengths(drop).imbalances
+    return all(a <= b * (1 + 1e-9) for a, b in zip(found, allowed, strict=True))
 
 
 def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:

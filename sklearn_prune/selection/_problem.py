@@ -21,10 +21,10 @@ from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, decided_ro
 
 
 class Lengths(NamedTuple):
-    """``‖Zᵀw‖₂`` and ``‖Bᵀw‖₂`` of a set, without the size factor; 0 where there is no B."""
+    """``‖Zᵀw‖₂``, and ``‖B_bᵀw‖₂`` for each B, of a set, without the size factor."""
 
     change: float
-    imbalance: float = 0.0
+    imbalances: tuple[float, ...] = ()
 
 
 class SelectionProblem:
@@ -53,13 +53,13 @@ class SelectionProblem:
         What dropping each row saves. In the cardinality form the change comes first and the
         saved cost is maximised among sets within a factor of the best change; in the
         generalization form it replaces the number of rows.
-    balance : ndarray or LinearOperator of shape (n_samples, n_more), default=None
-        B, what else is to stay balanced, such as the distribution of the rows: the search keeps
-        ``‖Bᵀw‖`` small beside the change, which `tolerance` does not speak of.
+    balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more), default=()
+        What else is to stay balanced, such as the distribution of the rows: the search keeps each
+        ``‖B_bᵀw‖`` small beside the change, which `tolerance` does not speak of.
     balance_weight : float, default=1.0
-        β: minimised is :math:`\|Z^T w\|^2 + ρ^2 \|B^T w\|^2` with :math:`ρ = β σ_Z / σ_B`, where σ
-        is the root mean square norm of the rows. So each part is measured by about what random
-        rows cost there.
+        β: minimised is :math:`\|Z^T w\|^2 + \sum_b ρ_b^2 \|B_b^T w\|^2` with
+        :math:`ρ_b = β σ_Z / σ_b`, where σ is the root mean square norm of the rows. So each part
+        is measured by about what random rows cost there.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     quota : {"proportional", "equal"}, dict or KeptRange, default=None
@@ -89,7 +89,7 @@ class SelectionProblem:
         n_drop: int | None = None,
         tolerance: float | None = None,
         cost: Any = None,
-        balance: Any = None,
+        balance: Sequence[Any] = (),
         balance_weight: float = 1.0,
         groups: Any = None,
         quota: Quota = None,
@@ -119,19 +119,17 @@ class SelectionProblem:
         self.constraints = self._with_weight_row(given)
         self.quota = quota
         self.kept_range = self._kept_range()
-        self.is_balanced = balance is not None and balance_weight > 0
+        self.is_balanced = len(balance) > 0 and balance_weight > 0
         if self.is_balanced:
             self._balance(Z, balance, balance_weight)
         self._random_lengths: dict[bytes, Lengths] = {}
 
-    def _balance(self, Z: Any, balance: Any, weight: float) -> None:
-        """Put B beside Z, as long in the root mean square, times its weight."""
-        lengths = [
-            c.scale * np.sqrt(c.squared_norms.sum())
-            for c in (self.coordinates, Coordinates(balance))
-        ]
-        ratio = weight * lengths[0] / lengths[1] if min(lengths) > 0 else weight
-        self.coordinates = Coordinates(Z, balance, ratio=ratio)
+    def _balance(self, Z: Any, balance: Sequence[Any], weight: float) -> None:
+        """Put each B beside Z, as long in the root mean square, times its weight."""
+        size = _root_of_squares(self.coordinates)
+        others = [_root_of_squares(Coordinates(B)) for B in balance]
+        ratios = [weight * size / other if min(size, other) > 0 else weight for other in others]
+        self.coordinates = Coordinates(Z, balance, ratios=ratios)
 
     def _check_form(
         self, n_drop: int | None, tolerance: float | None
@@ -251,8 +249,9 @@ class SelectionProblem:
         return part.lengths(part.total(drop))[0]
 
     def lengths(self, drop: Booleans) -> Lengths:
-        """Return ``‖Zᵀw‖₂`` and ``‖Bᵀw‖₂``, each in its own unit."""
-        return Lengths(*self.coordinates.lengths(self.coordinates.total(drop)))
+        """Return the length of the sum of the dropped rows in Z and in each B, in their units."""
+        change, *imbalances = self.coordinates.lengths(self.coordinates.total(drop))
+        return Lengths(change, tuple(imbalances))
 
     def saving(self, drop: Booleans) -> float:
         """Return what the set saves: its rows, or their cost where costs were given."""
@@ -273,18 +272,18 @@ class SelectionProblem:
         key = counts.tobytes()
         if key not in self._random_lengths:
             labels = np.where(self.free, self.groups, -1)
-            found = []
-            for position in range(1 + self.is_balanced):
-                part = self.coordinates.block(position)
-                fixed = part.total(self.must_drop)
-                found.append(part.scale * random_change(part, labels, counts, fixed))
-            self._random_lengths[key] = Lengths(*found)
+            parts = [self.coordinates.block(b) for b in range(self.coordinates.n_blocks)]
+            change, *imbalances = (
+                part.scale * random_change(part, labels, counts, part.total(self.must_drop))
+                for part in parts
+            )
+            self._random_lengths[key] = Lengths(change, tuple(imbalances))
         return self._random_lengths[key]
 
     def random_objective(self, drop: Booleans) -> float:
         """Return the root mean square of what is minimised, over the same sets."""
         lengths = self.random_lengths(drop)
-        return self.coordinates.combined([lengths.change, lengths.imbalance])
+        return self.coordinates.combined([lengths.change, *lengths.imbalances])
 
     def is_feasible(self, drop: Booleans) -> bool:
         """Whether the set meets masks, counts, quotas and linear rows (not the tolerance)."""
@@ -302,6 +301,10 @@ class SelectionProblem:
         if (counts < low).any() or (counts > high).any():
             return False
         return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
+
+
+def _root_of_squares(coordinates: Coordinates) -> float:
+    return float(np.sqrt(coordinates.squared_norms.sum())) * coordinates.scale
 
 
 def random_rows(labels: Integers, wanted: Integers, rng: np.random.Generator) -> Booleans:

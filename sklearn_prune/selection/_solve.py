@@ -158,8 +158,8 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
         size_factor=factor,
         gap=_gap(problem, drop, solver.lower_bound),
         random_objective=random_lengths.change,
-        imbalance=lengths.imbalance,
-        random_imbalance=random_lengths.imbalance,
+        imbalances=lengths.imbalances,
+        random_imbalances=random_lengths.imbalances,
         smallest_reachable=factor * lengths.change,
         status="feasible",
     )
@@ -289,8 +289,8 @@ def _selection(
         saving=problem.saving(drop),
         saving_bound=saving_bound,
         random_objective=random_lengths.change,
-        imbalance=lengths.imbalance,
-        random_imbalance=random_lengths.imbalance,
+        imbalances=lengths.imbalances,
+        random_imbalances=random_lengths.imbalances,
         smallest_reachable=factor * lengths.change
         if smallest_reachable is None
         else smallest_reachable,
