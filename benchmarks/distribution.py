@@ -7,8 +7,8 @@ This is where `distribution_weight` and the features of the embedding were decid
 never touched: each seed splits training rows anew into rows to fit (at most 12,000) and rows to
 validate on. One option is changed at a time: the weight, what is held beside the head (the
 distribution, a nonlinear head, both), and the features of the distribution (Fourier features of
-three bandwidths, leaves of trees, both). Each model of `benchmarks.quality` but the MLPs, which cost as much as all others, is trained on the rows
-kept.
+three bandwidths, leaves of trees, both). Each model of `benchmarks.quality` but the MLPs, which
+cost as much as all others, is trained on the rows kept.
 
 One line a cell goes to `results/distribution.csv`; a run that was cut off goes on where it stopped.
 The report is `results/distribution.md`: the share of what random rows lose that is won back, in the

@@ -20,6 +20,7 @@ from sklearn.utils import gen_batches
 from ..influence import map_threads
 from ._feature_maps import (
     CHUNK,
+    FITTED_ROWS,
     FeatureMap,
     Floats,
     FourierFeatures,
@@ -284,12 +285,9 @@ def embed_nonlinear_head(
     share = sample_weight / sample_weight.sum()
     targets = targets - share @ targets
     batches = list(gen_batches(len(y), CHUNK))
-    # Whitened columns are their own regressors: the coefficients are φᵀ t.
-    coefficients = sum(
-        map_threads(
-            lambda rows: features(table[rows]).T @ (share[rows, None] * targets[rows]), batches
-        )
-    )
+    # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
+    some = np.sort(rng.permutation(len(y))[:FITTED_ROWS])
+    coefficients = features(table[some]).T @ (share[some, None] * targets[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
     return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
 

@@ -22,7 +22,7 @@ BANDWIDTHS = (0.2, 1.0, 5.0)
 # Frequencies in all; each gives a cosine and a sine.
 _N_FREQUENCIES = 150
 # Rows that the median distance is taken of, and that trees and heads are fitted on, at most.
-_MEDIAN_ROWS, _FITTED_ROWS = 1_000, 20_000
+_MEDIAN_ROWS, FITTED_ROWS = 1_000, 20_000
 _N_TREES, _N_LEAVES = 12, 32
 # Kernel columns, and the damping of their whitening, in units of a column's variance.
 _N_CENTRES, _RIDGE = 150, 1e-3
@@ -174,7 +174,7 @@ class LeafIndicators:
         cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
     ) -> LeafIndicators:
         """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
-        chosen = np.sort(rng.permutation(table.n_rows)[:_FITTED_ROWS])
+        chosen = np.sort(rng.permutation(table.n_rows)[:FITTED_ROWS])
         make = ExtraTreesClassifier if is_labels else ExtraTreesRegressor
         forest = make(
             n_estimators=_N_TREES,
@@ -234,7 +234,7 @@ class WhitenedKernelColumns:
         gamma = 1 / median_squared_distance(table, rng)
         chosen = rng.permutation(table.n_rows)
         centres = table[np.sort(chosen[:_N_CENTRES])]
-        raw = _beside_kernel(table[np.sort(chosen[:_FITTED_ROWS])], centres, gamma)
+        raw = _beside_kernel(table[np.sort(chosen[:FITTED_ROWS])], centres, gamma)
         values = raw.astype(np.float64)
         mean, deviation = values.mean(axis=0), values.std(axis=0)
         factor = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)

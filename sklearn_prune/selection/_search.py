@@ -10,7 +10,7 @@ import numpy as np
 from .._progress import part_done
 from ._annealing import annealed_round
 from ._cells import CellCounts, cell_counts, cell_labels
-from ._coordinates import Booleans, Coordinates, Floats, Integers
+from ._coordinates import Booleans, Coordinates, Integers
 from ._exchange import exchange_round
 from ._feasible import feasible_set
 from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
@@ -19,6 +19,9 @@ from ._problem import LinearRows, SelectionProblem, random_rows
 # Rows that are exchanged among each other: of more, one block after the other is. A round costs
 # passes over all rows of its block, and what a block needs in memory is bounded.
 BLOCK_ROWS = 20_000
+# Blocks at most. They have to make good what all other rows, drawn at random in their cells, leave:
+# with ten blocks of a million rows, about what two blocks leave at random.
+_MAX_BLOCKS = 10
 # A round of exchanges that gains less than this share twice in a row ends a descent; the larger
 # share ends one that annealing follows.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
@@ -170,9 +173,9 @@ def _descend(
 ) -> Found:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
-    Of very many rows one block after the other is exchanged: until what has gone so far sums to
-    what as many typical rows of each cell would, and at last to zero. So each block makes good
-    what those before it left.
+    Of very many rows one block after the other is exchanged, each for its part of what is left of
+    the whole sum: a tenth by the first of ten blocks, a ninth of the rest by the second, and at
+    last all of it.
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     free = np.flatnonzero(labels >= 0)
@@ -183,47 +186,31 @@ def _descend(
         return replace(
             start, drop=drop, norm=norm, n_swaps=descent.n_swaps, timed_out=descent.timed_out
         )
-    share = _dropped_shares(labels, drop)
+    total = coordinates.total(drop)
     blocks = _split(labels, drop, rng)
-    # The sum so far, and that of as many rows of each cell as go, were they typical of it.
-    total = coordinates.total(drop & (labels < 0))
-    typical = np.zeros_like(total)
     n_swaps, timed_out = 0, False
-    for number, (rows, dropped) in enumerate(blocks, start=1):
+    for n_left, rows in zip(range(len(blocks), 0, -1), blocks, strict=True):
         part = coordinates.take(rows)
-        typical = typical + part.total(share[rows])
-        is_last = number == len(blocks)
-        part.offset = total if is_last else total - typical
+        before = part.total(drop[rows])
+        part.offset = total / n_left - before
         descent = _Descent(part, labels[rows], None, rng, deadline, least_progress)
-        dropped = descent.run(dropped, target / np.sqrt(len(blocks)))
-        total = total + part.total(dropped)
-        drop[rows] = dropped
+        drop[rows] = descent.run(drop[rows], target)
+        total = total + part.total(drop[rows]) - before
         n_swaps, timed_out = n_swaps + descent.n_swaps, timed_out or descent.timed_out
     norm = float(np.linalg.norm(total))
     return replace(start, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
 
 
-def _dropped_shares(labels: Integers, drop: Booleans) -> Floats:
-    """Return the share of each free row's cell that goes; 0 for fixed rows, shape (n_samples,)."""
-    free = labels >= 0
-    sizes = np.bincount(labels[free])
-    shares = np.bincount(labels[free], drop[free]) / np.maximum(sizes, 1)
-    return np.where(free, shares[labels], 0.0)
+def _split(labels: Integers, drop: Booleans, rng: np.random.Generator) -> list[Integers]:
+    """Return the positions of the rows of each block, which has its share of each cell.
 
-
-def _split(
-    labels: Integers, drop: Booleans, rng: np.random.Generator
-) -> list[tuple[Integers, Booleans]]:
-    """Split the free rows at random into blocks that have their share of each cell.
-
-    Returns the positions of each block's rows, and which of these go.
+    Of very many rows some are in no block; they stay as they were drawn.
     """
     free = np.flatnonzero(labels >= 0)
     n_blocks = -(-len(free) // BLOCK_ROWS)
     # Dropped rows and kept ones of a cell are dealt out in turn.
     order = free[np.lexsort((rng.random(len(free)), drop[free], labels[free]))]
-    blocks = [np.sort(order[start::n_blocks]) for start in range(n_blocks)]
-    return [(rows, drop[rows]) for rows in blocks]
+    return [np.sort(order[first::n_blocks]) for first in range(min(n_blocks, _MAX_BLOCKS))]
 
 
 class _Descent:
