@@ -41,8 +41,9 @@ class DistributionEmbedding(LinearOperator):
     .. math:: b_i = \frac{ν_i}{N} \big( t_i \otimes φ_i - μ \big), \qquad
               μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
 
-    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. Features are centred
-    and each map's are scaled to a variance of 1 in all.
+    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1:
+    by it the mean label is held. The others are centred, and those of each map scaled to a variance
+    of 1 in all.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class DistributionEmbedding(LinearOperator):
         self.weight_sum = float(sample_weight.sum())
         self._set_moments()
         n_rows, n_labels = self.labels.shape
-        super().__init__(np.float64, (n_rows, n_labels * len(self._mean)))
+        super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
         self._features = self._made(np.arange(n_rows)) if n_rows <= _STORED_ROWS else None
         self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
 
@@ -78,7 +79,7 @@ class DistributionEmbedding(LinearOperator):
         """Return the embedding of the same rows with other labels ``t_i``."""
         part = copy.copy(self)
         part.labels = np.asarray(labels, dtype=np.float32)
-        part.shape = (len(part.labels), part.labels.shape[1] * len(self._mean))
+        part.shape = (len(part.labels), part.labels.shape[1] * (1 + len(self._mean)))
         part._centre = part._moment(self.sample_weight) / self.weight_sum
         part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
         return part
@@ -113,7 +114,7 @@ class DistributionEmbedding(LinearOperator):
             centres.append((products - np.outer(label_mean, mean)) * factor)
         self._mean = np.concatenate(means).astype(np.float32)
         self._factor = np.concatenate(factors).astype(np.float32)
-        self._centre = np.hstack(centres)
+        self._centre = np.hstack([label_mean[:, None], *centres])
 
     def rows(self, indices: Any) -> Floats:
         """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""
@@ -152,13 +153,14 @@ class DistributionEmbedding(LinearOperator):
         return self._made(rows) if self._features is None else self._features[rows]
 
     def _made(self, rows: Any) -> Floats:
-        """Return the features of these rows, centred and scaled, float32."""
+        """Return 1 and the features of these rows, centred and scaled, float32."""
         if not isinstance(rows, slice) and len(rows) > CHUNK:
             parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
             return np.concatenate(parts)
         chunk = self._rows_of_table(rows)
         made = np.hstack([feature_map(chunk) for feature_map in self._maps])
-        return (made - self._mean) * self._factor
+        ones = np.ones((len(made), 1), dtype=np.float32)
+        return np.hstack([ones, (made - self._mean) * self._factor])
 
     def _rows_of_table(self, rows: Any) -> Floats:
         # What `take` returns has its features and no table.
@@ -189,7 +191,7 @@ class DistributionEmbedding(LinearOperator):
         # A set of few rows costs a pass over those rows only.
         weighing = np.flatnonzero(w)
         batches = [weighing[i : i + CHUNK] for i in range(0, len(weighing), CHUNK)]
-        nothing = np.zeros((self.labels.shape[1], len(self._mean)))
+        nothing = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
         return sum(map_threads(moment, batches), start=nothing)
 
     def _scores(self, features: Floats, labels: Floats, share: Floats, v: Floats) -> Floats:

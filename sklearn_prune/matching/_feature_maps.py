@@ -12,6 +12,7 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
 Floats = NDArray[np.floating[Any]]
@@ -77,20 +78,14 @@ class Table:
 
 def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
     """Return the mean of each column, and what its distance from the mean is multiplied by."""
-    # Centred on the first row, so that a column far from zero loses nothing in the squares.
-    first = np.asarray(design[:1], dtype=np.float64)[0]
-    sums, squares = np.zeros_like(first), np.zeros_like(first)
+    scaler = StandardScaler()
     for rows in gen_batches(design.shape[0], CHUNK):
-        chunk, weight = np.asarray(design[rows], dtype=np.float64) - first, sample_weight[rows]
-        sums += weight @ chunk
-        squares += weight @ chunk**2
-    total = sample_weight.sum()
-    mean = sums / total
-    variance = squares / total - mean**2
-    is_constant = variance <= 1e-12 * (squares / total + first**2)
-    deviation = np.sqrt(np.where(is_constant, 1.0, variance))
+        chunk = np.asarray(design[rows], dtype=np.float64)
+        scaler.partial_fit(chunk, sample_weight=sample_weight[rows])
+    is_constant = scaler.var_ <= 10 * np.finfo(np.float64).eps * scaler.mean_**2
     n_varying = max(1, int((~is_constant).sum()))
-    return first + mean, np.where(is_constant, 0.0, 1.0 / deviation) / np.sqrt(n_varying)
+    factor = np.where(is_constant, 0.0, 1.0 / scaler.scale_) / np.sqrt(n_varying)
+    return scaler.mean_, factor
 
 
 def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
