@@ -42,7 +42,9 @@ class RowOperator(LinearOperator):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_are_never_copied(dtype):
     Z = np.random.default_rng(0).standard_normal((50, 4)).astype(dtype)
-    assert np.shares_memory(SelectionProblem(Z, n_drop=20).coordinates._Z, Z)
+    coordinates = SelectionProblem(Z, n_drop=20).coordinates
+    Z[3] = 7.0
+    np.testing.assert_allclose(coordinates.rows(np.array([3])) * coordinates.scale, 7.0)
 
 
 def test_the_callers_rows_are_never_changed():
@@ -107,12 +109,32 @@ def test_a_large_operator_is_asked_for_few_rows(monkeypatch):
     assert Z.asked == 0
 
 
-def test_the_largest_curvature_is_that_of_the_gram_matrix():
-    Z = np.random.default_rng(0).standard_normal((50, 4)) * [5, 1, 1, 1]
-    coordinates = Coordinates(Z)
-    largest, _ = coordinates.largest_curvature(np.ones(4), n_iter=50)
-    expected = np.linalg.eigvalsh(Z.T @ Z)[-1] / coordinates.scale**2
-    assert largest == pytest.approx(expected, rel=1e-6)
+def test_blocks_side_by_side_are_one_matrix():
+    rng = np.random.default_rng(0)
+    Z, B, C = (rng.standard_normal((20, k)) for k in (3, 5, 2))
+    coordinates = Coordinates(Z, [B, C.astype(np.float32)], ratios=[0.5, 2.0])
+    joined = np.hstack([Z, 0.5 * B, 2 * C]) / coordinates.scale
+    w, v, rows = rng.random(20) < 0.3, rng.standard_normal(10), np.array([4, 1])
+    np.testing.assert_allclose(coordinates.total(w), joined.T @ w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coordinates.total(~w), joined.T @ ~w, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coordinates.scores(v), joined @ v, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coordinates.rows(rows), joined[rows], rtol=1e-5)
+    gram, scores = coordinates.products(rows, v)
+    np.testing.assert_allclose(gram, joined[rows] @ joined[rows].T, rtol=1e-5)
+    np.testing.assert_allclose(scores, joined[rows] @ v, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coordinates.squared_norms, (joined**2).sum(axis=1), rtol=1e-5)
+    lengths = [np.linalg.norm(part.T @ w) for part in (Z, B, C)]
+    np.testing.assert_allclose(coordinates.lengths(coordinates.total(w)), lengths, rtol=1e-5)
+    whole = np.linalg.norm(joined.T @ w) * coordinates.scale
+    assert coordinates.combined(lengths) == pytest.approx(whole, rel=1e-5)
+    np.testing.assert_allclose(
+        coordinates.block(2).total(w) * coordinates.scale, C.T @ w, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_what_is_balanced_has_the_rows_of_z():
+    with pytest.raises(ValueError, match="balance must have a row for each of the 5 rows of Z"):
+        Coordinates(np.ones((5, 1)), [np.ones((4, 1))], ratios=[1.0])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -165,4 +187,4 @@ def test_random_change_is_met_by_sampled_sets():
         drop[300 + rng.choice(100, 50, replace=False)] = True
         squares.append(problem.change(drop) ** 2)
     error = np.std(squares) / np.sqrt(len(squares))
-    assert problem.random_change(drop) ** 2 == pytest.approx(np.mean(squares), abs=4 * error)
+    assert problem.random_lengths(drop).change ** 2 == pytest.approx(np.mean(squares), abs=4 * error)
