@@ -187,4 +187,6 @@ def test_random_change_is_met_by_sampled_sets():
         drop[300 + rng.choice(100, 50, replace=False)] = True
         squares.append(problem.change(drop) ** 2)
     error = np.std(squares) / np.sqrt(len(squares))
-    assert problem.random_lengths(drop).change ** 2 == pytest.approx(np.mean(squares), abs=4 * error)
+    assert problem.random_lengths(drop).change ** 2 == pytest.approx(
+        np.mean(squares), abs=4 * error
+    )
