@@ -49,7 +49,7 @@ DOWNSTREAM = ("head", "boosting", "forest", "neighbours", "kernel-svm")
 N_SEEDS = 4
 N_FITTED, N_VALIDATED = 12_000, 8_000
 RANDOM = "random rows"
-WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 1.0, 3.0)}
+WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 0.5, 1.0, 3.0)}
 ALONE = ("distribution alone", "nonlinear head alone")
 FEATURES = ("Fourier features", "leaves")
 

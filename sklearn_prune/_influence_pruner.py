@@ -74,7 +74,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         whole number and a half downward.
     tolerance : float or None, default=None
         Largest first-order change allowed, in the unit of ``norm``. Needs ``prune_ratio=None``.
-    distribution_weight : float, default=1.0
+    distribution_weight : float, default=0.5
         How much the joint distribution of rows and labels counts beside the influences. It is that
         of what enters the last layer (of ``features`` where given): kernel means of several
         bandwidths and counts in the leaves of a few trees, for each class, or times y. Each part
@@ -247,7 +247,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         *,
         prune_ratio: float | None = 0.4,
         tolerance: float | None = None,
-        distribution_weight: float = 1.0,
+        distribution_weight: float = 0.5,
         norm: Literal["loss", "parameter"] = "loss",
         quota: Any = "class",
         trim: float = 0.0,

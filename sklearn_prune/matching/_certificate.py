@@ -144,16 +144,17 @@ class Certificate:
             ("  actual, head refitted", f"{self.actual_change:.4g}"),
             ("random rows, predicted", f"{self.random_change:.4g}"),
             ("  actual, head refitted", f"{self.random_actual_change:.4g}"),
-            (
-                "distribution moved",
-                f"{self.distribution_change:.4g}, by random rows "
-                f"{self.random_distribution_change:.4g}",
-            ),
             ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
             ("solver", solver),
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
+        if not np.isnan(self.distribution_change):
+            moved = (
+                f"{self.distribution_change:.4g}, by random rows "
+                f"{self.random_distribution_change:.4g}"
+            )
+            lines.insert(7, ("distribution moved", moved))
         if self.n_networks > 1:
             lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
@@ -188,15 +189,19 @@ class Certificate:
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
         moved = self.distribution_change / self.random_distribution_change
-        if moved <= 1:
+        compared = (
+            f"The distribution moves {moved:.2g} times as far as random rows move it, so other"
+        )
+        if np.isnan(moved):
             sentences.append(
-                f"The distribution moves {moved:.2g} times as far as random rows move it, so other "
-                "models should find these rows no worse than those."
+                "The distribution was not held, so other models may find these rows unrepresentative."
             )
-        elif moved > 1:
+        elif moved <= 1:
+            sentences.append(f"{compared} models should find these rows no worse than those.")
+        else:
             sentences.append(
-                f"The distribution moves {moved:.2g} times as far as random rows move it, so other "
-                "models may find these rows worse than those: raise distribution_weight."
+                f"{compared} models may find these rows worse than those: raise "
+                "distribution_weight."
             )
         if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _NEGLIGIBLE:
             sentences.append(
