@@ -74,12 +74,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         whole number and a half downward.
     tolerance : float or None, default=None
         Largest first-order change allowed, in the unit of ``norm``. Needs ``prune_ratio=None``.
-    distribution_weight : float, default=0.5
+    distribution_weight : float or "auto", default="auto"
         How much the joint distribution of rows and labels counts beside the influences. It is that
         of what enters the last layer (of ``features`` where given): kernel means of several
         bandwidths and counts in the leaves of a few trees, for each class, or times y. Each part
         is measured by what random rows cost there. 0 is the paper's objective alone: rows that hold
-        the one network, and that other models may find unrepresentative.
+        the one network, and that other models may find unrepresentative. "auto": 1 where five rows
+        are kept for each parameter of the last layer, else 0.3, since every direction that few
+        rows hold for the distribution is one less for the network.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
@@ -219,7 +221,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "estimator": [object, None],
         "prune_ratio": [Interval(Real, 0, 1, closed="left"), None],
         "tolerance": [Interval(Real, 0, None, closed="neither"), None],
-        "distribution_weight": [Interval(Real, 0, None, closed="left")],
+        "distribution_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "norm": [StrOptions({"loss", "parameter"})],
         "quota": [StrOptions({"class", "equal"}), Mapping, None],
         "trim": [Interval(Real, 0, 1, closed="left")],
@@ -247,7 +249,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         *,
         prune_ratio: float | None = 0.4,
         tolerance: float | None = None,
-        distribution_weight: float = 0.5,
+        distribution_weight: float | Literal["auto"] = "auto",
         norm: Literal["loss", "parameter"] = "loss",
         quota: Any = "class",
         trim: float = 0.0,

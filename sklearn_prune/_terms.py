@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class Request:
     tolerance: float | None
     quota: Any
     trim: float
-    distribution_weight: float = 0.0
+    distribution_weight: float | Literal["auto"] = 0.0
 
     def __post_init__(self) -> None:
         """Check what one parameter says about another."""
@@ -202,6 +202,7 @@ def make_problem(
     request: Request,
     length_of: Any = float,
     balance: Sequence[Any] = (),
+    balance_weight: float = 0.0,
 ) -> SelectionProblem:
     """Return the selection problem that the request states on these rows.
 
@@ -217,6 +218,8 @@ def make_problem(
         Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
     balance : sequence of LinearOperator
         What is held beside it.
+    balance_weight : float, default=0.0
+        How much that counts.
     """
     n_drop = n_keep = None
     if request.prune_ratio is not None:
@@ -231,7 +234,7 @@ def make_problem(
         tolerance=None if request.tolerance is None else length_of(request.tolerance),
         cost=terms.cost,
         balance=balance,
-        balance_weight=request.distribution_weight,
+        balance_weight=balance_weight,
         groups=groups,
         quota=quota,
         must_keep=terms.must_keep,

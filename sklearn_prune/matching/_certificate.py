@@ -77,6 +77,12 @@ class Certificate:
         given). Infinite for a ratio.
     status : str
         How the selection ended.
+    n_integers, n_nodes : int
+        What ``scipy.optimize.milp`` decided: how many rows of each of so many cells go, or, of few
+        rows, which; and the branch-and-bound nodes that it visited. 0 where the rules leave no
+        count open.
+    milp_gap, milp_seconds : float
+        The relative gap that it proved for these counts (NaN where it gave none), and its time.
     gradient_norm : float
         Norm of the gradient at the head that influences were taken at.
     n_iter : int
@@ -115,6 +121,10 @@ class Certificate:
     gap: float
     saving_bound: float
     status: str
+    n_integers: int
+    n_nodes: int
+    milp_gap: float
+    milp_seconds: float
     gradient_norm: float
     n_iter: int
     n_networks: int
@@ -146,6 +156,7 @@ class Certificate:
             ("  actual, head refitted", f"{self.random_actual_change:.4g}"),
             ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
             ("solver", solver),
+            ("milp", f"{self.n_integers:,} integers, {self.n_nodes:,} nodes"),
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
@@ -189,19 +200,14 @@ class Certificate:
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
         moved = self.distribution_change / self.random_distribution_change
-        compared = (
-            f"The distribution moves {moved:.2g} times as far as random rows move it, so other"
-        )
+        compared = f"The distribution moves {moved:.2g} times as far as random rows move it"
         if np.isnan(moved):
-            sentences.append(
-                "The distribution was not held, so other models may find these rows unrepresentative."
-            )
+            sentences.append("The distribution was not held: other models may find these rows odd.")
         elif moved <= 1:
-            sentences.append(f"{compared} models should find these rows no worse than those.")
+            sentences.append(f"{compared}, so other models should find these rows no worse.")
         else:
             sentences.append(
-                f"{compared} models may find these rows worse than those: raise "
-                "distribution_weight."
+                f"{compared}, so other models may find these rows worse: raise distribution_weight."
             )
         if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _NEGLIGIBLE:
             sentences.append(
@@ -345,6 +351,10 @@ def certify(
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,
         status=solver.status,
+        n_integers=solver.n_integers,
+        n_nodes=solver.n_nodes + solver.cell_nodes,
+        milp_gap=solver.cell_gap,
+        milp_seconds=solver.cell_seconds,
         gradient_norm=head_fit.gradient_norm,
         n_iter=head_fit.n_iter,
         n_networks=len(influences_of(influence)),

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
-from ..influence import Coordinates, Influence
+from ..influence import Coordinates, Influence, influences_of
 from ..selection import InfeasibleProblemError, Selection
 from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._refinement import match_rows
 
-__all__ = ["check_counts", "choose_rows"]
+__all__ = ["check_counts", "choose_rows", "distribution_weight"]
+
+# The weight of the distribution where so many rows are kept for each parameter of the head, and
+# where fewer are; see `benchmarks.distribution`.
+_MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 1.0, 0.3
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
@@ -64,7 +68,14 @@ def choose_rows(
         require_exact(coordinates)
     norm = influence.norm
     all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
-    problem = make_problem(coordinates.Z, terms, request, length_in(norm), balance)
+    problem = make_problem(
+        coordinates.Z,
+        terms,
+        request,
+        length_in(norm),
+        balance,
+        distribution_weight(request, influence),
+    )
     try:
         selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state
@@ -88,6 +99,15 @@ def choose_rows(
             stacklevel=3,
         )
     return selection
+
+
+def distribution_weight(request: Request, influence: Influence) -> float:
+    """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps."""
+    if request.distribution_weight != "auto":
+        return float(request.distribution_weight)
+    n_params = max(one.shape[1] for one in influences_of(influence))
+    n_kept = (1 - (request.prune_ratio or 0.0)) * influence.shape[0]
+    return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else _FEW_ROWS_WEIGHT
 
 
 def _why_rows_must_go(terms: RowTerms, request: Request) -> dict[str, str]:
