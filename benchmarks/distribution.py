@@ -46,10 +46,10 @@ from .quality_report import FULL, Cell, by_run, distinct
 DATASETS = ("adult", "diamonds", "digits", "breast_cancer", "cifar10")
 RATIOS = (0.8, 0.9, 0.97)
 DOWNSTREAM = ("head", "boosting", "forest", "neighbours", "kernel-svm")
-N_SEEDS = 4
+N_SEEDS = 12
 N_FITTED, N_VALIDATED = 12_000, 8_000
 RANDOM = "random rows"
-WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 0.5, 1.0, 3.0)}
+WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 0.5, 1.0, 2.0, 4.0)}
 ALONE = ("distribution alone", "nonlinear head alone")
 FEATURES = ("Fourier features", "leaves")
 

@@ -79,7 +79,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         of what enters the last layer (of ``features`` where given): kernel means of several
         bandwidths and counts in the leaves of a few trees, for each class, or times y. Each part
         is measured by what random rows cost there. 0 is the paper's objective alone: rows that hold
-        the one network, and that other models may find unrepresentative. "auto": 1 where five rows
+        the one network, and that other models may find unrepresentative. "auto": 2 where five rows
         are kept for each parameter of the last layer, else 0.3, since every direction that few
         rows hold for the distribution is one less for the network.
     norm : {"loss", "parameter"}, default="loss"

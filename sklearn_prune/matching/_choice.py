@@ -18,7 +18,7 @@ __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 
 # The weight of the distribution where so many rows are kept for each parameter of the head, and
 # where fewer are; see `benchmarks.distribution`.
-_MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 1.0, 0.3
+_MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
