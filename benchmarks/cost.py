@@ -1,0 +1,114 @@
+"""What a fit costs: a small one, a wide one, and one of a million rows, each part by itself.
+
+    python -m benchmarks.cost
+    python -m benchmarks.cost --earlier ../release-0.1     # a checkout to compare with, in one run
+
+Each job runs in a process of its own, so that its peak memory can be told. Seconds are those of the
+processor (`cpu`), after all imports that the first fit of another size makes, and of the wall clock
+(`wall`), with the threads that BLAS is allowed. With `--earlier`, the package in that folder takes
+turns with this one on the jobs that both can do.
+
+Figures go to `results/cost.csv`, what they were measured on to `results/cost.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import perf_counter, process_time
+
+import numpy as np
+
+from ._common import Figure, argument_parser, limit_threads, output_folder, write_figures
+
+ROOT = Path(__file__).parents[1]
+N_ROUNDS = {"digits": 3, "cifar10": 2, "million": 1}
+RATIO = {"digits": 0.4, "cifar10": 0.9, "million": 0.4}
+
+
+def rows_of(job: str, data_dir: Path, subset: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and labels of a job."""
+    if job == "digits":
+        from sklearn.datasets import load_digits
+
+        return load_digits(return_X_y=True)
+    if job == "cifar10":
+        from .data import load
+
+        split = load("cifar10", data_dir).subset(subset)
+        return split.X_train, split.y_train
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((subset or 1_000_000, 30))
+    noise = rng.standard_normal(len(X))
+    return X, (X[:, 0] + 0.5 * X[:, 1] ** 2 + noise > 0.5).astype(np.int64)
+
+
+def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -> None:
+    """Fit once, by the package in a folder, and print what it cost; in a process of its own."""
+    sys.path.insert(0, str(package))
+    import sklearn_prune
+    from sklearn_prune import InfluencePruner
+
+    assert package in Path(sklearn_prune.__file__).parents
+    limit_threads()
+    warm = np.random.default_rng(0).standard_normal((60, 3))
+    InfluencePruner(random_state=0).fit(warm, np.arange(60) % 2)
+    X, y = rows_of(job, data_dir, subset)
+    started, clock = process_time(), perf_counter()
+    pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0).fit(X, y)
+    found = {"cpu": process_time() - started, "wall": perf_counter() - clock}
+    found |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
+    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(json.dumps(found))
+
+
+def measured(job: str, package: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Return what one fit by the package in a folder costs."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.cost", "--child", job]
+    command += ["--package", str(package.resolve()), "--data-dir", str(args.data_dir.resolve())]
+    if args.subset:
+        command += ["--subset", str(args.subset)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def figures(args: argparse.Namespace) -> Iterator[Figure]:
+    """Measure every job; packages take turns."""
+    packages = {"this": ROOT}
+    if args.earlier is not None:
+        packages["earlier"] = args.earlier
+    for job in args.job:
+        for turn in range(N_ROUNDS[job]):
+            for name, folder in packages.items():
+                for metric, value in measured(job, folder, args).items():
+                    yield Figure(job, name, RATIO[job], turn, metric, value)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.cost", __doc__)
+    parser.add_argument("--job", nargs="+", choices=RATIO, default=list(RATIO))
+    parser.add_argument("--earlier", type=Path, help="folder of another release's checkout")
+    parser.add_argument("--child", choices=RATIO, help=argparse.SUPPRESS)
+    parser.add_argument("--package", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.child:
+        fit_and_print(args.child, args.package, args.data_dir, args.subset)
+        return
+    found = []
+    for figure in figures(args):
+        print(
+            f"{figure.job:8} {figure.method:8} {figure.seed} {figure.metric:22} {figure.value:.2f}"
+        )
+        found.append(figure)
+    folder = output_folder(args)
+    if folder:
+        write_figures(folder, "cost", found)
+
+
+if __name__ == "__main__":
+    main()
