@@ -87,11 +87,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         objective in units of the loss, or ``‖Δθ‖₂``.
     quota : {"class", "equal"}, dict or None, default="class"
         How many rows each class keeps; with ``groups`` given to `fit`, each pair of class and
-        group. "class": the same share of each. "equal": the same number, as far as their sizes
-        allow. A dict gives the count (int), the share (float) or the ``(low, high)`` range of
-        rows *kept* for the labels it names, pairs being ``(class, group)``. None leaves it to
-        the selection. No class ever vanishes. Labels of several columns and numbers form no
-        classes: there, "class" and "equal" are about ``groups`` alone.
+        group. "class": the same share of each, rounded down or up. "equal": the same number, as
+        far as their sizes allow. A dict gives the count (int), the share (float) or the
+        ``(low, high)`` range of rows *kept* for the labels it names, pairs being
+        ``(class, group)``. None leaves it to the selection. No class ever vanishes. Labels of
+        several columns and numbers form no classes: there, "class" and "equal" are about
+        ``groups`` alone.
     trim : float in [0, 1), default=0.0
         Share of the rows, at most ``prune_ratio``, that must go because they are the hardest:
         those of the largest loss in each class, as far as masks and quotas let them go. Where

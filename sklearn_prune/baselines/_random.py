@@ -17,8 +17,8 @@ class RandomPruner(RatioPruner):
 
     Of ``n`` rows, ``n_drop = prune_ratio * n`` (rounded to the nearest whole number, a half
     downward) go. Stratified, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so
-    that the counts sum to ``n_drop``: the same number as from `InfluencePruner` under its
-    default quota, so that the two differ in nothing but the choice.
+    that the counts sum to ``n_drop``: the number that `InfluencePruner` drops under its default
+    quota, to within a row, so that the two differ in nothing but the choice.
 
     Parameters
     ----------

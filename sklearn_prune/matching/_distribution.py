@@ -206,6 +206,11 @@ class DistributionEmbedding(LinearOperator):
 
         return np.concatenate(map_threads(scores, self._batches())).astype(np.float64)
 
+    def _matmat(self, V: Floats) -> NDArray[np.float64]:
+        # As when a small operator is tabulated: not one pass over the rows for each column.
+        batches = [self.rows(np.arange(len(self.labels))[rows]) for rows in self._batches()]
+        return np.concatenate([rows @ V for rows in batches])
+
     def _rmatvec(self, w: Floats) -> NDArray[np.float64]:
         weighted = np.ravel(w) * self.sample_weight
         moment = self._moment(weighted) - weighted.sum() * self._centre

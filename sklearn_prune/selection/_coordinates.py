@@ -113,6 +113,17 @@ class Coordinates:
             for length, weight in zip(lengths, self._weights, strict=True)
         ]
 
+    def weighted(self, ratios: Sequence[float]) -> Coordinates:
+        """Return the same blocks with other ratios."""
+        part = object.__new__(Coordinates)
+        part._set(self._blocks, [1.0, *ratios], None)
+        return part
+
+    @property
+    def sizes(self) -> list[float]:
+        """The root of the summed squares of each block, in the caller's units."""
+        return [float(np.linalg.norm(block.norms)) for block in self._blocks]
+
     def combined(self, lengths: Sequence[float]) -> float:
         """Return the length in all blocks together, of those in Z and each B."""
         return float(np.linalg.norm(np.multiply(self._weights, lengths)))

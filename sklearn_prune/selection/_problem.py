@@ -126,10 +126,10 @@ class SelectionProblem:
 
     def _balance(self, Z: Any, balance: Sequence[Any], weight: float) -> None:
         """Put each B beside Z, as long in the root mean square, times its weight."""
-        size = _root_of_squares(self.coordinates)
-        others = [_root_of_squares(Coordinates(B)) for B in balance]
+        side_by_side = Coordinates(Z, balance, ratios=[1.0 for _ in balance])
+        size, *others = side_by_side.sizes
         ratios = [weight * size / other if min(size, other) > 0 else weight for other in others]
-        self.coordinates = Coordinates(Z, balance, ratios=ratios)
+        self.coordinates = side_by_side.weighted(ratios)
 
     def _check_form(
         self, n_drop: int | None, tolerance: float | None
@@ -201,12 +201,13 @@ class SelectionProblem:
     def dropped_bounds(self, n_drop: int) -> tuple[Counts, Counts]:
         """Return the least and the greatest number of rows that each group may drop.
 
-        "proportional" and "equal" leave no choice; a dict, or no quota, leaves a range.
+        "proportional" and "equal" leave a share that is rounded down or up; a dict, or no quota,
+        leaves a range.
         """
+        low, high = self.kept_range.low, self.kept_range.high
         if self.kept_range.is_fixed:
-            counts = self.dropped_counts(n_drop)
-            return counts, counts
-        return self._sizes - self.kept_range.high, self._sizes - self.kept_range.low
+            low, high = self.kept_range.rounded(self.n_samples - n_drop)
+        return self._sizes - high, self._sizes - low
 
     def random_set(self, n_drop: int, rng: np.random.Generator) -> Booleans:
         """Draw rows to drop at random: those that must go, and of each group as many as go.
@@ -301,10 +302,6 @@ class SelectionProblem:
         if (counts < low).any() or (counts > high).any():
             return False
         return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
-
-
-def _root_of_squares(coordinates: Coordinates) -> float:
-    return float(np.sqrt(coordinates.squared_norms.sum())) * coordinates.scale
 
 
 def random_rows(labels: Integers, wanted: Integers, rng: np.random.Generator) -> Booleans:

@@ -43,7 +43,8 @@ class KeptRange:
         Inside the bounds, group g aims at a share ``weights[g] / weights.sum()`` of the rows
         kept.
     is_fixed : bool, default=False
-        Whether it keeps that share, so that the rows kept in all leave no choice.
+        Whether it keeps that share, so that the rows kept in all leave no choice but how to round
+        it.
     """
 
     low: Counts
@@ -75,6 +76,13 @@ class KeptRange:
         order = np.argsort(-remainder, kind="stable")
         counts[order[:missing]] += 1
         return counts
+
+    def rounded(self, n_keep: int) -> tuple[Counts, Counts]:
+        """Return the share of each group when ``n_keep`` rows are kept, rounded down and up."""
+        targets = self._targets(n_keep)
+        low = np.floor(targets + 1e-6).astype(np.int64)
+        high = np.ceil(targets - 1e-6).astype(np.int64)
+        return np.minimum(low, high), high
 
     def _targets(self, n_keep: int) -> NDArray[np.float64]:
         positive = self.weights[self.weights > 0]
