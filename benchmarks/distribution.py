@@ -80,7 +80,7 @@ def with_features(pruner: Any, split: Split, features: str, seed: int) -> Distri
     feature_map: FourierFeatures | LeafIndicators = FourierFeatures.fit(table, rng)
     if features == "leaves":
         feature_map = LeafIndicators.fit(table, y, rng, is_labels=classes)
-    labels = target_labels(y, is_labels=classes)
+    labels = target_labels(y, objective.sample_weight, is_labels=classes)
     return DistributionEmbedding(table, [feature_map], labels, objective.sample_weight)
 
 

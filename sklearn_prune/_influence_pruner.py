@@ -27,6 +27,7 @@ from .base import BasePruner
 from .influence import workers
 from .matching import (
     Certificate,
+    Choice,
     DistributionEmbedding,
     StageClock,
     TrainingJob,
@@ -41,7 +42,6 @@ from .matching import (
     train_once,
     unfrozen,
 )
-from .selection import Selection
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.
@@ -54,7 +54,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     With ``w_i = 1`` where row i is dropped, one Newton step predicts that retraining on the other
     rows moves the last layer by :math:`\Delta\theta = \frac{N}{N - \sum \nu_i w_i} \sum_i w_i
     s_i`, where :math:`s_i = \frac 1N H^{-1} g_i` is the influence of row i. Either a share of the
-    rows is dropped (``prune_ratio``): the change is made next to nothing by first order, then the
+    rows is dropped (``prune_ratio``): the change is made small by first order (a tenth of what
+    random rows cost is enough), while the distribution of the kept rows is held, and then the
     Newton step that takes the kept rows' own Hessian is made short. Or as many rows are dropped
     as keep the first-order change within a bound (``tolerance``). What was achieved is in
     ``certificate_``.
@@ -75,13 +76,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     tolerance : float or None, default=None
         Largest first-order change allowed, in the unit of ``norm``. Needs ``prune_ratio=None``.
     distribution_weight : float or "auto", default="auto"
-        How much the joint distribution of rows and labels counts beside the influences. It is that
-        of what enters the last layer (of ``features`` where given): kernel means of several
-        bandwidths and counts in the leaves of a few trees, for each class, or times y. Each part
-        is measured by what random rows cost there. 0 is the paper's objective alone: rows that hold
-        the one network, and that other models may find unrepresentative. "auto": 2 where five rows
-        are kept for each parameter of the last layer, else 0.3, since every direction that few
-        rows hold for the distribution is one less for the network.
+        How much the joint distribution of rows and labels counts beside the influences, in units of
+        what random rows cost. It is the distribution of what enters the last layer (of
+        ``features``, if given): kernel means of several bandwidths and counts in the leaves of a
+        few trees, for each class, or times y. A ridge regression on kernel columns is held with it,
+        since what a linear layer calls noise is signal to most other models. 0 is the paper's
+        objective alone: rows that hold the one network, and that other models may find
+        unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
+        matched. Else it is 0.3: every direction that few rows hold for the distribution is one less
+        for the network.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
@@ -127,10 +130,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ends by itself is the same on every run; one that is cut off may not be.
     memory : str or object with the joblib.Memory interface, default=None
         Where the fitted network and its influences are kept, so that a search over what only the
-        selection reads (``prune_ratio``, ``tolerance``, ``quota``, ``trim``, ``time_limit``, masks,
-        costs and groups) trains once for each set of rows. Needs an int as ``random_state``
-        where a network is trained: anything else is another seed in each fit. A change in the file
-        of a network's class is noticed, one in what that file imports is not.
+        selection reads (``prune_ratio``, ``tolerance``, ``distribution_weight``, ``quota``,
+        ``trim``, ``time_limit``, masks, costs and groups) trains once for each set of rows. Needs
+        an int as ``random_state`` where a network is trained: anything else is another seed in each
+        fit. A change in the file of a network's class is noticed, one in what that file imports is
+        not.
     n_jobs : int or None, default=None
         Threads that take shares of the rows; results do not depend on them. None: as many as
         ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
@@ -382,18 +386,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self._balance_ = self._labelled(trained.balance, y)
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
-                selection = self._choose(request, self.time_limit, self._seed_)
+                chosen = self._choose(request, self.time_limit, self._seed_)
             with clock.stage("certificate"):
                 certificate = certify(
                     self._influence_,
                     self._coordinates_,
                     trained.head_fit,
-                    selection,
-                    self._terms_,
+                    chosen,
                     random_state=self._seed_,
                 )
         self.certificate_ = replace(certificate, seconds=clock.seconds)
-        return ~selection.drop
+        return ~chosen.selection.drop
 
     def _request(self) -> Request:
         return Request(
@@ -423,10 +426,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         terms, is_labels = self._terms_, hasattr(self, "classes_")
         if not balance or terms.strata is terms.classes:
             return balance
-        labels = target_labels(y, is_labels=is_labels, strata=terms.strata)
+        weights = self._influence_.sample_weight
+        labels = target_labels(y, weights, is_labels=is_labels, strata=terms.strata)
         return [balance[0].labelled(labels), *balance[1:]]
 
-    def _choose(self, request: Request, time_limit: float, seed: int) -> Selection:
+    def _choose(self, request: Request, time_limit: float, seed: int) -> Choice:
         with workers(self.n_jobs):
             return choose_rows(
                 self._influence_,
@@ -443,6 +447,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         *,
         prune_ratio: float | None = UNCHANGED,
         tolerance: float | None = UNCHANGED,
+        distribution_weight: Any = UNCHANGED,
         quota: Any = UNCHANGED,
         trim: float = UNCHANGED,
         time_limit: float = UNCHANGED,
@@ -452,7 +457,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
         Parameters
         ----------
-        prune_ratio, tolerance, quota, trim, time_limit, random_state : default="unchanged"
+        prune_ratio, tolerance, distribution_weight, quota, trim, time_limit, random_state
             As in the constructor, whose values hold for what is not given. Giving one of
             ``prune_ratio`` and ``tolerance`` sets the other to None.
 
@@ -469,6 +474,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         given = {
             "prune_ratio": prune_ratio,
             "tolerance": tolerance,
+            "distribution_weight": distribution_weight,
             "quota": quota,
             "trim": trim,
             "time_limit": time_limit,
@@ -477,7 +483,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         asked.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
         check_parameters(asked)
         seed = self._seed_ if random_state is UNCHANGED else _draw_seed(random_state)
-        return ~self._choose(asked._request(), asked.time_limit, seed).drop
+        return ~self._choose(asked._request(), asked.time_limit, seed).selection.drop
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""

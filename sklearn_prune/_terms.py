@@ -18,7 +18,6 @@ from .selection import (
     can_keep_weight,
     decided_rows,
     kept_range,
-    random_rows,
 )
 
 Booleans = NDArray[np.bool_]
@@ -90,13 +89,6 @@ class RowTerms:
         """Return the number of rows in ``mask`` for each stratum."""
         assert self.strata is not None
         return np.bincount(self.strata[mask], minlength=len(self.names))
-
-    def random_like(self, drop: Booleans, rng: np.random.Generator) -> Booleans:
-        """Draw as many rows of each stratum as `drop` has, those that must go among them."""
-        strata = np.zeros(self.n_samples, dtype=np.int64) if self.strata is None else self.strata
-        labels = np.where(self.must_keep | self.must_drop, -1, strata)
-        counts = np.bincount(strata[drop & ~self.must_drop], minlength=int(strata.max()) + 1)
-        return self.must_drop | random_rows(labels, counts, rng)
 
     def by_class(self) -> RowTerms:
         """Return the same terms with the classes as strata."""

@@ -38,7 +38,7 @@ class CoveragePruner(ScoredPruner):
     n_strata : int, default=50
         Bins of difficulty.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.

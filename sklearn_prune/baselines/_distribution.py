@@ -7,12 +7,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from ..influence import serial_blas
-from ..matching import embed_distribution
+from ..matching import ENOUGH, embed_distribution
 from ..selection import SelectionProblem, solve
 from ._scored import Floats, ScoredPruner, ScoringJob, Stratum, penultimate_features
-
-# Share of what random rows leave that is small enough, as for `InfluencePruner`.
-_ENOUGH = 0.1
 
 
 class DistributionPruner(ScoredPruner):
@@ -38,7 +35,7 @@ class DistributionPruner(ScoredPruner):
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and the search.
@@ -104,5 +101,5 @@ class DistributionPruner(ScoredPruner):
             quota=n_keep,
         )
         with serial_blas():
-            drop = solve(problem, random_state=self._seed_, enough=_ENOUGH).drop
+            drop = solve(problem, random_state=self._seed_, enough=ENOUGH).drop
         return (~drop).astype(np.float64)

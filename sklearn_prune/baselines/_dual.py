@@ -50,7 +50,7 @@ class DUALPruner(ScoredPruner):
         Exponent :math:`c_D`; the smaller, the sooner easy rows are drawn. None draws nothing: the
         highest scores stay.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.

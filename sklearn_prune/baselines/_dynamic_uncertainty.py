@@ -33,7 +33,7 @@ class DynamicUncertaintyPruner(ScoredPruner):
     window : int, default=10
         Epochs J over which the spread is taken.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training, and which of rows with the same score stay.

@@ -28,7 +28,7 @@ class EL2NPruner(EarlyScorePruner):
     n_networks : int, default=10
         Networks, each from another start, over which the score is averaged.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training, and which of rows with the same score stay.

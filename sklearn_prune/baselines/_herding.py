@@ -28,7 +28,7 @@ class HerdingPruner(GreedyPruner):
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network.

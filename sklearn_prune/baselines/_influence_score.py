@@ -29,7 +29,7 @@ class InfluenceScorePruner(ScoredPruner):
     damping : float, default=1e-4
         λ in the objective ``(1/N) Σ loss_i + (λ/2) ‖θ‖²`` that the last layer is refitted to.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and which of rows with the same score stay.

@@ -27,7 +27,7 @@ class KCenterPruner(GreedyPruner):
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as many rows as from `InfluencePruner`. False lets all
+        Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and which of rows with the same score stay.

@@ -58,7 +58,7 @@ class KMeansPruner(GreedyPruner):
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class is clustered by itself and keeps the same share, as many rows as from
+        Each class is clustered by itself and keeps the same share, as from
         `InfluencePruner`. False clusters all rows at once, except that each class keeps one.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and the first centres.

@@ -17,7 +17,7 @@ from ._influence import (
     retraining_steps,
 )
 from ._kronecker import KroneckerCurvature
-from ._linear import linear_network
+from ._linear import column_scaler, linear_network
 from ._losses import BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError
 from ._network import Head, network_codes, read_head, write_head
 from ._network_curvature import DenseNetworkCurvature, LayerCurvature
@@ -59,6 +59,7 @@ __all__ = [
     "UnsupportedNetworkError",
     "WideHeadInfluence",
     "all_coordinates",
+    "column_scaler",
     "conjugate_gradients",
     "fit_network",
     "forecast_retraining",

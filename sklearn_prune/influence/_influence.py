@@ -249,8 +249,10 @@ class HeadInfluence(LinearOperator):
     def refitted_change(self, drop: Array) -> float:
         """Return how far the head moves when it is refitted on the kept rows, in the norm.
 
-        NaN where the refit does not converge.
+        NaN where the refit does not converge, or the kept rows weigh nothing.
         """
+        if not self.sample_weight[~drop].any():
+            return np.nan
         refitted = fit_head(self.objective.subset(~drop), self.theta)
         return self.measure((refitted.theta - self.theta).ravel()) if refitted.converged else np.nan
 

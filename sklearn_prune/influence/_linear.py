@@ -134,11 +134,20 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
 def _set_scale(
     mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
 ) -> None:
-    scaler = StandardScaler()
-    for rows in gen_batches(values.shape[0], _CHUNK):
-        chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
-        weights = None if sample_weight is None else sample_weight[rows]
-        # Sums of a column differ in their last bits between rows and columns stored together.
-        scaler.partial_fit(chunk.astype(np.float64, order="C"), sample_weight=weights)
+    scaler = column_scaler(values, sample_weight)
     mean.copy_(torch.as_tensor(scaler.mean_))
     scale.copy_(torch.as_tensor(scaler.scale_))
+
+
+def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
+    """Return a fitted scaler of the columns of an array or CSR matrix, read in chunks."""
+    scaler = StandardScaler()
+    for rows in gen_batches(values.shape[0], _CHUNK):
+        weights = None if sample_weight is None else sample_weight[rows]
+        # The scaler takes no chunk that weighs nothing.
+        if weights is not None and not weights.any():
+            continue
+        chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
+        # Sums of a column differ in their last bits between rows and columns stored together.
+        scaler.partial_fit(np.asarray(chunk).astype(np.float64, order="C"), sample_weight=weights)
+    return scaler

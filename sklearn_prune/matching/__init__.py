@@ -4,17 +4,20 @@ A `TrainingJob` is trained once; its influences, with what holds the distributio
 coordinates; rows are chosen that keep their sums; the certificate says what that costs.
 """
 
-from ._certificate import Certificate, StageClock, certify
+from ._certificate import Certificate, Choice, StageClock, certify
 from ._choice import check_counts, choose_rows
 from ._distribution import DistributionEmbedding, embed_distribution, target_labels
 from ._job import TrainingJob, members, unfrozen
 from ._members import default_network
 from ._network_checks import check_ensemble, check_networks, kind_of_target
+from ._refinement import ENOUGH
 from ._training import TrainedHead, train_once
 
 __all__ = [
     "Certificate",
+    "Choice",
     "DistributionEmbedding",
+    "ENOUGH",
     "StageClock",
     "TrainedHead",
     "TrainingJob",

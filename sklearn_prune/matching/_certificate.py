@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from .._compat import Task
 from .._progress import telling
-from .._terms import RowTerms
 from ..influence import Coordinates, HeadFit, Influence, influences_of
-from ..selection import InfeasibleProblemError, Selection
+from ..selection import InfeasibleProblemError, Selection, SelectionProblem, random_rows
 
 Norm = Literal["loss", "parameter"]
 
@@ -24,7 +23,7 @@ Norm = Literal["loss", "parameter"]
 _N_REFITS, _LONG_REFIT = 3, 2e7
 # In words: shares of what random rows do at which choosing was worth it, and at which nothing is
 # left to say; and how far beyond the prediction makes it doubtful.
-_WORTH_CHOOSING, _NEGLIGIBLE, _FAR_BEYOND = 0.7, 0.05, 10.0
+_WORTH_CHOOSING, _HARDLY_MOVES, _FAR_BEYOND = 0.7, 0.05, 10.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,7 +180,9 @@ class Certificate:
     def summary(self) -> str:
         """Return in words what to expect, and when to distrust it."""
         sentences = []
-        share = self.actual_change / self.random_actual_change
+        share = _ratio(self.actual_change, self.random_actual_change)
+        if not self.n_dropped:
+            return "Nothing is dropped: every model finds all rows."
         if np.isnan(self.actual_change):
             sentences.append(
                 "What training more layers than the last does is not known beforehand: compare "
@@ -199,9 +200,9 @@ class Certificate:
                 f"Choosing gained little: refitted on these rows, the last layer moves {share:.2g} "
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
-        moved = self.distribution_change / self.random_distribution_change
+        moved = _ratio(self.distribution_change, self.random_distribution_change)
         compared = f"The distribution moves {moved:.2g} times as far as random rows move it"
-        if np.isnan(moved):
+        if np.isnan(self.distribution_change):
             sentences.append("The distribution was not held: other models may find these rows odd.")
         elif moved <= 1:
             sentences.append(f"{compared}, so other models should find these rows no worse.")
@@ -209,7 +210,7 @@ class Certificate:
             sentences.append(
                 f"{compared}, so other models may find these rows worse: raise distribution_weight."
             )
-        if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _NEGLIGIBLE:
+        if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _HARDLY_MOVES:
             sentences.append(
                 "Distrust the prediction: few rows are left for so many parameters, and refitting "
                 "goes further than one Newton step says."
@@ -217,6 +218,28 @@ class Certificate:
         if self.status == "time limit":
             sentences.append("time_limit ended the search; with more time the rows may be better.")
         return " ".join(sentences)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rows to drop, and the problem that they solve.
+
+    Attributes
+    ----------
+    selection : Selection
+        What was chosen.
+    problem : SelectionProblem
+        What was asked.
+    """
+
+    selection: Selection
+    problem: SelectionProblem
+
+    def random_rows(self, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Draw rows to drop, as many of each group, where the problem leaves a choice."""
+        problem, drop = self.problem, self.selection.drop
+        labels = np.where(problem.free, problem.groups, -1)
+        return problem.must_drop | random_rows(labels, problem.count(drop & problem.free), rng)
 
 
 def in_unit_of(norm: Norm, length: float) -> float:
@@ -317,16 +340,15 @@ def certify(
     influence: Influence,
     coordinates: Coordinates,
     head_fit: HeadFit,
-    selection: Selection,
-    terms: RowTerms,
+    chosen: Choice,
     *,
     random_state: int = 0,
 ) -> Certificate:
-    """Compute the certificate of a selection from the rows it drops.
+    """Compute the certificate of a choice from the rows it drops.
 
-    ``terms`` says of which groups random rows are drawn to compare with, and ``random_state`` seeds
-    that.
+    ``random_state`` seeds the draws of random rows to compare with.
     """
+    selection = chosen.selection
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
     factor, forecast = influence.size_factor(drop), influence.forecast(drop)
@@ -341,7 +363,7 @@ def certify(
         predicted_change=forecast.first_order,
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
-        random_actual_change=_random_actual_change(influence, drop, terms, random_state),
+        random_actual_change=_random_actual_change(influence, chosen, random_state),
         distribution_change=factor * solver.imbalances[0] if solver.imbalances else np.nan,
         random_distribution_change=factor * solver.random_imbalances[0]
         if solver.random_imbalances
@@ -366,14 +388,16 @@ def certify(
     )
 
 
-def _random_actual_change(
-    influence: Influence, drop: NDArray[np.bool_], terms: RowTerms, random_state: int
-) -> float:
-    """Return the mean change of the head refitted on random rows, as many of each stratum."""
-    rng = np.random.default_rng(random_state)
+def _random_actual_change(influence: Influence, chosen: Choice, random_state: int) -> float:
+    """Return the mean change of the head refitted on random rows, as many of each group."""
+    rng, drop = np.random.default_rng(random_state), chosen.selection.drop
     is_long = (len(drop) - drop.sum()) * influence.shape[1] > _LONG_REFIT
     changes = [
-        influence.refitted_change(terms.random_like(drop, rng))
+        influence.refitted_change(chosen.random_rows(rng))
         for _ in range(1 if is_long else _N_REFITS)
     ]
     return float(np.mean(changes))
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b > 0 else np.nan

@@ -9,15 +9,15 @@ import numpy as np
 
 from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
 from ..influence import Coordinates, Influence, influences_of
-from ..selection import InfeasibleProblemError, Selection
-from ._certificate import beyond_tolerance, in_unit_of, length_in, require_exact
+from ..selection import InfeasibleProblemError
+from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._refinement import match_rows
 
 __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 
-# The weight of the distribution where so many rows are kept for each parameter of the head, and
-# where fewer are; see `benchmarks.distribution`.
+# Weight of the distribution where at least five rows are kept for each parameter that is matched,
+# and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 
 
@@ -37,7 +37,7 @@ def choose_rows(
     *,
     time_limit: float,
     random_state: int,
-) -> Selection:
+) -> Choice:
     """Choose the rows to drop.
 
     Parameters
@@ -98,7 +98,7 @@ def choose_rows(
             UserWarning,
             stacklevel=3,
         )
-    return selection
+    return Choice(selection, problem)
 
 
 def distribution_weight(request: Request, influence: Influence) -> float:
@@ -106,7 +106,7 @@ def distribution_weight(request: Request, influence: Influence) -> float:
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
     n_params = max(one.shape[1] for one in influences_of(influence))
-    n_kept = (1 - (request.prune_ratio or 0.0)) * influence.shape[0]
+    n_kept = (1 - (request.prune_ratio or 0.0)) * np.count_nonzero(influence.sample_weight)
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else _FEW_ROWS_WEIGHT
 
 

@@ -42,8 +42,8 @@ class DistributionEmbedding(LinearOperator):
               μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
 
     so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1:
-    by it the mean label is held. The others are centred, and those of each map scaled to a variance
-    of 1 in all.
+    so that the mean label is held. The others are centred; each map's are scaled so that their
+    variances sum to 1.
 
     Parameters
     ----------
@@ -72,7 +72,10 @@ class DistributionEmbedding(LinearOperator):
         self._set_moments()
         n_rows, n_labels = self.labels.shape
         super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
-        self._features = self._made(np.arange(n_rows)) if n_rows <= _STORED_ROWS else None
+        self._features: Floats | None = None
+        if n_rows <= _STORED_ROWS:
+            # From here on the rows themselves are not needed, nor pickled by a memory.
+            self._features, self._table = self._made(np.arange(n_rows)), None
         self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
 
     def labelled(self, labels: Floats) -> DistributionEmbedding:
@@ -108,7 +111,8 @@ class DistributionEmbedding(LinearOperator):
                 for parts in zip(*of_map, strict=True)
             )
             variance = float(square - mean @ mean)
-            factor = 1 / np.sqrt(variance) if variance > 1e-9 else 0.0
+            # What float32 sums resolve.
+            factor = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
             means.append(mean)
             factors.append(np.full(len(mean), factor))
             centres.append((products - np.outer(label_mean, mean)) * factor)
@@ -256,12 +260,12 @@ def embed_distribution(
     """
     rng = np.random.default_rng(random_state)
     table = Table(designs, sample_weight)
-    targets = y if is_labels else _standardised(y)
+    targets = y if is_labels else _standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
     ]
-    labels = target_labels(y, is_labels=is_labels)
+    labels = target_labels(y, sample_weight, is_labels=is_labels)
     return DistributionEmbedding(table, maps, labels, sample_weight)
 
 
@@ -288,19 +292,23 @@ def embed_nonlinear_head(
     rng = np.random.default_rng(random_state)
     table = Table(designs, sample_weight)
     features = WhitenedKernelColumns.fit(table, rng)
-    targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y)
+    targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()
     targets = targets - share @ targets
     batches = list(gen_batches(len(y), CHUNK))
     # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
-    some = np.sort(rng.permutation(len(y))[:FITTED_ROWS])
+    some = table.some(FITTED_ROWS, rng)
     coefficients = features(table[some]).T @ (share[some, None] * targets[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
     return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
 
 
 def target_labels(
-    y: NDArray[Any], *, is_labels: bool, strata: NDArray[np.int64] | None = None
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    strata: NDArray[np.int64] | None = None,
 ) -> Floats:
     """Return what stands for the target, ``t_i``, of shape (n_samples, n_labels).
 
@@ -309,10 +317,16 @@ def target_labels(
     """
     codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
-    return one_hot if is_labels else np.hstack([one_hot, _standardised(y)]).astype(np.float32)
+    return (
+        one_hot
+        if is_labels
+        else np.hstack([one_hot, _standardised(y, sample_weight)]).astype(np.float32)
+    )
 
 
-def _standardised(y: NDArray[Any]) -> NDArray[np.float64]:
+def _standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
     columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-    deviation = columns.std(axis=0)
-    return (columns - columns.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    share = sample_weight / sample_weight.sum()
+    columns = columns - share @ columns
+    deviation = np.sqrt(share @ columns**2)
+    return columns / np.where(deviation > 0, deviation, 1.0)

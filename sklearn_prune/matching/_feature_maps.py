@@ -12,8 +12,8 @@ from scipy.linalg import cholesky, solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import gen_batches
+
+from ..influence import column_scaler
 
 Floats = NDArray[np.floating[Any]]
 
@@ -43,10 +43,10 @@ class FeatureMap(Protocol):
 class Table:
     """What enters the heads of one or several networks, side by side, on standardised scale.
 
-    ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Columns of each network are
-    divided by the root of their number, so that networks count alike in a distance. Constant
-    columns are zero. More than 300 columns are projected at random onto as many, which keeps
-    distances (Johnson and Lindenstrauss 1984).
+    ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Each network's columns are
+    divided by the square root of how many vary, so that every network adds the same to a squared
+    distance. Constant columns are zero. More than 300 columns are projected at random onto as many,
+    which keeps distances (Johnson and Lindenstrauss 1984).
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ class Table:
 
     def __init__(self, designs: Sequence[Any], sample_weight: Floats) -> None:
         self._designs = designs
-        self.n_rows = designs[0].shape[0]
+        # Rows of weight zero are not there for what is fitted.
+        self.weighing = np.flatnonzero(sample_weight)
         self._scales = [_column_scales(design, sample_weight) for design in designs]
         self.n_columns = sum(design.shape[1] for design in designs)
         self._projection: Floats | None = None
@@ -66,6 +67,10 @@ class Table:
             draws = np.random.default_rng(0).standard_normal((self.n_columns, _MAX_COLUMNS))
             self._projection = (draws / np.sqrt(_MAX_COLUMNS)).astype(np.float32)
             self.n_columns = _MAX_COLUMNS
+
+    def some(self, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the positions, ascending, of at most so many rows of positive weight."""
+        return np.sort(rng.permutation(self.weighing)[:most])
 
     def __getitem__(self, rows: Any) -> Floats:
         parts = [
@@ -78,10 +83,7 @@ class Table:
 
 def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
     """Return the mean of each column, and what its distance from the mean is multiplied by."""
-    scaler = StandardScaler()
-    for rows in gen_batches(design.shape[0], CHUNK):
-        chunk = np.asarray(design[rows], dtype=np.float64)
-        scaler.partial_fit(chunk, sample_weight=sample_weight[rows])
+    scaler = column_scaler(design, sample_weight)
     is_constant = scaler.var_ <= 10 * np.finfo(np.float64).eps * scaler.mean_**2
     n_varying = max(1, int((~is_constant).sum()))
     factor = np.where(is_constant, 0.0, 1.0 / scaler.scale_) / np.sqrt(n_varying)
@@ -90,7 +92,7 @@ def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
 
 def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
     """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 where there are none."""
-    sample = table[np.sort(rng.permutation(table.n_rows)[:_MEDIAN_ROWS])]
+    sample = table[table.some(_MEDIAN_ROWS, rng)]
     distances = pairwise_distances(sample, metric="sqeuclidean")
     distances = distances[np.triu_indices(len(sample), 1)]
     positive = distances[distances > 1e-12]
@@ -148,10 +150,8 @@ class LeafIndicators:
     ----------
     forest : ExtraTreesClassifier or ExtraTreesRegressor
         Fitted.
-    first : ndarray of shape (n_trees,)
-        Position of each tree's first leaf among the features.
     codes : tuple of ndarray
-        For each tree, the position of each of its nodes among its leaves.
+        For each tree, the column of each of its leaves, by node.
     n_leaves : int
         Leaves in all.
 
@@ -169,11 +169,12 @@ class LeafIndicators:
         cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
     ) -> LeafIndicators:
         """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
-        chosen = np.sort(rng.permutation(table.n_rows)[:FITTED_ROWS])
+        chosen = table.some(FITTED_ROWS, rng)
         make = ExtraTreesClassifier if is_labels else ExtraTreesRegressor
         forest = make(
             n_estimators=_N_TREES,
             max_leaf_nodes=_N_LEAVES,
+            n_jobs=1,
             random_state=int(rng.integers(np.iinfo(np.int32).max)),
         )
         # One column of numbers is a vector to a tree.
@@ -227,7 +228,7 @@ class WhitenedKernelColumns:
     def fit(cls, table: Table, rng: np.random.Generator) -> WhitenedKernelColumns:
         """Choose centres and whiten, on some of the rows."""
         gamma = 1 / median_squared_distance(table, rng)
-        chosen = rng.permutation(table.n_rows)
+        chosen = rng.permutation(table.weighing)
         centres = table[np.sort(chosen[:_N_CENTRES])]
         raw = _beside_kernel(table[np.sort(chosen[:FITTED_ROWS])], centres, gamma)
         values = raw.astype(np.float64)

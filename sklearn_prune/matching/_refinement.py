@@ -22,10 +22,9 @@ from ..selection import Selection, SelectionProblem, recertify, solve
 Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]
 
-# Share of the length that random rows' first-order change has below which this no longer decides:
-# what retraining does then hangs on the curvature of the kept rows, which is what the refinement
-# looks at.
-_ENOUGH = 0.1
+# First-order length, as a share of random rows', below which shorter is no longer better: from
+# there on the curvature of the kept rows decides, which the refinement looks at.
+ENOUGH = 0.1
 # Where the step is within this factor of the first order, the kept rows have curvature enough.
 _CLOSE = 2.0
 # The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
@@ -53,7 +52,7 @@ def match_rows(
     """
     deadline = time.perf_counter() + time_limit
     with serial_blas():
-        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=_ENOUGH)
+        selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=ENOUGH)
         can_refit = influence.is_exact and coordinates.is_operator
         if not (can_refit and _is_open(problem, selection)):
             return selection
@@ -167,7 +166,7 @@ def try_more_damping(
     """
     n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
     n_params = max(one.shape[1] for one in influences_of(influence))
-    if n_kept >= n_params or not _is_open(problem, selection) or len(problem.constraints):
+    if n_kept >= n_params or not _is_open(problem, selection) or problem.n_given_rows:
         return selection
     best, least = selection.drop, influence.retrained_change(selection.drop)
     if least <= enough:

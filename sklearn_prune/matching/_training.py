@@ -27,6 +27,7 @@ from ..influence import (
     influences_of,
     read_head,
     refit_head,
+    serial_blas,
     stacked_coordinates,
     warn_if_not_convex,
     write_head,
@@ -95,7 +96,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         ]
         whole = _stacked(matched, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
-    with clock.stage("distribution"):
+    with clock.stage("distribution"), serial_blas():
         designs = _embedded(job, [head[0].design for head in heads if head is not None])
         weights, is_labels = whole.influence.sample_weight, job.classes is not None
         embeddings = (embed_distribution, embed_nonlinear_head) if designs else ()

@@ -71,10 +71,11 @@ class Coordinates:
     def _set(self, blocks: list[_Block], weights: list[float], scale: float | None) -> None:
         self._blocks, self._weights = blocks, weights
         self.n_samples = blocks[0].shape[0]
-        if any(block.shape[0] != self.n_samples for block in blocks):
+        other = {block.shape[0] for block in blocks} - {self.n_samples}
+        if other:
             raise ValueError(
                 f"balance must have a row for each of the {self.n_samples} rows of Z; it has "
-                f"{blocks[-1].shape[0]}. Give both for the same rows."
+                f"{other.pop()}. Give both for the same rows."
             )
         self._bounds = np.cumsum([block.shape[1] for block in blocks])
         self.n_coordinates = int(self._bounds[-1])
@@ -108,10 +109,7 @@ class Coordinates:
         """Return the length of a sum of rows in Z and in each B, in the caller's units."""
         parts = np.split(total, self._bounds[:-1])
         lengths = (float(np.linalg.norm(part)) * self.scale for part in parts)
-        return [
-            length / weight if weight else 0.0
-            for length, weight in zip(lengths, self._weights, strict=True)
-        ]
+        return [length / weight for length, weight in zip(lengths, self._weights, strict=True)]
 
     def weighted(self, ratios: Sequence[float]) -> Coordinates:
         """Return the same blocks with other ratios."""

@@ -64,13 +64,13 @@ def largest_within(
     Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
     number of rows and an order of them; the number is then searched downward from the bound, each
     trial a cardinality problem in a window of that order, and the first number whose set passes
-    the exact check is refined by bisection. Where something is balanced, rows at the far ends of
-    that order are not fixed, since a window tips the balance; and no set passes that is less
-    balanced than random ones of its counts are in the root mean square.
+    the exact check is refined by bisection. With a balance no rows are fixed, since a window of
+    that order would tip it; and a set passes only if it is at least as balanced as random sets of
+    its counts are in the root mean square.
     """
     if problem.free.sum() <= exact_rows:
         return _exact(problem, deadline)
-    return _Descent(problem, saving_upper_bound(problem, deadline=deadline), rng, deadline).run()
+    return _SizeSearch(problem, saving_upper_bound(problem, deadline=deadline), rng, deadline).run()
 
 
 def _exact(problem: SelectionProblem, deadline: float) -> Within:
@@ -143,7 +143,7 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
 
 def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:
     """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
-    norms = np.where(problem.free, problem.coordinates.squared_norms, np.inf)
+    norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
         members = np.flatnonzero(problem.free & (problem.groups == group))
         if len(members):
@@ -153,7 +153,7 @@ def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:
                 yield drop
 
 
-class _Descent:
+class _SizeSearch:
     """Search over the number of rows dropped, downward from the dual bound."""
 
     def __init__(
@@ -243,8 +243,10 @@ class _Descent:
         change = problem.size_factor(drop) * problem.change(drop)
         if not problem.is_feasible(drop):
             return False
+        if not is_balanced_enough(problem, drop):
+            return False
         self._reachable = min(self._reachable, change)
-        if change > problem.tolerance or not is_balanced_enough(problem, drop):
+        if change > problem.tolerance:
             return False
         saving = problem.saving(drop)
         if self._best is None or saving > self._best_saving:

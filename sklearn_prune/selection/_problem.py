@@ -119,6 +119,8 @@ class SelectionProblem:
         self.constraints = self._with_weight_row(given)
         self.quota = quota
         self.kept_range = self._kept_range()
+        if not balance_weight >= 0:
+            raise ValueError(f"balance_weight must be 0 or more; it is {balance_weight!r}.")
         self.is_balanced = len(balance) > 0 and balance_weight > 0
         if self.is_balanced:
             self._balance(Z, balance, balance_weight)
@@ -223,7 +225,7 @@ class SelectionProblem:
     def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:
         """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
         part = copy.copy(self)
-        part.n_drop, part.tolerance = n_drop, None
+        part.n_drop, part.tolerance, part._random_lengths = n_drop, None, {}
         part.must_keep, part.must_drop = must_keep, must_drop
         return part
 

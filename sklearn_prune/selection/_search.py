@@ -19,8 +19,8 @@ from ._problem import LinearRows, SelectionProblem, random_rows
 # Rows that are exchanged among each other: of more, one block after the other is. A round costs
 # passes over all rows of its block, and what a block needs in memory is bounded.
 BLOCK_ROWS = 20_000
-# Blocks at most. They have to make good what all other rows, drawn at random in their cells, leave:
-# with ten blocks of a million rows, about what two blocks leave at random.
+# Blocks at most. Rows in none stay as they were drawn in their cells, and the blocks make good what
+# they leave: with ten blocks of a million rows, each about twice what it leaves itself.
 _MAX_BLOCKS = 10
 # A round of exchanges that gains less than this share twice in a row ends a descent; the larger
 # share ends one that annealing follows.
@@ -80,9 +80,10 @@ def search(
     the coordinates are few, multiple exchange follows; where they are some hundred, other random
     sets are tried before the annealing, since a descent is cheap and one in many ends much lower
     than the others. The work is counted in rounds, not in seconds, so that the same seed gives the
-    same set; the deadline only cuts it short. With ``enough``, nothing further is tried once the
-    set is within that times what random rows of the same counts cost, and other random sets, which
-    gain a tenth at best, are not tried at all.
+    same set; the deadline only cuts it short. With ``enough``, the search
+    ends once the sum is that share of what random rows of the same counts leave, or exchanges gain
+    little; neither other random sets nor annealing are tried. On digits, 80 to 97 % pruned, these
+    took three times as long for nothing that a refitted head or another model noticed.
     """
     # What annealing does better is left to it; it does not know linear rows.
     progress = _LEAST_PROGRESS if problem.n_given_rows else _COARSE_PROGRESS

@@ -21,9 +21,8 @@ from ._search import Found, improve, improve_cost, search
 # Up to here branch and bound is tried: it proves n = 30, k = 8 in about two seconds, and from
 # n = 40 on its bound stays at 0, because sets with almost no change exist.
 EXACT_ROWS = 32
-# The same where something is balanced: with hundreds of coordinates 24 rows take two seconds, 30
-# ten.
-_EXACT_ROWS_BALANCED = 24
+# The same with more coordinates than these: there 24 rows take two seconds, 30 ten.
+_MANY_COORDINATES, _EXACT_ROWS_OF_MANY = 100, 24
 # The second objective is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
@@ -39,10 +38,9 @@ def solve(
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows (24 where something is balanced) the answer is proven optimal by branch and
-    bound (``scipy.optimize.milp``
-    with outer approximation of the norm). Beyond, ``milp`` decides how many rows of each cell go;
-    which they are is settled by gradual rounding of a relaxation and by exchanges. The certificate
+    Up to 32 free rows (24 with more than 100 coordinates) the answer is proven optimal by branch
+    and bound (``scipy.optimize.milp`` with outer approximation of the norm). Beyond, ``milp``
+    decides how many rows of each cell go, and exchanges inside cells decide which. The certificate
     then gives the value beside what random rows cost, and the bound of the relaxation.
 
     Parameters
@@ -57,8 +55,8 @@ def solve(
     random_state : int, Generator or None, default=None
         Seed of starts and pools.
     start : ndarray of bool of shape (n_samples,), default=None
-        Cardinality form: a feasible set to improve by exchanges, instead of rounding the
-        relaxation.
+        Cardinality form: a feasible set to improve by exchanges, instead of rows drawn at
+        random.
     enough : float, default=0.0
         Cardinality form: share of what random rows cost at which the search may stop.
 
@@ -122,7 +120,7 @@ def _solve_cardinality(
         if exact is not None:
             found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
     change = problem.change(found.drop)
-    # What is proven of both parts together bounds neither.
+    # Branch and bound bounds change and imbalance together, which bounds neither alone.
     if exact and not problem.is_balanced:
         bound = exact.bound * scale
     else:
@@ -146,7 +144,8 @@ def _solve_cardinality(
 
 
 def _exact_rows(problem: SelectionProblem) -> int:
-    return _EXACT_ROWS_BALANCED if problem.is_balanced else EXACT_ROWS
+    many = problem.coordinates.n_coordinates > _MANY_COORDINATES
+    return _EXACT_ROWS_OF_MANY if many else EXACT_ROWS
 
 
 def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
@@ -286,6 +285,9 @@ def _selection(
     smallest_reachable: float | None = None,
 ) -> Selection:
     factor = problem.size_factor(drop)
+    n_integers = int(problem.free.sum())
+    if cells is not None and exact is None:
+        n_integers = cells.n_integers
     lengths, random_lengths = problem.lengths(drop), problem.random_lengths(drop)
     certificate = SolverCertificate(
         n_samples=problem.n_samples,
@@ -307,7 +309,7 @@ def _selection(
         n_cuts=0 if exact is None else exact.n_cuts,
         n_nodes=0 if exact is None else exact.n_nodes,
         n_cells=0 if cells is None else len(cells.n_dropped),
-        n_integers=0 if cells is None else cells.n_integers,
+        n_integers=n_integers,
         cell_nodes=0 if cells is None else cells.n_nodes,
         cell_gap=0.0 if cells is None else cells.gap,
         cell_seconds=0.0 if cells is None else cells.seconds,

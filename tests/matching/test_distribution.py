@@ -22,7 +22,7 @@ def some_rows(n_rows=60, n_columns=3, n_classes=3, seed=0):
 
 def dense(embedding):
     """All rows of B in float64, by definition: ν_i/N (t_i ⊗ φ_i - μ)."""
-    features = embedding._made(np.arange(embedding.shape[0])).astype(np.float64)
+    features = embedding._features_of(np.arange(embedding.shape[0])).astype(np.float64)
     labels, weight = embedding.labels.astype(np.float64), embedding.sample_weight
     products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
     mean = weight @ products / weight.sum()
@@ -89,7 +89,7 @@ def test_what_is_left_is_the_mean_of_the_kept_rows_less_that_of_all():
     X, y, weight = some_rows()
     embedding = embed_distribution([X], y, weight, is_labels=True)
     drop = np.arange(60) % 4 == 0
-    features = embedding._made(np.arange(60)).astype(np.float64)
+    features = embedding._features_of(np.arange(60)).astype(np.float64)
     products = (embedding.labels[:, :, None] * features[:, None, :]).reshape(60, -1)
     all_rows = weight @ products / weight.sum()
     kept = weight[~drop] @ products[~drop] / weight[~drop].sum()
@@ -109,7 +109,7 @@ def test_groups_are_told_apart_in_the_place_of_the_class():
     X, y, weight = some_rows()
     embedding = embed_distribution([X], y, weight, is_labels=True)
     strata = 2 * y + (np.arange(60) % 2)
-    grouped = embedding.labelled(target_labels(y, is_labels=True, strata=strata))
+    grouped = embedding.labelled(target_labels(y, weight, is_labels=True, strata=strata))
     np.testing.assert_allclose(grouped.T @ (y == 0), dense(grouped).T @ (y == 0), atol=1e-5)
     assert grouped.shape[1] == 2 * embedding.shape[1]
 
