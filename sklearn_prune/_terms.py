@@ -92,11 +92,17 @@ class RowTerms:
         return np.bincount(self.strata[mask], minlength=len(self.names))
 
     def random_like(self, drop: Booleans, rng: np.random.Generator) -> Booleans:
-        """Draw as many rows of each stratum as `drop` has, those that must go among them."""
+        """Draw as many rows of each stratum as `drop` has, those that must go among them.
+
+        Rows of weight zero that `drop` has are among them as well: they are the first to go.
+        """
         strata = np.zeros(self.n_samples, dtype=np.int64) if self.strata is None else self.strata
-        labels = np.where(self.must_keep | self.must_drop, -1, strata)
-        counts = np.bincount(strata[drop & ~self.must_drop], minlength=int(strata.max()) + 1)
-        return self.must_drop | random_rows(labels, counts, rng)
+        gone = self.must_drop
+        if self.sample_weight is not None:
+            gone = gone | (drop & (self.sample_weight == 0))
+        labels = np.where(self.must_keep | gone, -1, strata)
+        counts = np.bincount(strata[drop & ~gone], minlength=int(strata.max()) + 1)
+        return gone | random_rows(labels, counts, rng)
 
     def by_class(self) -> RowTerms:
         """Return the same terms with the classes as strata."""

@@ -23,6 +23,7 @@ from sklearn_prune._terms import (
 )
 
 RATIO = Request(0.5, None, "class", 0.0)
+FATES = ["keep", "drop", "free", "free", "free"]
 labels = st.lists(st.integers(0, 4), min_size=5, max_size=60).map(np.array)
 
 
@@ -227,3 +228,21 @@ def test_rows_of_weight_zero_that_are_dear_to_lose_are_not_pushed():
     request = Request(None, 1.0, None, 0.0)
     terms = first_to_go(terms, request, lambda: np.zeros(20))
     assert np.flatnonzero(terms.must_drop).tolist() == [3, 4, 5]
+
+
+@given(labels, st.data())
+def test_random_rows_are_as_many_of_each_stratum_and_keep_as_much_weight(classes, data):
+    n = len(classes)
+    fates = np.array(data.draw(st.lists(st.sampled_from(FATES), min_size=n, max_size=n)))
+    keep, must_drop = fates == "keep", fates == "drop"
+    weight = np.array(data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=n, max_size=n)))
+    assume(all((~must_drop & (classes == label)).any() for label in classes))
+    assume(weight.any())
+    terms = make_terms(n, classes, must_keep=keep, must_drop=must_drop, sample_weight=weight)
+    drop = must_drop | (
+        np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n))) & ~keep
+    )
+    drawn = terms.random_like(drop, np.random.default_rng(0))
+    assert drawn[must_drop].all() and not drawn[keep].any()
+    np.testing.assert_array_equal(terms.count(drawn), terms.count(drop))
+    assert weight[~drawn].sum() >= weight[~drop].sum()
