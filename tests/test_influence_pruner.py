@@ -454,8 +454,8 @@ def test_fit_arguments_are_routed(iris):
 def test_verbose_prints_a_line_a_stage(iris, capsys):
     InfluencePruner(**CALM, verbose=1).fit(*iris)
     lines = capsys.readouterr().out.splitlines()
-    assert "dense curvature of 15 parameters, 15 coordinates" in lines.pop(3)
-    stages = ["network", "head", "influence", "selection", "certificate"]
+    assert "dense curvature of 15 parameters, 15 coordinates" in lines.pop(4)
+    stages = ["network", "head", "influence", "distribution", "selection", "certificate"]
     assert [line.split()[1] for line in lines] == stages
 
 

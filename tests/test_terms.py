@@ -23,6 +23,7 @@ from sklearn_prune._terms import (
 )
 
 RATIO = Request(0.5, None, "class", 0.0)
+FATES = ["keep", "drop", "free", "free", "free"]
 labels = st.lists(st.integers(0, 4), min_size=5, max_size=60).map(np.array)
 
 

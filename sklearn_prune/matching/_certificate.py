@@ -24,6 +24,8 @@ _N_REFITS, _LONG_REFIT = 3, 2e7
 # In words: shares of what random rows do at which choosing was worth it, and at which nothing is
 # left to say; and how far beyond the prediction makes it doubtful.
 _WORTH_CHOOSING, _HARDLY_MOVES, _FAR_BEYOND = 0.7, 0.05, 10.0
+# A length that is nothing but rounding.
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,10 +181,12 @@ class Certificate:
 
     def summary(self) -> str:
         """Return in words what to expect, and when to distrust it."""
-        sentences = []
-        share = _ratio(self.actual_change, self.random_actual_change)
         if not self.n_dropped:
-            return "Nothing is dropped: every model finds all rows."
+            return "No row is dropped, so nothing moves."
+        sentences = []
+        share = _times(
+            self.actual_change, self.random_actual_change, in_unit_of(self.norm, _ROUNDING)
+        )
         if np.isnan(self.actual_change):
             sentences.append(
                 "What training more layers than the last does is not known beforehand: compare "
@@ -200,11 +204,11 @@ class Certificate:
                 f"Choosing gained little: refitted on these rows, the last layer moves {share:.2g} "
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
-        moved = _ratio(self.distribution_change, self.random_distribution_change)
+        moved = _times(self.distribution_change, self.random_distribution_change, _ROUNDING)
         compared = f"The distribution moves {moved:.2g} times as far as random rows move it"
         if np.isnan(self.distribution_change):
             sentences.append("The distribution was not held: other models may find these rows odd.")
-        elif moved <= 1:
+        elif round(moved, 1) <= 1:
             sentences.append(f"{compared}, so other models should find these rows no worse.")
         else:
             sentences.append(
@@ -218,6 +222,13 @@ class Certificate:
         if self.status == "time limit":
             sentences.append("time_limit ended the search; with more time the rows may be better.")
         return " ".join(sentences)
+
+
+def _times(change: float, random: float, rounding: float) -> float:
+    """Return the change in units of that of random rows; 0 where it is no more than rounding."""
+    if change <= rounding:
+        return 0.0
+    return change / random if random else np.inf
 
 
 @dataclass(frozen=True)
@@ -397,7 +408,3 @@ def _random_actual_change(influence: Influence, chosen: Choice, random_state: in
         for _ in range(1 if is_long else _N_REFITS)
     ]
     return float(np.mean(changes))
-
-
-def _ratio(a: float, b: float) -> float:
-    return a / b if b > 0 else np.nan

@@ -195,4 +195,4 @@ def test_seconds_add_up(tmp_path):
         train_once(job, str(tmp_path), clock)
         names.append([name for name, _ in clock.seconds])
         assert all(seconds >= 0 for _, seconds in clock.seconds)
-    assert names == [["network", "head", "influence", "memory"], ["memory"]]
+    assert names == [["network", "head", "influence", "distribution", "memory"], ["memory"]]

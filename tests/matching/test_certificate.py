@@ -1,0 +1,358 @@
+"""The certificate against refits and means in float64, and what it says in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_diabetes
+from skorch import NeuralNetClassifier
+
+import sklearn_prune.matching._certificate as module
+from sklearn_prune import InfluencePruner
+from sklearn_prune.matching import Choice
+from sklearn_prune.selection import SelectionProblem, solve
+
+CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
+N, N_KEPT = 80, 40
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return X[:N], y[:N] + 0.5
+
+
+@pytest.fixture
+def draws(monkeypatch):
+    """A list of the random rows that the certificate compares with."""
+    random_rows, drawn = Choice.random_rows, []
+
+    def recorded(self, rng):
+        drawn.append(random_rows(self, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(Choice, "random_rows", recorded)
+    return drawn
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("norm", ["loss", "parameter"])
+def test_chosen_and_random_rows_are_both_refitted(diabetes, draws, norm):
+    X, y = diabetes
+    pruner = InfluencePruner(**CALM, norm=norm).fit(X, y)
+    A = np.c_[(X - X.mean(axis=0)) / X.std(axis=0), np.ones(N)]
+    t, eye = (y - y.mean()) / y.std(), np.eye(A.shape[1])
+
+    def solved(rows):
+        n_rows = len(A[rows])
+        H = 2 * A[rows].T @ A[rows] / n_rows + CALM["damping"] * eye
+        return H, np.linalg.solve(H, 2 * A[rows].T @ t[rows] / n_rows)
+
+    H, theta = solved(np.ones(N, dtype=bool))
+
+    def change(drop):
+        delta = solved(~drop)[1] - theta
+        return 0.5 * delta @ H @ delta if norm == "loss" else np.linalg.norm(delta)
+
+    certificate = pruner.certificate_
+    assert certificate.actual_change == pytest.approx(change(~pruner.support_), rel=1e-6)
+    assert len(draws) == 3
+    expected = np.mean([change(drop) for drop in draws])
+    assert certificate.random_actual_change == pytest.approx(expected, rel=1e-6)
+
+
+def test_random_rows_are_as_many_of_each_class_and_group_and_obey_masks(iris, draws):
+    X, y = iris
+    rows = np.arange(150)
+    groups, keep, drop = rows % 3, rows % 10 == 0, rows % 10 == 1
+    pruner = InfluencePruner(**CALM, quota="equal")
+    pruner.fit(X, y, groups=groups, must_keep=keep, must_drop=drop)
+    assert len(draws) == 3
+    for drawn in draws:
+        assert drawn[drop].all() and not drawn[keep].any()
+        np.testing.assert_array_equal(
+            np.bincount((3 * y + groups)[drawn]), np.bincount((3 * y + groups)[~pruner.support_])
+        )
+    assert (draws[0] != draws[1]).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 30))
+def test_random_rows_have_the_counts_and_masks_of_the_choice(seed, n):
+    rng = np.random.default_rng(seed)
+    fates, groups = rng.integers(4, size=n), rng.integers(3, size=n)
+    fates[:2] = 2
+    keep, must_drop = fates == 0, fates == 1
+    problem = SelectionProblem(
+        rng.standard_normal((n, 2)),
+        n_drop=int(rng.integers(must_drop.sum(), n - max(1, keep.sum()) + 1)),
+        groups=groups,
+        quota={},
+        must_keep=keep,
+        must_drop=must_drop,
+    )
+    selection = solve(problem, random_state=0, time_limit=1)
+    drawn = Choice(selection, problem).random_rows(rng)
+    assert drawn[must_drop].all() and not drawn[keep].any()
+    counts = [np.bincount(groups[rows], minlength=3) for rows in (drawn, selection.drop)]
+    np.testing.assert_array_equal(*counts)
+
+
+def test_where_a_refit_is_long_one_draw_is_enough(iris, draws, monkeypatch):
+    monkeypatch.setattr(module, "_LONG_REFIT", 75 * 15 - 1)
+    certificate = InfluencePruner(**CALM).fit(*iris).certificate_
+    assert len(draws) == 1
+    assert certificate.random_actual_change > certificate.actual_change
+
+
+def test_random_rows_hold_some_of_the_weight(iris):
+    X, _ = iris
+    weight = np.zeros(150)
+    weight[[3, 70, 120]] = 1.0
+    certificate = (
+        InfluencePruner(**{**CALM, "prune_ratio": 0.9})
+        .fit(X, X[:, 0] + 0.01, sample_weight=weight)
+        .certificate_
+    )
+    # All rows that weigh something stay, of the chosen ones and of random ones.
+    assert certificate.random_actual_change == pytest.approx(0.0, abs=1e-20)
+    assert certificate.actual_change == pytest.approx(0.0, abs=1e-20)
+
+
+def test_the_refit_on_random_rows_that_does_not_converge_is_nan(iris, monkeypatch):
+    monkeypatch.setattr("sklearn_prune.influence.HeadInfluence.refitted_change", lambda *_: np.nan)
+    certificate = InfluencePruner(**CALM).fit(*iris).certificate_
+    assert np.isnan(certificate.random_actual_change)
+    assert "could not be refitted to compare with" in certificate.summary()
+
+
+@pytest.fixture(scope="module")
+def features(iris_pruner, iris):
+    """All rows of the embedding in float64, before they are centred: t_i ⊗ φ_i."""
+    embedding = iris_pruner._balance_[0]
+    made = embedding._features_of(np.arange(150)).astype(np.float64)
+    return np.einsum("ij,ik->ijk", np.eye(3)[iris[1]], made).reshape(150, -1)
+
+
+def test_the_distribution_moves_by_the_mean_discrepancy(iris_pruner, features):
+    moved = features[iris_pruner.support_].mean(axis=0) - features.mean(axis=0)
+    certificate = iris_pruner.certificate_
+    assert certificate.distribution_change == pytest.approx(np.linalg.norm(moved), rel=1e-3)
+
+
+def test_random_rows_move_it_by_the_root_mean_square(iris_pruner, iris, features):
+    rng, squares = np.random.default_rng(0), []
+    for _ in range(300):
+        kept = np.concatenate(
+            [rng.permutation(np.flatnonzero(iris[1] == label))[:25] for label in range(3)]
+        )
+        squares.append(np.sum((features[kept].mean(axis=0) - features.mean(axis=0)) ** 2))
+    certificate = iris_pruner.certificate_
+    expected = np.sqrt(np.mean(squares))
+    assert certificate.random_distribution_change == pytest.approx(expected, rel=0.05)
+    assert certificate.distribution_change < certificate.random_distribution_change
+
+
+def test_no_distribution_is_held_at_weight_zero(iris):
+    certificate = InfluencePruner(**CALM, distribution_weight=0).fit(*iris).certificate_
+    assert np.isnan(certificate.distribution_change)
+    assert np.isnan(certificate.random_distribution_change)
+    assert "The distribution was not held" in certificate.summary()
+    assert "distribution moved" not in repr(certificate)
+
+
+def test_of_more_layers_than_the_last_nothing_is_refitted(iris):
+    X, y = iris
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3))
+    net = NeuralNetClassifier(layers, criterion=torch.nn.CrossEntropyLoss, max_epochs=1, verbose=0)
+    certificate = InfluencePruner(net, **CALM, layers="all").fit(X, y).certificate_
+    assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
+    # The rows themselves are a table, whose distribution is held.
+    assert certificate.distribution_change < certificate.random_distribution_change
+    assert "training more layers than the last does is not known" in certificate.summary()
+
+
+@pytest.mark.parametrize(("quota", "n_integers"), [("class", 0), ({0: (10, 40)}, 3), (None, 3)])
+def test_milp_says_which_counts_it_decided(iris, quota, n_integers):
+    certificate = InfluencePruner(**CALM, quota=quota).fit(*iris).certificate_
+    assert certificate.n_integers == n_integers
+    assert certificate.milp_gap == pytest.approx(0.0, abs=1e-3)
+    assert certificate.milp_seconds > 0
+
+
+def test_few_rows_are_decided_one_by_one(iris):
+    X, y = iris
+    certificate = InfluencePruner(**CALM).fit(X[40:60], y[40:60]).certificate_
+    assert certificate.status == "optimal"
+    assert certificate.n_nodes > 0
+
+
+# Words
+
+
+@pytest.fixture
+def certificate(iris_pruner):
+    """One of which every number is chosen: rows worth choosing, and nothing to distrust."""
+    return replace(
+        iris_pruner.certificate_,
+        status="feasible",
+        predicted_change=0.01,
+        actual_change=0.02,
+        random_actual_change=0.2,
+        distribution_change=0.1,
+        random_distribution_change=0.2,
+    )
+
+
+GAINED = "Refitted on these rows, the last layer moves 0.1 times as much as on random ones."
+HELD = (
+    "The distribution moves 0.5 times as far as random rows move it, so other models should find "
+    "these rows no worse."
+)
+
+
+def test_rows_that_were_worth_choosing_say_so_and_nothing_else(certificate):
+    assert certificate.summary() == f"{GAINED} {HELD}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"actual_change": 0.05, "random_actual_change": 0.05},
+            "Choosing gained little: refitted on these rows, the last layer moves 1 times as much "
+            "as on random ones. Keep more rows, or raise damping.",
+        ),
+        ({"actual_change": 0.139}, "Refitted on these rows, the last layer moves 0.7 times"),
+        ({"actual_change": 0.141}, "Choosing gained little"),
+        (
+            {"actual_change": np.nan, "random_actual_change": np.nan},
+            "What training more layers than the last does is not known beforehand: compare scores "
+            "on rows held out.",
+        ),
+        (
+            {"random_actual_change": np.nan},
+            "On random rows the last layer could not be refitted to compare with.",
+        ),
+        # What rounding leaves is no change.
+        (
+            {"actual_change": 1e-30, "random_actual_change": 0.0},
+            "Refitted on these rows, the last layer moves 0 times as much as on random ones.",
+        ),
+        (
+            {"random_actual_change": 0.0},
+            "Choosing gained little: refitted on these rows, the last layer moves inf times",
+        ),
+        ({"n_dropped": 0}, "No row is dropped, so nothing moves."),
+    ],
+)
+def test_the_first_sentence_is_about_the_last_layer(certificate, changes, words):
+    assert replace(certificate, **changes).summary().startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("moved", "words"),
+    [
+        ((0.1, 0.2), HELD),
+        (
+            (0.2, 0.2 - 1e-12),
+            "The distribution moves 1 times as far as random rows move it, so other models should "
+            "find these rows no worse.",
+        ),
+        (
+            (0.3, 0.2),
+            "The distribution moves 1.5 times as far as random rows move it, so other models may "
+            "find these rows worse: raise distribution_weight.",
+        ),
+        ((np.nan, np.nan), "The distribution was not held: other models may find these rows odd."),
+        (
+            (0.0, 0.0),
+            "The distribution moves 0 times as far as random rows move it, so other models should "
+            "find these rows no worse.",
+        ),
+    ],
+)
+def test_the_second_sentence_is_about_the_distribution(certificate, moved, words):
+    change, random = moved
+    changed = replace(certificate, distribution_change=change, random_distribution_change=random)
+    assert changed.summary() == f"{GAINED} {words}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_doubtful"),
+    [
+        ({"predicted_change": 0.0019}, True),
+        ({"predicted_change": 0.0021}, False),
+        # Far beyond the prediction, and next to nothing all the same.
+        ({"predicted_change": 1e-9, "actual_change": 0.009}, False),
+        ({"predicted_change": 1e-9, "actual_change": 0.011}, True),
+        ({"actual_change": np.nan}, False),
+    ],
+)
+def test_a_refit_far_beyond_the_prediction_is_to_be_distrusted(certificate, changes, is_doubtful):
+    words = replace(certificate, **changes).summary()
+    assert ("Distrust the prediction: few rows are left" in words) == is_doubtful
+
+
+def test_a_search_that_time_ended_says_so(certificate):
+    assert "time_limit" not in certificate.summary()
+    ended = replace(certificate, status="time limit").summary()
+    assert ended == (
+        f"{GAINED} {HELD} time_limit ended the search; with more time the rows may be better."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "rows                     75 kept, 75 dropped of 150 (50.0%)"),
+        ({}, "norm                     loss (rise of the loss)"),
+        ({"norm": "parameter"}, "norm                     parameter (distance of the parameters)"),
+        ({}, "predicted change         0.01"),
+        ({}, "  actual, head refitted  0.02"),
+        ({"random_change": 0.25}, "random rows, predicted   0.25"),
+        ({}, "  actual, head refitted  0.2"),
+        ({}, "distribution moved       0.1, by random rows 0.2"),
+        ({"lower_bound": 0.005, "gap": 0.5}, "lower bound, gap         0.005, 50.00%"),
+        ({}, "solver                   feasible"),
+        ({"saving_bound": 90}, "solver                   feasible, none saves more than 90"),
+        ({"n_integers": 3, "n_nodes": 1200}, "milp                     3 integers, 1,200 nodes"),
+        ({"gradient_norm": 1e-9, "n_iter": 5}, "gradient norm 1e-09 after 5 steps"),
+        ({"seconds": (("network", 1.0), ("head", 0.5))}, "network 1.00, head 0.50"),
+        ({"n_networks": 2}, "networks                 2, of whose changes these are means"),
+        (
+            {"coordinate_error": 0.2, "coordinate_share": 0.9, "n_parameters": 2000},
+            "coordinates              15 of 2,000 (dense), 90.0% of the energy, off by 20.0%",
+        ),
+    ],
+)
+def test_every_quantity_has_a_line(certificate, changes, line):
+    lines = repr(replace(certificate, **changes)).splitlines()
+    assert lines[0] == "Certificate"
+    assert any(text.removeprefix("  ").endswith(line) for text in lines)
+
+
+def test_the_words_stand_below_the_lines(certificate):
+    words = " ".join(text.strip() for text in repr(certificate).splitlines())
+    assert words.endswith(certificate.summary())
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        ({"prune_ratio": 0.0}, lambda X, y: y),
+        ({}, lambda X, y: np.full(len(y), 0.5)),
+    ],
+)
+def test_where_random_rows_move_nothing_there_are_words_as_well(iris, options, target):
+    X, y = iris
+    pruner = InfluencePruner(**{**CALM, **options}).fit(X, target(X, y))
+    assert pruner.certificate_.summary() in " ".join(repr(pruner.certificate_).split())
+    assert "inf" not in pruner.certificate_.summary()

@@ -1,0 +1,130 @@
+"""How much the distribution counts, and of which groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+
+import sklearn_prune.matching._choice as module
+from sklearn_prune import InfluencePruner
+from sklearn_prune._terms import Request
+from sklearn_prune.matching._choice import distribution_weight
+
+CALM = {"damping": 1e-2, "random_state": 0}
+MANY, FEW = 2.0, 0.3
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """A list that grows by the weight of each problem that is made to be solved."""
+    make_problem, seen = module.make_problem, []
+
+    def recorded(*args):
+        seen.append(args[-1])
+        return make_problem(*args)
+
+    monkeypatch.setattr(module, "make_problem", recorded)
+    return seen
+
+
+# A head of 3 classes on 4 columns and a bias has 15 parameters: 75 of 150 rows are five for each.
+@pytest.mark.parametrize(
+    ("prune_ratio", "expected"), [(0.0, MANY), (0.5, MANY), (76 / 150, FEW), (0.9, FEW)]
+)
+def test_auto_depends_on_the_rows_kept_for_each_parameter(iris_pruner, prune_ratio, expected):
+    request = Request(prune_ratio, None, "class", 0.0, "auto")
+    assert distribution_weight(request, iris_pruner._influence_) == expected
+
+
+def test_for_a_tolerance_all_rows_count(iris_pruner):
+    request = Request(None, 1e-3, "class", 0.0, "auto")
+    assert distribution_weight(request, iris_pruner._influence_) == MANY
+
+
+def test_of_several_networks_the_largest_counts(iris):
+    X, y = iris
+    features = np.random.default_rng(0).standard_normal((150, 9))
+    stack = InfluencePruner(None, features=features, **CALM).fit(X, y)._influence_
+    # 15 and 30 parameters: 75 rows are enough for each of the one, 150 for each of the other.
+    for prune_ratio, expected in [(0.0, MANY), (0.5, FEW)]:
+        request = Request(prune_ratio, None, "class", 0.0, "auto")
+        assert distribution_weight(request, stack) == expected
+
+
+@pytest.mark.parametrize("weight", [0, 0.3, 1, 7.5])
+@pytest.mark.parametrize("prune_ratio", [0.1, 0.9])
+def test_a_number_is_taken_as_it_is(iris_pruner, weight, prune_ratio):
+    request = Request(prune_ratio, None, "class", 0.0, weight)
+    assert distribution_weight(request, iris_pruner._influence_) == weight
+
+
+@pytest.mark.parametrize(("given", "expected"), [("auto", (MANY, FEW)), (1.5, (1.5, 1.5))])
+def test_fit_and_select_hold_it_alike(iris, weights, given, expected):
+    pruner = InfluencePruner(prune_ratio=0.4, distribution_weight=given, **CALM).fit(*iris)
+    again = pruner.select()
+    fewer = pruner.select(prune_ratio=0.8)
+    assert weights == [expected[0], expected[0], expected[1]]
+    np.testing.assert_array_equal(again, pruner.support_)
+    alone = InfluencePruner(prune_ratio=0.8, distribution_weight=given, **CALM).fit(*iris)
+    np.testing.assert_array_equal(fewer, alone.support_)
+
+
+@pytest.mark.parametrize(("prune_ratio", "expected"), [(0.4, MANY), (0.8, FEW)])
+def test_auto_chooses_what_its_number_does(iris, prune_ratio, expected):
+    auto, number = (
+        InfluencePruner(prune_ratio=prune_ratio, distribution_weight=weight, **CALM).fit(*iris)
+        for weight in ("auto", expected)
+    )
+    np.testing.assert_array_equal(auto.support_, number.support_)
+    assert auto.certificate_.distribution_change == number.certificate_.distribution_change
+
+
+def test_more_of_it_moves_the_distribution_less(iris):
+    none, little, much = (
+        InfluencePruner(prune_ratio=0.5, distribution_weight=weight, **CALM).fit(*iris)
+        for weight in (0, 0.3, 10)
+    )
+    assert np.isnan(none.certificate_.distribution_change)
+    assert much.certificate_.distribution_change < little.certificate_.distribution_change
+    assert little.certificate_.predicted_change < much.certificate_.predicted_change
+    # The distribution of the rows that hold the network alone, by the embedding of the others.
+    factor = 150 / none.support_.sum()
+    alone = factor * np.linalg.norm(little._balance_[0].T @ ~none.support_)
+    assert little.certificate_.distribution_change < alone
+
+
+def test_groups_are_told_apart_in_each_class(iris):
+    X, y = iris
+    groups = np.where(np.arange(150) % 5 == 0, "few", "many")
+    apart = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
+    alike = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y)
+    strata = 2 * y + (groups == "many")
+    np.testing.assert_array_equal(apart._balance_[0].labels, np.eye(6)[strata])
+    np.testing.assert_array_equal(alike._balance_[0].labels, np.eye(3)[y])
+    # What a head of the classes is held by does not know of groups.
+    np.testing.assert_array_equal(apart._balance_[1].labels, alike._balance_[1].labels)
+
+
+def test_groups_are_told_apart_beside_numbers():
+    X, y = load_diabetes(return_X_y=True)
+    X, y, groups = X[:90], y[:90] + 0.5, np.arange(90) % 3
+    pruner = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
+    labels = pruner._balance_[0].labels
+    np.testing.assert_array_equal(labels[:, :3], np.eye(3)[groups])
+    np.testing.assert_allclose(labels[:, 3], (y - y.mean()) / y.std(), rtol=1e-5, atol=1e-6)
+
+
+def test_each_group_keeps_its_distribution():
+    rng = np.random.default_rng(0)
+    # Two groups that lie apart in a column, within each class.
+    X, y, groups = rng.standard_normal((240, 2)), np.arange(240) % 2, np.arange(240) % 4 // 2
+    X[:, 1] += 4 * groups
+    pruner = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
+    certificate, support = pruner.certificate_, pruner.support_
+    assert certificate.distribution_change < 0.9 * certificate.random_distribution_change
+    for stratum in range(4):
+        members = 2 * y + groups == stratum
+        moved = X[members & support].mean(axis=0) - X[members].mean(axis=0)
+        # Means of 30 of 60 random rows move by 0.13 in each column.
+        assert np.abs(moved).max() < 0.13
