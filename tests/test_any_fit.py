@@ -12,7 +12,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from threadpoolctl import threadpool_limits
 
 from sklearn_prune import InfluencePruner
@@ -28,7 +28,7 @@ def network(target: str) -> Any:
         "three classes": (NeuralNetClassifier, 3, torch.nn.CrossEntropyLoss),
         "numbers": (NeuralNetRegressor, 1, torch.nn.MSELoss),
         "several outputs": (NeuralNetRegressor, 2, torch.nn.MSELoss),
-        "several labels": (NeuralNetBinaryClassifier, 2, torch.nn.BCEWithLogitsLoss),
+        "several labels": (NeuralNetClassifier, 2, torch.nn.BCEWithLogitsLoss),
     }[target]
     return make(
         torch.nn.Linear,

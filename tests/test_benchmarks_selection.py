@@ -33,7 +33,7 @@ def test_annealing_keeps_every_count_and_comes_far_below_random(rows):
     np.testing.assert_array_equal(
         np.bincount(rows.labels[drop], minlength=3), np.bincount(rows.labels[start], minlength=3)
     )
-    assert rows.value(drop) < 0.05 * rows.problem.random_change(start) / rows.unit
+    assert rows.value(drop) < 0.05 * rows.problem.random_lengths(start).change / rows.unit
 
 
 def test_herding_keeps_every_count_and_comes_below_random(rows):
@@ -44,7 +44,7 @@ def test_herding_keeps_every_count_and_comes_below_random(rows):
     np.testing.assert_array_equal(
         np.bincount(rows.labels[drop], minlength=3), np.bincount(rows.labels[start], minlength=3)
     )
-    assert rows.value(drop) < 0.5 * rows.problem.random_change(start) / rows.unit
+    assert rows.value(drop) < 0.5 * rows.problem.random_lengths(start).change / rows.unit
 
 
 def test_quick_parts_write_numbers_tables_and_a_figure(tmp_path, monkeypatch):
