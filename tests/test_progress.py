@@ -19,7 +19,7 @@ from sklearn_prune._progress import part_done, telling
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has it first")
 
 X, Y = load_iris(return_X_y=True)
-STAGES = ["network", "head", "influence", "selection", "certificate"]
+STAGES = ["network", "head", "influence", "distribution", "selection", "certificate"]
 
 
 class Log:
@@ -54,7 +54,7 @@ def network(**params):
 def test_stages_and_epochs_are_told():
     log = Log()
     pruner = InfluencePruner(network(), random_state=0).set_callbacks(log).fit(X, Y)
-    assert log.begun[:2] == [("fit", 5), ("network", 3)]
+    assert log.begun[:2] == [("fit", 6), ("network", 3)]
     assert log.ended.count("epoch") == 3
     assert log.ended.count("exchange") > 0
     assert [name for name in log.ended if name in STAGES] == STAGES

@@ -202,13 +202,14 @@ def test_checkpoints_of_all_layers():
 @pytest.mark.parametrize("sparse", [False, True])
 def test_fixed_features_are_matched_beside_the_network(sparse):
     F = PCA(2).fit_transform(X).astype(np.float64)
-    pruner = fitted(network(), features=csr_array(F) if sparse else F)
+    # Without the distribution, what holds the second head is its influences.
+    pruner = fitted(network(), features=csr_array(F) if sparse else F, distribution_weight=0)
     assert pruner.certificate_.n_networks == 2
     assert pruner.certificate_.n_parameters == 3 * 4 + 3 * 3
     alone = fitted(None, rows=F)
     influence = alone._influence_
     change = influence.measure(influence.first_order_step(~pruner.support_))
-    assert change < 0.2 * alone.certificate_.random_change
+    assert change < 0.05 * alone.certificate_.random_change
     assert isinstance(pruner.estimator_, NeuralNetClassifier)
 
 
