@@ -40,8 +40,16 @@ def test_rows_that_must_go_beyond_the_tolerance_cost_what_the_user_measures_in(i
 
 
 def test_a_quota_that_no_rows_within_the_tolerance_meet_is_named(iris):
-    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-12, quota={0: 5, 1: 50, 2: 50})
+    pruner = InfluencePruner(
+        **TOLERANCE, tolerance=1e-12, quota={0: 5, 1: 50, 2: 50}, distribution_weight=0.0
+    )
     restated(pruner, *iris, "loss", "no rows within it .* widen the quotas")
+
+
+def test_where_the_distribution_stands_in_the_way_of_a_tolerance_its_weight_is_named(iris):
+    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-12, quota={0: 5, 1: 50, 2: 50})
+    with pytest.raises(InfeasibleProblemError, match="or set distribution_weight to 0"):
+        pruner.fit(*iris)
 
 
 def test_trimming_keeps_to_the_quota_of_a_tolerance(iris):

@@ -303,7 +303,8 @@ def test_a_table_is_pruned_searched_scored_and_deployed(table, columns, classifi
     best = search.best_estimator_
     n_kept = len(X) - round(search.best_params_["prune__prune_ratio"] * len(X))
     assert best["prune"].support_.sum() == n_kept
-    assert search.score(X_test, y_test) > 0.8
+    # Better by a good deal than the larger class alone.
+    assert search.score(X_test, y_test) > y_test.value_counts(normalize=True).max() + 0.15
     assert_array_equal(best.deployable_.predict(X_test), search.predict(X_test))
     assert len(best.predict(X)) == len(X)
 

@@ -270,6 +270,7 @@ def beyond_tolerance(
     *,
     tolerance: float,
     causes: dict[str, str],
+    is_balanced: bool,
 ) -> InfeasibleProblemError:
     """Return the solver's error about a length as one about the change that the user limits.
 
@@ -288,6 +289,8 @@ def beyond_tolerance(
         found = f"; the smallest change found is {change:.3g}"
         # Rounded up, so that the value that is named can be met.
         remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+    if is_balanced:
+        remedies.append("set distribution_weight to 0")
     message = (
         f"tolerance={tolerance:g}, but no rows within it were found {sets}{found}. "
         f"To go on, {', or '.join(remedies)}."

@@ -89,6 +89,7 @@ def choose_rows(
             problem.must_drop,
             tolerance=request.tolerance,
             causes=_why_rows_must_go(all_terms, request),
+            is_balanced=problem.is_balanced,
         ) from error
     if request.tolerance is not None and not selection.drop.any():
         smallest = in_unit_of(norm, selection.certificate.smallest_reachable)

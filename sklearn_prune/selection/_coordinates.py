@@ -117,6 +117,10 @@ class Coordinates:
         part._set(self._blocks, [1.0, *ratios], None)
         return part
 
+    def with_less_balance(self, share: float) -> Coordinates:
+        """Return the same blocks with so much of each B's ratio."""
+        return self if share == 1 else self.weighted([share * w for w in self._weights[1:]])
+
     @property
     def sizes(self) -> list[float]:
         """The root of the summed squares of each block, in the caller's units."""

@@ -21,6 +21,9 @@ from ._search import Found, quick_search
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
 _MAX_TRIALS = 40
+# Shares of the balance's weight that a number of rows is tried with: with less of it the change may
+# come within the tolerance, and the balance may still be that of random rows.
+_BALANCE_SHARES = (1.0, 0.1)
 # The same where none of these met the tolerance, and sizes all over the range are tried.
 _MAX_SCAN = 160
 
@@ -231,11 +234,14 @@ class _SizeSearch:
     def _passes(self, n_drop: int) -> bool:
         """Whether a set of ``n_drop`` rows was found within the tolerance."""
         self._n_trials += 1
-        found = self._solve_window(n_drop)
-        if found is None:
-            return False
-        self._n_swaps += found.n_swaps
-        return self._keep_if_within(found.drop, found.cells)
+        for share in _BALANCE_SHARES if self._problem.is_balanced else (1.0,):
+            found = self._solve_window(n_drop, share)
+            if found is None:
+                return False
+            self._n_swaps += found.n_swaps
+            if self._keep_if_within(found.drop, found.cells):
+                return True
+        return False
 
     def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
         problem = self._problem
@@ -253,11 +259,15 @@ class _SizeSearch:
             self._best, self._best_saving, self._cells = drop, saving, cells
         return True
 
-    def _solve_window(self, n_drop: int) -> Found | None:
-        """Solve the cardinality form among the rows near the relaxation's cut."""
+    def _solve_window(self, n_drop: int, share: float) -> Found | None:
+        """Solve the cardinality form among the rows near the relaxation's cut.
+
+        With a balance, by a share of its weight.
+        """
         problem = self._problem
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))
+            window.coordinates = window.coordinates.with_less_balance(share)
             return quick_search(window, n_drop, self._rng, self._deadline)
         except InfeasibleProblemError:
             return None
