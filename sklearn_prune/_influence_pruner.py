@@ -83,8 +83,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         since what a linear layer calls noise is signal to most other models. 0 is the paper's
         objective alone: rows that hold the one network, and that other models may find
         unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
-        matched. Else it is 0.3: every direction that few rows hold for the distribution is one less
-        for the network.
+        matched. Else, and with a tolerance or costs, it is 0.3: every direction that few rows hold
+        for the distribution is one less for the network.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.

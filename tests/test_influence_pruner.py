@@ -109,11 +109,15 @@ def test_nothing_is_dropped_at_ratio_zero(iris):
 def test_the_dearer_rows_go_where_change_is_alike(cancer):
     X, y = cancer
     cost = np.random.default_rng(0).exponential(size=200)
-    for weight, share in ((0.0, 0.2), ("auto", 0.5)):
-        pruner = InfluencePruner(**CALM, distribution_weight=weight).fit(X, y, sample_cost=cost)
-        certificate = pruner.certificate_
+    alone = InfluencePruner(**CALM, distribution_weight=0).fit(X, y, sample_cost=cost)
+    held = InfluencePruner(**CALM).fit(X, y, sample_cost=cost)
+    for pruner in (alone, held):
         assert cost[~pruner.support_].mean() > 1.1 * cost[pruner.support_].mean()
-        assert certificate.predicted_change < share * certificate.random_change
+    # Dear rows go at the expense of change and distribution together.
+    assert alone.certificate_.predicted_change < 0.2 * alone.certificate_.random_change
+    certificate = held.certificate_
+    assert certificate.predicted_change < 0.3 * certificate.random_change
+    assert certificate.distribution_change < certificate.random_distribution_change
 
 
 def test_trim_drops_what_is_mislabelled(cancer):
@@ -262,8 +266,15 @@ def test_select_trains_nothing_and_changes_nothing(iris_pruner, monkeypatch):
     assert all(vars(iris_pruner)[name] is value for name, value in before.items())
 
 
-def test_select_turns_from_a_ratio_to_a_tolerance(iris_pruner):
-    assert 0 < iris_pruner.select(tolerance=1e-4).sum() < 75
+def test_select_turns_from_a_ratio_to_a_tolerance(iris, iris_pruner):
+    alone = InfluencePruner(**CALM, distribution_weight=0).fit(*iris)
+    assert 0 < alone.select(tolerance=1e-4).sum() < 75
+    # The distribution is held as well: fewer rows go, within the same tolerance.
+    for pruner in (alone, iris_pruner):
+        support = pruner.select(tolerance=1e-4)
+        influence = pruner._influence_
+        assert influence.measure(influence.first_order_step(~support)) <= 1e-4 * (1 + 1e-6)
+        assert 0 < support.sum() < 150
 
 
 def test_select_checks_what_it_is_given(iris_pruner):

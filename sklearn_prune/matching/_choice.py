@@ -74,7 +74,7 @@ def choose_rows(
         request,
         length_in(norm),
         balance,
-        distribution_weight(request, influence),
+        distribution_weight(request, influence, has_cost=terms.cost is not None),
     )
     try:
         selection = match_rows(
@@ -102,12 +102,18 @@ def choose_rows(
     return Choice(selection, problem)
 
 
-def distribution_weight(request: Request, influence: Influence) -> float:
-    """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps."""
+def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:
+    """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps.
+
+    Under a tolerance that is not known, and where costs are saved as well, the change has to share
+    with them: there it is the smaller one.
+    """
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
+    if request.prune_ratio is None or has_cost:
+        return _FEW_ROWS_WEIGHT
     n_params = max(one.shape[1] for one in influences_of(influence))
-    n_kept = (1 - (request.prune_ratio or 0.0)) * np.count_nonzero(influence.sample_weight)
+    n_kept = (1 - request.prune_ratio) * np.count_nonzero(influence.sample_weight)
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else _FEW_ROWS_WEIGHT
 
 

@@ -37,9 +37,13 @@ def test_auto_depends_on_the_rows_kept_for_each_parameter(iris_pruner, prune_rat
     assert distribution_weight(request, iris_pruner._influence_) == expected
 
 
-def test_for_a_tolerance_all_rows_count(iris_pruner):
-    request = Request(None, 1e-3, "class", 0.0, "auto")
-    assert distribution_weight(request, iris_pruner._influence_) == MANY
+def test_a_tolerance_and_costs_have_the_smaller_weight(iris_pruner):
+    influence = iris_pruner._influence_
+    within = Request(None, 1e-3, "class", 0.0, "auto")
+    assert distribution_weight(within, influence) == FEW
+    ratio = Request(0.1, None, "class", 0.0, "auto")
+    assert distribution_weight(ratio, influence) == MANY
+    assert distribution_weight(ratio, influence, has_cost=True) == FEW
 
 
 def test_of_several_networks_the_largest_counts(iris):
