@@ -41,7 +41,7 @@ from ._common import (
 )
 from .data import Split, load
 from .quality import Tuned
-from .quality_report import FULL, Cell, by_run, distinct
+from .quality_report import FULL, Cell, by_run
 
 DATASETS = ("adult", "diamonds", "digits", "breast_cancer", "cifar10")
 RATIOS = (0.8, 0.9, 0.97)
@@ -142,17 +142,25 @@ def cells(split: Split, seed: int, done: set[tuple[Any, ...]]) -> Iterator[Cell]
 def report(measured: Sequence[Cell]) -> str:
     """Return, for each data set and ratio, what each option wins back of what random rows lose."""
     scores = by_run(measured)
-    header = ["data, pruned", *distinct(cell.pruner for cell in measured if cell.pruner != FULL)]
+    names = [*WEIGHTS, *ALONE, *FEATURES]
     lines = []
-    for dataset in distinct(cell.dataset for cell in measured):
+    for dataset in (d for d in DATASETS if d in {cell.dataset for cell in measured}):
         for ratio in RATIOS:
             line = [f"{dataset}, {ratio:.0%}"]
-            for name in header[1:]:
+            for name in names:
                 shares = {d: won_back(scores, dataset, name, ratio, d) for d in DOWNSTREAM}
-                unseen = [share for d, share in shares.items() if d != "head"]
-                line.append(f"{np.mean(unseen):+.2f} ({shares['head']:+.2f})")
+                unseen = float(np.mean([share for d, share in shares.items() if d != "head"]))
+                shown = f"{unseen:+.2f} ({shares['head']:+.2f})"
+                line.append("" if np.isnan(unseen) else shown)
             lines.append(line)
-    return markdown_table(header, lines)
+    head = (
+        "Share of what random rows lose that is won back, in the mean over boosting, forest, "
+        "neighbours and kernel SVM (in brackets: the head), on rows to validate on inside the "
+        "training rows. Where nothing is said, the weight is 1 and both the distribution and a "
+        "nonlinear head are held beside the head. Adult and Diamonds have twelve seeds for some "
+        "weights, else there are three or four."
+    )
+    return f"{head}\n\n{markdown_table(['data, pruned', *names], lines)}"
 
 
 def won_back(scores: Any, dataset: str, name: str, ratio: float, downstream: str) -> float:

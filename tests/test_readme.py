@@ -11,6 +11,7 @@ import pytest
 from benchmarks import (
     cifar10,
     defaults,
+    distribution,
     expected_gap,
     influence_report,
     quality_report,
@@ -84,6 +85,8 @@ def test_tables_beside_the_results_are_made_of_them():
     written["defaults"] = defaults.markdown(read_records(RESULTS / "defaults.csv", defaults.Cell))
     written["influence"] = influence_report.markdown(RESULTS)
     written["stacking"] = stacking.markdown(read_records(RESULTS / "stacking.csv", stacking.Cell))
+    options = read_records(RESULTS / "distribution.csv", quality_report.Cell)
+    written["distribution"] = distribution.report(options)
     images = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
     written["cifar10_images"] = cifar10.table(images)
     for path in RESULTS.glob("*.md"):
