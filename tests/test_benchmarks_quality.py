@@ -323,8 +323,21 @@ def test_the_report_stands_before_ours_is_measured_anew(tmp_path):
     cells = cells_of_model("head", means) + cells_of_model("svm", means)
     assert "influence-0.1 | 1 of 1 | +0.50" in quality_report.markdown(cells)
     lines = {name: len(t.splitlines()) for name, t in quality_report.readme_tables(cells).items()}
-    assert lines == {"same head": 2, "unseen models": 2}
+    assert lines == {"same head": 2, "unseen models": 2, "won back": 2}
     quality_report.draw(quality_report.by_run(cells), tmp_path / "figure.png")
     # Nor is anything else needed at first.
     cells = cells_of("influence", [0.8]) + cells_of("el2n", [0.7])
     assert "not measured" in quality_report.markdown(cells)
+
+
+def test_the_nearest_rivals_are_compared_in_the_cases_that_all_have():
+    ours, *others = quality_report.NEAREST
+    whole = dict.fromkeys(quality_report.NEAREST, 0.1)
+    cases = [
+        quality_report.WonBack("adult", "forest", 0.9, 0.1, {**whole, ours: 0.3}),
+        quality_report.WonBack("adult", "svm", 0.9, 0.1, {**whole, ours: 0.5}),
+        quality_report.WonBack("adult", "boosting", 0.9, 0.1, {ours: 9.0}),
+    ]
+    lines = quality_report.won_back_together(cases).splitlines()
+    assert lines[2] == f"| adult | {ours} | 2 | +0.40 |"
+    assert lines[3:] == [f"| adult | {name} | 2 | +0.10 |" for name in others]

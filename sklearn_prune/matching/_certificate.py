@@ -35,7 +35,8 @@ class Certificate:
     Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
     training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
     mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
-    rows that were returned, in all parameters of the head.
+    rows that were returned, in all parameters of the head. How far the distribution moved has no
+    unit; it is summed in float64 from features in float32.
 
     Attributes
     ----------

@@ -105,8 +105,8 @@ def choose_rows(
 def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:
     """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps.
 
-    Under a tolerance that is not known, and where costs are saved as well, the change has to share
-    with them: there it is the smaller one.
+    It is the smaller one with a tolerance, where that number is not known beforehand, and with
+    costs, which compete with the change as well.
     """
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)

@@ -41,7 +41,7 @@ class DistributionEmbedding(LinearOperator):
     .. math:: b_i = \frac{ν_i}{N} \big( t_i \otimes φ_i - μ \big), \qquad
               μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
 
-    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1:
+    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1,
     so that the mean label is held. The others are centred; each map's are scaled so that their
     variances sum to 1.
 
@@ -281,8 +281,9 @@ def embed_nonlinear_head(
 
     Of one-hot classes, or standardised numbers, on the columns and 150 kernel columns. With
     whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i`` is
-    ``L⁻¹ g_i``: rows whose sum is zero leave this head where it is. What a linear head calls noise
-    is signal to it, as it is to most other models.
+    ``L⁻¹ g_i``, but for the scales of :class:`DistributionEmbedding`, which let the intercept count
+    more: rows whose sum is zero leave this head where it is. What a linear head calls noise is
+    signal to it, as it is to most other models.
 
     Parameters
     ----------
@@ -317,11 +318,9 @@ def target_labels(
     """
     codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
-    return (
-        one_hot
-        if is_labels
-        else np.hstack([one_hot, _standardised(y, sample_weight)]).astype(np.float32)
-    )
+    if is_labels:
+        return one_hot
+    return np.hstack([one_hot, _standardised(y, sample_weight)]).astype(np.float32)
 
 
 def _standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:

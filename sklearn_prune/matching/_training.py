@@ -97,10 +97,8 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         whole = _stacked(matched, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"), serial_blas():
-        designs = _embedded(job, [head[0].design for head in heads if head is not None])
-        weights, is_labels = whole.influence.sample_weight, job.classes is not None
-        embeddings = (embed_distribution, embed_nonlinear_head) if designs else ()
-        balance = tuple(embed(designs, job.y, weights, is_labels=is_labels) for embed in embeddings)
+        objectives = [head[0] for head in heads if head is not None]
+        balance = _held_beside(job, objectives, whole.influence.sample_weight)
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -181,6 +179,20 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
         ),
         influence,
         stacked_coordinates(influence, [one.coordinates for one in matched]),
+    )
+
+
+def _held_beside(
+    job: TrainingJob, objectives: Sequence[HeadObjective], sample_weight: NDArray[np.float64]
+) -> tuple[DistributionEmbedding, ...]:
+    """Return the distribution and a nonlinear head; nothing where the rows are no table."""
+    designs = _embedded(job, [objective.design for objective in objectives])
+    if not designs:
+        return ()
+    is_labels = job.classes is not None
+    return (
+        embed_distribution(designs, job.y, sample_weight, is_labels=is_labels),
+        embed_nonlinear_head(designs, job.y, sample_weight, is_labels=is_labels),
     )
 
 

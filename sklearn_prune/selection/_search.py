@@ -80,12 +80,12 @@ def search(
     the coordinates are few, multiple exchange follows; where they are some hundred, other random
     sets are tried before the annealing, since a descent is cheap and one in many ends much lower
     than the others. The work is counted in rounds, not in seconds, so that the same seed gives the
-    same set; the deadline only cuts it short. With ``enough``, the search
-    ends once the sum is that share of what random rows of the same counts leave, or exchanges gain
-    little; neither other random sets nor annealing are tried. On digits, 80 to 97 % pruned, these
-    took three times as long for nothing that a refitted head or another model noticed.
+    same set; the deadline only cuts it short.
+
+    With ``enough``, the search ends once the sum is that share of what random rows of the same
+    counts leave, or exchanges gain little; neither other random sets nor annealing are tried.
     """
-    # What annealing does better is left to it; it does not know linear rows.
+    # Annealing, where it follows, does better than the last exchanges; it knows no linear rows.
     progress = _LEAST_PROGRESS if problem.n_given_rows else _COARSE_PROGRESS
     start, target = _start(problem, n_drop, rng, deadline), 0.0
     if enough:
