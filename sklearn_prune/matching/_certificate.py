@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -211,14 +211,22 @@ class Certificate:
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
         off = _times(self.distribution_error, self.random_distribution_error, _ROUNDING)
-        compared = f"The distribution is {off:.2g} times as far off its aim as that of random rows"
+        compared = (
+            f"The rows kept miss the distribution they aim at by {off:.2g} times what random rows "
+            "miss that of all rows"
+        )
         if np.isnan(self.distribution_error):
             sentences.append("The distribution was not held: other models may find these rows odd.")
         elif round(off, 1) <= 1:
-            sentences.append(f"{compared}, so other models should find these rows no worse.")
+            sentences.append(f"{compared}, so other models should find them no worse.")
         else:
             sentences.append(
-                f"{compared}, so other models may find these rows worse: raise distribution_weight."
+                f"{compared}, so other models may find them worse: raise distribution_weight."
+            )
+        if self.distribution_tilt > self.random_distribution_error:
+            sentences.append(
+                "On purpose they hold more sparse and uncertain rows, and fewer contradicted "
+                "labels, than all rows do."
             )
         if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _HARDLY_MOVES:
             sentences.append(
@@ -357,13 +365,27 @@ class StageClock:
             print(f"[InfluencePruner] {line}")
 
 
-def _of_distribution(chosen: Choice) -> tuple[float, float, float]:
-    """Return error, that of random rows and tilt, without the size factor; NaN where not held."""
-    solver = chosen.selection.certificate
-    if not solver.imbalances:
-        return np.nan, np.nan, np.nan
-    tilt = chosen.problem.coordinates.tilts[1]
-    return solver.imbalances[0], solver.random_imbalances[0], tilt
+class _Distribution(NamedTuple):
+    """What a certificate says of the distribution, with the size factors; NaN where not held."""
+
+    error: float = np.nan
+    random_error: float = np.nan
+    tilt: float = np.nan
+
+
+def _of_distribution(chosen: Choice) -> _Distribution:
+    problem, drop = chosen.problem, chosen.selection.drop
+    if not problem.is_balanced:
+        return _Distribution()
+    embedding, factor = problem.coordinates.block(1), problem.size_factor(drop)
+    moved = factor * embedding.total(drop)
+    aim = np.zeros(embedding.n_coordinates)
+    if problem.kept_share is not None:
+        weights = problem.sample_weight
+        aim_factor = weights.sum() / (problem.kept_share @ weights)
+        aim = aim_factor * embedding.total(1.0 - problem.kept_share)
+    (error,), (tilt,) = embedding.lengths(moved - aim), embedding.lengths(aim)
+    return _Distribution(error, factor * problem.random_lengths(drop).imbalances[0], tilt)
 
 
 def certify(
@@ -385,7 +407,7 @@ def certify(
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
-    error, random_error, tilt = _of_distribution(chosen)
+    distribution = _of_distribution(chosen)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -395,9 +417,9 @@ def certify(
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, chosen, random_state),
-        distribution_error=factor * error,
-        random_distribution_error=factor * random_error,
-        distribution_tilt=factor * tilt,
+        distribution_error=distribution.error,
+        random_distribution_error=distribution.random_error,
+        distribution_tilt=distribution.tilt,
         random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
         lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
         gap=bounds * solver.gap,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
-from ..influence import Coordinates, Influence, influences_of
-from ..selection import EXACT_ROWS, InfeasibleProblemError, SelectionProblem
-from ._allocation import Priorities, kept_shares
+from ..influence import Coordinates, Influence, influences_of, serial_blas
+from ..selection import InfeasibleProblemError, SelectionProblem
+from ._allocation import FEWEST_ROWS, Priorities, kept_shares
 from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._refinement import match_rows
@@ -20,8 +21,6 @@ __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 # Weight of the distribution where at least five rows are kept for each parameter that is matched,
 # and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
-# Rows that a class keeps, in the mean, for a draw of unequal probabilities to be aimed at.
-_LEAST_OF_CLASS = 5
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
@@ -70,6 +69,7 @@ def choose_rows(
     ValueError
         When a tolerance is asked for and the coordinates are not exact.
     """
+    deadline = time.perf_counter() + time_limit
     if request.tolerance is not None:
         require_exact(coordinates)
     norm = influence.norm
@@ -83,10 +83,16 @@ def choose_rows(
         distribution_weight(request, influence, has_cost=terms.cost is not None),
     )
     if priorities is not None and _is_allocated(problem):
-        problem = problem.aimed_at(kept_shares(problem, priorities))
+        with serial_blas():
+            shares = kept_shares(problem, priorities, deadline=deadline)
+            problem = problem.aimed_at(shares)
     try:
         selection = match_rows(
-            influence, coordinates, problem, time_limit=time_limit, random_state=random_state
+            influence,
+            coordinates,
+            problem,
+            time_limit=deadline - time.perf_counter(),
+            random_state=random_state,
         )
     except InfeasibleProblemError as error:
         if request.tolerance is None:
@@ -113,15 +119,11 @@ def choose_rows(
 def _is_allocated(problem: SelectionProblem) -> bool:
     """Whether rows are to stay with unequal probabilities.
 
-    Not under a tolerance, where the number of rows to keep is open; nor under costs, which decide
-    between sets of the same change; nor where few rows are enumerated. Where a class keeps a
-    handful of rows, typical ones teach most.
+    Only at a ratio and without costs: a tolerance leaves the number of rows open, and costs already
+    choose between sets. Not for so few rows that branch and bound decides.
     """
-    if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
-        return False
-    n_kept = problem.n_samples - problem.n_drop
-    is_large = problem.free.sum() > EXACT_ROWS
-    return bool(is_large and n_kept >= _LEAST_OF_CLASS * len(problem.group_names))
+    is_open = problem.n_drop is not None and problem.free.sum() > FEWEST_ROWS
+    return bool(is_open and problem.is_balanced and problem.cost is None)
 
 
 def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:

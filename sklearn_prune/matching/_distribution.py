@@ -259,7 +259,7 @@ def embed_distribution(
         Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
     """
     rng = np.random.default_rng(random_state)
-    targets = y if is_labels else _standardised(y, sample_weight)
+    targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
@@ -291,7 +291,7 @@ def embed_nonlinear_head(
     """
     rng = np.random.default_rng(random_state)
     features = WhitenedKernelColumns.fit(table, rng)
-    targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y, sample_weight)
+    targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()
     targets = targets - share @ targets
     batches = list(gen_batches(len(y), CHUNK))
@@ -318,10 +318,11 @@ def target_labels(
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
     if is_labels:
         return one_hot
-    return np.hstack([one_hot, _standardised(y, sample_weight)]).astype(np.float32)
+    return np.hstack([one_hot, standardised(y, sample_weight)]).astype(np.float32)
 
 
-def _standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return y as columns of mean 0 and variance 1, of shape (n_samples, n_outputs)."""
     columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     share = sample_weight / sample_weight.sum()
     columns = columns - share @ columns

@@ -200,7 +200,7 @@ def _held_beside(
         embed_distribution(table, job.y, sample_weight, is_labels=is_labels),
         embed_nonlinear_head(table, job.y, sample_weight, is_labels=is_labels),
     )
-    return balance, row_priorities(table, job.y, is_labels=is_labels)
+    return balance, row_priorities(table, job.y, sample_weight, is_labels=is_labels)
 
 
 def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:

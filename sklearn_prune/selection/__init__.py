@@ -8,10 +8,9 @@ from ._certificate import Selection, SolverCertificate
 from ._inclusion import draw_dropped, inclusion_probabilities
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
-from ._solve import EXACT_ROWS, recertify, solve
+from ._solve import recertify, solve
 
 __all__ = [
-    "EXACT_ROWS",
     "InfeasibleProblemError",
     "KeptRange",
     "Selection",

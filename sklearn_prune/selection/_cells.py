@@ -85,18 +85,17 @@ class CellProgram:
     .. math:: u\, r = \mathrm{offset} + \sum_c d_c \bar z_c,\quad \sum_c d_c = m
     .. math:: low_g \le m_g = \sum_{c \in g} d_c \le high_g,\quad |d_c - a_c m_g / a_g| \le 1
 
-    with :math:`s_c = a_c t_g / a_g` the share of the cell where its group drops its target, and
-    :math:`a_g` the sum of :math:`a_c` over the cells of the group. The tangents at a enclose
-    :math:`r_j^2`: where one direction is far from zero, the norm 1 would let it stay there for the
-    sake of some that are not.
+    with :math:`s_c = a_c t_g / a_g`, at most its size, the share of the cell where its group drops
+    its target, and :math:`a_g` the sum of :math:`a_c` over the cells of the group. The tangents at
+    a enclose :math:`r_j^2`: where one direction is far from zero, the norm 1 would let it stay
+    there for the sake of some that are not.
 
     Attributes
     ----------
     sizes, groups : ndarray of shape (n_cells,)
         Rows of each cell, and the group that it lies in.
-    odds : ndarray of shape (n_cells,)
-        :math:`a_c`, by which the cells of a group share what it drops: their sizes, or the rows
-        that the draw drops which the problem is aimed at.
+    expected_dropped : ndarray of shape (n_cells,)
+        :math:`a_c`: rows of each cell that the draw drops on average; without a draw, its size.
     low, high, target : ndarray of shape (n_groups,)
         Rows that each group may drop, and how many it does where nothing speaks against it.
     total : int
@@ -115,7 +114,7 @@ class CellProgram:
 
     sizes: Counts
     groups: Integers
-    odds: Floats
+    expected_dropped: Floats
     low: Counts
     high: Counts
     target: Counts
@@ -129,7 +128,8 @@ class CellProgram:
     @cached_property
     def ratios(self) -> Floats:
         """``a_c / a_g``, the part of each cell in what its group drops, shape (n_cells,)."""
-        return np.asarray(self.odds / np.bincount(self.groups, self.odds)[self.groups])
+        expected = self.expected_dropped
+        return np.asarray(expected / np.bincount(self.groups, expected)[self.groups])
 
     @cached_property
     def shares(self) -> Floats:
@@ -292,12 +292,12 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
     dropped_share = np.ones(len(labels))
     if problem.kept_share is not None:
         dropped_share -= problem.kept_share
-    # A cell of which the draw keeps all rows may have to give some, by the rounding of its group.
-    odds = np.array([max(dropped_share[rows].sum(), 1e-6) for rows in members])
+    # Never zero: rounding in its group may make a cell drop a row that the draw would keep.
+    expected = np.array([max(dropped_share[rows].sum(), 1e-6) for rows in members])
     return CellProgram(
         sizes=sizes,
         groups=problem.groups[first],
-        odds=odds,
+        expected_dropped=expected,
         # What the other groups leave.
         low=np.maximum(low, total - high.sum() + high),
         high=np.minimum(high, total - low.sum() + low),

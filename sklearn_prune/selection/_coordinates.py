@@ -54,8 +54,8 @@ class Coordinates:
     squared_norms : ndarray of shape (n_samples,)
         Of the rows, in units.
     offset : ndarray of shape (n_coordinates,)
-        What is added to the sum of the dropped rows in :meth:`residual`: less what that sum is to
-        be in each B, which is 0 but for :meth:`aimed_at`.
+        What is added to the sum of the dropped rows in :meth:`residual`: minus the wanted sum.
+        Zero in Z, and in each B unless :meth:`aimed_at` set it.
     """
 
     def __init__(
@@ -110,15 +110,16 @@ class Coordinates:
         part._set([block], [1.0], self.scale, [np.zeros(block.shape[1])])
         return part
 
-    def aimed_at(self, dropped_share: Floats) -> Coordinates:
-        """Return the coordinates whose residual is zero in each B where a draw has its mean.
+    def aimed_at(self, kept_share: Floats) -> Coordinates:
+        """Return the coordinates whose residual in each B is measured from a draw's mean.
 
         Parameters
         ----------
-        dropped_share : ndarray of shape (n_samples,)
-            Probability with which the draw drops each row.
+        kept_share : ndarray of shape (n_samples,)
+            Probability with which the draw keeps each row.
         """
         part = object.__new__(Coordinates)
+        dropped_share = 1.0 - kept_share
         targets = [self._targets[0], *(block.total(dropped_share) for block in self._blocks[1:])]
         part._set(self._blocks, self._weights, self.scale, targets)
         return part
@@ -146,11 +147,6 @@ class Coordinates:
     def with_less_balance(self, share: float) -> Coordinates:
         """Return the same blocks with so much of each B's ratio."""
         return self if share == 1 else self.weighted([share * w for w in self._weights[1:]])
-
-    @property
-    def tilts(self) -> list[float]:
-        """The length of what the dropped rows are to sum to in Z and each B, in their units."""
-        return [float(np.linalg.norm(target)) for target in self._targets]
 
     @property
     def sizes(self) -> list[float]:

@@ -28,7 +28,7 @@ def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
 
 
 def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Booleans:
-    """Draw so many rows as the probabilities sum to, each with its own.
+    """Draw rows with these probabilities, as many as they sum to, which is a whole number.
 
     The rows stand in random order on a line, each as long as its probability, and every whole step
     from a random start picks the row it lands on (Madow 1949).

@@ -217,10 +217,10 @@ class SelectionProblem:
         return self.must_drop | draw_dropped(labels, n_dropped, None, rng)
 
     def aimed_at(self, kept_share: Floats) -> SelectionProblem:
-        """Return the problem whose rows to keep are to look like those of a draw.
+        """Return the cardinality form whose rows to keep are to look like those of a draw.
 
-        So many of each cell are kept as the draw keeps, and the sum of each B is to be its mean.
-        The change is not aimed at anything but zero.
+        Each cell keeps as many rows as the draw does on average, and each B is to sum to the draw's
+        mean. The change is still to be zero.
 
         Parameters
         ----------
@@ -228,9 +228,11 @@ class SelectionProblem:
             Probability with which the draw keeps each row; 1 and 0 where its fate is decided. They
             sum to the rows that each group keeps.
         """
+        if self.n_drop is None or not ((kept_share >= 0) & (kept_share <= 1)).all():
+            raise ValueError("kept_share must be probabilities of a problem with n_drop.")
         part = copy.copy(self)
         part.kept_share, part._random_lengths = kept_share, {}
-        part.coordinates = self.coordinates.aimed_at(1.0 - kept_share)
+        part.coordinates = self.coordinates.aimed_at(kept_share)
         return part
 
     def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:

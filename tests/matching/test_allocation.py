@@ -11,7 +11,7 @@ from sklearn_prune.selection import SelectionProblem
 
 def priorities_of(X, y, **options):
     weight = np.ones(len(y))
-    return row_priorities(Table([X], weight), y, **options)
+    return row_priorities(Table([X], weight), y, weight, **options)
 
 
 def test_rows_of_sparse_regions_have_more_odds():
@@ -94,8 +94,7 @@ def test_a_range_of_rows_to_keep_of_a_class_is_met():
     assert 150 - 1e-6 <= shares[y == 1].sum() <= 180 + 1e-6
 
 
-def test_only_the_paper_s_objective_alone_is_not_tilted():
-    """Without the distribution, rows of the rare class's side are not preferred."""
+def test_weight_zero_does_not_prefer_sparse_rows():
     rng = np.random.default_rng(0)
     X = np.r_[0.2 * rng.standard_normal((900, 2)), 2 + 2 * rng.standard_normal((100, 2))]
     y = X @ [1.0, 0.5] + 0.1 * rng.standard_normal(1000)
@@ -107,3 +106,61 @@ def test_only_the_paper_s_objective_alone_is_not_tilted():
 
     assert share_of_far("auto") > 1.5 * 0.1
     assert share_of_far(0.0) < 1.5 * 0.1
+
+
+def test_rows_that_are_there_twice_have_no_more_odds():
+    """However many these are: a floor of zero would not be one."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((500, 4)), rng.standard_normal(500)
+    for n_twice in (20, 100, 480):
+        X[:n_twice] = X[0]
+        distance = priorities_of(X, y, is_labels=False).distance
+        assert distance[:n_twice].max() <= distance[n_twice:].min()
+
+
+def test_rows_that_weigh_as_several_are_believed_as_much():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 2)), np.arange(400) % 2
+    weight = np.where(y == 1, 9.0, 1.0)
+    belief = row_priorities(Table([X], weight), y, weight, is_labels=True).belief
+    assert belief[y == 1].mean() > 0.8 and belief[y == 0].mean() < 0.3
+
+
+def masks(name, y):
+    """Fit arguments and parameters under which no row is left to choose."""
+    chosen = np.zeros(len(y), dtype=bool)
+    chosen[::2] = True
+    return {
+        "trim": ({}, {"trim": 0.5}),
+        "must_drop": ({"must_drop": chosen}, {}),
+        "must_keep": ({"must_keep": chosen}, {}),
+        "weights": ({"sample_weight": np.where(chosen, 1.0, 0.0)}, {}),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["trim", "must_drop", "must_keep", "weights"])
+def test_masks_that_leave_no_choice_are_met(name):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = np.arange(200) // 2 % 2
+    fit, options = masks(name, y)
+    pruner = InfluencePruner(prune_ratio=0.5, random_state=0, **options).fit(X, y, **fit)
+    assert pruner.support_.sum() == 100
+
+
+def test_a_class_that_keeps_a_handful_of_rows_prefers_none():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 2)), np.repeat([0, 1], [360, 40])
+    problem = SelectionProblem(
+        X - X.mean(0), n_drop=360, balance=[X], groups=y, quota="proportional"
+    )
+    even = np.ones(400)
+    shares = kept_shares(problem, Priorities(np.exp(X[:, 0]), even, even, np.zeros((400, 0))))
+    np.testing.assert_allclose(shares[y == 1], 0.1)
+    assert np.ptp(shares[y == 0]) > 0.05
+
+
+def test_a_deadline_ends_the_calibration():
+    problem, priorities, _ = problem_and_priorities()
+    shares = kept_shares(problem, priorities, deadline=0.0)
+    assert shares.sum() == pytest.approx(200)

@@ -152,6 +152,25 @@ def test_the_error_is_the_mean_discrepancy_to_the_draw_that_is_aimed_at(iris_pru
     assert certificate.distribution_tilt == pytest.approx(np.linalg.norm(tilt), rel=1e-3)
 
 
+def test_weights_have_their_part_in_error_and_tilt():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 3)), np.arange(300) % 2
+    weight = np.exp(1.5 * rng.standard_normal(300))
+    pruner = InfluencePruner(prune_ratio=0.5, damping=0.1, random_state=0)
+    pruner.fit(X, y, sample_weight=weight)
+    share = pruner._choose(pruner._request(), 60.0, 0).problem.kept_share
+    embedding = pruner._balance_[0]
+    made = embedding._features_of(np.arange(300)).astype(np.float64)
+    features = np.einsum("ij,ik->ijk", np.eye(2)[y], made).reshape(300, -1)
+    kept, aim, every = (
+        np.average(features, axis=0, weights=weight * part)
+        for part in (pruner.support_, share, np.ones(300))
+    )
+    certificate = pruner.certificate_
+    assert certificate.distribution_error == pytest.approx(np.linalg.norm(kept - aim), rel=1e-3)
+    assert certificate.distribution_tilt == pytest.approx(np.linalg.norm(aim - every), rel=1e-3)
+
+
 def test_under_a_tolerance_the_distribution_of_all_rows_is_aimed_at(iris):
     pruner = InfluencePruner(prune_ratio=None, tolerance=1.0, damping=0.1, random_state=0)
     certificate = pruner.fit(*iris).certificate_
@@ -219,14 +238,14 @@ def certificate(iris_pruner):
         random_actual_change=0.2,
         distribution_error=0.1,
         random_distribution_error=0.2,
-        distribution_tilt=0.3,
+        distribution_tilt=0.1,
     )
 
 
 GAINED = "Refitted on these rows, the last layer moves 0.1 times as much as on random ones."
 HELD = (
-    "The distribution is 0.5 times as far off its aim as that of random rows, so other models "
-    "should find these rows no worse."
+    "The rows kept miss the distribution they aim at by 0.5 times what random rows miss that of "
+    "all rows, so other models should find them no worse."
 )
 
 
@@ -275,26 +294,36 @@ def test_the_first_sentence_is_about_the_last_layer(certificate, changes, words)
         ((0.1, 0.2), HELD),
         (
             (0.2, 0.2 - 1e-12),
-            "The distribution is 1 times as far off its aim as that of random rows, so other "
-            "models should find these rows no worse.",
+            "The rows kept miss the distribution they aim at by 1 times what random rows miss that "
+            "of all rows, so other models should find them no worse.",
         ),
         (
             (0.3, 0.2),
-            "The distribution is 1.5 times as far off its aim as that of random rows, so other "
-            "models may find these rows worse: raise distribution_weight.",
+            "The rows kept miss the distribution they aim at by 1.5 times what random rows miss "
+            "that of all rows, so other models may find them worse: raise distribution_weight.",
         ),
         ((np.nan, np.nan), "The distribution was not held: other models may find these rows odd."),
         (
             (0.0, 0.0),
-            "The distribution is 0 times as far off its aim as that of random rows, so other "
-            "models should find these rows no worse.",
+            "The rows kept miss the distribution they aim at by 0 times what random rows miss that "
+            "of all rows, so other models should find them no worse.",
         ),
     ],
 )
 def test_the_second_sentence_is_about_the_distribution(certificate, moved, words):
     change, random = moved
-    changed = replace(certificate, distribution_error=change, random_distribution_error=random)
+    changed = replace(
+        certificate,
+        distribution_error=change,
+        random_distribution_error=random,
+        distribution_tilt=0.0,
+    )
     assert changed.summary() == f"{GAINED} {words}"
+
+
+def test_a_tilt_beyond_what_chance_moves_is_said_to_be_on_purpose(certificate):
+    tilted = replace(certificate, distribution_tilt=0.3).summary()
+    assert tilted.startswith(f"{GAINED} {HELD} On purpose they hold more sparse and uncertain rows")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +360,7 @@ def test_a_search_that_time_ended_says_so(certificate):
         ({}, "  actual, head refitted  0.02"),
         ({"random_change": 0.25}, "random rows, predicted   0.25"),
         ({}, "  actual, head refitted  0.2"),
-        ({}, "distribution             0.1 off its aim, random rows 0.2; tilted by 0.3"),
+        ({}, "distribution             0.1 off its aim, random rows 0.2; tilted by 0.1"),
         ({"lower_bound": 0.005, "gap": 0.5}, "lower bound, gap         0.005, 50.00%"),
         ({}, "solver                   feasible"),
         ({"saving_bound": 90}, "solver                   feasible, none saves more than 90"),

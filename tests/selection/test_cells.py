@@ -46,7 +46,7 @@ def programs(draw):
     return CellProgram(
         sizes=sizes,
         groups=groups,
-        odds=odds,
+        expected_dropped=odds,
         low=np.where(is_loose, rng.integers(0, target + 1), target),
         high=np.where(is_loose, rng.integers(target, in_group + 1), target),
         target=target,

@@ -16,7 +16,7 @@ def weights(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(weights(), st.floats(0.0, 1.0))
+@given(weights(), st.floats(0.0, 1.0).map(lambda share: round(share, 6)))
 def test_probabilities_are_proportional_and_sum_to_the_rows_kept(drawn, share):
     weight, _ = drawn
     n_kept = share * len(weight)
@@ -89,3 +89,9 @@ def test_cells_keep_as_many_rows_as_the_draw():
     problem = SelectionProblem(Z - Z.mean(0), n_drop=1_600, balance=[np.ones((n, 1))])
     drop = solve(problem.aimed_at(kept_share), random_state=0, enough=0.1).drop
     assert abs((~drop[:200]).sum() - kept_share[:200].sum()) <= 12
+
+
+def test_what_are_no_probabilities_is_refused():
+    problem = SelectionProblem(np.ones((4, 1)), n_drop=2, balance=[np.ones((4, 1))])
+    with pytest.raises(ValueError, match="kept_share must be probabilities"):
+        problem.aimed_at(np.array([np.nan, 1.0, 1.0, 0.0]))
