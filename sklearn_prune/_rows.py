@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import issparse
 from torch.utils.data import Dataset, IterableDataset
+
+from ._torch_state import own_random_state
 
 __all__ = [
     "CHUNK_CELLS",
@@ -122,7 +123,7 @@ def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
     check_dataset(dataset)
     targets = []
     # What the dataset draws while it is read is its own business.
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state():
         for i in range(len(dataset)):  # type: ignore[arg-type]
             item = dataset[i]
             if not (isinstance(item, tuple | list) and len(item) == 2):

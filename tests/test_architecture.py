@@ -13,6 +13,7 @@ PACKAGE = ROOT / "sklearn_prune"
 
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_torch_state",),
     ("_rows",),
     ("_compat", "_progress"),
     ("_validation", "_digest"),

@@ -12,12 +12,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
+from .._torch_state import own_random_state
 from ._casting import cast_input, cast_target, head_targets
 from ._criteria import UnsupportedNetworkError, read_criterion
 from ._epochs import tells_of_epochs
 from ._losses import Array
 from ._network import SKETCH_ROWS, first_output, first_rows, read_head
-from ._state import own_random_state
 
 
 def fit_network(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,7 +97,6 @@ class NetworkGradients:
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
         """Run the first rows, to learn the shapes of outputs and targets."""
         with left_as_found(self.net), torch.no_grad():
-            self.net.module_.eval()
             x, _ = next(iter(_batches(self.net, self.X)))
             output = self._logits(self.parameters, map_tensors(lambda t: t[:2], self._cast(x)))
         self._tail = output.shape[1:]
@@ -152,10 +152,11 @@ class NetworkGradients:
             tensors[block.names[0]] = part.reshape(*leading, *self._shapes[block.names[0]])
         return {name: tensors[name] for name in self._shapes}
 
-    def per_sample(self) -> Iterator[tuple[slice, torch.Tensor]]:
+    def per_sample(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield slices of rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
 
-        Not weighted, not centred, not divided by N; on the network's device.
+        Not weighted, not centred, not divided by N; on the network's device. Close what is not
+        read to its end: the network is held until then.
         """
         one = grad(self._loss_of_row)
 
@@ -171,7 +172,8 @@ class NetworkGradients:
         def losses(x: Any, rows: slice) -> torch.Tensor:
             return vmap(self.loss)(self.outputs(self.parameters, x), self.targets[rows])
 
-        return np.concatenate([chunk.double().cpu().numpy() for _, chunk in self.in_chunks(losses)])
+        with closing(self.in_chunks(losses)) as chunks:
+            return np.concatenate([chunk.double().cpu().numpy() for _, chunk in chunks])
 
     def weighted_sum(self, W: torch.Tensor) -> torch.Tensor:
         """Return ``sum_i W_i grad l_i`` in float64, of shape (n_params, k), for W of (n, k)."""
@@ -229,8 +231,10 @@ class NetworkGradients:
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
         total: Any = 0
-        for _, chunk in self.in_chunks(moment, self.rows_within(self.n_params * self.n_outputs)):
-            total = total + chunk
+        size = self.rows_within(self.n_params * self.n_outputs)
+        with closing(self.in_chunks(moment, size)) as chunks:
+            for _, chunk in chunks:
+                total = total + chunk
         return (total + total.T) / 2
 
     def rows_within(self, n_numbers: int) -> int:
@@ -241,8 +245,9 @@ class NetworkGradients:
         self, function: Callable[[Any, slice], torch.Tensor], n_columns: int
     ) -> torch.Tensor:
         total = torch.zeros(n_columns, self.n_params, dtype=torch.float64, device=self.device)
-        for _, chunk in self.in_chunks(function):
-            total += chunk
+        with closing(self.in_chunks(function)) as chunks:
+            for _, chunk in chunks:
+                total += chunk
         return total
 
     def _linearized(self, x: Any) -> tuple[torch.Tensor, Callable[..., Any]]:
@@ -253,13 +258,13 @@ class NetworkGradients:
         self,
         function: Callable[[Any, slice], T],
         size: int | None = None,
-    ) -> Iterator[tuple[slice, T]]:
+    ) -> Generator[tuple[slice, T], None, None]:
         """Yield what the function makes of at most `size` rows at a time, and which these are.
 
-        Where a GPU's memory does not suffice, the chunk is halved and tried again.
+        Where a GPU's memory does not suffice, the chunk is halved and tried again. Close what is
+        not read to its end: the network is held until then.
         """
         with left_as_found(self.net):
-            self.net.module_.eval()
             start = 0
             for batch in merged(_batches(self.net, self.X)):
                 x = self._cast(batch)

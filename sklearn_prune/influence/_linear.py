@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
+from .._torch_state import own_random_state
 from ._losses import Array
 
 # Rows made dense at a time.
@@ -86,7 +87,7 @@ def linear_network(
     targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
     n_outputs = {"multiclass": int(targets.max()) + 1, "binary": 1}.get(kind, targets.shape[1])
     # Building a Linear draws random weights before they are set to zero.
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state():
         net = _new_net(kind, X.shape[1], n_outputs).initialize()
     module = net.module_
     _set_scale(module.mean, module.scale, X, sample_weight)

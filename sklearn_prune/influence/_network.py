@@ -108,6 +108,8 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
             stop = start + len(features)
             design[start:stop, : layer.in_features] = _to_numpy(features)
             start = stop
+        if design is not None:
+            theta = _parameters(layer)
     if design is None or start != n_samples:
         raise UnsupportedNetworkError(
             f"The network's iterator_valid gave {0 if design is None else start} of {n_samples} "
@@ -116,17 +118,22 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     _require_link(net, criterion, possible)
     targets = head_targets(net, criterion.loss, y, layer.out_features)
     _require_row_by_row(criterion, targets, layer.out_features)
-    theta = layer.weight.detach()
-    if layer.bias is not None:
-        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
     return Head(
         design=design,
         targets=targets,
         loss=criterion.loss,
-        theta=_to_numpy(theta).astype(np.float64),
+        theta=theta,
         has_bias=layer.bias is not None,
         sample_weight=criterion.sample_weight,
     )
+
+
+def _parameters(layer: torch.nn.Linear) -> Array:
+    """Return the layer's weight with its bias as the last column, in float64."""
+    theta = layer.weight.detach()
+    if layer.bias is not None:
+        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
+    return _to_numpy(theta).astype(np.float64)
 
 
 def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:

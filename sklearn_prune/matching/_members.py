@@ -17,6 +17,7 @@ from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
 from .._progress import part_done, telling
+from .._torch_state import own_random_state
 from ..influence import (
     Checkpoints,
     NetworkGradients,
@@ -121,7 +122,7 @@ def _common_class_weight(job: TrainingJob) -> NDArray[np.float64] | None:
     for estimator in networks:
         if _is_trained_here(estimator):
             # Its first weights are drawn, which the user's generator must not notice.
-            with torch.random.fork_rng(devices=[]):
+            with own_random_state():
                 network, y = clone(estimator).initialize(), job.y
         else:
             frozen = _frozen(job, estimator)
