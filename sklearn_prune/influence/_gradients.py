@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,12 +13,14 @@ from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
 from .._progress import part_done
-from ._criteria import UnsupportedNetworkError
+from ._batches import batches
+from ._casting import head_targets
+from ._criteria import UnsupportedNetworkError, read_criterion, require_row_by_row
 from ._inference import Inference, map_tensors, merged, tensors_of
 from ._losses import Array
-from ._network import _batches
-from ._parameters import choose_parameters, parameter_blocks, refuse_batch_statistics
-from ._state import left_as_found
+from ._parameters import choose_parameters, parameter_blocks
+from ._state import left_as_found, uncompiled
+from ._trials import criterion_loss, require_criterion_trained, require_own_outputs
 
 T = TypeVar("T")
 
@@ -61,9 +64,9 @@ class NetworkGradients:
     Raises
     ------
     UnsupportedNetworkError
-        When rows cannot be told apart. `torch.func.vmap` runs the module once for all rows of a
-        chunk, as if for a single row. It cannot do so for layers that mix the rows of a batch
-        (batch norm without running statistics), for values changed in place
+        When rows mix (batch norm without running statistics), when the trained loss is not the
+        criterion, or when rows cannot be told apart. `torch.func.vmap` runs the module once for
+        all rows of a chunk, as if for a single row. It cannot do so for values changed in place
         that did not come from the same row, for branches on a tensor's value (``if x.sum() > 0``,
         ``.item()``), and for operations without a batching rule (cuDNN's LSTM and GRU, custom
         autograd functions without ``vmap``).
@@ -80,11 +83,11 @@ class NetworkGradients:
         memory_budget: int = MEMORY_BUDGET,
         verbose: int = 0,
     ) -> None:
+        net = uncompiled(net)
         self.net, self.X, self.verbose = net, X, verbose
         self.device = torch.device(net.device)
         names = choose_parameters(net.module_, layers)
-        refuse_batch_statistics(net.module_)
-        self._inference = Inference(net)
+        self._inference = Inference(net, partial(criterion_loss, net))
         self._state = self._cast_state(net.module_)
         self.dtype = next(t.dtype for n, t in self._state.items() if n == "module." + names[0])
         self.blocks = parameter_blocks(net.module_, names)
@@ -92,16 +95,21 @@ class NetworkGradients:
         self._shapes = {name: self._state["module." + name].shape for name in names}
         self._budget = memory_budget // (_COPIES * self.dtype.itemsize)
         self._halvings = 0
-        self._inspect(y, sample_weight)
+        self._inspect(np.asarray(y), sample_weight)
 
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
-        """Run the first rows, to learn the shapes of outputs and targets."""
+        """Run the first rows, to learn the shapes of outputs and targets and whether they hold."""
+        require_own_outputs(self.net, self.X)
+        criterion = read_criterion(self.net, y)
         with left_as_found(self.net), torch.no_grad():
-            x, _ = next(iter(_batches(self.net, self.X)))
+            x, _ = next(iter(batches(self.net, self.X)))
             output = self._logits(self.parameters, map_tensors(lambda t: t[:2], self._cast(x)))
         self._tail = output.shape[1:]
         self.n_outputs = int(np.prod(self._tail))
-        self.targets = self._cast_targets(np.asarray(y))
+        targets = head_targets(self.net, criterion.loss, y, self.n_outputs)
+        require_row_by_row(criterion, targets, self.n_outputs)
+        require_criterion_trained(self.net, self.X, y, criterion.loss)
+        self.targets = self._cast_targets(y)
         self.n_samples = len(self.targets)
         weights = np.ones(self.n_samples) if sample_weight is None else sample_weight
         self.sample_weight = np.asarray(weights, dtype=np.float64)
@@ -121,7 +129,7 @@ class NetworkGradients:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._inference = Inference(self.net)
+        self._inference = Inference(self.net, partial(criterion_loss, self.net))
 
     @property
     def is_softmax(self) -> bool:
@@ -266,7 +274,7 @@ class NetworkGradients:
         """
         with left_as_found(self.net):
             start = 0
-            for batch in merged(_batches(self.net, self.X)):
+            for batch in merged(batches(self.net, self.X)):
                 x = self._cast(batch)
                 n_rows = len(tensors_of(x)[0])
                 position = 0

@@ -26,12 +26,13 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
     modules = dict(module.named_modules())
 
     def note(name: str) -> Any:
-        def hook(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-            calls.setdefault(name, []).append((args[0].detach(), output))
+        def hook(layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+            features = args[0] if args else named["input"]
+            calls.setdefault(name, []).append((features.detach(), output))
 
         return hook
 
-    handles = [modules[name].register_forward_hook(note(name)) for name in layers]
+    handles = [modules[name].register_forward_hook(note(name), with_kwargs=True) for name in layers]
     try:
         yield calls
     finally:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ._conjugate import IterativeHessian
+from ._finite import require_finite
 from ._gradients import NetworkGradients
 from ._influence import RetrainingForecast
 from ._losses import Array
@@ -89,6 +90,9 @@ class NetworkInfluence:
             curvature = "dense" if gradients.n_params <= _DENSE_PARAMS else "kronecker"
         self.curvature_name, self.is_exact = curvature, curvature == "dense"
         self._centre = gradients.weighted_sum(self._column(self.sample_weight / self.weight_sum))
+        if not torch.isfinite(self._centre).all():
+            require_finite("losses", gradients.losses())
+            require_finite("gradient", self._centre.T.cpu().numpy())
         self.curvature: DenseNetworkCurvature | LayerCurvature
         self._hessian: DenseNetworkCurvature | IterativeHessian
         if curvature == "dense":

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from skorch import NeuralNet
 
 from .._torch_state import own_random_state
+
+
+def uncompiled(net: NeuralNet) -> NeuralNet:
+    """Return the network with the modules themselves, where torch.compile stands before them.
+
+    They are shared. Compiled ones hide their layers from hooks.
+    """
+    originals = {
+        name: module._orig_mod
+        for name in ("module_", "criterion_")
+        if hasattr(module := getattr(net, name), "_orig_mod")
+    }
+    return copy_with(net, **originals) if originals else net
+
+
+def copy_with(net: NeuralNet, **attributes: Any) -> NeuralNet:
+    """Return a copy for reading, which shares all other attributes with the network."""
+    # copy.copy would pickle module, criterion and optimizer.
+    copied = object.__new__(type(net))
+    vars(copied).update(vars(net) | attributes)
+    return copied
 
 
 @contextmanager
