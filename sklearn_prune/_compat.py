@@ -6,8 +6,9 @@ moves one, this file is the only one to change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ __all__ = [
     "fit_task",
     "is_followed_by_steps",
     "n_rows",
-    "take_params",
     "take_rows",
+    "takes_weights",
     "visual_block",
 ]
 
@@ -96,26 +97,11 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     return _safe_indexing(container, indices)
 
 
-def take_params(X: Any, params: Mapping[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
-    """Return what is given to ``fit`` for the rows at ``indices`` of X.
-
-    What has one entry a row is cut to them; anything else stays as it is.
-    """
-    n_samples = n_rows(X)
-    return {
-        name: take_rows(value, indices) if _is_row_aligned(value, n_samples) else value
-        for name, value in params.items()
-    }
-
-
-def _is_row_aligned(value: Any, n_samples: int) -> bool:
-    # These have a length, but no rows.
-    if isinstance(value, str | bytes | Mapping | Set):
-        return False
-    try:
-        return n_rows(value) == n_samples
-    except TypeError:
-        return False
+def takes_weights(scorer: Any) -> bool:
+    """Whether a scorer takes ``sample_weight``."""
+    if hasattr(scorer, "_accept_sample_weight"):
+        return bool(scorer._accept_sample_weight())
+    return "sample_weight" in signature(scorer).parameters
 
 
 def check_steps(pipeline: Pipeline) -> None:

@@ -15,7 +15,8 @@ from sklearn.utils.metadata_routing import get_routing_for_object, process_routi
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._compat import Segment, check_steps, fit_context, fit_task, take_params
+from ._compat import Segment, check_steps, fit_context, fit_task
+from ._fit_params import take_params
 from ._validation import Kind
 from .base import BasePruner
 
@@ -95,9 +96,9 @@ class Pipeline(PlainPipeline):
     -----
     A pruner takes y for classes or numbers as the last step does.
 
-    Metadata is row-aligned if it has as many rows as X has at that step. That is pruned, whether
-    routed or prefixed by a step's name; anything else, say a validation set of another length, is
-    handed on whole.
+    Metadata is row-aligned if it has as many rows as X has at that step, unless its name speaks of
+    other rows (``X_val``, ``y_val``, ``eval_set`` and their like) or ``transform_input`` has it.
+    That is pruned, whether routed or prefixed by a step's name; anything else is handed on whole.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
     they return a row for every row of X. So a pipeline within another one, which keeps its rows,

@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_torch_state",),
     ("_rows",),
     ("_compat", "_progress"),
-    ("_validation", "_digest"),
+    ("_fit_params", "_validation", "_digest"),
     ("influence", "selection"),
     ("base",),
     ("_terms",),

@@ -121,8 +121,7 @@ def test_every_pruner_refuses_it(make_pruner, freeze):
 
 
 @readings
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_a_get_loss_that_unpacks_several_outputs_is_the_criterion(read, shuffled):
+def test_a_get_loss_that_unpacks_several_outputs_is_the_criterion(read):
     read(net(Two(), kind=Unpacking).initialize(), X, Y)
 
 
