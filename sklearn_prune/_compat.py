@@ -6,6 +6,7 @@ moves one, this file is the only one to change.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from inspect import signature
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -47,7 +49,7 @@ __all__ = [
     "check_steps",
     "fit_context",
     "fit_task",
-    "is_followed_by_steps",
+    "owner_that_keeps_rows",
     "n_rows",
     "take_rows",
     "takes_weights",
@@ -196,17 +198,35 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
         context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
 
 
-def is_followed_by_steps(estimator: BaseEstimator) -> bool:
-    """Whether a scikit-learn pipeline fits ``estimator`` as a step that others follow.
+def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
+    """Return what fits ``estimator`` as one of its transformers and counts on all rows coming back.
 
-    scikit-learn 1.9 hands each step the context of its task. A pipeline that is the last step of
-    another is looked through. Always False before 1.9, where a step is told nothing.
+    It is read off the stack of calls, as scikit-learn tells an estimator nothing of where it is. A
+    pipeline whose last step it is hands its rows on, and is looked through.
+
+    Returns
+    -------
+    owner : str or None
+        Such as ``"sklearn.ColumnTransformer"``; None where rows may go.
     """
-    task: Any = getattr(estimator, "_parent_callback_ctx", None)
-    owner = task and task.estimator_name
-    while owner in {"Pipeline", "Segment"}:
-        whole = task.parent
-        if task.task_id + 1 < whole.max_subtasks:
-            return True
-        task, owner = whole, whole.source_estimator_name
-    return False
+    frame = sys._getframe(1)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        owner = frame.f_locals.get("self")
+        if package in {"sklearn", "imblearn"} and frame.f_code.co_name in _FIT_TRANSFORMER:
+            return f"{package}.{frame.f_locals['message_clsname']}"
+        if isinstance(owner, TransformedTargetRegressor):
+            return "sklearn.TransformedTargetRegressor"
+        if isinstance(owner, BaseEstimator) and owner is not estimator and not _hands_on(owner):
+            return None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+# Where transformers are fitted, in whichever process or thread.
+_FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
+
+
+def _hands_on(owner: BaseEstimator) -> bool:
+    """Whether it is a pipeline that knows nothing of dropped rows."""
+    return isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)

@@ -418,6 +418,9 @@ class PruningSampler(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"pruner": [BasePruner, None]}
 
+    # To imbalanced-learn: it balances nothing, and has no sampling_strategy to be set.
+    _sampling_type: ClassVar[str] = "bypass"
+
     def __init__(self, pruner: BasePruner | None = None) -> None:
         self.pruner = pruner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn import get_config
 from sklearn.base import clone, is_classifier, is_regressor
@@ -125,6 +125,8 @@ class Pipeline(PlainPipeline):
     """
 
     steps: list[tuple[str, Any]]
+    # Pruners among the steps are expected.
+    drops_rows: ClassVar[bool] = True
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
