@@ -126,20 +126,26 @@ def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
     with own_random_state():
         for i in range(len(dataset)):  # type: ignore[arg-type]
             item = dataset[i]
-            if not (isinstance(item, tuple | list) and len(item) == 2):
-                raise ValueError(
-                    f"a dataset must give pairs of a row and its target; item {i} of this "
-                    f"{type(dataset).__name__} is a {type(item).__name__}. Give y to fit, or "
-                    "return pairs."
-                )
+            _require_pair(dataset, i, item)
             targets.append(np.asarray(item[1]))
     return np.stack(targets)
 
 
+def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise ValueError(
+            f"a dataset must give pairs of a row and its target, as skorch takes them; item "
+            f"{position} of this {type(dataset).__name__} is a {type(item).__name__}. Return pairs."
+        )
+
+
 def check_dataset(dataset: Dataset[Any]) -> None:
-    """Raise ValueError where a dataset's rows cannot be counted and taken by position."""
+    """Raise ValueError where a dataset gives no pairs that can be counted and taken by position."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
             f"rows are kept by position, and a {type(dataset).__name__} has no length or no "
             "positions; give a dataset with __len__ and __getitem__."
         )
+    if len(dataset):
+        with own_random_state():
+            _require_pair(dataset, 0, dataset[0])

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "sklearn_prune"
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("_torch_state",),
-    ("_rows",),
+    ("_rows", "_values"),
     ("_compat", "_progress"),
     ("_fit_params", "_validation", "_digest"),
     ("influence", "selection"),

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from .._progress import part_done, telling
 from .._torch_state import own_random_state
+from .._validation import refuse_dates
 from ..influence import (
     Checkpoints,
     NetworkGradients,
@@ -259,6 +260,7 @@ def feature_rows(features: Any, X: Any, n_samples: int) -> Any:
     """
     made = callable(features)
     table = features(X) if made else features
+    refuse_dates("features", table)
     table = check_array(
         table, accept_sparse="csr", dtype=[np.float32, np.float64], input_name="features"
     )
