@@ -134,7 +134,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ``trim``, ``time_limit``, masks, costs and groups) trains once for each set of rows. Needs
         an int as ``random_state`` where a network is trained: anything else is another seed in each
         fit. A change in the file of a network's class is noticed, one in what that file imports is
-        not.
+        not. Its files are pickles, and reading a pickle can run any code: take a folder that only
+        those you trust can write to.
     n_jobs : int or None, default=None
         Threads that take shares of the rows; results do not depend on them. None: as many as
         ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
