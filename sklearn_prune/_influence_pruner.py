@@ -22,7 +22,7 @@ from ._compat import (
     fit_task,
 )
 from ._terms import Request, make_terms
-from ._validation import Kind
+from ._validation import Kind, TargetKind
 from .base import BasePruner
 from .influence import workers
 from .matching import (
@@ -140,6 +140,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Threads that take shares of the rows; results do not depend on them. None: as many as
         ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
         that names a backend of processes or machines, large Hessians are computed there.
+    target_kind : {"auto", "classification", "regression"}, default="auto"
+        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -241,6 +243,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
         "n_jobs": [Integral, None],
+        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -269,6 +272,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         time_limit: float = 60.0,
         memory: Any = None,
         n_jobs: int | None = None,
+        target_kind: TargetKind = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -289,6 +293,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.time_limit = time_limit
         self.memory = memory
         self.n_jobs = n_jobs
+        self.target_kind = target_kind
         self.random_state = random_state
         self.verbose = verbose
 

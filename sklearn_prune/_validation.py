@@ -25,6 +25,8 @@ from ._rows import CHUNK_CELLS, Identity, StoredRows, check_dataset, is_dict, is
 from ._values import as_labels, as_numbers, date_dtype, masked_as_nan, require_eager
 
 Kind = Literal["classification", "regression"]
+# What the user may say of it.
+TargetKind = Literal["auto", "classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -334,7 +336,8 @@ def _kind_of(values: NDArray[Any]) -> Kind:
         if n_distinct > max(20, len(values) // 10):
             warnings.warn(
                 f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
-                "a regression target; give a NeuralNetClassifier to read them as classes.",
+                "a regression target; set target_kind='classification' to read them as classes, or "
+                "'regression' to say that they are numbers.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -371,7 +374,8 @@ def _as_classes(values: NDArray[Any]) -> Target:
     if len(classes) < 2:
         raise ValueError(
             f"Classification needs at least two classes; y has one class, {plain(classes[0])!r}. "
-            "Add rows of another class; where y is a number to predict, give a NeuralNetRegressor."
+            "Add rows of another class; where y is a number to predict, set "
+            "target_kind='regression' or give a NeuralNetRegressor."
         )
     return Target("classification", codes.astype(np.int64), classes)
 

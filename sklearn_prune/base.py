@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from ._compat import fit_context, n_rows, owner_that_keeps_rows, take_rows, visual_block
 from ._rows import dataset_targets, is_dict
-from ._validation import Kind, Target, check_rows, check_target, fingerprint
+from ._validation import Kind, Target, TargetKind, check_rows, check_target, fingerprint
 
 __all__ = ["BasePruner"]
 
@@ -146,7 +146,20 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_target(self, y: Any, n_samples: int) -> Target | None:
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._target_kind(y) or self._assumed_kind)
+        return check_target(self, y, n_samples, self._kind_of_target(y))
+
+    def _kind_of_target(self, y: Any) -> Kind | None:
+        """Return what y is to the user, the network or a meta-estimator; None leaves it to y."""
+        said: TargetKind = getattr(self, "target_kind", "auto")
+        known = self._target_kind(y)
+        if said == "auto":
+            return known or self._assumed_kind
+        if known is not None and known != said:
+            raise ValueError(
+                f"target_kind={said!r} and to the network y is a {known} target; set "
+                "target_kind='auto', or give a network of the other kind."
+            )
+        return said
 
     def _target_kind(self, y: Any) -> Kind | None:
         """Return what y is; None leaves it to a meta-estimator, and then to y itself."""
