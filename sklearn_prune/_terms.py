@@ -254,6 +254,10 @@ def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
 
 def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
     least, n = int(terms.must_drop.sum()), terms.n_samples
+    if least == n:
+        raise InfeasibleProblemError(
+            f"one row must stay, and must_drop takes all {n}; free a row of must_drop."
+        )
     most = n - int(terms.must_keep.sum())
     if n_drop > most:
         raise InfeasibleProblemError(
@@ -311,7 +315,7 @@ def _groups_and_range(
     terms: RowTerms, quota: Any, n_keep: int | None
 ) -> tuple[Codes | None, KeptRange | None]:
     """Return the groups, and how many rows each keeps so that each class keeps one."""
-    if isinstance(quota, Mapping) and terms.strata is None:
+    if isinstance(quota, Mapping) and quota and terms.strata is None:
         raise ValueError(
             f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
             "classes; give groups= to fit, or set quota=None."

@@ -349,7 +349,8 @@ def _type_of(values: NDArray[Any]) -> str:
     if values.dtype.kind == "S":
         # scikit-learn knows no labels in bytes.
         values = np.unique(values, return_inverse=True)[1]
-    with warnings.catch_warnings():
+    # It casts to integers what may not fit.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         # scikit-learn's warning about many classes is replaced by the one above.
         warnings.simplefilter("ignore", UserWarning)
         try:

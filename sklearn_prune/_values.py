@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -93,12 +95,17 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _of_one_type(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of objects as what all of them are, where that is text, bytes or bool."""
+    """Return an array of objects as what all of them are: text, bytes, booleans or numbers."""
     if array.dtype.kind != "O" or not array.size:
         return array
     for kind in (str, bytes, bool | np.bool_):
         if all(isinstance(value, kind) for value in array.flat):
             return np.array(array.tolist())
+    if all(isinstance(value, Real | Decimal) for value in array.flat):
+        whole = all(isinstance(value, Integral) for value in array.flat)
+        numbers = np.array(array.tolist()) if whole else array.astype(np.float64)
+        # Of integers that no type of NumPy holds.
+        return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
     return array
 
 

@@ -351,3 +351,12 @@ def test_quotas_are_checked(quota, message):
 
 def test_a_quota_by_label_needs_labels():
     fails("has no classes; give groups=", y=Y + 0.5, quota={0: 3})
+
+
+def test_all_rows_in_must_drop_are_too_many():
+    fails("one row must stay, and must_drop takes all 30; free a row", must_drop=np.ones(30, bool))
+
+
+@pytest.mark.parametrize("cost", [np.r_[np.ones(29), np.inf], np.r_[np.ones(29), np.nan]])
+def test_costs_are_finite_and_called_as_fit_calls_them(cost):
+    fails("sample_cost must not be missing or infinite; 1 values .* row 29", sample_cost=cost)

@@ -1,6 +1,7 @@
 """What comes with the rows means the same in every container: nothing missing, and no dates."""
 
 import datetime
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -278,3 +279,19 @@ def test_a_dataset_of_dicts_is_refused_with_and_without_y():
     for y in (None, Y):
         with pytest.raises(ValueError, match="item 0 of this Dicts is a dict. Return pairs"):
             RandomPruner().fit(Dicts(), y)
+
+
+@pytest.mark.parametrize("y", [[2**70 + i for i in range(N)], np.arange(N) * 1e19])
+def test_numbers_beyond_64_bits_are_numbers_without_a_warning(y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        pruner = InfluencePruner(target_kind="regression", **QUICK).fit(X, y)
+    assert not hasattr(pruner, "classes_")
+
+
+def test_an_empty_quota_names_nobody():
+    y = RNG.normal(size=N)
+    empty = InfluencePruner(quota={}, **QUICK).fit(X, y).get_support()
+    np.testing.assert_array_equal(
+        empty, InfluencePruner(quota=None, **QUICK).fit(X, y).get_support()
+    )

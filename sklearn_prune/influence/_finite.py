@@ -22,6 +22,7 @@ def require_finite(what: str, values: Any) -> None:
         return
     raise ValueError(
         f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(finite)} "
-        f"rows are not, the first in row {int((~finite).argmax())}, so the training of the network "
-        "diverged. Lower its lr, or scale X, and y where it holds numbers."
+        f"rows are not, the first in row {int((~finite).argmax())}: the training of the network "
+        "diverged, or the numbers in its rows are too large. Lower its lr, or scale X, and y where "
+        "it holds numbers."
     )

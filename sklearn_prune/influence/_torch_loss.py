@@ -90,6 +90,8 @@ class TorchLoss:
             )
         if not hessians.any():
             return "has a second derivative of zero"
+        if (np.linalg.eigvalsh(hessians) <= 0).all():
+            return "curves downward wherever it was tried, so that it has no minimum"
         return None
 
     def _one(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
