@@ -34,9 +34,11 @@ def programs(draw):
     target = rng.integers(0, in_group + 1)
     is_loose = rng.random(len(target)) < draw(st.sampled_from([0.0, 0.5, 1.0]))
     weighted = rng.random(n_cells) < 0.3 if draw(st.booleans()) else None
+    odds = sizes * (rng.random(n_cells) if draw(st.booleans()) else np.ones(n_cells))
     return CellProgram(
         sizes=sizes,
         groups=groups,
+        odds=odds,
         low=np.where(is_loose, rng.integers(0, target + 1), target),
         high=np.where(is_loose, rng.integers(target, in_group + 1), target),
         target=target,
@@ -56,7 +58,7 @@ def enumerate_counts(program):
     for counts in product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))):
         d = np.array(counts)
         in_group = np.bincount(program.groups, d)[program.groups]
-        even = np.abs(d - program.sizes * in_group / program.group_sizes) <= 1 + 1e-9
+        even = np.abs(d - program.ratios * in_group) <= 1 + 1e-9
         if program.admits(d) and even.all():
             allowed.append(d)
     return allowed, [cost_of(program, d) for d in allowed]
