@@ -186,6 +186,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     that does not augment; `prune` then takes the first. Its targets take a pass over it, unless
     y is given.
 
+    A network is trained on all rows: its ``train_split`` is kept only if it takes none of them, as
+    :func:`skorch.helper.predefined_split` does. Training and reading take turns with torch's random
+    state, so fits in several threads keep the rows that each keeps alone.
+
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
 

@@ -124,3 +124,10 @@ def test_a_routed_validation_set_is_handed_on_whole():
             fitted = model.fit(X[:100], Y[:100], X_val=X[100:])
             last = fitted[-1] if isinstance(fitted, Pipeline) else fitted.estimator_
             assert last.n_val_ == 100
+
+
+def test_what_a_step_calls_a_validation_set_is_one_by_any_other_name():
+    with sklearn.config_context(enable_metadata_routing=True):
+        inner = TakesValidation().set_fit_request(X_val="more_rows")
+        pipe = Pipeline([("prune", RandomPruner(0.9)), ("model", inner)])
+        assert pipe.fit(X[:100], Y[:100], more_rows=X[100:])[-1].n_val_ == 100

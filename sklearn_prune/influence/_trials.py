@@ -47,7 +47,7 @@ def require_own_outputs(net: NeuralNet, X: Any) -> None:
         _require_same(whole, _first_output(net, x), "are run again")
         n = len(whole)
         halves = [_slice(x, n, slice(0, n // 2)), _slice(x, n, slice(n // 2, n))]
-        if n < 2 or None in halves:
+        if n < 2 or any(half is None for half in halves):
             return
         try:
             parts = torch.cat([_first_output(net, half) for half in halves])
@@ -112,13 +112,15 @@ def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) 
     UnsupportedNetworkError
         When the losses differ.
     """
+    is_own = _is_own(net, "get_loss")
+    # A criterion of torch's own takes one output, another may take several.
+    if not (is_own or isinstance(loss, TorchLoss)):
+        return
     with left_as_found(net), torch.no_grad():
         rows = spread_rows(y, _LOSS_ROWS)
         inputs = [_cast(net, x) for x, _ in batches(net, take_rows(X, rows))]
         outputs = [net.evaluation_step((x, None), training=False) for x in inputs]
-        # A criterion of torch's own takes one output, another may take several.
-        unpacks = isinstance(outputs[0], tuple) and isinstance(loss, TorchLoss)
-        if not (unpacks or _is_own(net, "get_loss")):
+        if not (is_own or isinstance(outputs[0], tuple)):
             return
         x, output = joined(inputs), joined(outputs)
         first = output[0] if isinstance(output, tuple) else output
