@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, can_keep_weight, solve
+from sklearn_prune.selection import (
+    InfeasibleProblemError,
+    SelectionProblem,
+    can_keep_weight,
+    inclusion_probabilities,
+    solve,
+)
 from sklearn_prune.selection import _cells as cells_module
 from sklearn_prune.selection._cells import (
     CellProgram,
@@ -34,7 +40,9 @@ def programs(draw):
     target = rng.integers(0, in_group + 1)
     is_loose = rng.random(len(target)) < draw(st.sampled_from([0.0, 0.5, 1.0]))
     weighted = rng.random(n_cells) < 0.3 if draw(st.booleans()) else None
-    odds = sizes * (rng.random(n_cells) if draw(st.booleans()) else np.ones(n_cells))
+    odds = sizes.astype(float)
+    if draw(st.booleans()):
+        odds = dropped_by_a_draw(sizes, groups, target, rng)
     return CellProgram(
         sizes=sizes,
         groups=groups,
@@ -49,6 +57,17 @@ def programs(draw):
         reward=0.1 * rng.random(n_cells),
         deviation=draw(st.sampled_from([0.01, 1.0])),
     )
+
+
+def dropped_by_a_draw(sizes, groups, target, rng):
+    """Return how many rows of each cell a draw of unequal probabilities drops in the mean."""
+    odds = np.zeros(len(sizes))
+    for group, count in enumerate(target):
+        cells = np.flatnonzero(groups == group)
+        rows = np.repeat(cells, sizes[cells])
+        shares = inclusion_probabilities(rng.random(len(sizes))[rows] + 1e-3, count)
+        odds += np.bincount(rows, shares, minlength=len(sizes))
+    return np.maximum(odds, 1e-6)
 
 
 def enumerate_counts(program):
