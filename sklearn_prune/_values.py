@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from decimal import Decimal
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,12 @@ def _as_array(name: str, values: Any) -> NDArray[Any]:
     if isinstance(values, torch.Tensor):
         return values.detach().cpu().numpy()
     array = np.asarray(values)
-    if array.dtype.kind in "USf" and not hasattr(values, "dtype"):
+    if not hasattr(values, "dtype") and array.dtype.kind in "USfO":
         # A list of "a" and nan would become one of "a" and "nan".
         array = np.asarray(values, dtype=object)
-        if array.size and all(isinstance(value, int | float | np.number) for value in array.flat):
-            return np.asarray(values)
+        if array.size and all(isinstance(value, Real | Decimal) for value in array.flat):
+            # Integers that no type of NumPy holds are among them.
+            array = array.astype(np.float64)
     if array.dtype.kind == "T":
         # NumPy's variable-width strings, which may have a value for what is missing.
         array = array.astype(object)
@@ -95,17 +96,12 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _of_one_type(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of objects as what all of them are: text, bytes, booleans or numbers."""
+    """Return an array of objects as what all of them are, where that is text, bytes or bool."""
     if array.dtype.kind != "O" or not array.size:
         return array
     for kind in (str, bytes, bool | np.bool_):
         if all(isinstance(value, kind) for value in array.flat):
             return np.array(array.tolist())
-    if all(isinstance(value, Real | Decimal) for value in array.flat):
-        whole = all(isinstance(value, Integral) for value in array.flat)
-        numbers = np.array(array.tolist()) if whole else array.astype(np.float64)
-        # Of integers that no type of NumPy holds.
-        return numbers.astype(np.float64) if numbers.dtype.kind == "O" else numbers
     return array
 
 
