@@ -6,8 +6,10 @@ moves one, this file is the only one to change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -46,10 +49,10 @@ __all__ = [
     "check_steps",
     "fit_context",
     "fit_task",
-    "is_followed_by_steps",
+    "owner_that_keeps_rows",
     "n_rows",
-    "take_params",
     "take_rows",
+    "takes_weights",
     "visual_block",
 ]
 
@@ -96,26 +99,11 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     return _safe_indexing(container, indices)
 
 
-def take_params(X: Any, params: Mapping[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
-    """Return what is given to ``fit`` for the rows at ``indices`` of X.
-
-    What has one entry a row is cut to them; anything else stays as it is.
-    """
-    n_samples = n_rows(X)
-    return {
-        name: take_rows(value, indices) if _is_row_aligned(value, n_samples) else value
-        for name, value in params.items()
-    }
-
-
-def _is_row_aligned(value: Any, n_samples: int) -> bool:
-    # These have a length, but no rows.
-    if isinstance(value, str | bytes | Mapping | Set):
-        return False
-    try:
-        return n_rows(value) == n_samples
-    except TypeError:
-        return False
+def takes_weights(scorer: Any) -> bool:
+    """Whether a scorer takes ``sample_weight``."""
+    if hasattr(scorer, "_accept_sample_weight"):
+        return bool(scorer._accept_sample_weight())
+    return "sample_weight" in signature(scorer).parameters
 
 
 def check_steps(pipeline: Pipeline) -> None:
@@ -210,17 +198,35 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
         context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
 
 
-def is_followed_by_steps(estimator: BaseEstimator) -> bool:
-    """Whether a scikit-learn pipeline fits ``estimator`` as a step that others follow.
+def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
+    """Return what fits ``estimator`` as one of its transformers and counts on all rows coming back.
 
-    scikit-learn 1.9 hands each step the context of its task. A pipeline that is the last step of
-    another is looked through. Always False before 1.9, where a step is told nothing.
+    It is read off the stack of calls, as scikit-learn tells an estimator nothing of where it is. A
+    pipeline whose last step it is hands its rows on, and is looked through.
+
+    Returns
+    -------
+    owner : str or None
+        Such as ``"sklearn.ColumnTransformer"``; None where rows may go.
     """
-    task: Any = getattr(estimator, "_parent_callback_ctx", None)
-    owner = task and task.estimator_name
-    while owner in {"Pipeline", "Segment"}:
-        whole = task.parent
-        if task.task_id + 1 < whole.max_subtasks:
-            return True
-        task, owner = whole, whole.source_estimator_name
-    return False
+    frame = sys._getframe(1)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        owner = frame.f_locals.get("self")
+        if package in {"sklearn", "imblearn"} and frame.f_code.co_name in _FIT_TRANSFORMER:
+            return f"{package}.{frame.f_locals['message_clsname']}"
+        if isinstance(owner, TransformedTargetRegressor):
+            return "sklearn.TransformedTargetRegressor"
+        if isinstance(owner, BaseEstimator) and owner is not estimator and not _hands_on(owner):
+            return None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+# Where transformers are fitted, in whichever process or thread.
+_FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
+
+
+def _hands_on(owner: BaseEstimator) -> bool:
+    """Whether it is a pipeline that knows nothing of dropped rows."""
+    return isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)

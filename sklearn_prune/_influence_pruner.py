@@ -22,7 +22,7 @@ from ._compat import (
     fit_task,
 )
 from ._terms import Request, make_terms
-from ._validation import Kind
+from ._validation import Kind, TargetKind
 from .base import BasePruner
 from .influence import workers
 from .matching import (
@@ -139,11 +139,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ``trim``, ``time_limit``, masks, costs and groups) trains once for each set of rows. Needs
         an int as ``random_state`` where a network is trained: anything else is another seed in each
         fit. A change in the file of a network's class is noticed, one in what that file imports is
-        not.
+        not. Its files are pickles, and reading a pickle can run any code: take a folder that only
+        those you trust can write to.
     n_jobs : int or None, default=None
         Threads that take shares of the rows; results do not depend on them. None: as many as
         ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
         that names a backend of processes or machines, large Hessians are computed there.
+    target_kind : {"auto", "classification", "regression"}, default="auto"
+        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -187,6 +190,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     on the augmented dataset, freeze the network, and fit the pruner on a dataset of the same order
     that does not augment; `prune` then takes the first. Its targets take a pass over it, unless
     y is given.
+
+    A network is trained on all rows: its ``train_split`` is kept only if it takes none of them, as
+    :func:`skorch.helper.predefined_split` does. Training and reading take turns with torch's random
+    state, so fits in several threads keep the rows that each keeps alone.
 
     A frozen network with as many outputs as y has classes (or one for two) knows them in sorted
     order; where it has more outputs, y must hold the codes it was trained on.
@@ -245,6 +252,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
         "n_jobs": [Integral, None],
+        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -273,6 +281,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         time_limit: float = 60.0,
         memory: Any = None,
         n_jobs: int | None = None,
+        target_kind: TargetKind = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -293,6 +302,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.time_limit = time_limit
         self.memory = memory
         self.n_jobs = n_jobs
+        self.target_kind = target_kind
         self.random_state = random_state
         self.verbose = verbose
 

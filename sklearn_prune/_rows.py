@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import issparse
 from torch.utils.data import Dataset, IterableDataset
+
+from ._torch_state import own_random_state
 
 __all__ = [
     "CHUNK_CELLS",
@@ -122,23 +123,29 @@ def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
     check_dataset(dataset)
     targets = []
     # What the dataset draws while it is read is its own business.
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state():
         for i in range(len(dataset)):  # type: ignore[arg-type]
             item = dataset[i]
-            if not (isinstance(item, tuple | list) and len(item) == 2):
-                raise ValueError(
-                    f"a dataset must give pairs of a row and its target; item {i} of this "
-                    f"{type(dataset).__name__} is a {type(item).__name__}. Give y to fit, or "
-                    "return pairs."
-                )
+            _require_pair(dataset, i, item)
             targets.append(np.asarray(item[1]))
     return np.stack(targets)
 
 
+def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise ValueError(
+            f"a dataset must give pairs of a row and its target, as skorch takes them; item "
+            f"{position} of this {type(dataset).__name__} is a {type(item).__name__}. Return pairs."
+        )
+
+
 def check_dataset(dataset: Dataset[Any]) -> None:
-    """Raise ValueError where a dataset's rows cannot be counted and taken by position."""
+    """Raise ValueError where a dataset gives no pairs that can be counted and taken by position."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
             f"rows are kept by position, and a {type(dataset).__name__} has no length or no "
             "positions; give a dataset with __len__ and __getitem__."
         )
+    if len(dataset):
+        with own_random_state():
+            _require_pair(dataset, 0, dataset[0])

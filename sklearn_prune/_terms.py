@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import check_weights
+from ._values import as_labels, as_numbers, is_missing
 from .selection import (
     InfeasibleProblemError,
     KeptRange,
@@ -43,6 +44,11 @@ class Request:
                 "give exactly one of prune_ratio and tolerance; prune_ratio is "
                 f"{self.prune_ratio} and tolerance is {self.tolerance}. Set the other to None."
             )
+        for label in self.quota if isinstance(self.quota, Mapping) else ():
+            if any(map(is_missing, label if isinstance(label, tuple) else (label,))):
+                raise ValueError(
+                    f"quota names the label {label!r}, and no label may be missing; leave it out."
+                )
         if self.prune_ratio is not None and self.trim > self.prune_ratio:
             raise ValueError(
                 f"trim={self.trim} of the rows cannot go first where prune_ratio="
@@ -69,8 +75,8 @@ class RowTerms:
         group for regression.
     must_keep, must_drop : ndarray of bool
         Rows whose fate is decided.
-    cost : array-like or None
-        As given to ``fit``.
+    cost : ndarray or None
+        What dropping each row saves.
     sample_weight : ndarray or None
         Weight of each row.
     """
@@ -105,23 +111,27 @@ def make_terms(
     must_keep: Any = None,
     must_drop: Any = None,
 ) -> RowTerms:
-    """Check weights, masks and groups, and name the strata; costs are checked by the solver.
+    """Check weights, masks, costs and groups, and name the strata.
 
     ``classes`` holds the label of each row, None for regression; the others are as given to
     ``fit``.
     """
-    keep, drop = decided_rows(must_keep, must_drop, n_samples)
+    keep = None if must_keep is None else as_labels("must_keep", must_keep)
+    drop = None if must_drop is None else as_labels("must_drop", must_drop)
+    keep, drop = decided_rows(keep, drop, n_samples)
+    cost = None if sample_cost is None else as_numbers("sample_cost", sample_cost, n_samples)
     by_class: Strata = (None, ()) if classes is None else _coded(classes)
     strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
     weights = check_weights(sample_weight, n_samples)
-    return RowTerms(n_samples, *by_class, *strata, keep, drop, sample_cost, weights)
+    return RowTerms(n_samples, *by_class, *strata, keep, drop, cost, weights)
 
 
 def _strata(
     n_samples: int, classes: Codes | None, class_names: tuple[Any, ...], groups: Any
 ) -> tuple[Codes, tuple[Any, ...]]:
     # A list of 1 and "1" would become an array of strings.
-    values = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
+    is_typed = hasattr(groups, "dtype")
+    values = as_labels("groups", groups if is_typed else np.asarray(groups, dtype=object))
     if values.shape != (n_samples,):
         raise ValueError(
             f"groups must have shape ({n_samples},), one label a row; it has shape {values.shape}."
@@ -244,6 +254,10 @@ def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
 
 def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
     least, n = int(terms.must_drop.sum()), terms.n_samples
+    if least == n:
+        raise InfeasibleProblemError(
+            f"one row must stay, and must_drop takes all {n}; free a row of must_drop."
+        )
     most = n - int(terms.must_keep.sum())
     if n_drop > most:
         raise InfeasibleProblemError(
@@ -301,7 +315,7 @@ def _groups_and_range(
     terms: RowTerms, quota: Any, n_keep: int | None
 ) -> tuple[Codes | None, KeptRange | None]:
     """Return the groups, and how many rows each keeps so that each class keeps one."""
-    if isinstance(quota, Mapping) and terms.strata is None:
+    if isinstance(quota, Mapping) and quota and terms.strata is None:
         raise ValueError(
             f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
             "classes; give groups= to fit, or set quota=None."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
@@ -20,8 +22,11 @@ from torch.utils.data import Dataset
 
 from ._compat import n_rows
 from ._rows import CHUNK_CELLS, Identity, StoredRows, check_dataset, is_dict, is_stored
+from ._values import as_labels, as_numbers, date_dtype, masked_as_nan, require_eager
 
 Kind = Literal["classification", "regression"]
+# What the user may say of it.
+TargetKind = Literal["auto", "classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,11 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Any:
         return X
     if is_dict(X):
         return _check_dict(estimator, X, reset=reset)
+    require_eager("X", X)
+    if isinstance(X, torch.Tensor):
+        X = tensor_values(X)
+    X = masked_as_nan(X)
+    refuse_dates(type(estimator).__name__, X)
     tags = get_tags(estimator).input_tags
     if is_stored(X):
         return _check_stored(estimator, X, reset=reset)
@@ -144,6 +154,8 @@ def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], *, reset: bool) 
     """Validate a dict of arrays, whose rows belong together."""
     rows = {}
     for name, value in X.items():
+        require_eager(f"X[{name!r}]", value)
+        value = tensor_values(value) if isinstance(value, torch.Tensor) else masked_as_nan(value)
         rows[name] = StoredRows(value) if is_stored(value) else np.asarray(value)
         if not rows[name].shape:
             raise ValueError(f"X[{name!r}] is one {type(value).__name__}; give one value a row.")
@@ -154,6 +166,45 @@ def _check_dict(estimator: BaseEstimator, X: Mapping[str, Any], *, reset: bool) 
             f"X has {n_samples} sample(s), and at least {1 + reset} are required; give more rows."
         )
     return rows
+
+
+def tensor_values(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return a tensor's values as an array, those of types that numpy lacks as float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def refuse_dates(owner: str, X: Any) -> None:
+    """Raise ValueError where a table has dates or durations, which become numbers in silence.
+
+    Parameters
+    ----------
+    owner : str
+        Who needs numbers.
+    X : array-like
+        A data frame of any kind, an array, or a list of rows.
+    """
+    for where, column in _columns(X):
+        dtype = date_dtype(column)
+        if dtype is not None:
+            raise ValueError(
+                f"{owner} needs numeric columns; {where} has dtype {dtype}. Say what dates and "
+                "durations count, for example days since the first, or encode them with "
+                "sklearn.compose.ColumnTransformer."
+            )
+
+
+def _columns(X: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what may hold dates, each with its name: the columns of a frame, or all of an array."""
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        for position, (name, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+            is_objects = isinstance(dtype, np.dtype) and dtype.kind == "O"
+            yield f"column {name!r}", X.iloc[:, position] if is_objects else dtype
+    elif hasattr(X, "dtype") and not issparse(X) and not is_stored(X):
+        yield "X", X
+    elif isinstance(X, list | tuple):
+        with suppress(ValueError):
+            yield "X", np.asarray(X)
 
 
 def _column_names(X: Any) -> list[Any] | None:
@@ -239,54 +290,39 @@ def check_target(estimator: BaseEstimator, y: Any, n_samples: int, kind: Kind | 
             f"This {name} estimator requires y to be passed, but the target y is None. "
             "Give one label or number a row."
         )
-    values = _as_target_array(y)
+    values = _as_target_array(estimator, y)
     if len(values) != n_samples:
         raise ValueError(
             f"y needs one value a row; it has {len(values)} and X has {n_samples} rows. Cut both "
             "from the same table."
         )
-    _check_no_missing(values)
     if kind is None:
         kind = _kind_of(values)
     return _as_classes(values) if kind == "classification" else _as_numbers(values)
 
 
-def _as_target_array(y: Any) -> NDArray[Any]:
-    n_rows(y)
-    values = np.asarray(y)
+def _as_target_array(estimator: BaseEstimator, y: Any) -> NDArray[Any]:
+    require_eager("y", y)
+    if not issparse(y):
+        n_rows(y)
+    values = as_labels("y", y)
     if values.dtype.kind == "c":
         raise ValueError("Complex data not supported: y must be real; split it first.")
+    dtype = date_dtype(values)
+    if dtype is not None:
+        raise ValueError(
+            f"y must be labels or numbers; it has dates or durations of type {dtype}. Say what "
+            "they count, for example days since the first, or write them as text for classes."
+        )
     if values.ndim == 2 and values.shape[1] == 1:
-        values = column_or_1d(values, warn=True)
+        # One column is one of several to whoever takes several.
+        takes_several = get_tags(estimator).target_tags.multi_output
+        values = column_or_1d(values, warn=not takes_several)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(
             f"y should be a 1d array, or 2d for several outputs; it has shape {values.shape}."
         )
     return values
-
-
-def _check_no_missing(values: NDArray[Any]) -> None:
-    if values.dtype.kind == "f":
-        missing = ~np.isfinite(values)
-    elif values.dtype.kind == "O":
-        missing = np.array([_is_missing(v) for v in values.ravel()]).reshape(values.shape)
-    else:
-        return
-    if missing.any():
-        row = int(np.argwhere(missing)[0, 0])
-        raise ValueError(
-            f"y must not be missing or infinite; {int(missing.sum())} values are NaN, None or "
-            f"infinity, the first in row {row}. Drop those rows from X and y."
-        )
-
-
-def _is_missing(value: Any) -> bool:
-    # pandas.NA and NaT are known by name, so that pandas need not be there.
-    return (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, float) and not np.isfinite(value))
-    )
 
 
 def _kind_of(values: NDArray[Any]) -> Kind:
@@ -300,7 +336,8 @@ def _kind_of(values: NDArray[Any]) -> Kind:
         if n_distinct > max(20, len(values) // 10):
             warnings.warn(
                 f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
-                "a regression target; give a NeuralNetClassifier to read them as classes.",
+                "a regression target; set target_kind='classification' to read them as classes, or "
+                "'regression' to say that they are numbers.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -309,7 +346,11 @@ def _kind_of(values: NDArray[Any]) -> Kind:
 
 
 def _type_of(values: NDArray[Any]) -> str:
-    with warnings.catch_warnings():
+    if values.dtype.kind == "S":
+        # scikit-learn knows no labels in bytes.
+        values = np.unique(values, return_inverse=True)[1]
+    # It casts to integers what may not fit.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         # scikit-learn's warning about many classes is replaced by the one above.
         warnings.simplefilter("ignore", UserWarning)
         try:
@@ -334,7 +375,8 @@ def _as_classes(values: NDArray[Any]) -> Target:
     if len(classes) < 2:
         raise ValueError(
             f"Classification needs at least two classes; y has one class, {plain(classes[0])!r}. "
-            "Add rows of another class; where y is a number to predict, give a NeuralNetRegressor."
+            "Add rows of another class; where y is a number to predict, set "
+            "target_kind='regression' or give a NeuralNetRegressor."
         )
     return Target("classification", codes.astype(np.int64), classes)
 
@@ -359,13 +401,8 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | N
     """
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_samples},), one weight a row; it has shape "
-            f"{weights.shape}."
-        )
-    bad = ~(weights >= 0) | np.isinf(weights)
+    weights = as_numbers("sample_weight", sample_weight, n_samples)
+    bad = weights < 0
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(

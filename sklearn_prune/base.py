@@ -12,11 +12,32 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from ._compat import fit_context, is_followed_by_steps, n_rows, take_rows, visual_block
+from ._compat import fit_context, n_rows, owner_that_keeps_rows, take_rows, visual_block
 from ._rows import dataset_targets, is_dict
-from ._validation import Kind, Target, check_rows, check_target, fingerprint
+from ._validation import Kind, Target, TargetKind, check_rows, check_target, fingerprint
 
 __all__ = ["BasePruner"]
+
+# By the owner; what it is called, and the pruner.
+_REFUSALS = {
+    "sklearn.Pipeline": (
+        "scikit-learn's {} drops no rows of y, so a pruner can only be its last step; {} is "
+        "followed by others. Use sklearn_prune.Pipeline, or a PrunedClassifier or PrunedRegressor "
+        "as the last step."
+    ),
+    "imblearn.Pipeline": (
+        "imbalanced-learn's {} drops rows only by steps that have fit_resample, and {} has none. "
+        "Wrap it: sklearn_prune.meta.PruningSampler(pruner)."
+    ),
+    "sklearn.ColumnTransformer": (
+        "{} puts what its transformers return side by side, row by row, and {} drops rows. Put it "
+        "before or behind, as a step of a sklearn_prune.Pipeline."
+    ),
+    "sklearn.TransformedTargetRegressor": (
+        "{} needs a transformed target for each row, and {} drops rows. Give a PrunedRegressor as "
+        "its regressor."
+    ),
+}
 
 
 class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -95,12 +116,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._fit(X, y, **fit_params)
 
     def _fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
-        if is_followed_by_steps(self):
-            raise TypeError(
-                "scikit-learn's Pipeline drops no rows of y, so a pruner can only be its last "
-                f"step; {type(self).__name__} is followed by others. Use sklearn_prune.Pipeline, "
-                "or a PrunedClassifier or PrunedRegressor as the last step."
-            )
+        owner = owner_that_keeps_rows(self)
+        if owner is not None:
+            refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
+            raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
         staged = self._unfitted_copy()
         rows = check_rows(staged, X, reset=True)
         if y is None and isinstance(rows, Dataset):
@@ -127,7 +146,20 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _check_target(self, y: Any, n_samples: int) -> Target | None:
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._target_kind(y) or self._assumed_kind)
+        return check_target(self, y, n_samples, self._kind_of_target(y))
+
+    def _kind_of_target(self, y: Any) -> Kind | None:
+        """Return what y is to the user, the network or a meta-estimator; None leaves it to y."""
+        said: TargetKind = getattr(self, "target_kind", "auto")
+        known = self._target_kind(y)
+        if said == "auto":
+            return known or self._assumed_kind
+        if known is not None and known != said:
+            raise ValueError(
+                f"target_kind={said!r} and to the network y is a {known} target; set "
+                "target_kind='auto', or give a network of the other kind."
+            )
+        return said
 
     def _target_kind(self, y: Any) -> Kind | None:
         """Return what y is; None leaves it to a meta-estimator, and then to y itself."""

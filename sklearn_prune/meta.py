@@ -22,7 +22,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from ._compat import HasMethods, fit_context, take_params, take_rows
+from ._compat import HasMethods, fit_context, take_rows
+from ._fit_params import take_params
 from ._influence_pruner import InfluencePruner
 from ._validation import Kind
 from .base import BasePruner
@@ -255,8 +256,9 @@ class PrunedEstimator(PruningMixin):
         **fit_params : dict
             What the pruner's ``fit`` names (``groups``, ``must_keep``, ...) goes to the pruner.
             ``sample_weight`` and whatever the pruner does not name goes to the estimator, pruned
-            where it has one entry a row. With metadata routing enabled, each goes where it was
-            requested.
+            where it has one entry a row and its name does not speak of other rows: ``X_val``,
+            ``y_val``, ``eval_set`` and their like are handed on whole, whatever their length. With
+            metadata routing enabled, each goes where it was requested.
 
         Returns
         -------
@@ -415,6 +417,9 @@ class PruningSampler(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"pruner": [BasePruner, None]}
+
+    # To imbalanced-learn: it balances nothing, and has no sampling_strategy to be set.
+    _sampling_type: ClassVar[str] = "bypass"
 
     def __init__(self, pruner: BasePruner | None = None) -> None:
         self.pruner = pruner

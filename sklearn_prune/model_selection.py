@@ -20,7 +20,15 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._compat import HasMethods, Interval, StrOptions, fit_context, n_rows, take_params, take_rows
+from ._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    fit_context,
+    take_rows,
+    takes_weights,
+)
+from ._fit_params import take_params
 from .base import BasePruner
 from .meta import PruningMixin
 
@@ -98,8 +106,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         What scored.
     estimator_ : estimator
         Fitted on the rows kept. Only with ``refit``, as all that follows.
-    pruner_ : pruner or None
-        Fitted on all rows, with the ratio found; None where that is 0 and all rows are kept.
+    pruner_ : pruner
+        Fitted on all rows, with the ratio found; where that is 0, it keeps them all.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only of a classifier.
     n_features_in_ : int
@@ -120,8 +128,10 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
     the differences: their standard error is mostly the smaller, and fewer rows go. The reference
     is full data, not the best ratio. Folds share training rows, so it is a rule, not a test.
 
-    Without metadata routing, arguments of `fit` go where `PrunedClassifier.fit` has them go, and
-    the folds know no groups: give ``cv`` as splits, or enable routing.
+    Without metadata routing, arguments of `fit` go where those of
+    :meth:`sklearn.model_selection.GridSearchCV.fit` go: ``groups`` to the folds, and to a pruner
+    that names them, ``sample_weight`` to the scorer too, if it takes weights, and the rest where
+    `PrunedClassifier.fit` has them go. Groups for one of both alone are given by routing.
 
     References
     ----------
@@ -194,7 +204,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict
-            As in `PrunedClassifier.fit`; what has one entry a row is cut to the rows of a fold.
+            As in `PrunedClassifier.fit`, with ``groups`` for the folds; see the notes. What is
+            pruned there is cut to the rows of a fold.
 
         Returns
         -------
@@ -254,11 +265,30 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         return check_scoring(self.estimator, scoring=self.scoring)
 
     def _given(self, fit_params: Params) -> _Given:
+        if get_config()["enable_metadata_routing"]:
+            pruner, estimator = self._sort_params(fit_params)
+            routed = process_routing(self, "fit", **fit_params)
+            return _Given(pruner, estimator, routed.splitter.split, routed.scorer.score)
         pruner, estimator = self._sort_params(fit_params)
-        if not get_config()["enable_metadata_routing"]:
-            return _Given(pruner, estimator, {}, {})
-        routed = process_routing(self, "fit", **fit_params)
-        return _Given(pruner, estimator, routed.splitter.split, routed.scorer.score)
+        estimator.pop("groups", None)
+        splitter = {"groups": fit_params.get("groups")}
+        weight = fit_params.get("sample_weight")
+        return _Given(pruner, estimator, splitter, self._weight_of_scores(weight))
+
+    def _weight_of_scores(self, sample_weight: Any) -> Params:
+        """Return the weights for the scorer; nothing, and a warning, if it takes none."""
+        if sample_weight is None:
+            return {}
+        scorer = self._scorer()
+        if takes_weights(scorer):
+            return {"sample_weight": sample_weight}
+        warnings.warn(
+            f"scoring={scorer} takes no sample_weight, so rows count alike in the scores; give one "
+            "that takes weights.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return {}
 
     def _score_fold(
         self,
@@ -299,13 +329,10 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 scores[position] = scorer(model, X_test, y_test, **for_scorer)
         return scores, failures
 
-    def _refit(self, X: Any, y: Any, given: _Given, ratio: float) -> tuple[BasePruner | None, Any]:
-        """Return the pruner and the estimator, fitted on all rows."""
-        pruner, kept = None, np.arange(n_rows(X))
-        if ratio:
-            pruner = self._fit_pruner(X, y, given.pruner, prune_ratio=ratio)
-            kept = pruner.sample_indices_
-        return pruner, self._fit_estimator(X, y, given.estimator, kept)
+    def _refit(self, X: Any, y: Any, given: _Given, ratio: float) -> tuple[BasePruner, Any]:
+        """Return the pruner, fitted on all rows, and the estimator, on those it keeps."""
+        pruner = self._fit_pruner(X, y, given.pruner, prune_ratio=ratio)
+        return pruner, self._fit_estimator(X, y, given.estimator, pruner.sample_indices_)
 
     def score(self, X: Any, y: Any = None, **params: Any) -> float:
         """Score the estimator on rows of which none is pruned.

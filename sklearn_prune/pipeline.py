@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sklearn import get_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
-from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.metadata_routing import (
+    MetadataRequest,
+    get_routing_for_object,
+    process_routing,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._compat import Segment, check_steps, fit_context, fit_task, take_params
+from ._compat import Segment, check_steps, fit_context, fit_task
+from ._fit_params import take_params
 from ._validation import Kind
 from .base import BasePruner
 
@@ -95,9 +100,9 @@ class Pipeline(PlainPipeline):
     -----
     A pruner takes y for classes or numbers as the last step does.
 
-    Metadata is row-aligned if it has as many rows as X has at that step. That is pruned, whether
-    routed or prefixed by a step's name; anything else, say a validation set of another length, is
-    handed on whole.
+    Metadata is row-aligned if it has as many rows as X has at that step, unless its name speaks of
+    other rows (``X_val``, ``y_val``, ``eval_set`` and their like) or ``transform_input`` has it.
+    That is pruned, whether routed or prefixed by a step's name; anything else is handed on whole.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
     they return a row for every row of X. So a pipeline within another one, which keeps its rows,
@@ -124,6 +129,8 @@ class Pipeline(PlainPipeline):
     """
 
     steps: list[tuple[str, Any]]
+    # Pruners among the steps are expected.
+    drops_rows: ClassVar[bool] = True
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
@@ -304,10 +311,29 @@ class Pipeline(PlainPipeline):
     def _prune(
         self, pruner: BasePruner, X: Any, y: Any, params: Mapping[str, Any]
     ) -> tuple[Any, Any, dict[str, Any]]:
-        whole = set(self.transform_input or ())
-        rows = {name: value for name, value in params.items() if name not in whole}
-        kept = take_params(X, rows, pruner.sample_indices_)
-        return *pruner.prune(X, y), {**params, **kept}
+        whole, called = set(self.transform_input or ()), self._names_at_steps()
+        kept = {
+            name: take_params(X, {called.get(name, name): value}, pruner.sample_indices_)
+            for name, value in params.items()
+            if name not in whole
+        }
+        pruned = {name: value for name, taken in kept.items() for value in taken.values()}
+        return *pruner.prune(X, y), {**params, **pruned}
+
+    def _names_at_steps(self) -> dict[str, str]:
+        """Return what the steps call the metadata that they request by other names."""
+        requests = [
+            get_routing_for_object(step)
+            for _, step in self.steps
+            if _routing_enabled() and hasattr(step, "get_metadata_routing")
+        ]
+        return {
+            alias: name
+            for request in requests
+            if isinstance(request, MetadataRequest)
+            for name, alias in request.fit.requests.items()
+            if isinstance(alias, str)
+        }
 
     def _transform_inputs(self, segment: Segment, params: dict[str, Any]) -> dict[str, Any]:
         """Return the metadata, with what ``transform_input`` names carried through a segment."""

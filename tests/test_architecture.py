@@ -13,9 +13,10 @@ PACKAGE = ROOT / "sklearn_prune"
 
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_rows",),
+    ("_torch_state",),
+    ("_rows", "_values"),
     ("_compat", "_progress"),
-    ("_validation", "_digest"),
+    ("_fit_params", "_validation", "_digest"),
     ("influence", "selection"),
     ("base",),
     ("_terms",),

@@ -308,7 +308,7 @@ def test_must_drop_leaves_every_class_a_row():
 
 
 def test_costs_have_one_entry_a_row():
-    fails(r"cost must be finite and of shape \(30,\)", sample_cost=np.ones(29))
+    fails(r"sample_cost must have shape \(30,\), one number a row", sample_cost=np.ones(29))
 
 
 def test_groups_have_one_label_a_row():
@@ -320,7 +320,7 @@ def test_groups_have_one_label_a_row():
     [
         (np.ones(29), r"sample_weight must have shape \(30,\)"),
         (np.r_[-1.0, np.ones(29)], "1 are not, the first is -1.0 in row 0. Drop"),
-        (np.r_[np.ones(29), np.nan], "1 are not, the first is nan in row 29"),
+        (np.r_[np.ones(29), np.nan], "sample_weight .* 1 values are NaN, .* the first in row 29"),
         (np.zeros(30), "all 30 weights are zero. Leave"),
     ],
     ids=["length", "negative", "nan", "zero"],
@@ -351,3 +351,12 @@ def test_quotas_are_checked(quota, message):
 
 def test_a_quota_by_label_needs_labels():
     fails("has no classes; give groups=", y=Y + 0.5, quota={0: 3})
+
+
+def test_all_rows_in_must_drop_are_too_many():
+    fails("one row must stay, and must_drop takes all 30; free a row", must_drop=np.ones(30, bool))
+
+
+@pytest.mark.parametrize("cost", [np.r_[np.ones(29), np.inf], np.r_[np.ones(29), np.nan]])
+def test_costs_are_finite_and_called_as_fit_calls_them(cost):
+    fails("sample_cost must not be missing or infinite; 1 values .* row 29", sample_cost=cost)

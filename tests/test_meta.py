@@ -381,3 +381,21 @@ class TestImbalancedLearn:
         pipeline = imblearn.pipeline.make_pipeline(smote, model).fit(X, y)
         assert len(pipeline[-1].pruner_.support_) == 2 * np.bincount(y).max()
         assert pipeline.score(X, y) > 0.9
+
+    def test_a_bare_pruner_is_refused_with_the_remedy(self, imblearn, unequal):
+        sampler = imblearn.under_sampling.RandomUnderSampler(random_state=0)
+        steps = [sampler, RandomPruner(), LogisticRegression()]
+        with pytest.raises(TypeError, match="RandomPruner has none. Wrap it: .*PruningSampler"):
+            imblearn.pipeline.make_pipeline(*steps).fit(*unequal)
+
+    def test_a_bag_prunes_each_of_its_samples(self, imblearn, unequal):
+        X, y = unequal
+        bag = imblearn.ensemble.BalancedBaggingClassifier(
+            LogisticRegression(),
+            n_estimators=3,
+            sampler=PruningSampler(RandomPruner(prune_ratio=0.5, random_state=0)),
+            random_state=0,
+        ).fit(X, y)
+        for pipeline in bag.estimators_:
+            assert pipeline[0].pruner_.get_support().sum() == len(X) // 2
+        assert bag.score(X, y) > 0.9

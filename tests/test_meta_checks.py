@@ -12,6 +12,8 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.meta import PrunedClassifier, PrunedRegressor
 
+from .expected_failures import expected_failures
+
 
 @parametrize_with_checks(
     [
@@ -20,7 +22,8 @@ from sklearn_prune.meta import PrunedClassifier, PrunedRegressor
         # At the default ratio two checks pass as well, but have half a minute of integer programs.
         PrunedRegressor(Ridge(), InfluencePruner(prune_ratio=0.1, random_state=0)),
         PrunedRegressor(Ridge(), RandomPruner(random_state=0)),
-    ]
+    ],
+    expected_failed_checks=expected_failures,
 )
 def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable) -> None:
     check(estimator)

@@ -18,6 +18,7 @@ from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
+    GridSearchCV,
     GroupKFold,
     KFold,
     ShuffleSplit,
@@ -33,6 +34,7 @@ from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
 
 from .conftest import ThirdOut
+from .expected_failures import expected_failures
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
@@ -42,7 +44,8 @@ from .conftest import ThirdOut
         PruneRatioSearchCV(Ridge(), RandomPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
         # One small ratio, as the integer programs of larger ones take minutes in all.
         PruneRatioSearchCV(Ridge(), InfluencePruner(random_state=0), ratios=[0.1], cv=2),
-    ]
+    ],
+    expected_failed_checks=expected_failures,
 )
 def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable) -> None:
     check(estimator)
@@ -204,7 +207,8 @@ def test_it_is_refitted_on_the_rows_that_the_ratio_keeps():
 
 def test_it_is_refitted_on_all_rows_where_none_can_go():
     search = scripted_search({0.5: [0.5] * 4})
-    assert search.pruner_ is None
+    assert search.pruner_.prune_ratio == 0
+    assert search.pruner_.get_support().sum() == search.estimator_.n_rows_
     assert search.estimator_.n_rows_ == 80
     assert search.n_features_in_ == 1
 
@@ -371,6 +375,32 @@ class TestMetadata:
         X, y = make_classification(40, 4, random_state=0)
         search = PruneRatioSearchCV(LogisticRegression(), NamesGroups(), ratios=[0.5], cv=2)
         assert len(search.fit(X, y, groups=np.arange(40)).pruner_.groups_) == 40
+
+    @pytest.mark.parametrize("pruner", [NamesGroups(), RandomPruner(random_state=0)])
+    def test_without_routing_groups_and_weights_go_where_a_grid_search_has_them_go(self, pruner):
+        X, y = make_classification(40, 4, flip_y=0.3, random_state=0)
+        params = {
+            "groups": np.arange(40) % 4,
+            "sample_weight": np.random.default_rng(0).uniform(size=40),
+        }
+        options = {"cv": GroupKFold(4), "scoring": "accuracy"}
+        search = PruneRatioSearchCV(LogisticRegression(), pruner, ratios=[0.5], **options)
+        search.fit(X, y, **params)
+        grid = GridSearchCV(LogisticRegression(), {"C": [1.0]}, **options).fit(X, y, **params)
+        for k in range(4):
+            name = f"split{k}_test_score"
+            assert search.cv_results_[name][0] == pytest.approx(grid.cv_results_[name][0])
+
+    def test_a_scorer_that_takes_no_weights_is_warned_of(self):
+        def unweighted(estimator, X, y):
+            return estimator.score(X, y)
+
+        X, y = make_classification(40, 4, random_state=0)
+        search = PruneRatioSearchCV(
+            LogisticRegression(), RandomPruner(random_state=0), ratios=[0.5], scoring=unweighted
+        )
+        with pytest.warns(UserWarning, match="takes no sample_weight"):
+            search.fit(X, y, sample_weight=np.ones(40))
 
     @pytest.mark.usefixtures("routing")
     def test_routed_groups_reach_the_folds_and_weights_the_scorer(self):

@@ -22,22 +22,17 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict, train_test_split
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import FeatureUnion
+from sklearn.pipeline import FeatureUnion, make_union
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_prune import InfluencePruner, Pipeline, make_pipeline
+from sklearn_prune import InfluencePruner, Pipeline, PrunedRegressor, make_pipeline
 from sklearn_prune.base import BasePruner
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-
-tells_steps_their_place = pytest.mark.skipif(
-    not hasattr(PlainPipeline, "set_callbacks"),
-    reason="before scikit-learn 1.9 a step is told nothing about its pipeline",
-)
+from .expected_failures import expected_failures
 
 
 class EveryOther(BasePruner):
@@ -45,6 +40,13 @@ class EveryOther(BasePruner):
 
     def _select_rows(self, X: Any, y: Any) -> Any:
         return np.arange(X.shape[0]) % 2 == 0
+
+
+class FirstHalf(BasePruner):
+    """Keeps as many rows, and others."""
+
+    def _select_rows(self, X: Any, y: Any) -> Any:
+        return np.arange(X.shape[0]) < X.shape[0] // 2
 
 
 # --- a pipeline in something else, something else in a pipeline
@@ -146,7 +148,6 @@ def test_cross_validation_predicts_rows_that_no_pruner_saw(iris):
 # --- a bare pruner in scikit-learn's own pipeline
 
 
-@tells_steps_their_place
 @pytest.mark.parametrize(
     "pipe",
     [
@@ -169,20 +170,55 @@ def test_a_pruner_whose_pipeline_drops_no_rows_of_y_names_the_remedy(iris, pipe)
         clone(pipe).fit(*iris)
 
 
-@tells_steps_their_place
 def test_the_remedy_is_named_with_memory_too(iris, tmp_path):
     pipe = make_plain_pipeline(EveryOther(), SVC(), memory=str(tmp_path))
     with pytest.raises(TypeError, match=r"sklearn_prune\.Pipeline"):
         pipe.fit(*iris)
 
 
-def test_before_scikit_learn_1_9_the_readme_has_the_message_to_search_for(monkeypatch, iris):
-    monkeypatch.setattr("sklearn_prune.base.is_followed_by_steps", lambda estimator: False)
-    with pytest.raises(ValueError) as caught:
-        make_plain_pipeline(EveryOther(), SVC()).fit(*iris)
-    message = str(caught.value).partition(":")[0]
-    assert message == "Found input variables with inconsistent numbers of samples"
-    assert message in " ".join(README.read_text(encoding="utf-8").split())
+def beside(transformer):
+    return ColumnTransformer([("plain", StandardScaler(), [0, 1]), ("pruner", transformer, [2, 3])])
+
+
+ROW_KEEPERS = {
+    "one in a column transformer": lambda: ColumnTransformer([("pruner", EveryOther(), [0, 1])]),
+    "beside another": lambda: beside(EveryOther()),
+    "two of them": lambda: ColumnTransformer(
+        [("first", EveryOther(), [0, 1]), ("second", FirstHalf(), [2, 3])]
+    ),
+    "at the end of a pipeline": lambda: beside(make_plain_pipeline(PCA(1), EveryOther())),
+    "in other processes": lambda: beside(EveryOther()).set_params(n_jobs=2),
+    "in a union": lambda: make_union(PCA(1), EveryOther()),
+    "alone in a union": lambda: make_union(EveryOther()),
+    "in a union in a pruning pipeline": lambda: make_pipeline(make_union(EveryOther()), SVC()),
+    "for the target": lambda: TransformedTargetRegressor(
+        LinearRegression(), transformer=EveryOther(), check_inverse=False
+    ),
+    "in a grid": lambda: GridSearchCV(
+        make_plain_pipeline(beside(EveryOther()), SVC()), {"svc__C": [1.0]}, error_score="raise"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROW_KEEPERS)
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_where_every_row_must_come_back_a_pruner_is_refused_in_words(iris, name, method):
+    owner = ROW_KEEPERS[name]()
+    if not hasattr(owner, method):
+        pytest.skip(f"it has no {method}")
+    with pytest.raises(TypeError, match=r"drops rows\. (Put it before or|Give a PrunedRegressor)"):
+        getattr(owner, method)(*iris)
+
+
+def test_pipelines_that_prune_are_fine_where_every_row_must_come_back(iris):
+    X, y = iris
+    inner = make_pipeline(StandardScaler(), EveryOther(), PCA(1))
+    assert beside(inner).fit_transform(X, y).shape == (150, 3)
+    assert make_union(PCA(1), inner).fit_transform(X, y).shape == (150, 2)
+    target = TransformedTargetRegressor(
+        PrunedRegressor(LinearRegression(), EveryOther()), func=np.log1p, inverse_func=np.expm1
+    )
+    assert target.fit(X, y).predict(X).shape == (150,)
 
 
 def test_a_pruner_may_end_plain_pipelines_of_transformers(iris):
@@ -312,13 +348,6 @@ def test_a_table_is_pruned_searched_scored_and_deployed(table, columns, classifi
 # --- scikit-learn's own checks
 
 
-# Its own pipeline fails these two as well: fit changes the steps.
-FITS_ITS_STEPS = dict.fromkeys(
-    ["check_estimators_overwrite_params", "check_dont_overwrite_parameters"],
-    "a pipeline fits the steps it was given",
-)
-
-
 class FifthOut(BasePruner):
     """Leaves a row of every class in the small data of the checks."""
 
@@ -328,7 +357,7 @@ class FifthOut(BasePruner):
 
 @parametrize_with_checks(
     [make_pipeline(StandardScaler(), FifthOut(), LogisticRegression())],
-    expected_failed_checks=lambda pipe: FITS_ITS_STEPS,
+    expected_failed_checks=expected_failures,
 )
 def test_an_estimator_of_scikit_learn(estimator, check):
     check(estimator)

@@ -334,7 +334,7 @@ class Triples(Drawn):
     ("dataset", "message"),
     [
         (Stream(), "a Stream has no length or no positions; give a dataset with __len__"),
-        (Triples(), "item 0 of this Triples is a tuple. Give y to fit, or return pairs"),
+        (Triples(), "item 0 of this Triples is a tuple. Return pairs"),
         (
             TensorDataset(torch.as_tensor(X).float(), torch.as_tensor(Y + 1)),
             r"must be the codes 0 to 2; they are \[1, 2, 3\]. Encode them",

@@ -6,22 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from sklearn_prune import InfluencePruner
+from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor, baselines
+from sklearn_prune.model_selection import PruneRatioSearchCV
+from sklearn_prune.pipeline import make_pipeline
 
-# What pruning breaks by nature: scikit-learn asks that a transformer return a row for each row.
-FEWER_ROWS = "transform returns fewer rows than the training data has"
-EXPECTED_FAILURES = {
-    "check_transformer_general": FEWER_ROWS,
-    "check_transformer_data_not_an_array": FEWER_ROWS,
-    "check_methods_sample_order_invariance": "training rows in another order are not pruned",
-    "check_methods_subset_invariance": "a batch of the training rows is not pruned",
-}
-
-
-def expected_failures(estimator: BaseEstimator) -> dict[str, str]:
-    return EXPECTED_FAILURES
+from .expected_failures import PRUNERS, expected_failures
 
 
 @parametrize_with_checks(
@@ -35,10 +27,33 @@ def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable)
 def checks_without_pruning() -> Iterator[object]:
     for estimator, check in estimator_checks_generator(InfluencePruner(prune_ratio=0.0)):
         name = getattr(check, "func", check).__name__
-        if name in EXPECTED_FAILURES:
+        if name in PRUNERS:
             yield pytest.param(estimator, check, id=name)
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks_without_pruning()))
 def test_nothing_else_fails_in_those_checks(estimator: BaseEstimator, check: Callable) -> None:
     check(estimator)
+
+
+def public_estimators() -> list[BaseEstimator]:
+    model = LogisticRegression()
+    return [
+        InfluencePruner(),
+        *(getattr(baselines, name)() for name in baselines.__all__),
+        PrunedClassifier(model),
+        PrunedRegressor(Ridge()),
+        PruneRatioSearchCV(model),
+        make_pipeline(InfluencePruner(), model),
+    ]
+
+
+@pytest.mark.parametrize("estimator", public_estimators(), ids=lambda e: type(e).__name__)
+def test_each_expected_failure_is_a_check_of_that_estimator_and_has_a_reason(estimator) -> None:
+    checks = {
+        getattr(check, "func", check).__name__
+        for _, check in estimator_checks_generator(estimator, legacy=True)
+    }
+    for name, reason in expected_failures(estimator).items():
+        assert name in checks
+        assert len(reason.split()) > 3

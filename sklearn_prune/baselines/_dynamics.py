@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
+from .._validation import TargetKind
 from ..influence import (
     BinaryCrossEntropy,
     HeadObjective,
@@ -234,10 +235,15 @@ class EarlyScorePruner(ScoredPruner):
         n_epochs: int = 10,
         n_networks: int = 10,
         stratify: bool = True,
+        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
-            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
+            estimator,
+            prune_ratio=prune_ratio,
+            stratify=stratify,
+            target_kind=target_kind,
+            random_state=random_state,
         )
         self.n_epochs = n_epochs
         self.n_networks = n_networks

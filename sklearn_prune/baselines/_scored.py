@@ -14,11 +14,11 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import Interval, check_parameters
+from .._compat import Interval, StrOptions, check_parameters
 from .._terms import Request, count_problem, make_terms
-from .._validation import Kind
+from .._validation import Kind, TargetKind
 from ..base import BasePruner
-from ..influence import Head, fit_network, network_codes, read_head, target_kind
+from ..influence import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..matching import default_network, unfrozen
 
 Floats = NDArray[np.float64]
@@ -79,6 +79,7 @@ class RatioPruner(BasePruner):
     _parameter_constraints: dict[str, list[Any]] = {
         "prune_ratio": [Interval(Real, 0, 1, closed="left")],
         "stratify": ["boolean"],
+        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
     }
 
@@ -141,11 +142,13 @@ class ScoredPruner(RatioPruner):
         *,
         prune_ratio: float = 0.4,
         stratify: bool = True,
+        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
         self.prune_ratio = prune_ratio
         self.stratify = stratify
+        self.target_kind = target_kind
         self.random_state = random_state
 
     def _score(self, job: ScoringJob) -> Floats:
@@ -168,12 +171,8 @@ class ScoredPruner(RatioPruner):
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
-        n_nan = int(np.isnan(self.scores_).sum())
-        if n_nan:
-            raise ValueError(
-                f"scores must be numbers; {n_nan} of {len(y)} are NaN, so the training of the "
-                "network diverged. Lower its lr, or scale X."
-            )
+        # Infinity is a rank: of rows that were never learned, for example.
+        require_finite("scores", np.where(np.isnan(self.scores_), np.nan, 0.0))
         # As it is now: each choice draws the same.
         self._rng_ = copy.deepcopy(rng)
         return self._choose()

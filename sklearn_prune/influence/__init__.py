@@ -5,6 +5,7 @@ from ._conjugate import IterativeHessian, conjugate_gradients
 from ._criteria import UnsupportedNetworkError, read_criterion, target_kind
 from ._curvature import DenseCurvature
 from ._epochs import Checkpoints
+from ._finite import require_finite
 from ._fitting import fit_network, try_network
 from ._gradients import NetworkGradients
 from ._head import HeadObjective
@@ -73,6 +74,7 @@ __all__ = [
     "read_criterion",
     "read_head",
     "refit_head",
+    "require_finite",
     "retraining_steps",
     "serial_blas",
     "stacked_coordinates",

@@ -131,6 +131,29 @@ def read_criterion(net: Any, y: Array) -> Criterion:
     return Criterion(TorchLoss(criterion), ("identity",))
 
 
+def require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> None:
+    """Raise where a criterion that torch differentiates is no mean or sum over rows.
+
+    Parameters
+    ----------
+    criterion : Criterion
+        From `read_criterion`.
+    targets : ndarray of shape (n_samples,) or (n_samples, n_columns)
+        As the head's loss takes them.
+    n_outputs : int
+        Outputs of the last Linear.
+    """
+    loss = criterion.loss
+    if not isinstance(loss, TorchLoss):
+        return
+    fault = loss.fault(targets, n_outputs)
+    if fault is not None:
+        raise UnsupportedNetworkError(
+            f"criterion={loss.name} {fault}; it must be the mean or the sum over rows of a loss "
+            f"that can be differentiated twice. {SUPPORTED}"
+        )
+
+
 def _softmax_criterion(*links: str) -> Callable[[Any, Array], Criterion]:
     """Return the reader of a cross-entropy whose classes may have weights."""
 

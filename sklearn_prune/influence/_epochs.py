@@ -10,6 +10,8 @@ from typing import Any
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
+from ._state import copy_with
+
 
 class _EpochTeller(Callback):
     """Call back after each epoch, with the network as it then is."""
@@ -69,8 +71,8 @@ class Checkpoints:
         """Count an epoch, and copy the network where its turn has come."""
         self._n_seen += 1
         if self._n_seen in self._epochs:
-            # copy.copy would pickle module, criterion and optimizer.
-            kept = object.__new__(type(net))
-            vars(kept).update(vars(net) | {"module_": copy.deepcopy(net.module_)})
-            vars(kept).update(callbacks=None, callbacks_=[])
+            module = copy.deepcopy(net.module_)
+            kept = copy_with(net, module_=module, callbacks=None, callbacks_=[])
+            # Of the network in training.
+            vars(kept).pop("fit_loop", None)
             self.networks.append(kept)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,12 +13,14 @@ from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
 from .._progress import part_done
-from ._criteria import UnsupportedNetworkError
+from ._batches import batches
+from ._casting import head_targets
+from ._criteria import UnsupportedNetworkError, read_criterion, require_row_by_row
 from ._inference import Inference, map_tensors, merged, tensors_of
 from ._losses import Array
-from ._network import _batches
-from ._parameters import choose_parameters, parameter_blocks, refuse_batch_statistics
-from ._state import left_as_found
+from ._parameters import choose_parameters, parameter_blocks
+from ._state import left_as_found, uncompiled
+from ._trials import criterion_loss, require_criterion_trained, require_own_outputs
 
 T = TypeVar("T")
 
@@ -60,9 +64,9 @@ class NetworkGradients:
     Raises
     ------
     UnsupportedNetworkError
-        When rows cannot be told apart. `torch.func.vmap` runs the module once for all rows of a
-        chunk, as if for a single row. It cannot do so for layers that mix the rows of a batch
-        (batch norm without running statistics), for values changed in place
+        When rows mix (batch norm without running statistics), when the trained loss is not the
+        criterion, or when rows cannot be told apart. `torch.func.vmap` runs the module once for
+        all rows of a chunk, as if for a single row. It cannot do so for values changed in place
         that did not come from the same row, for branches on a tensor's value (``if x.sum() > 0``,
         ``.item()``), and for operations without a batching rule (cuDNN's LSTM and GRU, custom
         autograd functions without ``vmap``).
@@ -79,11 +83,11 @@ class NetworkGradients:
         memory_budget: int = MEMORY_BUDGET,
         verbose: int = 0,
     ) -> None:
+        net = uncompiled(net)
         self.net, self.X, self.verbose = net, X, verbose
         self.device = torch.device(net.device)
         names = choose_parameters(net.module_, layers)
-        refuse_batch_statistics(net.module_)
-        self._inference = Inference(net)
+        self._inference = Inference(net, partial(criterion_loss, net))
         self._state = self._cast_state(net.module_)
         self.dtype = next(t.dtype for n, t in self._state.items() if n == "module." + names[0])
         self.blocks = parameter_blocks(net.module_, names)
@@ -91,17 +95,21 @@ class NetworkGradients:
         self._shapes = {name: self._state["module." + name].shape for name in names}
         self._budget = memory_budget // (_COPIES * self.dtype.itemsize)
         self._halvings = 0
-        self._inspect(y, sample_weight)
+        self._inspect(np.asarray(y), sample_weight)
 
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
-        """Run the first rows, to learn the shapes of outputs and targets."""
+        """Run the first rows, to learn the shapes of outputs and targets and whether they hold."""
+        require_own_outputs(self.net, self.X)
+        criterion = read_criterion(self.net, y)
         with left_as_found(self.net), torch.no_grad():
-            self.net.module_.eval()
-            x, _ = next(iter(_batches(self.net, self.X)))
+            x, _ = next(iter(batches(self.net, self.X)))
             output = self._logits(self.parameters, map_tensors(lambda t: t[:2], self._cast(x)))
         self._tail = output.shape[1:]
         self.n_outputs = int(np.prod(self._tail))
-        self.targets = self._cast_targets(np.asarray(y))
+        targets = head_targets(self.net, criterion.loss, y, self.n_outputs)
+        require_row_by_row(criterion, targets, self.n_outputs)
+        require_criterion_trained(self.net, self.X, y, criterion.loss)
+        self.targets = self._cast_targets(y)
         self.n_samples = len(self.targets)
         weights = np.ones(self.n_samples) if sample_weight is None else sample_weight
         self.sample_weight = np.asarray(weights, dtype=np.float64)
@@ -121,7 +129,7 @@ class NetworkGradients:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._inference = Inference(self.net)
+        self._inference = Inference(self.net, partial(criterion_loss, self.net))
 
     @property
     def is_softmax(self) -> bool:
@@ -152,10 +160,11 @@ class NetworkGradients:
             tensors[block.names[0]] = part.reshape(*leading, *self._shapes[block.names[0]])
         return {name: tensors[name] for name in self._shapes}
 
-    def per_sample(self) -> Iterator[tuple[slice, torch.Tensor]]:
+    def per_sample(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield slices of rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
 
-        Not weighted, not centred, not divided by N; on the network's device.
+        Not weighted, not centred, not divided by N; on the network's device. Close what is not
+        read to its end: the network is held until then.
         """
         one = grad(self._loss_of_row)
 
@@ -171,7 +180,8 @@ class NetworkGradients:
         def losses(x: Any, rows: slice) -> torch.Tensor:
             return vmap(self.loss)(self.outputs(self.parameters, x), self.targets[rows])
 
-        return np.concatenate([chunk.double().cpu().numpy() for _, chunk in self.in_chunks(losses)])
+        with closing(self.in_chunks(losses)) as chunks:
+            return np.concatenate([chunk.double().cpu().numpy() for _, chunk in chunks])
 
     def weighted_sum(self, W: torch.Tensor) -> torch.Tensor:
         """Return ``sum_i W_i grad l_i`` in float64, of shape (n_params, k), for W of (n, k)."""
@@ -229,8 +239,10 @@ class NetworkGradients:
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
         total: Any = 0
-        for _, chunk in self.in_chunks(moment, self.rows_within(self.n_params * self.n_outputs)):
-            total = total + chunk
+        size = self.rows_within(self.n_params * self.n_outputs)
+        with closing(self.in_chunks(moment, size)) as chunks:
+            for _, chunk in chunks:
+                total = total + chunk
         return (total + total.T) / 2
 
     def rows_within(self, n_numbers: int) -> int:
@@ -241,8 +253,9 @@ class NetworkGradients:
         self, function: Callable[[Any, slice], torch.Tensor], n_columns: int
     ) -> torch.Tensor:
         total = torch.zeros(n_columns, self.n_params, dtype=torch.float64, device=self.device)
-        for _, chunk in self.in_chunks(function):
-            total += chunk
+        with closing(self.in_chunks(function)) as chunks:
+            for _, chunk in chunks:
+                total += chunk
         return total
 
     def _linearized(self, x: Any) -> tuple[torch.Tensor, Callable[..., Any]]:
@@ -253,15 +266,15 @@ class NetworkGradients:
         self,
         function: Callable[[Any, slice], T],
         size: int | None = None,
-    ) -> Iterator[tuple[slice, T]]:
+    ) -> Generator[tuple[slice, T], None, None]:
         """Yield what the function makes of at most `size` rows at a time, and which these are.
 
-        Where a GPU's memory does not suffice, the chunk is halved and tried again.
+        Where a GPU's memory does not suffice, the chunk is halved and tried again. Close what is
+        not read to its end: the network is held until then.
         """
         with left_as_found(self.net):
-            self.net.module_.eval()
             start = 0
-            for batch in merged(_batches(self.net, self.X)):
+            for batch in merged(batches(self.net, self.X)):
                 x = self._cast(batch)
                 n_rows = len(tensors_of(x)[0])
                 position = 0

@@ -16,13 +16,21 @@ _CELLS = 2**18
 
 
 class Inference(torch.nn.Module):
-    """A network's own inference as a module, up to the softmax or sigmoid it may end in."""
+    """A network's own inference as a module, up to the softmax or sigmoid it may end in.
 
-    def __init__(self, net: NeuralNet) -> None:
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        The network.
+    loss : callable
+        Its loss, of outputs and targets.
+    """
+
+    def __init__(self, net: NeuralNet, loss: Callable[..., torch.Tensor]) -> None:
         super().__init__()
         self.module = net.module_
         self._infer = net.infer
-        self.loss, self._link = _loss_and_link(net)
+        self.loss, self._link = _loss_and_link(net, loss)
 
     def forward(self, x: Any) -> torch.Tensor:
         """Return the outputs for a batch of inputs, in the shape that the criterion takes."""
@@ -30,7 +38,9 @@ class Inference(torch.nn.Module):
         return self._link(output[0] if isinstance(output, tuple) else output)
 
 
-def _loss_and_link(net: NeuralNet) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _loss_and_link(
+    net: NeuralNet, loss: Callable[..., torch.Tensor]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the loss as a function of logits, and how logits follow from the module's output.
 
     As a function of probabilities, the curvature of cross-entropy would be that of the one class
@@ -48,12 +58,9 @@ def _loss_and_link(net: NeuralNet) -> tuple[Callable[..., Any], Callable[..., An
         link = torch.log if isinstance(net, NeuralNetClassifier) else _unchanged
         return functional.cross_entropy, link
     if type(criterion) is torch.nn.BCELoss:
-        return functional.binary_cross_entropy_with_logits, torch.logit
-    return partial(_skorch_loss, net), _unchanged
-
-
-def _skorch_loss(net: NeuralNet, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    return net.get_loss(logits, target, training=False)
+        weighted = partial(functional.binary_cross_entropy_with_logits, weight=criterion.weight)
+        return weighted, torch.logit
+    return loss, _unchanged
 
 
 def _unchanged(output: torch.Tensor) -> torch.Tensor:
@@ -68,13 +75,14 @@ def merged(batches: Iterable[Any]) -> Iterator[Any]:
         waiting.append(x)
         n_cells += sum(tensor.numel() for tensor in tensors_of(x))
         if n_cells >= _CELLS:
-            yield _joined(waiting)
+            yield joined(waiting)
             waiting, n_cells = [], 0
     if waiting:
-        yield _joined(waiting)
+        yield joined(waiting)
 
 
-def _joined(batches: list[Any]) -> Any:
+def joined(batches: list[Any]) -> Any:
+    """Return one batch of several, the tensors of which are put one after the other."""
     if len(batches) == 1:
         return batches[0]
     columns = iter([torch.cat(parts) for parts in zip(*map(tensors_of, batches), strict=True)])

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
+from .._torch_state import own_random_state
 from ._losses import Array
 
 # Rows made dense at a time.
@@ -86,12 +87,12 @@ def linear_network(
     targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
     n_outputs = {"multiclass": int(targets.max()) + 1, "binary": 1}.get(kind, targets.shape[1])
     # Building a Linear draws random weights before they are set to zero.
-    with torch.random.fork_rng(devices=[]):
+    with own_random_state():
         net = _new_net(kind, X.shape[1], n_outputs).initialize()
     module = net.module_
-    _set_scale(module.mean, module.scale, X, sample_weight)
+    _set_scale("X", module.mean, module.scale, X, sample_weight)
     if kind == "regression":
-        _set_scale(module.target_mean, module.target_scale, targets, sample_weight)
+        _set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
     return net
 
 
@@ -132,9 +133,15 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
 
 
 def _set_scale(
-    mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
+    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
 ) -> None:
     scaler = column_scaler(values, sample_weight)
+    if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
+        largest = np.abs(values.data if sparse.issparse(values) else values[:]).max()
+        raise ValueError(
+            f"{name} holds numbers up to {largest:.2g}, whose squares are beyond float64; scale "
+            "it, for example to a largest number of 1."
+        )
     mean.copy_(torch.as_tensor(scaler.mean_))
     scale.copy_(torch.as_tensor(scaler.scale_))
 
@@ -149,5 +156,10 @@ def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
             continue
         chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
         # Sums of a column differ in their last bits between rows and columns stored together.
-        scaler.partial_fit(np.asarray(chunk).astype(np.float64, order="C"), sample_weight=weights)
+        chunk = np.asarray(chunk).astype(np.float64, order="C")
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler.partial_fit(chunk, sample_weight=weights)
+    # Rounding, where weights are of very different sizes.
+    constant = scaler.var_ < 0
+    scaler.var_[constant], scaler.scale_[constant] = 0, 1
     return scaler

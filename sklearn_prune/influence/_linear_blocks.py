@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -13,6 +13,7 @@ from torch.func import hessian, vmap
 
 from ._gradients import NetworkGradients
 from ._parameters import Block
+from ._state import left_as_found
 
 # Of each Linear, what went in and what came out, one entry a call.
 Calls = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
@@ -25,12 +26,13 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
     modules = dict(module.named_modules())
 
     def note(name: str) -> Any:
-        def hook(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-            calls.setdefault(name, []).append((args[0].detach(), output))
+        def hook(layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+            features = args[0] if args else named["input"]
+            calls.setdefault(name, []).append((features.detach(), output))
 
         return hook
 
-    handles = [modules[name].register_forward_hook(note(name)) for name in layers]
+    handles = [modules[name].register_forward_hook(note(name), with_kwargs=True) for name in layers]
     try:
         yield calls
     finally:
@@ -77,18 +79,20 @@ def linear_gauss_newton(gradients: NetworkGradients) -> torch.Tensor | None:
     pairs = [
         _Pair(gradients, a, b) for a, b in combinations_with_replacement(range(len(blocks)), 2)
     ]
-    with calls_noted(gradients.net.module_, layers) as calls:
+    # Held all the while: hooks would note what another thread runs.
+    with left_as_found(gradients.net), calls_noted(gradients.net.module_, layers) as calls:
 
         def moments(x: Any, rows: slice) -> _Moments | None:
             calls.clear()
             return _moments(gradients, calls, x, rows)
 
         size = gradients.rows_within(max(pair.numbers_a_row for pair in pairs))
-        for _, found in gradients.in_chunks(moments, size):
-            if found is None:
-                return None
-            for pair in pairs:
-                pair.add(found)
+        with closing(gradients.in_chunks(moments, size)) as chunks:
+            for _, found in chunks:
+                if found is None:
+                    return None
+                for pair in pairs:
+                    pair.add(found)
     return _assembled(pairs, gradients.n_params, gradients.device)
 
 

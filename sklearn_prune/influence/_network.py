@@ -9,21 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import sparse
 from scipy.special import expit, log_softmax, softmax
 from sklearn.utils import gen_batches
 from skorch import NeuralNet
-from skorch.dataset import Dataset
-from torch.utils.data import DataLoader, RandomSampler, default_collate
 
-from .._compat import n_rows, take_rows
-from .._rows import StoredRows
-from ._casting import cast_input, head_targets
-from ._criteria import SUPPORTED, Criterion, UnsupportedNetworkError, read_criterion
+from .._compat import n_rows
+from ._batches import batches, first_rows
+from ._casting import head_targets
+from ._criteria import (
+    SUPPORTED,
+    Criterion,
+    UnsupportedNetworkError,
+    read_criterion,
+    require_row_by_row,
+)
+from ._finite import require_finite
 from ._linear import StandardizedLinear
 from ._losses import Array, HeadLoss
-from ._state import left_as_found
-from ._torch_loss import TorchLoss
+from ._state import left_as_found, uncompiled
+from ._trials import require_criterion_trained, require_own_outputs
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda logits: logits,
@@ -31,8 +35,8 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
     "log_softmax": lambda logits: log_softmax(logits, axis=1),
     "sigmoid": expit,
 }
-# Enough rows to see every layer at work, few enough to cost nothing.
-SKETCH_ROWS = 8
+# Rows whose losses are taken at a time.
+_LOSS_ROWS = 8192
 # Features that take more are kept in a file.
 _SPILL_BYTES = 2**32
 
@@ -65,6 +69,15 @@ class Head:
     has_bias: bool
     sample_weight: Array | None = None
 
+    def losses(self) -> Array:
+        """Return the loss of each row, not weighted, of shape (n_samples,)."""
+        losses = np.empty(len(self.design))
+        for rows in gen_batches(len(self.design), _LOSS_ROWS):
+            outputs = self.design[rows].astype(np.float64) @ self.theta.T
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses[rows] = self.loss.value(outputs, self.targets[rows])
+        return losses
+
 
 def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     """Run a fitted network over X in evaluation mode and return its last layer.
@@ -92,41 +105,56 @@ def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
     UnsupportedNetworkError
         If the last layer, the criterion or what follows the layer is none of those supported.
     """
-    y = np.asarray(y)
+    net, y = uncompiled(net), np.asarray(y)
     criterion = read_criterion(net, y)
     n_samples = n_rows(X)
     design: Array | None = None
     possible = set(_LINKS)
+    largest = np.zeros(n_samples)
     with left_as_found(net):
         start = 0
         for layer, features, output in _executed_heads(net, X):
-            possible &= _matching_links(net, layer, features, output)
+            stop = start + len(features)
+            largest[start:stop] = _largest(output, len(features))
+            if np.isfinite(largest[start:stop]).all():
+                possible &= _matching_links(net, layer, features, output)
             if not possible:
                 raise UnsupportedNetworkError(_describe_tail(layer, output))
             if design is None:
                 design = _empty_design(n_samples, layer, features)
-            stop = start + len(features)
             design[start:stop, : layer.in_features] = _to_numpy(features)
             start = stop
+        if design is not None:
+            theta = _parameters(layer)
     if design is None or start != n_samples:
         raise UnsupportedNetworkError(
             f"The network's iterator_valid gave {0 if design is None else start} of {n_samples} "
             "rows; remove options such as drop_last that leave rows out."
         )
+    require_finite("outputs", largest)
     _require_link(net, criterion, possible)
     targets = head_targets(net, criterion.loss, y, layer.out_features)
-    _require_row_by_row(criterion, targets, layer.out_features)
-    theta = layer.weight.detach()
-    if layer.bias is not None:
-        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
-    return Head(
+    require_row_by_row(criterion, targets, layer.out_features)
+    require_own_outputs(net, X)
+    require_criterion_trained(net, X, y, criterion.loss)
+    head = Head(
         design=design,
         targets=targets,
         loss=criterion.loss,
-        theta=_to_numpy(theta).astype(np.float64),
+        theta=theta,
         has_bias=layer.bias is not None,
         sample_weight=criterion.sample_weight,
     )
+    require_finite("losses", head.losses())
+    return head
+
+
+def _parameters(layer: torch.nn.Linear) -> Array:
+    """Return the layer's weight with its bias as the last column, in float64."""
+    theta = layer.weight.detach()
+    if layer.bias is not None:
+        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
+    return _to_numpy(theta).astype(np.float64)
 
 
 def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
@@ -180,14 +208,11 @@ def write_head(net: NeuralNet, theta: Array) -> None:
         layer.bias.copy_(torch.as_tensor(theta[:, -1]))
 
 
-def first_rows(X: Any) -> Any:
-    return take_rows(X, np.arange(min(SKETCH_ROWS, n_rows(X))))
-
-
 def first_output(net: NeuralNet, X: Any) -> torch.Tensor:
     """Return the module's output for the first rows."""
+    net = uncompiled(net)
     with left_as_found(net):
-        batch = next(iter(_batches(net, first_rows(X))))
+        batch = next(iter(batches(net, first_rows(X))))
         output = net.evaluation_step(batch, training=False)
     first: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return first
@@ -201,9 +226,9 @@ class _LastCall:
     features: torch.Tensor | None = None
     n_calls: dict[torch.nn.Linear, int] = field(default_factory=dict)
 
-    def note(self, layer: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
+    def note(self, layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
         assert isinstance(layer, torch.nn.Linear)
-        self.layer, self.features = layer, args[0] if args else None
+        self.layer, self.features = layer, args[0] if args else named["input"]
         self.n_calls[layer] = self.n_calls.get(layer, 0) + 1
 
 
@@ -214,9 +239,9 @@ def _executed_heads(
     call = _LastCall()
     linears = [m for m in net.module_.modules() if isinstance(m, torch.nn.Linear)]
     first: torch.nn.Linear | None = None
-    handles = [layer.register_forward_hook(call.note) for layer in linears]
+    handles = [layer.register_forward_hook(call.note, with_kwargs=True) for layer in linears]
     try:
-        for batch in _batches(net, X):
+        for batch in batches(net, X):
             call.layer, call.features, call.n_calls = None, None, {}
             output = net.evaluation_step(batch, training=False)
             layer, features = _require_head(net, call)
@@ -234,10 +259,10 @@ def _executed_heads(
 def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, torch.Tensor]:
     if call.layer is None or call.features is None:
         kinds = sorted({type(m).__name__ for m in net.module_.modules()})
-        hint = " A compiled module hides its layers: set compile=False." if net.compile else ""
+        hint = " A compiled part hides its layers: compile the whole module, or none of it."
         raise UnsupportedNetworkError(
             f"No torch.nn.Linear was executed by the module, which consists of "
-            f"{', '.join(kinds)}.{hint} {SUPPORTED}"
+            f"{', '.join(kinds)}.{hint if 'OptimizedModule' in kinds else ''} {SUPPORTED}"
         )
     layer, features = call.layer, call.features
     if call.n_calls[layer] > 1:
@@ -251,33 +276,6 @@ def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, tor
             f"one row of features per sample is needed. Pool or flatten it before. {SUPPORTED}"
         )
     return layer, features
-
-
-def _batches(net: NeuralNet, X: Any) -> Iterator[Any]:
-    """Yield batches as the network's own data handling makes them, with no targets.
-
-    Where that is skorch's plain one, slices give the same batches without a Python call per row.
-    """
-    X = cast_input(net, X)
-    iterator = net.get_iterator(net.get_dataset(X), training=False)
-    if isinstance(getattr(iterator, "sampler", None), RandomSampler):
-        raise UnsupportedNetworkError(
-            "iterator_valid shuffles the rows, so they cannot be told apart; "
-            "remove iterator_valid__shuffle."
-        )
-    plain = (
-        type(iterator) is DataLoader
-        and type(iterator.dataset) is Dataset
-        and iterator.collate_fn is default_collate
-        and not iterator.drop_last
-        and (isinstance(X, np.ndarray | StoredRows) or sparse.issparse(X))
-    )
-    if not plain:
-        yield from iterator
-        return
-    for rows in gen_batches(X.shape[0], iterator.batch_size):
-        chunk = X[rows].toarray() if sparse.issparse(X) else X[rows]
-        yield torch.as_tensor(np.require(chunk, requirements=["C", "W"])), None
 
 
 def _matching_links(
@@ -301,6 +299,15 @@ def _matching_links(
     }
 
 
+def _largest(output: torch.Tensor, n_rows: int) -> Array:
+    """Return the largest absolute output of each row, NaN where one is; of all rows if they mix."""
+    sizes = np.abs(_to_numpy(output))
+    if len(sizes) != n_rows:
+        return np.full(n_rows, sizes.max())
+    largest: Array = sizes.reshape(n_rows, -1).max(axis=1)
+    return largest
+
+
 def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
     return (
         f"The module's output, of shape {tuple(output.shape)}, is not the output of its last "
@@ -314,18 +321,6 @@ def _require_link(net: NeuralNet, criterion: Criterion, found: set[str]) -> None
         raise UnsupportedNetworkError(
             f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(found))} "
             f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
-        )
-
-
-def _require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> None:
-    loss = criterion.loss
-    if not isinstance(loss, TorchLoss):
-        return
-    fault = loss.fault(targets, n_outputs)
-    if fault is not None:
-        raise UnsupportedNetworkError(
-            f"criterion={loss.name} {fault}; it must be the mean or the sum over rows of a loss "
-            f"that can be differentiated twice. {SUPPORTED}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from ._gradients import NetworkGradients
 from ._kronecker import KroneckerCurvature
 from ._linear_blocks import calls_noted, gauss_newton
 from ._parameters import Block
+from ._state import left_as_found
 
 Norm = Literal["loss", "parameter"]
 
@@ -143,9 +145,14 @@ class _FactorSums:
         self.diagonals: dict[str, Any] = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        with calls_noted(gradients.net.module_, names) as self._calls:
+        # Held all the while: hooks would note what another thread runs.
+        with (
+            left_as_found(gradients.net),
+            calls_noted(gradients.net.module_, names) as self._calls,
+            closing(gradients.in_chunks(self._chunk)) as chunks,
+        ):
             self.layers = {name: modules[name] for name in self._run_row_by_row()}
-            for _, (outputs, features, diagonals) in gradients.in_chunks(self._chunk):
+            for _, (outputs, features, diagonals) in chunks:
                 _add(self.outputs, outputs)
                 _add(self.features, features)
                 _add(self.diagonals, diagonals)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from ._conjugate import IterativeHessian
+from ._finite import require_finite
 from ._gradients import NetworkGradients
 from ._influence import RetrainingForecast
 from ._losses import Array
@@ -88,6 +90,9 @@ class NetworkInfluence:
             curvature = "dense" if gradients.n_params <= _DENSE_PARAMS else "kronecker"
         self.curvature_name, self.is_exact = curvature, curvature == "dense"
         self._centre = gradients.weighted_sum(self._column(self.sample_weight / self.weight_sum))
+        if not torch.isfinite(self._centre).all():
+            require_finite("losses", gradients.losses())
+            require_finite("gradient", self._centre.T.cpu().numpy())
         self.curvature: DenseNetworkCurvature | LayerCurvature
         self._hessian: DenseNetworkCurvature | IterativeHessian
         if curvature == "dense":
@@ -179,10 +184,11 @@ class NetworkInfluence:
         Z = np.empty((self.shape[0], k), dtype=np.float32)
         norms = np.empty(self.shape[0])
         keep = self._leading(k, random_state)
-        for rows, z in self._coordinate_blocks():
-            norms[rows] = torch.linalg.vector_norm(z, dim=1).double().cpu().numpy()
-            leading = z if keep is None else z[:, keep] if keep.ndim == 1 else z @ keep
-            Z[rows] = leading.float().cpu().numpy()
+        with closing(self._coordinate_blocks()) as blocks:
+            for rows, z in blocks:
+                norms[rows] = torch.linalg.vector_norm(z, dim=1).double().cpu().numpy()
+                leading = z if keep is None else z[:, keep] if keep.ndim == 1 else z @ keep
+                Z[rows] = leading.float().cpu().numpy()
         self._row_norms = norms
         return Z
 
@@ -201,18 +207,20 @@ class NetworkInfluence:
                 random_state=random_state,
             )
             return torch.as_tensor(directions).to(self.gradients.device, self.gradients.dtype)
-        energy: torch.Tensor = sum(  # type: ignore[assignment]
-            (z.double() ** 2).sum(dim=0) for _, z in self._coordinate_blocks()
-        )
+        energy = torch.zeros(self.shape[1], dtype=torch.float64, device=self.gradients.device)
+        with closing(self._coordinate_blocks()) as blocks:
+            for _, z in blocks:
+                energy += (z.double() ** 2).sum(dim=0)
         return torch.argsort(energy, descending=True, stable=True)[:k]
 
-    def _coordinate_blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+    def _coordinate_blocks(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield the rows of Z in all coordinates, a chunk at a time, on the network's device."""
         centre = self._centre[:, 0].to(self.gradients.dtype)
         weights = self.gradients.weights
-        for rows, gradients in self.gradients.per_sample():
-            centred = weights[rows, None] * (gradients - centre)
-            yield rows, self.curvature.coordinates(centred, self.norm)
+        with closing(self.gradients.per_sample()) as chunks:
+            for rows, gradients in chunks:
+                centred = weights[rows, None] * (gradients - centre)
+                yield rows, self.curvature.coordinates(centred, self.norm)
 
     def _column(self, values: Array) -> torch.Tensor:
         column = torch.as_tensor(np.asarray(values, dtype=np.float64))[:, None]

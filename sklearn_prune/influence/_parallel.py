@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from typing import TypeVar
+from functools import cache, partial
+from typing import Any, TypeVar
 
 # Both come with scikit-learn, which needs them itself.
 import joblib
@@ -34,7 +37,7 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         if n_threads <= 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(function, items))
+            return list(pool.map(partial(_one_of_several, function), items))
 
 
 def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:
@@ -49,6 +52,12 @@ def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> 
     parallel = joblib.Parallel(n_jobs=min(len(items), _n_workers()))
     found: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)
     return found
+
+
+def _one_of_several(function: Callable[[T], R], item: T) -> R:
+    # The others are busy: what it calls is not to be shared out again.
+    with workers(1):
+        return function(item)
 
 
 def _alone(function: Callable[[T], R], item: T) -> R:
@@ -78,17 +87,82 @@ def serial_blas() -> Iterator[None]:
 
     BLAS adds up in an order that depends on its number of threads, and a set that is chosen by
     comparing such sums can come out different. `map_threads` still runs as many threads as BLAS
-    was allowed before.
+    was allowed before. The limit is the process's: the first thread that comes in sets it, and the
+    last one that leaves lifts it.
     """
-    if _allowed_threads.get() is not None:
+    if _held_here.get()() is not None:
         yield
         return
-    token = _allowed_threads.set(_blas_threads())
+    holder = _Holder()
     try:
-        with _blas_libraries().limit(limits=1):
-            yield
+        _limit_blas(holder)
+        _held_here.set(weakref.ref(holder))
+        yield
     finally:
-        _allowed_threads.reset(token)
+        _release_blas(id(holder))
+
+
+class _Holder:
+    """Somebody who needs BLAS on one thread.
+
+    It lives in a frame, so that however that ends, by an interrupt between any two lines, it is
+    counted no longer.
+    """
+
+
+_gate = threading.RLock()
+# By id, which nobody else gets while they live.
+_holders: set[int] = set()
+# Threads of each BLAS library before the limit; None without one.
+_threads_before: list[int] | None = None
+
+
+def _limit_blas(holder: _Holder) -> None:
+    global _threads_before
+    libraries = _blas_libraries()
+    with _gate:
+        weakref.finalize(holder, _release_blas, id(holder))
+        _holders.add(id(holder))
+        if _threads_before is None:
+            _threads_before = [library.get_num_threads() for library in libraries]
+        for library in libraries:
+            _set_threads(library, 1)
+
+
+def _release_blas(holder: int) -> None:
+    """Give BLAS its threads again, unless somebody else still needs it to have one."""
+    global _threads_before
+    with _gate:
+        _holders.discard(holder)
+        if _threads_before is None:
+            return
+        for library, n_threads in zip(_blas_libraries(), _threads_before, strict=True):
+            # With OpenMP each thread has a limit of its own.
+            if not _holders or getattr(library, "threading_layer", None) == "openmp":
+                _set_threads(library, n_threads)
+        if not _holders:
+            _threads_before = None
+
+
+def _set_threads(library: Any, n_threads: int) -> None:
+    """Set the threads of a library, from whichever thread this is."""
+    # Later threadpoolctl leaves that to one thread at a time; here all take turns.
+    take_turn = getattr(library, "clear_controlling_thread", lambda force: None)
+    take_turn(force=True)
+    library.set_num_threads(n_threads)
+    take_turn(force=True)
+
+
+def _renew_gate() -> None:
+    """Begin anew in a forked child, where no other thread lives on."""
+    global _gate
+    _gate = threading.RLock()
+    _holders.clear()
+    _release_blas(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_gate)
 
 
 def _n_workers() -> int:
@@ -103,17 +177,18 @@ def _n_workers() -> int:
 
 
 def _blas_threads() -> int:
-    allowed = _allowed_threads.get()
-    if allowed is None:
-        blas = (library["num_threads"] for library in _blas_libraries().info())
-        allowed = min([joblib.cpu_count(), *blas])
-    return allowed
+    """Return how many threads BLAS may use, or might before it was held to one."""
+    with _gate:
+        allowed = _threads_before or [lib.get_num_threads() for lib in _blas_libraries()]
+    return min([joblib.cpu_count(), *allowed])
 
 
-_allowed_threads: ContextVar[int | None] = ContextVar("allowed_threads", default=None)
+# Whether this thread is one of them: dead as soon as it is not.
+_held_here: ContextVar[Callable[[], _Holder | None]] = ContextVar("held_here", default=lambda: None)
 _asked_workers: ContextVar[int | None] = ContextVar("asked_workers", default=None)
 
 
 @cache
-def _blas_libraries() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
+def _blas_libraries() -> list[Any]:
+    """Return threadpoolctl's controllers of the BLAS libraries."""
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)

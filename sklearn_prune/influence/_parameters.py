@@ -8,9 +8,6 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
-from torch.nn.modules.batchnorm import _BatchNorm
-
-from ._criteria import UnsupportedNetworkError
 
 
 @dataclass(frozen=True)
@@ -105,14 +102,3 @@ def is_multiplication(layer: torch.nn.Module) -> bool:
         pads_zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
         return bool(layer.groups == 1 and pads_zeros)
     return type(layer) is torch.nn.Linear
-
-
-def refuse_batch_statistics(module: torch.nn.Module) -> None:
-    """Raise UnsupportedNetworkError for batch norm that has no statistics but the batch's."""
-    for name, layer in module.named_modules():
-        if isinstance(layer, _BatchNorm) and layer.running_mean is None:
-            raise UnsupportedNetworkError(
-                f"The layer {name!r}, {layer}, normalises by the statistics of each batch, so a "
-                "row has no gradient of its own; set track_running_stats=True, or take "
-                "layers='last'."
-            )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,7 +95,7 @@ def head_coordinates(
         Z = influence.coordinates_at(influence.leading_pairs(k))
     else:
         directions = leading_directions(
-            lambda: map(influence.rows, influence.row_blocks()),
+            lambda: (influence.rows(block) for block in influence.row_blocks()),
             n_params,
             k,
             random_state=random_state,
@@ -126,7 +127,7 @@ def stacked_coordinates(
 
 
 def leading_directions(
-    blocks: Callable[[], Iterable[Array]],
+    blocks: Callable[[], Generator[Array, None, None]],
     n_params: int,
     n_components: int,
     *,
@@ -141,7 +142,7 @@ def leading_directions(
     Parameters
     ----------
     blocks : callable
-        Begins a pass: returns an iterable of the rows of Z, in arrays of shape (m, n_params).
+        Begins a pass: returns a generator of the rows of Z, in arrays of shape (m, n_params).
     n_params, n_components : int
         p and k.
     n_passes : int, default=2
@@ -156,8 +157,9 @@ def leading_directions(
         for _ in range(n_passes):
             product = np.zeros_like(basis)
             narrow = basis.astype(np.float32)
-            for Z in blocks():
-                product += Z.T @ (Z @ narrow.astype(Z.dtype, copy=False))
+            with closing(blocks()) as all_rows:
+                for Z in all_rows:
+                    product += Z.T @ (Z @ narrow.astype(Z.dtype, copy=False))
             basis = np.linalg.svd(product, full_matrices=False)[0]
     return basis[:, :n_components]
 

@@ -73,7 +73,7 @@ class TorchLoss:
 
     def fault(self, targets: Array, n_outputs: int) -> str | None:
         """Return why the criterion cannot be used, tried on random outputs; None if it can."""
-        targets = targets[:_TRIAL_ROWS]
+        targets = targets[spread_rows(targets, _TRIAL_ROWS)]
         outputs = np.random.default_rng(0).standard_normal((len(targets), n_outputs))
         try:
             whole = self._criterion(torch.as_tensor(outputs), torch.as_tensor(targets))
@@ -90,6 +90,8 @@ class TorchLoss:
             )
         if not hessians.any():
             return "has a second derivative of zero"
+        if (np.linalg.eigvalsh(hessians) <= 0).all():
+            return "curves downward wherever it was tried, so that it has no minimum"
         return None
 
     def _one(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -103,6 +105,27 @@ class TorchLoss:
     def _map(function: Callable[..., Any], outputs: Array, targets: Array) -> Array:
         mapped: Callable[..., torch.Tensor] = vmap(function, chunk_size=_CHUNK)
         return mapped(torch.as_tensor(outputs), torch.as_tensor(targets)).numpy()
+
+
+def spread_rows(y: Array, n_samples: int) -> Array:
+    """Return positions of rows whose targets are spread over those of all, in mixed order.
+
+    Where rows are sorted by class, the first of them show one class alone.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n, ...)
+        Targets.
+    n_samples : int
+        Rows to return, if y has as many, and more where a class would not be shown.
+    """
+    column = y.reshape(len(y), -1)[:, 0]
+    order = np.argsort(column, kind="stable")
+    rows = order[np.linspace(0, len(y) - 1, min(n_samples, len(y))).astype(np.intp)]
+    _, first = np.unique(column, return_index=True)
+    if len(first) <= n_samples:
+        rows = np.union1d(rows, first)
+    return np.random.default_rng(0).permutation(rows)
 
 
 def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:

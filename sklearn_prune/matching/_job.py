@@ -22,7 +22,7 @@ from ._certificate import Norm
 __all__ = ["TrainingJob", "members", "unfrozen"]
 
 # A clone that is fitted has its own.
-_OVERRIDDEN = {"train_split", "verbose"}
+_OVERRIDDEN = {"verbose"}
 # What training leaves on a network and reading it does not use.
 _TRACES = {"callbacks_", "history_", "optimizer_", "virtual_params_"}
 
@@ -162,4 +162,6 @@ def _network_state(estimator: Any) -> Any:
     )
     state = {name: value for name, value in values.items() if name not in left_out}
     state["dtype"] = str(torch.get_default_dtype())
+    # Apart: networks may share skorch's default, and clones of them do not.
+    state["train_split"] = digest(values["train_split"])
     return type(net), is_frozen, sorted(state.items(), key=lambda item: item[0])

@@ -17,6 +17,8 @@ from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
 from .._progress import part_done, telling
+from .._torch_state import own_random_state
+from .._validation import refuse_dates
 from ..influence import (
     Checkpoints,
     NetworkGradients,
@@ -121,7 +123,7 @@ def _common_class_weight(job: TrainingJob) -> NDArray[np.float64] | None:
     for estimator in networks:
         if _is_trained_here(estimator):
             # Its first weights are drawn, which the user's generator must not notice.
-            with torch.random.fork_rng(devices=[]):
+            with own_random_state():
                 network, y = clone(estimator).initialize(), job.y
         else:
             frozen = _frozen(job, estimator)
@@ -258,6 +260,7 @@ def feature_rows(features: Any, X: Any, n_samples: int) -> Any:
     """
     made = callable(features)
     table = features(X) if made else features
+    refuse_dates("features", table)
     table = check_array(
         table, accept_sparse="csr", dtype=[np.float32, np.float64], input_name="features"
     )

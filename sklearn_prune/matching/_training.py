@@ -231,11 +231,12 @@ def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
     job : TrainingJob
         What to train.
     memory : str, object with the joblib.Memory interface or None
-        Where results are kept; None keeps nothing.
+        Where results are kept; None keeps nothing. What cannot be kept or read is warned of, and
+        trained.
     clock : StageClock
         Gets the stages that are run, and "memory" for the time spent with it.
     """
-    trained = _kept_or_trained(job, check_memory(memory), clock)
+    trained = _kept_or_trained(job, memory, clock)
     # Not inside: what the memory has is not warned of again.
     for influence in influences_of(trained.influence):
         if isinstance(influence, HeadInfluence):
@@ -244,6 +245,11 @@ def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
 
 
 def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
+    try:
+        memory = check_memory(memory)
+    except OSError as error:
+        _warn_of_memory(f"its folder cannot be used: {error}")
+        return train(job, clock)
     if getattr(memory, "location", "unknown") is None:
         return train(job, clock)
     start = time.perf_counter()
@@ -258,12 +264,33 @@ def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> Traine
             stacklevel=3,
         )
         return train(job, clock)
-    trained: TrainedHead = memory.cache(_train_keyed, ignore=["job", "clock"])(key, job, clock)
+    done: list[TrainedHead] = []
+    try:
+        train_keyed = memory.cache(_train_keyed, ignore=["job", "clock", "done"])
+        trained = train_keyed(key, job, clock, done)
+    except OSError as error:
+        _warn_of_memory(f"its folder cannot be used: {error}")
+        # What was trained before the folder failed is not lost.
+        return done[0] if done else train(job, clock)
+    if not isinstance(trained, TrainedHead):
+        _warn_of_memory(f"a file of it holds a {type(trained).__name__} that is no result")
+        return train(job, clock)
     in_stages = sum(seconds for _, seconds in clock.seconds)
     clock.add("memory", time.perf_counter() - start - in_stages)
     return trained
 
 
-def _train_keyed(key: str, job: TrainingJob, clock: StageClock) -> TrainedHead:
-    """Train; the key is all that the memory looks at."""
-    return train(job, clock)
+def _train_keyed(
+    key: str, job: TrainingJob, clock: StageClock, done: list[TrainedHead]
+) -> TrainedHead:
+    """Train, and note what was; the key is all that the memory looks at."""
+    done.append(train(job, clock))
+    return done[0]
+
+
+def _warn_of_memory(fault: str) -> None:
+    warnings.warn(
+        f"memory keeps nothing of this fit, as {fault}. Give another folder, or empty this one.",
+        UserWarning,
+        stacklevel=4,
+    )

@@ -141,7 +141,7 @@ def test_disabled_callbacks_are_refused(iris, make_net):
 
 def test_a_training_that_diverges_is_told(iris, make_net):
     X, y = iris
-    with pytest.raises(ValueError, match="150 are NaN, so the training .* Lower its lr"):
+    with pytest.raises(ValueError, match="of 150 of 150 rows .* training .* Lower its lr"):
         EL2NPruner(make_net(lr=np.inf), n_epochs=2, n_networks=1).fit(X, y)
 
 

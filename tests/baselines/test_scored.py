@@ -41,7 +41,7 @@ from sklearn_prune.baselines import (
 from sklearn_prune.baselines._scored import ScoredPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
 
-from ..test_sklearn_checks import expected_failures
+from ..expected_failures import expected_failures
 
 FROM_FEATURES = (HerdingPruner, KCenterPruner, ModeratePruner, InfluenceScorePruner)
 PRUNERS = [

@@ -312,3 +312,12 @@ def test_what_y_is_follows_from_network_criterion_and_columns(kind, criterion, t
     net = kind(nn.Linear, criterion=criterion)
     assert target_kind(net, TARGETS[target]) == expected
     assert target_kind(net, TARGETS[target].tolist()) == expected
+
+
+class Concave(nn.Module):
+    def forward(self, outputs, y):
+        return -((outputs - y) ** 2).mean()
+
+
+def test_a_criterion_that_curves_downward_has_no_minimum():
+    assert "so that it has no minimum" in TorchLoss(Concave()).fault(np.zeros((9, 1)), 1)

@@ -5,7 +5,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 from torch.nn import functional
 
-from sklearn_prune.influence import NetworkGradients, UnsupportedNetworkError
+from sklearn_prune.influence import NetworkGradients, UnsupportedNetworkError, read_head
 from sklearn_prune.influence._parameters import choose_parameters, parameter_blocks
 
 from .networks import KINDS, TwoInputs, fitted, mlp
@@ -210,19 +210,28 @@ class Branching(nn.Module):
         self.linear = nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.linear(x) if x.sum() > 0 else -self.linear(x)
+        return self.linear(x) if x.max().item() < 1e9 else -self.linear(x)
 
 
-@pytest.mark.parametrize(
-    "module", [Branching(), nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), mlp(3))]
-)
-def test_what_cannot_be_vmapped_is_refused_with_the_remedy(module):
+def untrained(module):
     net = NeuralNetClassifier(
         module.double(), criterion=nn.CrossEntropyLoss, train_split=None, verbose=0
     ).initialize()
-    X, y = np.random.default_rng(0).standard_normal((10, 4)), np.arange(10) % 3
+    return net, np.random.default_rng(0).standard_normal((10, 4)), np.arange(10) % 3
+
+
+def test_what_cannot_be_vmapped_is_refused_with_a_remedy_that_helps():
+    net, X, y = untrained(Branching())
     with pytest.raises(UnsupportedNetworkError, match="layers='last'"):
         list(NetworkGradients(net, X, y).per_sample())
+    assert read_head(net, X, y).design.shape == (10, 5)
+
+
+def test_batch_statistics_are_refused_with_a_remedy_that_helps():
+    module = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), mlp(3))
+    with pytest.raises(UnsupportedNetworkError, match="track_running_stats=True") as refused:
+        NetworkGradients(*untrained(module))
+    assert "layers='last'" not in str(refused.value)
 
 
 def test_a_loss_that_depends_on_the_number_of_rows_is_refused():

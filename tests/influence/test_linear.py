@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_prune.influence import (
     HeadInfluence,
     HeadObjective,
+    column_scaler,
     linear_network,
     read_head,
     refit_head,
@@ -115,3 +116,19 @@ def test_torch_random_state_is_left_alone(kind):
     state = torch.get_rng_state()
     linear_network(kind, rng.standard_normal((60, 2)), KINDS[kind](rng))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("size", [1e160, 1e246])
+def test_numbers_whose_squares_are_beyond_all_numbers_are_named(size):
+    rows, y = np.random.default_rng(0).standard_normal((20, 2)), np.arange(20.0)
+    with pytest.raises(ValueError, match="X holds numbers up to .* scale it"):
+        linear_network("regression", rows * size, y)
+    with pytest.raises(ValueError, match="y holds numbers up to .* scale it"):
+        linear_network("regression", rows, y * size)
+
+
+def test_a_constant_column_is_constant_under_any_weights(recwarn):
+    weights = 10.0 ** np.random.default_rng(0).uniform(-6, 6, 40)
+    scaler = column_scaler(np.full((40, 1), 1.5), weights)
+    assert np.isfinite(scaler.scale_).all()
+    assert not [w for w in recwarn if w.category is RuntimeWarning]

@@ -6,8 +6,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.helper import SliceDict
 from torch import nn
 
+from sklearn_prune import InfluencePruner
 from sklearn_prune.influence import UnsupportedNetworkError, fit_network, network_codes, read_head
 
 RNG = np.random.default_rng(0)
@@ -185,6 +187,56 @@ def test_integers_reach_an_embedding_as_integers():
     words = RNG.integers(10, size=(50, 2)).astype(np.int32)
     net = fit_network(network(Lookup), words, CODES, random_state=0)
     assert read_head(net, words, CODES).design.shape == (50, 9)
+
+
+class Named(Tail):
+    def forward(self, X):
+        return self.head(input=self.hidden(X))
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_a_head_that_is_called_by_keyword_is_read(layers, logits_head):
+    np.testing.assert_array_equal(read_head(ready(Named), X, CODES).design, logits_head.design)
+    options = {"damping": 1e-2, "random_state": 0, "layers": layers}
+    found = InfluencePruner(FrozenEstimator(ready(Named)), **options).fit(X, CODES)
+    expected = InfluencePruner(FrozenEstimator(ready()), **options).fit(X, CODES)
+    np.testing.assert_allclose(found.influence_norms_, expected.influence_norms_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", ["last", "all", ["hidden.*"]])
+@pytest.mark.parametrize("by_skorch", [True, False])
+def test_a_compiled_network_is_read_as_it_is_without(by_skorch, layers):
+    """By the eager backend, which needs no compiler of C++."""
+    compiled = (
+        ready(compile=True, compile__backend="eager")
+        if by_skorch
+        else ready(torch.compile(Tail(), backend="eager"))
+    )
+    options = {"damping": 1e-2, "random_state": 0, "layers": layers}
+    found = InfluencePruner(FrozenEstimator(compiled), **options).fit(X, CODES)
+    expected = InfluencePruner(FrozenEstimator(ready()), **options).fit(X, CODES)
+    np.testing.assert_array_equal(found.get_support(), expected.get_support())
+    assert hasattr(compiled.module_, "_orig_mod")
+
+
+class TakesSlices(Tail):
+    """A module that is given all inputs as one dict."""
+
+    def forward(self, **inputs):
+        return super().forward(torch.cat([inputs["a"], inputs["b"]], dim=1))
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_a_slice_dict_is_read_as_the_array_of_its_columns(layers):
+    options = {"damping": 1e-2, "random_state": 0, "layers": layers}
+    if layers == "all":
+        # Held beside is what is in a table, and a dict is none.
+        options["distribution_weight"] = 0
+    rows = SliceDict(a=X[:, :1], b=X[:, 1:])
+    found = InfluencePruner(network(TakesSlices, max_epochs=2), **options).fit(rows, CODES)
+    expected = InfluencePruner(network(max_epochs=2), **options).fit(X, CODES)
+    np.testing.assert_array_equal(found.get_support(), expected.get_support())
+    assert isinstance(found.transform(rows), SliceDict)
 
 
 # What is left alone

@@ -1,11 +1,14 @@
+import gc
+import linecache
+import sys
 import threading
 
 import joblib
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from sklearn_prune.influence._parallel import map_chunks, map_threads, workers
+from sklearn_prune.influence._parallel import map_chunks, map_threads, serial_blas, workers
 
 from .heads import random_objective
 
@@ -80,3 +83,76 @@ def _process(_):
     import os
 
     return os.getpid()
+
+
+def blas_threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_the_last_to_leave_gives_blas_its_threads_again():
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay_longer():
+        with serial_blas():
+            inside.set()
+            leave.wait(60)
+
+    with threadpool_limits(limits=2):
+        before = blas_threads()
+        thread = threading.Thread(target=stay_longer)
+        with serial_blas():
+            thread.start()
+            inside.wait(60)
+        assert set(blas_threads()) == {1}
+        leave.set()
+        thread.join()
+        assert blas_threads() == before
+
+
+def interrupted_at(line, function):
+    """Run it, with Ctrl-C at the so many-th line of `_parallel`; return whether that came."""
+    seen = 0
+
+    def trace(frame, event, arg):
+        nonlocal seen
+        file = frame.f_code.co_filename
+        if not file.endswith("_parallel.py"):
+            return None
+        # Python lets no interrupt in between the end of a `with` block and what it releases.
+        if event == "line" and not linecache.getline(file, frame.f_lineno).lstrip().startswith(
+            "with"
+        ):
+            seen += 1
+            if seen == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_an_interrupt_at_any_line_gives_blas_its_threads_again():
+    def hold():
+        with serial_blas():
+            np.ones((2, 2)) @ np.ones((2, 2))
+
+    with threadpool_limits(limits=2):
+        before = blas_threads()
+        line = 1
+        while interrupted_at(line, hold):
+            gc.collect()
+            assert blas_threads() == before, line
+            # And whoever comes next holds BLAS to one thread again.
+            with serial_blas():
+                assert set(blas_threads()) == {1}
+            line += 1
+    assert line > 10

@@ -68,7 +68,7 @@ def test_all_coordinates_of_a_wide_squared_error_head_are_exact():
 def test_directions_of_an_array_of_low_rank_are_its_row_space():
     rng = np.random.default_rng(0)
     Z = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 20))
-    basis = leading_directions(lambda: [Z[:30], Z[30:]], 20, 3)
+    basis = leading_directions(lambda: (rows for rows in (Z[:30], Z[30:])), 20, 3)
     np.testing.assert_allclose(basis.T @ basis, np.eye(3), atol=1e-10)
     np.testing.assert_allclose(Z @ basis @ basis.T, Z, atol=1e-6)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -14,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
 import sklearn_prune.matching._members as networks_module
+import sklearn_prune.matching._training as training_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.influence import NonConvexLossWarning
 from sklearn_prune.matching._certificate import StageClock
@@ -196,3 +201,61 @@ def test_seconds_add_up(tmp_path):
         names.append([name for name, _ in clock.seconds])
         assert all(seconds >= 0 for _, seconds in clock.seconds)
     assert names == [["network", "head", "influence", "distribution", "memory"], ["memory"]]
+
+
+# Folders that fail
+
+
+def fit(memory, **options):
+    return InfluencePruner(memory=memory, damping=1e-2, random_state=0, **options).fit(X, Y)
+
+
+def test_a_pickle_of_something_else_is_warned_of_and_trained_anew(tmp_path):
+    expected = fit(str(tmp_path)).get_support()
+    (kept,) = tmp_path.rglob("*.pkl")
+    kept.write_bytes(pickle.dumps({"influence": None}))
+    with pytest.warns(UserWarning, match="a file of it holds a dict that is no result. .* empty"):
+        found = fit(str(tmp_path)).get_support()
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None])
+def test_a_broken_file_is_trained_anew(tmp_path, content):
+    expected = fit(str(tmp_path)).get_support()
+    (kept,) = tmp_path.rglob("*.pkl")
+    kept.write_bytes(kept.read_bytes()[:-50] if content is None else content)
+    with warnings.catch_warnings():
+        # joblib's own, which shows the whole error.
+        warnings.simplefilter("ignore")
+        found = fit(str(tmp_path)).get_support()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_folder_that_cannot_be_made_is_warned_of(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.warns(UserWarning, match="memory keeps nothing .* folder cannot be used: .*Errno"):
+        found = fit(str(file / "folder"))
+    np.testing.assert_array_equal(found.get_support(), fit(None).get_support())
+
+
+@pytest.mark.parametrize("step", ["store_cached_func_code", "dump_item"])
+def test_a_disk_that_is_full_loses_nothing_that_was_trained(tmp_path, monkeypatch, trained, step):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"joblib._store_backends.StoreBackendMixin.{step}", full)
+    with pytest.warns(UserWarning, match="cannot be used: .*No space left"):
+        found = fit(str(tmp_path), estimator=network())
+    assert len(trained) == 1
+    np.testing.assert_array_equal(found.get_support(), fit(None, estimator=network()).get_support())
+
+
+def test_an_error_of_the_rows_themselves_is_no_fault_of_the_folder(tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("the rows are gone")
+
+    monkeypatch.setattr(training_module, "fitted_members", fail)
+    with pytest.raises(OSError, match="the rows are gone"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(str(tmp_path))

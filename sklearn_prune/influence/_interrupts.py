@@ -1,0 +1,60 @@
+"""Ctrl-C while a network trains: skorch takes it for the wish to stop early, and it is none."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+
+@contextmanager
+def interrupts_pass(net: NeuralNet) -> Iterator[None]:
+    """Raise the KeyboardInterrupt that a ``fit`` inside the block was ended by.
+
+    skorch's ``fit`` returns as if it had trained to the end. A callback that raises
+    KeyboardInterrupt itself, as `skorch.callbacks.EarlyStopping` does, asks for just that, and
+    nothing is raised.
+    """
+    loop = _WatchedLoop(net)
+    vars(net)["fit_loop"] = loop
+    try:
+        yield
+    finally:
+        del vars(net)["fit_loop"]
+    if loop.interrupt is not None:
+        raise loop.interrupt
+
+
+class _WatchedLoop:
+    """A network's ``fit_loop``, which remembers what interrupted it."""
+
+    def __init__(self, net: NeuralNet) -> None:
+        self._net = net
+        self.interrupt: KeyboardInterrupt | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return type(self._net).fit_loop(self._net, *args, **kwargs)
+        except KeyboardInterrupt as error:
+            if not _is_raised_by_callback(error):
+                self.interrupt = error
+            raise
+
+    def __reduce__(self) -> Any:
+        # A checkpoint pickles the network, whose own method this stands for.
+        return getattr, (self._net, "fit_loop")
+
+
+def _is_raised_by_callback(error: KeyboardInterrupt) -> bool:
+    """Whether a ``raise`` in a method of a callback, or of a network, is where it comes from."""
+    traceback = error.__traceback__
+    assert traceback is not None
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code.co_code
+    is_raise = code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return is_raise and isinstance(traceback.tb_frame.f_locals.get("self"), Callback | NeuralNet)
