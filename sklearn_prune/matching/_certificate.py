@@ -290,6 +290,9 @@ def beyond_tolerance(
         found = f"; the smallest change found is {change:.3g}"
         # Rounded up, so that the value that is named can be met.
         remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+    if error.timed_out:
+        found += "; time_limit ended the search"
+        remedies.append("raise time_limit")
     if is_balanced:
         remedies.append("set distribution_weight to 0")
     message = (
@@ -380,11 +383,14 @@ def certify(
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, chosen, random_state),
         distribution_change=factor * solver.imbalances[0] if solver.imbalances else np.nan,
-        random_distribution_change=factor * solver.random_imbalances[0]
+        random_distribution_change=solver.random_size_factors[1] * solver.random_imbalances[0]
         if solver.random_imbalances
         else np.nan,
-        random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
-        lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
+        random_change=in_unit_of(
+            norm,
+            solver.random_size_factors[0] * coordinates.length_ratio * solver.random_objective,
+        ),
+        lower_bound=bounds * in_unit_of(norm, solver.least_size_factor * solver.lower_bound),
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,
         status=solver.status,

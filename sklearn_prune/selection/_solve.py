@@ -13,7 +13,7 @@ from ._certificate import Selection, SolverCertificate
 from ._coordinates import Booleans
 from ._exact import ExactResult, largest_saving, smallest_change
 from ._feasible import count_rows
-from ._generalization import largest_within
+from ._generalization import Within, largest_within
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
 from ._search import Found, improve, improve_cost, search
@@ -131,7 +131,7 @@ def _solve_cardinality(
     proven = proven and least >= problem.size_factor(found.drop) * (1 - 1e-9)
     return _selection(
         problem,
-        found.drop,
+        _checked(problem, found.drop),
         started,
         lower_bound=bound,
         gap=0.0 if proven else _gap(problem, found.drop, bound),
@@ -141,6 +141,17 @@ def _solve_cardinality(
         exact=exact,
         cells=found.cells,
     )
+
+
+def _checked(problem: SelectionProblem, drop: Booleans) -> Booleans:
+    """Return the set, which meets every rule in float64."""
+    if not problem.is_feasible(drop):
+        raise RuntimeError(
+            f"the {int(drop.sum())} rows that the search chose to drop break a count, a mask, a "
+            "quota or a linear row. That is a fault of sklearn_prune: please report it with the "
+            "data; another random_state may avoid it."
+        )
+    return drop
 
 
 def _exact_rows(problem: SelectionProblem) -> int:
@@ -167,6 +178,7 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
         random_objective=random_lengths.change,
         imbalances=lengths.imbalances,
         random_imbalances=random_lengths.imbalances,
+        random_size_factors=problem.random_size_factors(drop),
         smallest_reachable=factor * lengths.change,
         status="feasible",
     )
@@ -184,12 +196,14 @@ def _prove_smallest(
         count_rows(problem, n_drop),
         found.drop[free],
         gap=gap,
+        accept=lambda chosen: problem.is_feasible(problem.with_free(chosen)),
         deadline=deadline,
     )
     assert exact.drop is not None
     drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.total(drop)))
-    return replace(found, drop=drop, norm=norm, timed_out=not exact.proven), exact
+    timed_out = not exact.proven and time.perf_counter() > deadline
+    return replace(found, drop=drop, norm=norm, timed_out=timed_out), exact
 
 
 def _prove_cost(
@@ -203,14 +217,19 @@ def _prove_cost(
     """Find the most saving set within the limit on the change."""
     assert problem.cost is not None
     coordinates, free = problem.coordinates, problem.free
-    # A limit of zero would ask HiGHS for more than its tolerance gives.
-    room = max(limit, 1e-6)
+
+    def is_allowed(chosen: Booleans) -> bool:
+        drop = problem.with_free(chosen)
+        norm = float(np.linalg.norm(coordinates.total(drop)))
+        return problem.is_feasible(drop) and norm <= limit + coordinates.rounding(drop)
+
     exact = largest_saving(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
         coordinates.total(problem.must_drop),
         problem.cost[free],
-        (np.zeros(int(free.sum())), room),
+        (np.zeros(int(free.sum())), limit),
         count_rows(problem, n_drop),
+        accept=is_allowed,
         deadline=deadline,
     )
     if exact.drop is None:
@@ -224,13 +243,15 @@ def _solve_generalization(
     problem: SelectionProblem, rng: np.random.Generator, started: float, deadline: float
 ) -> Selection:
     within = largest_within(problem, rng, exact_rows=_exact_rows(problem), deadline=deadline)
-    drop = problem.must_drop if within.drop is None else within.drop
+    if within.drop is None:
+        raise _nothing_within(problem, within)
+    drop = _checked(problem, within.drop)
     saving = problem.saving(drop)
     bound = max(within.bound, saving)
-    if within.drop is None:
-        _check_nothing_dropped(problem, within.smallest_reachable)
     gap = (bound - saving) / bound if bound > 0 else 0.0
     status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
+    if not drop.any() and not within.timed_out:
+        status = "nothing to drop"
     return _selection(
         problem,
         drop,
@@ -238,7 +259,7 @@ def _solve_generalization(
         lower_bound=0.0,
         gap=0.0 if within.proven else gap,
         saving_bound=bound,
-        status=status if drop.any() else "nothing to drop",
+        status=status,
         n_swaps=within.n_swaps,
         exact=None,
         cells=within.cells,
@@ -246,27 +267,25 @@ def _solve_generalization(
     )
 
 
-def _check_nothing_dropped(problem: SelectionProblem, smallest: float) -> None:
-    """Raise where dropping only what must go breaks the tolerance, or a quota or linear row."""
+def _nothing_within(problem: SelectionProblem, within: Within) -> InfeasibleProblemError:
+    """Return the error that no set within the tolerance was found, the one of must_drop neither."""
     forced, tolerance = problem.must_drop, problem.tolerance
-    assert tolerance is not None
-    change = problem.size_factor(forced) * problem.change(forced)
-    feasible = problem.is_feasible(forced)
-    if feasible and change <= tolerance:
-        return
-    if feasible:
-        smallest = min(smallest, change)
-    alone = f", the rows of must_drop alone cost {change:g}" if forced.any() else ""
-    remedy = (
-        f"the smallest change found is {smallest:g}. Raise the tolerance to that"
-        if smallest > tolerance and np.isfinite(smallest)
-        else "no set of any size tried meets them. Raise the tolerance"
-    )
-    raise InfeasibleProblemError(
+    smallest = within.smallest_reachable
+    alone = ""
+    if forced.any():
+        alone = f", the rows of must_drop alone cost {problem.predicted_change(forced):g}"
+    if within.timed_out:
+        remedy = "time_limit ended the search. Raise it or the tolerance"
+    elif np.isfinite(smallest):
+        remedy = f"the smallest change found is {smallest:g}. Raise the tolerance to that"
+    else:
+        remedy = "no set of any size tried meets them. Raise the tolerance"
+    return InfeasibleProblemError(
         f"tolerance={tolerance:g}: no set within it was found that meets masks, quotas and "
         f"constraints{alone}; {remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
+        timed_out=within.timed_out,
     )
 
 
@@ -294,6 +313,7 @@ def _selection(
         n_dropped=int(drop.sum()),
         objective=lengths.change,
         size_factor=factor,
+        least_size_factor=problem.least_size_factor(int(drop.sum())),
         lower_bound=lower_bound,
         gap=gap,
         saving=problem.saving(drop),
@@ -301,6 +321,7 @@ def _selection(
         random_objective=random_lengths.change,
         imbalances=lengths.imbalances,
         random_imbalances=random_lengths.imbalances,
+        random_size_factors=problem.random_size_factors(drop),
         smallest_reachable=factor * lengths.change
         if smallest_reachable is None
         else smallest_reachable,
