@@ -69,8 +69,8 @@ class RowTerms:
         group for regression.
     must_keep, must_drop : ndarray of bool
         Rows whose fate is decided.
-    cost : array-like or None
-        As given to ``fit``.
+    cost : ndarray or None
+        What dropping each row saves.
     sample_weight : ndarray or None
         Weight of each row.
     """
@@ -82,7 +82,7 @@ class RowTerms:
     names: tuple[Any, ...]
     must_keep: Booleans
     must_drop: Booleans
-    cost: Any = None
+    cost: NDArray[np.float64] | None = None
     sample_weight: NDArray[np.float64] | None = None
 
     def count(self, mask: Booleans) -> Codes:
@@ -105,7 +105,7 @@ def make_terms(
     must_keep: Any = None,
     must_drop: Any = None,
 ) -> RowTerms:
-    """Check weights, masks and groups, and name the strata; costs are checked by the solver.
+    """Check weights, costs, masks and groups, and name the strata.
 
     ``classes`` holds the label of each row, None for regression; the others are as given to
     ``fit``.
@@ -114,7 +114,27 @@ def make_terms(
     by_class: Strata = (None, ()) if classes is None else _coded(classes)
     strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
     weights = check_weights(sample_weight, n_samples)
-    return RowTerms(n_samples, *by_class, *strata, keep, drop, sample_cost, weights)
+    cost = _check_cost(sample_cost, n_samples)
+    return RowTerms(n_samples, *by_class, *strata, keep, drop, cost, weights)
+
+
+def _check_cost(sample_cost: Any, n_samples: int) -> NDArray[np.float64] | None:
+    if sample_cost is None:
+        return None
+    cost = np.asarray(sample_cost, dtype=np.float64)
+    if cost.shape != (n_samples,):
+        raise ValueError(
+            f"sample_cost must have shape ({n_samples},), one number a row; it has shape "
+            f"{cost.shape}."
+        )
+    bad = ~np.isfinite(cost)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_cost must be finite; {int(bad.sum())} are not, the first is {cost[row]} in "
+            f"row {row}. Give those rows a number, 0 if dropping them saves nothing."
+        )
+    return cost
 
 
 def _strata(
@@ -250,6 +270,10 @@ def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
             f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
             f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
         )
+    if least == n:
+        raise InfeasibleProblemError(
+            f"must_drop takes all {n} rows, and at least one stays; free a row of must_drop."
+        )
     if n_drop < least:
         scale = 10 ** _digits(n)
         raise InfeasibleProblemError(
@@ -301,7 +325,7 @@ def _groups_and_range(
     terms: RowTerms, quota: Any, n_keep: int | None
 ) -> tuple[Codes | None, KeptRange | None]:
     """Return the groups, and how many rows each keeps so that each class keeps one."""
-    if isinstance(quota, Mapping) and terms.strata is None:
+    if isinstance(quota, Mapping) and quota and terms.strata is None:
         raise ValueError(
             f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
             "classes; give groups= to fit, or set quota=None."
@@ -347,7 +371,7 @@ def first_to_go(
     # to go in their place.
     weightless = weight == 0
     if request.tolerance is not None and terms.cost is not None:
-        weightless &= np.asarray(terms.cost) >= 0
+        weightless &= terms.cost >= 0
     return drop_first(terms, request, 1.0, weightless, weight)
 
 

@@ -148,6 +148,10 @@ def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
         if weights is not None and not weights.any():
             continue
         chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
-        # Sums of a column differ in their last bits between rows and columns stored together.
-        scaler.partial_fit(np.asarray(chunk).astype(np.float64, order="C"), sample_weight=weights)
+        # Sums of a column differ in their last bits between rows and columns stored together. The
+        # variance of a constant column may be rounded below zero; its scale is 1 in any case.
+        with np.errstate(invalid="ignore"):
+            scaler.partial_fit(
+                np.asarray(chunk).astype(np.float64, order="C"), sample_weight=weights
+            )
     return scaler

@@ -124,9 +124,9 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
         return saving / unit - coordinates.scores(y) - epsilon * np.linalg.norm(y) * share
 
     def value(y: Floats) -> float:
-        scores = reduced(y)[free]
-        positive = np.maximum(scores, 0.0).sum() + _ROUNDING * np.abs(scores).sum()
-        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive)
+        positive = np.maximum(reduced(y)[free], 0.0).sum()
+        rounding = _ROUNDING * np.abs(coordinates.scores(y)).sum()
+        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive + rounding)
 
     def stop_in_time(y: Floats) -> None:
         if time.perf_counter() > deadline:

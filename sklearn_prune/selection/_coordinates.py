@@ -148,7 +148,7 @@ class Coordinates:
         return self.offset + self.total(drop)
 
     def total(self, w: Floats | Booleans) -> Floats:
-        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,)."""
+        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,), or of several w."""
         return self._joined([block.total(w) for block in self._blocks])
 
     def _joined(self, parts: list[Floats]) -> Floats:
@@ -225,10 +225,14 @@ class _Block:
         return self.product(np.ones(self.shape[0], dtype=bool))
 
     def product(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw``, a sum over the rows of w; of a float32 Z without a float64 copy of it."""
+        """Return ``Zᵀw``, a sum over the rows of w; of a float32 Z without a float64 copy of it.
+
+        Of several w, one a column, it is a column for each.
+        """
         if self._is_operator or self._Z.dtype == np.float64:
             return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
-        rows, total = np.flatnonzero(w), np.zeros(self.shape[1])
+        rows = np.flatnonzero(w if w.ndim == 1 else w.any(axis=1))
+        total = np.zeros((self.shape[1], *w.shape[1:]))
         step = self._block_rows()
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
@@ -323,17 +327,24 @@ def random_change(
     """
     mean = fixed.astype(np.float64).copy()
     spread = 0.0
-    for stratum, m in enumerate(n_dropped):
-        members = labels == stratum
+    for stratum, total in _stratum_totals(coordinates, labels):
+        members, m = labels == stratum, n_dropped[stratum]
         n = int(members.sum())
-        if n == 0:
-            continue
-        total = coordinates.total(members)
         mean += m / n * total
         if n > 1:
             scatter = coordinates.squared_norms[members].sum() - total @ total / n
             spread += m * (n - m) / (n * (n - 1)) * max(scatter, 0.0)
     return float(np.sqrt(mean @ mean + spread))
+
+
+def _stratum_totals(coordinates: Coordinates, labels: Integers) -> Iterator[tuple[int, Floats]]:
+    """Yield each stratum and the sum of its rows, some at a time in one pass over all rows."""
+    strata = np.unique(labels[labels >= 0])
+    n_at_once = max(1, _BLOCK_SIZE // max(1, len(labels)))
+    for start in range(0, len(strata), n_at_once):
+        some = strata[start : start + n_at_once]
+        totals = coordinates.total((labels[:, None] == some).astype(np.float64))
+        yield from zip(some.tolist(), totals.T, strict=True)
 
 
 def drawn_size_factors(

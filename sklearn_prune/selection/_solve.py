@@ -248,7 +248,9 @@ def _solve_generalization(
     drop = _checked(problem, within.drop)
     saving = problem.saving(drop)
     bound = max(within.bound, saving)
-    gap = (bound - saving) / bound if bound > 0 else 0.0
+    # Costs below zero may make one of them a loss.
+    larger = max(abs(bound), abs(saving))
+    gap = min(1.0, (bound - saving) / larger) if larger > 0 else 0.0
     status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
     if not drop.any() and not within.timed_out:
         status = "nothing to drop"
