@@ -26,8 +26,8 @@ class SolverCertificate:
         below ``least_size_factor * lower_bound``. Generalization form: 0.
     gap : float
         Cardinality form: by which share the change may exceed the best one. Generalization form:
-        ``saving_bound - saving`` as a share of the larger one. 0 means proven optimal: of change and imbalance
-        together, or, where costs were given, of the cost.
+        ``saving_bound - saving`` as a share of the larger one. 0 means proven optimal: of change
+        and imbalance together, or, where costs were given, of the cost.
     saving : float
         Rows dropped, or their total cost where costs were given.
     saving_bound : float
