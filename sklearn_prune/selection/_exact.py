@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
 from ._coordinates import Booleans, Floats
+from ._halves import best_by_halves
+from ._system import Accept, ExactResult, LinearSystem, all_sets, first_accepted
 
 # HiGHS takes what is within this of a whole number for one, and meets a row within it. So a value
 # that is so small a share of a coefficient says nothing, and a bound may be so much too high.
@@ -20,6 +21,8 @@ _RESOLUTION = 1e-6
 _RESCALE = 0.3
 # Rounds of cuts after which a bound that no longer rises is left where it is.
 _MAX_ROUNDS = 200
+# Branch-and-bound nodes, of a few milliseconds each, after which all sets are compared.
+_MAX_NODES = 200
 # Free rows of which every set is looked at where HiGHS cannot tell them apart.
 _MAX_ENUMERATED = 16
 # Sets that may be cut off before that which HiGHS takes to be within the cone.
@@ -27,65 +30,6 @@ _MAX_UNRESOLVED = 20
 # Status code of scipy.optimize.milp.
 _INFEASIBLE = 2
 _INITIAL_TANGENTS = np.array([-1.0, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1.0])
-
-Accept = Callable[[Booleans], bool]
-
-
-@dataclass(frozen=True)
-class LinearSystem:
-    """Masks, counts, quotas and further rows over the free rows of a problem.
-
-    Attributes
-    ----------
-    A : ndarray of shape (n_rows, n_free)
-    low, high : ndarray of shape (n_rows,)
-        ``low <= A w <= high``.
-    """
-
-    A: Floats
-    low: Floats
-    high: Floats
-
-    @property
-    def n_rows(self) -> int:
-        """How many rows there are."""
-        return len(self.A)
-
-    def without(self, excluded: Sequence[Booleans]) -> LinearSystem:
-        """Return the system with a row more for each of these sets, which cuts off it alone.
-
-        Every other set keeps clear of the row by 1, which HiGHS always resolves.
-        """
-        if not excluded:
-            return self
-        return LinearSystem(
-            np.vstack([self.A, *(np.where(w, 1.0, -1.0) for w in excluded)]),
-            np.r_[self.low, np.full(len(excluded), -np.inf)],
-            np.r_[self.high, [w.sum() - 1.0 for w in excluded]],
-        )
-
-
-@dataclass(frozen=True)
-class ExactResult:
-    """What branch and bound found and proved.
-
-    Attributes
-    ----------
-    drop : ndarray of bool of shape (n_free,) or None
-        Best set found; None when there is none.
-    bound : float
-        Cardinality form: no set has a smaller norm. Generalization form: no set saves more.
-    proven : bool
-        Whether the set meets the bound within the gap asked for.
-    n_cuts, n_nodes : int
-        Tangents added, nodes visited.
-    """
-
-    drop: Booleans | None
-    bound: float
-    proven: bool
-    n_cuts: int
-    n_nodes: int
 
 
 def smallest_change(
@@ -112,8 +56,8 @@ def smallest_change(
     Coordinates are rotated to the span of the rows and divided by the incumbent's norm.
 
     What HiGHS returns is taken for a proposal: its norm is computed in float64, and a set that is
-    not accepted is cut off. Sets whose norms HiGHS cannot tell from zero beside the rows are
-    compared one by one where they are few; of more, the best one known is returned without proof.
+    not accepted is cut off. Where HiGHS proves nothing in some hundred nodes, or cannot tell the
+    norms from zero beside the rows, :func:`best_by_halves` compares all sets.
 
     Parameters
     ----------
@@ -136,11 +80,10 @@ def smallest_change(
     rounding = np.finfo(np.float64).eps * float(lengths.sum() + np.linalg.norm(offset))
     if best_norm <= rounding or not len(rows):
         return ExactResult(best, 0.0 if best_norm <= rounding else best_norm, True, 0, 0)
-    if best_norm <= _RESOLUTION * float(lengths.max()):
-        return _best_of_all(rows, offset, system, best, accept, deadline)
     program = _NormProgram(rows, offset, best_norm, system)
     bound, n_nodes = 0.0, 0
-    while time.perf_counter() < deadline:
+    is_resolved = best_norm > _RESOLUTION * float(lengths.max())
+    while is_resolved and time.perf_counter() < deadline:
         result = program.solve(deadline - time.perf_counter())
         n_nodes += int(result.mip_node_count or 0)
         bound = max(bound, program.lower_bound(result))
@@ -168,54 +111,16 @@ def smallest_change(
             return replace(
                 again, n_cuts=again.n_cuts + program.n_cuts, n_nodes=again.n_nodes + n_nodes
             )
-        if result.status != 0 or norm == before and program.n_rounds > _MAX_ROUNDS:
+        stalls = norm == before and program.n_rounds > _MAX_ROUNDS
+        if result.status != 0 or n_nodes > _MAX_NODES or stalls:
             break
-    return ExactResult(best, bound, False, program.n_cuts, n_nodes)
+    rest = best_by_halves(rows, offset, system, best, accept=accept, deadline=deadline)
+    bound = rest.bound if rest.proven else bound
+    return replace(rest, bound=bound, n_cuts=program.n_cuts, n_nodes=n_nodes)
 
 
 def _length(rows: Floats, offset: Floats, w: Booleans) -> float:
     return float(np.linalg.norm(offset + rows[w].sum(axis=0)))
-
-
-def _best_of_all(
-    rows: Floats,
-    offset: Floats,
-    system: LinearSystem,
-    incumbent: Booleans,
-    accept: Accept,
-    deadline: float,
-) -> ExactResult:
-    """Return the accepted set of smallest norm, proven where all sets can be looked at."""
-    norm = _length(rows, offset, incumbent)
-    if len(rows) > _MAX_ENUMERATED:
-        return ExactResult(incumbent, 0.0, False, 0, 0)
-    sets = _all_sets(system)
-    lengths = np.linalg.norm(offset + sets @ rows, axis=1)
-    shorter = np.flatnonzero(lengths < norm)
-    order = shorter[np.argsort(lengths[shorter], kind="stable")]
-    result = _first_accepted(sets[order], accept, deadline)
-    if result.drop is None:
-        return ExactResult(incumbent, norm if result.proven else 0.0, result.proven, 0, 0)
-    return replace(result, bound=_length(rows, offset, result.drop))
-
-
-def _all_sets(system: LinearSystem) -> Booleans:
-    """Return every set but those that surely break a row, one a row."""
-    n = system.A.shape[1]
-    sets = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(bool)
-    values, slack = sets @ system.A.T, 1e-9 * np.abs(system.A).sum(axis=1)
-    inside = (values >= system.low - slack) & (values <= system.high + slack)
-    return np.asarray(sets[inside.all(axis=1)])
-
-
-def _first_accepted(sets: Booleans, accept: Accept, deadline: float) -> ExactResult:
-    """Return the first set that is accepted; without bound."""
-    for w in sets:
-        if time.perf_counter() > deadline:
-            return ExactResult(None, 0.0, False, 0, 0)
-        if accept(w):
-            return ExactResult(w, 0.0, True, 0, 0)
-    return ExactResult(None, 0.0, True, 0, 0)
 
 
 def largest_saving(
@@ -342,6 +247,7 @@ class _NormProgram:
                 LinearConstraint(sp.vstack(self._tangents), -np.inf, np.concatenate(self._limits)),
             ],
             time_limit,
+            node_limit=_MAX_NODES,
         )
 
     def lower_bound(self, result: OptimizeResult) -> float:
@@ -417,11 +323,11 @@ class _ConeProgram:
 
     def best_of_all(self, accept: Accept, deadline: float) -> ExactResult:
         """Return the accepted set that saves most, of all there are."""
-        sets = _all_sets(self._system)
+        sets = all_sets(self._system)
         sets = sets[self.may_be_within(sets)]
         savings = sets @ self._saving
         order = np.argsort(-savings, kind="stable")
-        result = _first_accepted(sets[order], accept, deadline)
+        result = first_accepted(sets[order], accept, deadline)
         bound = savings.max(initial=-np.inf)
         if result.drop is not None:
             bound = float(self._saving[result.drop].sum())
@@ -434,12 +340,18 @@ def _milp(
     bounds: Bounds,
     constraints: list[LinearConstraint],
     time_limit: float,
+    *,
+    node_limit: int | None = None,
 ) -> OptimizeResult:
     """Run ``milp`` to optimality, without presolve, whose answers may break a row by one."""
+    options: dict[str, Any] = {"mip_rel_gap": 0.0, "presolve": False}
+    options["time_limit"] = max(0.05, time_limit)
+    if node_limit is not None:
+        options["node_limit"] = node_limit
     return milp(
         objective,
         integrality=integrality,
         bounds=bounds,
         constraints=constraints,
-        options={"time_limit": max(0.05, time_limit), "mip_rel_gap": 0.0, "presolve": False},
+        options=options,
     )

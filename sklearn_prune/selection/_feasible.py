@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
 from ._coordinates import Booleans, Floats
-from ._exact import LinearSystem
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
+from ._system import LinearSystem
 
 # Status codes of scipy.optimize.milp.
 _TIME_LIMIT, _INFEASIBLE = 1, 2

@@ -11,11 +11,12 @@ import numpy as np
 from ._bound import saving_upper_bound
 from ._cells import CellCounts
 from ._coordinates import Booleans
-from ._exact import ExactResult, largest_saving
+from ._exact import largest_saving
 from ._feasible import count_rows
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
 from ._search import Found, improve_cost, quick_search
+from ._system import ExactResult
 
 # Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.

@@ -11,18 +11,17 @@ from ._bound import change_lower_bound
 from ._cells import CellCounts
 from ._certificate import Selection, SolverCertificate
 from ._coordinates import Booleans
-from ._exact import ExactResult, largest_saving, smallest_change
+from ._exact import largest_saving, smallest_change
 from ._feasible import count_rows
 from ._generalization import Within, largest_within
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
 from ._search import Found, improve, improve_cost, search
+from ._system import ExactResult
 
-# Up to here branch and bound is tried: it proves n = 30, k = 8 in about two seconds, and from
-# n = 40 on its bound stays at 0, because sets with almost no change exist.
+# Up to here the answer is proven, within some seconds: by branch and bound or, where that proves
+# nothing in some hundred nodes, by comparing all sets.
 EXACT_ROWS = 32
-# The same with more coordinates than these: there 24 rows take two seconds, 30 ten.
-_MANY_COORDINATES, _EXACT_ROWS_OF_MANY = 100, 24
 # The second objective is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
@@ -38,8 +37,8 @@ def solve(
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows (24 with more than 100 coordinates) the answer is proven optimal by branch
-    and bound (``scipy.optimize.milp`` with outer approximation of the norm). Beyond, ``milp``
+    Up to 32 free rows the answer is proven optimal, by branch and bound (``scipy.optimize.milp``
+    with outer approximation of the norm) and, where that takes long, all sets. Beyond, ``milp``
     decides how many rows of each cell go, and exchanges inside cells decide which. The certificate
     then gives the value beside what random rows cost, and the bound of the relaxation.
 
@@ -111,7 +110,7 @@ def _solve_cardinality(
 ) -> Selection:
     scale = problem.coordinates.scale
     exact: ExactResult | None = None
-    if problem.free.sum() <= _exact_rows(problem):
+    if problem.free.sum() <= EXACT_ROWS:
         found, exact = _prove_smallest(problem, n_drop, found, mip_rel_gap, deadline)
     proven = exact is not None and exact.proven
     if problem.cost is not None:
@@ -152,11 +151,6 @@ def _checked(problem: SelectionProblem, drop: Booleans) -> Booleans:
             "data; another random_state may avoid it."
         )
     return drop
-
-
-def _exact_rows(problem: SelectionProblem) -> int:
-    many = problem.coordinates.n_coordinates > _MANY_COORDINATES
-    return _EXACT_ROWS_OF_MANY if many else EXACT_ROWS
 
 
 def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
@@ -242,7 +236,7 @@ def _prove_cost(
 def _solve_generalization(
     problem: SelectionProblem, rng: np.random.Generator, started: float, deadline: float
 ) -> Selection:
-    within = largest_within(problem, rng, exact_rows=_exact_rows(problem), deadline=deadline)
+    within = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
     if within.drop is None:
         raise _nothing_within(problem, within)
     drop = _checked(problem, within.drop)

@@ -190,10 +190,11 @@ def test_rows_of_very_different_size_are_told_apart(seed, n):
     assert found <= norms.min() * (1 + 2e-4) + 1e-15 * np.abs(rows).sum()
 
 
-def test_sets_that_highs_cannot_tell_from_zero_are_not_called_optimal():
-    rows = np.random.default_rng(0).standard_normal((20, 1))
+@pytest.mark.parametrize(("n", "is_proven"), [(20, True), (34, False)])
+def test_sets_that_highs_cannot_tell_from_zero_are_compared_one_by_one(n, is_proven):
+    rows = np.random.default_rng(0).standard_normal((n, 1))
     # The last two rows cancel but for 1e-8.
-    rows[18:] = [[1.0], [-1.0 + 1e-8]]
-    result = prove(rows, np.zeros(1), by_count(20, 2), np.arange(20) >= 18)
-    assert not result.proven
-    assert result.bound <= 1e-8
+    rows[n - 2 :] = [[1.0], [-1.0 + 1e-8]]
+    result = prove(rows, np.zeros(1), by_count(n, 2), np.arange(n) >= n - 2)
+    assert result.proven == is_proven
+    assert result.bound == pytest.approx(1e-8 if is_proven else 0.0)
