@@ -384,6 +384,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self._influence_, self._coordinates_ = trained.influence, trained.coordinates
             self.influence_norms_ = trained.row_changes
             self._balance_ = self._labelled(trained.balance, y)
+            self._priorities_ = trained.priorities
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
                 chosen = self._choose(request, self.time_limit, self._seed_)
@@ -436,6 +437,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 self._influence_,
                 self._coordinates_,
                 self._balance_,
+                self._priorities_,
                 self._terms_,
                 request,
                 time_limit=time_limit,

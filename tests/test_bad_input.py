@@ -308,7 +308,7 @@ def test_must_drop_leaves_every_class_a_row():
 
 
 def test_costs_have_one_entry_a_row():
-    fails(r"cost must be finite and of shape \(30,\)", sample_cost=np.ones(29))
+    fails(r"sample_cost must have shape \(30,\), one number a row", sample_cost=np.ones(29))
 
 
 def test_groups_have_one_label_a_row():

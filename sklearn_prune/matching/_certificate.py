@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._compat import Task
 from .._progress import telling
 from ..influence import Coordinates, HeadFit, Influence, influences_of
-from ..selection import InfeasibleProblemError, Selection, SelectionProblem, random_rows
+from ..selection import InfeasibleProblemError, Selection, SelectionProblem, draw_dropped
 
 Norm = Literal["loss", "parameter"]
 
@@ -35,7 +35,7 @@ class Certificate:
     Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
     training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
     mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
-    rows that were returned, in all parameters of the head. How far the distribution moved has no
+    rows that were returned, in all parameters of the head. What is said of the distribution has no
     unit; it is summed in float64 from features in float32.
 
     Attributes
@@ -61,10 +61,14 @@ class Certificate:
         What the head does when it is refitted on random rows, as many of each class or group: the
         mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
         NaN where that is, and where the refit does not converge.
-    distribution_change, random_distribution_change : float
-        How far the distribution moved: the maximum mean discrepancy between the kept rows and all,
-        in the features that were held, and its root mean square for random rows, as many of each
-        class or group. NaN where no distribution was held.
+    distribution_error, random_distribution_error : float
+        How far the kept rows are from the distribution that was aimed at: the maximum mean
+        discrepancy in the features that were held; and how far random rows, as many of each class
+        or group, are from all rows (a root mean square). NaN where no distribution was held.
+    distribution_tilt : float
+        How far the distribution that was aimed at is itself from all rows, on the same scale. For a
+        ratio it has more rows where they are sparse or their target is uncertain, since other
+        models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
@@ -117,8 +121,9 @@ class Certificate:
     actual_change: float
     random_change: float
     random_actual_change: float
-    distribution_change: float
-    random_distribution_change: float
+    distribution_error: float
+    random_distribution_error: float
+    distribution_tilt: float
     lower_bound: float
     gap: float
     saving_bound: float
@@ -162,12 +167,12 @@ class Certificate:
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
-        if not np.isnan(self.distribution_change):
-            moved = (
-                f"{self.distribution_change:.4g}, by random rows "
-                f"{self.random_distribution_change:.4g}"
+        if not np.isnan(self.distribution_error):
+            error = (
+                f"{self.distribution_error:.4g} off its aim, random rows "
+                f"{self.random_distribution_error:.4g}; tilted by {self.distribution_tilt:.4g}"
             )
-            lines.insert(7, ("distribution moved", moved))
+            lines.insert(7, ("distribution", error))
         if self.n_networks > 1:
             lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
@@ -205,11 +210,11 @@ class Certificate:
                 f"Choosing gained little: refitted on these rows, the last layer moves {share:.2g} "
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
-        moved = _times(self.distribution_change, self.random_distribution_change, _ROUNDING)
-        compared = f"The distribution moves {moved:.2g} times as far as random rows move it"
-        if np.isnan(self.distribution_change):
+        off = _times(self.distribution_error, self.random_distribution_error, _ROUNDING)
+        compared = f"The distribution is {off:.2g} times as far off its aim as that of random rows"
+        if np.isnan(self.distribution_error):
             sentences.append("The distribution was not held: other models may find these rows odd.")
-        elif round(moved, 1) <= 1:
+        elif round(off, 1) <= 1:
             sentences.append(f"{compared}, so other models should find these rows no worse.")
         else:
             sentences.append(
@@ -251,7 +256,8 @@ class Choice:
         """Draw rows to drop, as many of each group, where the problem leaves a choice."""
         problem, drop = self.problem, self.selection.drop
         labels = np.where(problem.free, problem.groups, -1)
-        return problem.must_drop | random_rows(labels, problem.count(drop & problem.free), rng)
+        n_dropped = problem.count(drop & problem.free)
+        return problem.must_drop | draw_dropped(labels, n_dropped, None, rng)
 
 
 def in_unit_of(norm: Norm, length: float) -> float:
@@ -354,6 +360,19 @@ class StageClock:
             print(f"[InfluencePruner] {line}")
 
 
+def _of_distribution(chosen: Choice) -> tuple[float, float, float]:
+    """Return error and tilt without the size factor, and between them the error of random rows.
+
+    NaN where no distribution is held.
+    """
+    solver = chosen.selection.certificate
+    if not solver.imbalances:
+        return np.nan, np.nan, np.nan
+    tilt = chosen.problem.coordinates.tilts[1]
+    random_error = solver.random_size_factors[1] * solver.random_imbalances[0]
+    return solver.imbalances[0], random_error, tilt
+
+
 def certify(
     influence: Influence,
     coordinates: Coordinates,
@@ -373,6 +392,7 @@ def certify(
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
+    error, random_error, tilt = _of_distribution(chosen)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -382,10 +402,9 @@ def certify(
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, chosen, random_state),
-        distribution_change=factor * solver.imbalances[0] if solver.imbalances else np.nan,
-        random_distribution_change=solver.random_size_factors[1] * solver.random_imbalances[0]
-        if solver.random_imbalances
-        else np.nan,
+        distribution_error=factor * error,
+        random_distribution_error=random_error,
+        distribution_tilt=factor * tilt,
         random_change=in_unit_of(
             norm,
             solver.random_size_factors[0] * coordinates.length_ratio * solver.random_objective,

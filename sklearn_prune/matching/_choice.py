@@ -9,7 +9,8 @@ import numpy as np
 
 from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
 from ..influence import Coordinates, Influence, influences_of
-from ..selection import InfeasibleProblemError
+from ..selection import EXACT_ROWS, InfeasibleProblemError, SelectionProblem
+from ._allocation import Priorities, kept_shares
 from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._refinement import match_rows
@@ -32,6 +33,7 @@ def choose_rows(
     influence: Influence,
     coordinates: Coordinates,
     balance: Sequence[DistributionEmbedding],
+    priorities: Priorities | None,
     terms: RowTerms,
     request: Request,
     *,
@@ -48,6 +50,8 @@ def choose_rows(
         What of them is matched.
     balance : sequence of DistributionEmbedding
         What is held beside them.
+    priorities : Priorities or None
+        Which rows other models learn most from.
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
     request : Request
@@ -76,6 +80,8 @@ def choose_rows(
         balance,
         distribution_weight(request, influence, has_cost=terms.cost is not None),
     )
+    if priorities is not None and _is_allocated(problem):
+        problem = problem.aimed_at(kept_shares(problem, priorities))
     try:
         selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state
@@ -106,6 +112,16 @@ def choose_rows(
             stacklevel=3,
         )
     return Choice(selection, problem)
+
+
+def _is_allocated(problem: SelectionProblem) -> bool:
+    """Whether rows are to stay with unequal probabilities.
+
+    Not under a tolerance, where the number of rows to keep is open; nor under costs, which decide
+    between sets of the same change; nor where few rows are enumerated.
+    """
+    is_open = problem.n_drop is not None and problem.free.sum() > EXACT_ROWS
+    return is_open and problem.is_balanced and problem.cost is None
 
 
 def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:

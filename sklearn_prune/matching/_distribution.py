@@ -236,7 +236,7 @@ def _gram(features: Floats, labels: Floats) -> Floats:
 
 
 def embed_distribution(
-    designs: Sequence[Any],
+    table: Table,
     y: NDArray[Any],
     sample_weight: NDArray[np.float64],
     *,
@@ -247,8 +247,8 @@ def embed_distribution(
 
     Parameters
     ----------
-    designs : sequence of ndarray of shape (n_samples, n_features_b)
-        What enters each head.
+    table : Table
+        What enters the heads.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers: of a regression, or 0 and 1 of several labels.
     sample_weight : ndarray of shape (n_samples,)
@@ -259,7 +259,6 @@ def embed_distribution(
         Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
     """
     rng = np.random.default_rng(random_state)
-    table = Table(designs, sample_weight)
     targets = y if is_labels else _standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
@@ -270,7 +269,7 @@ def embed_distribution(
 
 
 def embed_nonlinear_head(
-    designs: Sequence[Any],
+    table: Table,
     y: NDArray[Any],
     sample_weight: NDArray[np.float64],
     *,
@@ -287,11 +286,10 @@ def embed_nonlinear_head(
 
     Parameters
     ----------
-    designs, y, sample_weight, is_labels, random_state
+    table, y, sample_weight, is_labels, random_state
         As in :func:`embed_distribution`.
     """
     rng = np.random.default_rng(random_state)
-    table = Table(designs, sample_weight)
     features = WhitenedKernelColumns.fit(table, rng)
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()

@@ -32,8 +32,10 @@ from ..influence import (
     warn_if_not_convex,
     write_head,
 )
+from ._allocation import Priorities, row_priorities
 from ._certificate import StageClock, single_row_changes
 from ._distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
+from ._feature_maps import Table
 from ._job import TrainingJob
 from ._members import Member, fitted_members, product_of
 
@@ -56,6 +58,8 @@ class TrainedHead:
     balance : tuple of DistributionEmbedding
         What is held beside the influences: the distribution, and a nonlinear head; nothing where
         the rows are no table of numbers.
+    priorities : Priorities or None
+        Which rows other models learn most from; None where the rows are no table.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -68,6 +72,7 @@ class TrainedHead:
     influence: Influence
     coordinates: Coordinates
     balance: tuple[DistributionEmbedding, ...]
+    priorities: Priorities | None
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
 
@@ -98,7 +103,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"), serial_blas():
         objectives = [head[0] for head in heads if head is not None]
-        balance = _held_beside(job, objectives, whole.influence.sample_weight)
+        balance, priorities = _held_beside(job, objectives, whole.influence.sample_weight)
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -112,6 +117,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         influence=whole.influence,
         coordinates=whole.coordinates,
         balance=balance,
+        priorities=priorities,
         row_changes=row_changes,
         sample_weight=weights if (weights != 1).any() else None,
     )
@@ -184,16 +190,17 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
 
 def _held_beside(
     job: TrainingJob, objectives: Sequence[HeadObjective], sample_weight: NDArray[np.float64]
-) -> tuple[DistributionEmbedding, ...]:
-    """Return the distribution and a nonlinear head; nothing where the rows are no table."""
+) -> tuple[tuple[DistributionEmbedding, ...], Priorities | None]:
+    """Return distribution and nonlinear head, and priorities; nothing of rows that are no table."""
     designs = _embedded(job, [objective.design for objective in objectives])
     if not designs:
-        return ()
-    is_labels = job.classes is not None
-    return (
-        embed_distribution(designs, job.y, sample_weight, is_labels=is_labels),
-        embed_nonlinear_head(designs, job.y, sample_weight, is_labels=is_labels),
+        return (), None
+    table, is_labels = Table(designs, sample_weight), job.classes is not None
+    balance = (
+        embed_distribution(table, job.y, sample_weight, is_labels=is_labels),
+        embed_nonlinear_head(table, job.y, sample_weight, is_labels=is_labels),
     )
+    return balance, row_priorities(table, job.y, is_labels=is_labels)
 
 
 def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:

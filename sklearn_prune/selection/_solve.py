@@ -186,7 +186,7 @@ def _prove_smallest(
     coordinates, free = problem.coordinates, problem.free
     exact = smallest_change(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.total(problem.must_drop),
+        coordinates.residual(problem.must_drop),
         count_rows(problem, n_drop),
         found.drop[free],
         gap=gap,
@@ -195,7 +195,7 @@ def _prove_smallest(
     )
     assert exact.drop is not None
     drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(coordinates.residual(drop)))
     timed_out = not exact.proven and time.perf_counter() > deadline
     return replace(found, drop=drop, norm=norm, timed_out=timed_out), exact
 
@@ -214,12 +214,12 @@ def _prove_cost(
 
     def is_allowed(chosen: Booleans) -> bool:
         drop = problem.with_free(chosen)
-        norm = float(np.linalg.norm(coordinates.total(drop)))
+        norm = float(np.linalg.norm(coordinates.residual(drop)))
         return problem.is_feasible(drop) and norm <= limit + coordinates.rounding(drop)
 
     exact = largest_saving(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.total(problem.must_drop),
+        coordinates.residual(problem.must_drop),
         problem.cost[free],
         (np.zeros(int(free.sum())), limit),
         count_rows(problem, n_drop),
@@ -229,7 +229,7 @@ def _prove_cost(
     if exact.drop is None:
         return found, False
     drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(coordinates.residual(drop)))
     return replace(found, drop=drop, norm=norm), proven and exact.proven
 
 
