@@ -103,7 +103,7 @@ def fitted(X, y, params, given_rows):
             return None
 
 
-@fuzz_settings(30)
+@fuzz_settings(20)
 @given(fits())
 def test_what_is_kept_meets_every_rule_and_the_certificate_says_what_is(case):
     X, y, container, params, given_rows = case
@@ -158,7 +158,7 @@ def check_other_sets(pruner, given_rows):
             assert certificate.lower_bound <= change * (1 + 1e-5) + rounding
 
 
-@fuzz_settings(10)
+@fuzz_settings(6)
 @given(fits(), st.sampled_from([2.0**-120, 2.0**120]))
 def test_the_unit_of_weights_does_not_matter(case, unit):
     X, y, _, params, given_rows = case
