@@ -75,19 +75,38 @@ def smallest_change(
     deadline : float
         ``time.perf_counter()`` value at which to stop.
     """
-    best, best_norm = incumbent, _length(rows, offset, incumbent)
-    lengths = np.linalg.norm(rows, axis=1)
-    rounding = np.finfo(np.float64).eps * float(lengths.sum() + np.linalg.norm(offset))
-    if best_norm <= rounding or not len(rows):
-        return ExactResult(best, 0.0 if best_norm <= rounding else best_norm, True, 0, 0)
-    program = _NormProgram(rows, offset, best_norm, system)
-    bound, n_nodes = 0.0, 0
-    is_resolved = best_norm > _RESOLUTION * float(lengths.max())
-    while is_resolved and time.perf_counter() < deadline:
+    norm, lengths = _length(rows, offset, incumbent), np.linalg.norm(rows, axis=1)
+    rounding = _rounding(rows, offset)
+    if norm <= rounding or not len(rows):
+        return ExactResult(incumbent, 0.0 if norm <= rounding else norm, True, 0, 0)
+    bounded = ExactResult(incumbent, 0.0, False, 0, 0)
+    if norm > _RESOLUTION * float(lengths.max()):
+        bounded = _branch_and_bound(rows, offset, system, incumbent, gap, accept, deadline)
+    if bounded.proven:
+        return bounded
+    best = incumbent if bounded.drop is None else bounded.drop
+    rest = best_by_halves(rows, offset, system, best, accept=accept, deadline=deadline)
+    bound = rest.bound if rest.proven else bounded.bound
+    return replace(rest, bound=bound, n_cuts=bounded.n_cuts, n_nodes=bounded.n_nodes)
+
+
+def _branch_and_bound(
+    rows: Floats,
+    offset: Floats,
+    system: LinearSystem,
+    incumbent: Booleans,
+    gap: float,
+    accept: Accept,
+    deadline: float,
+) -> ExactResult:
+    """Let HiGHS propose sets and bound them, until value and bound meet or it takes too long."""
+    best, norm = incumbent, _length(rows, offset, incumbent)
+    first, bound, n_nodes = norm, 0.0, 0
+    program = _NormProgram(rows, offset, first, system)
+    while time.perf_counter() < deadline:
         result = program.solve(deadline - time.perf_counter())
         n_nodes += int(result.mip_node_count or 0)
-        bound = max(bound, program.lower_bound(result))
-        norm = before = _length(rows, offset, best)
+        bound, before = max(bound, program.lower_bound(result)), norm
         if result.x is not None:
             w = result.x[: len(rows)] > 0.5
             program.add_tangents_at(w)
@@ -95,28 +114,28 @@ def smallest_change(
                 program.exclude(w)
             elif _length(rows, offset, w) < norm:
                 best, norm = w, _length(rows, offset, w)
-        if norm <= rounding:
+        if norm <= _rounding(rows, offset):
             return ExactResult(best, 0.0, True, program.n_cuts, n_nodes)
-        difference = (norm - bound) / norm
-        if abs(difference) <= max(gap, _RESOLUTION):
+        if abs(norm - bound) <= max(gap, _RESOLUTION) * norm:
             return ExactResult(best, min(bound, norm), True, program.n_cuts, n_nodes)
-        if difference < 0:
-            # No bound at all, since there is this set.
-            return ExactResult(best, 0.0, False, program.n_cuts, n_nodes)
-        if norm < _RESCALE * best_norm:
+        if norm < _RESCALE * first:
             # HiGHS resolves 1e-6 of the unit, which is the norm of the set it started from.
             again = smallest_change(
                 rows, offset, system, best, gap=gap, accept=accept, deadline=deadline
             )
-            return replace(
-                again, n_cuts=again.n_cuts + program.n_cuts, n_nodes=again.n_nodes + n_nodes
-            )
+            n_cuts, n_nodes = again.n_cuts + program.n_cuts, again.n_nodes + n_nodes
+            return replace(again, n_cuts=n_cuts, n_nodes=n_nodes)
         stalls = norm == before and program.n_rounds > _MAX_ROUNDS
-        if result.status != 0 or n_nodes > _MAX_NODES or stalls:
+        if result.status != 0 or n_nodes > _MAX_NODES or stalls or bound > norm:
             break
-    rest = best_by_halves(rows, offset, system, best, accept=accept, deadline=deadline)
-    bound = rest.bound if rest.proven else bound
-    return replace(rest, bound=bound, n_cuts=program.n_cuts, n_nodes=n_nodes)
+    # A bound above the norm of a set is none.
+    return ExactResult(best, bound if bound <= norm else 0.0, False, program.n_cuts, n_nodes)
+
+
+def _rounding(rows: Floats, offset: Floats) -> float:
+    """Return what float64 cannot tell from zero in a sum of the rows."""
+    length = np.linalg.norm(rows, axis=1).sum() + np.linalg.norm(offset)
+    return float(np.finfo(np.float64).eps * length)
 
 
 def _length(rows: Floats, offset: Floats, w: Booleans) -> float:

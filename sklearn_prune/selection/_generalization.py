@@ -250,7 +250,8 @@ class _SizeSearch:
         for drop in _simplest_sets(problem):
             self._keep_if_within(drop)
         n_drop = self._most
-        while n_drop > self._least and time.perf_counter() < self._deadline:
+        # Some passes over the rows, whatever the time: without them there may be no answer at all.
+        while n_drop > self._least:
             try:
                 drop = problem.random_set(n_drop, self._rng(n_drop))
             except InfeasibleProblemError:
