@@ -48,14 +48,21 @@ class Priorities:
 
     Attributes
     ----------
-    odds : ndarray of shape (n_samples,)
-        ``d_i σ_i p_i``, positive.
+    distance, spread, belief : ndarray of shape (n_samples,)
+        d, σ and p, positive.
     expected : ndarray of shape (n_samples, n_classes - 1)
         Probability of each class but the first; no column for numbers.
     """
 
-    odds: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    belief: NDArray[np.float64]
     expected: NDArray[np.float64]
+
+    @property
+    def odds(self) -> NDArray[np.float64]:
+        """``d_i σ_i p_i``, shape (n_samples,)."""
+        return self.distance / self.distance.mean() * self.spread / self.spread.mean() * self.belief
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,12 @@ def row_priorities(
         expectation = _expected_classes(table, y, grown_on, rng)
     else:
         expectation = _expected_numbers(table, y, grown_on, rng)
-    distance = _floored(_distance_to_neighbours(table, len(y), rng), _LEAST_ODDS)
-    spread = _floored(expectation.spread, _LEAST_ODDS)
-    belief = _floored(expectation.belief, _LEAST_BELIEF)
-    odds = distance / distance.mean() * spread / spread.mean() * belief
-    return Priorities(odds, expectation.expected)
+    return Priorities(
+        _floored(_distance_to_neighbours(table, len(y), rng), _LEAST_ODDS),
+        _floored(expectation.spread, _LEAST_ODDS),
+        _floored(expectation.belief, _LEAST_BELIEF),
+        expectation.expected,
+    )
 
 
 def kept_shares(problem: SelectionProblem, priorities: Priorities) -> Floats:
@@ -223,7 +231,9 @@ def _predicted(
     return np.asarray(predicted, dtype=np.float64)
 
 
-def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator) -> Floats:
+def _distance_to_neighbours(
+    table: Table, n_rows: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Return the mean distance of each row to the nearest of some other rows."""
     most = max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows))
     reference = table.some(most, rng)
@@ -240,7 +250,7 @@ def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator)
     return np.asarray(nearest)
 
 
-def _floored(odds: Floats, quantile: float) -> Floats:
+def _floored(odds: NDArray[np.float64], quantile: float) -> NDArray[np.float64]:
     """Return the odds, raised to their quantile; 1 where that is zero."""
     floored = np.maximum(odds, np.quantile(odds, quantile))
-    return floored if floored.min() > 0 else np.where(floored > 0, floored, 1.0)
+    return np.where(floored > 0, floored, 1.0)

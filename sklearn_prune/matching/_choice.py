@@ -20,6 +20,8 @@ __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 # Weight of the distribution where at least five rows are kept for each parameter that is matched,
 # and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
+# Rows that a class keeps, in the mean, for a draw of unequal probabilities to be aimed at.
+_LEAST_OF_CLASS = 5
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
@@ -118,10 +120,14 @@ def _is_allocated(problem: SelectionProblem) -> bool:
     """Whether rows are to stay with unequal probabilities.
 
     Not under a tolerance, where the number of rows to keep is open; nor under costs, which decide
-    between sets of the same change; nor where few rows are enumerated.
+    between sets of the same change; nor where few rows are enumerated. Where a class keeps a
+    handful of rows, typical ones teach most.
     """
-    is_open = problem.n_drop is not None and problem.free.sum() > EXACT_ROWS
-    return is_open and problem.is_balanced and problem.cost is None
+    if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
+        return False
+    n_kept = problem.n_samples - problem.n_drop
+    is_large = problem.free.sum() > EXACT_ROWS
+    return bool(is_large and n_kept >= _LEAST_OF_CLASS * len(problem.group_names))
 
 
 def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:

@@ -63,8 +63,8 @@ def problem_and_priorities(seed=0, n=2000, **options):
     Z = (y[:, None] - expected) * np.c_[np.ones(n), X]
     options = {"n_drop": n * 9 // 10, "groups": y, "quota": "proportional", **options}
     problem = SelectionProblem(Z - Z.mean(0), balance=[X - X.mean(0)], **options)
-    odds = np.exp(0.7 * X[:, 1] + 0.7 * X[:, 0])
-    return problem, Priorities(odds, expected), y
+    distance, spread = np.exp(0.7 * X[:, 1]), np.exp(0.7 * X[:, 0])
+    return problem, Priorities(distance, spread, np.ones(n), expected), y
 
 
 def test_shares_hold_the_head_the_classes_and_follow_the_odds():
