@@ -56,7 +56,8 @@ class Certificate:
         a network that is trained again ends elsewhere even on the same rows.
     random_change : float
         First-order change for random rows, as many of each class: the expected value for the norm
-        "loss", the root mean square for "parameter". What ``predicted_change`` compares with.
+        "loss", the root mean square for "parameter"; where weights differ, the mean of some
+        thousand draws. What ``predicted_change`` compares with.
     random_actual_change : float
         What the head does when it is refitted on random rows, as many of each class or group: the
         mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
@@ -70,7 +71,7 @@ class Certificate:
         ratio it has more rows where they are sparse or their target is uncertain, since other
         models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
     lower_bound : float
-        No set of as many rows with the same quotas has a smaller first-order change; 0 where
+        No set of as many rows under the same rules has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
         NaN, as are ``gap`` and ``saving_bound``, for a Kronecker-factored curvature, in whose
         coordinates a bound says nothing of the change itself.
