@@ -88,7 +88,7 @@ class RowTerms:
     names: tuple[Any, ...]
     must_keep: Booleans
     must_drop: Booleans
-    cost: Any = None
+    cost: NDArray[np.float64] | None = None
     sample_weight: NDArray[np.float64] | None = None
 
     def count(self, mask: Booleans) -> Codes:
@@ -264,6 +264,10 @@ def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
             f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
             f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
         )
+    if least == n:
+        raise InfeasibleProblemError(
+            f"must_drop takes all {n} rows, and at least one stays; free a row of must_drop."
+        )
     if n_drop < least:
         scale = 10 ** _digits(n)
         raise InfeasibleProblemError(
@@ -361,7 +365,7 @@ def first_to_go(
     # to go in their place.
     weightless = weight == 0
     if request.tolerance is not None and terms.cost is not None:
-        weightless &= np.asarray(terms.cost) >= 0
+        weightless &= terms.cost >= 0
     return drop_first(terms, request, 1.0, weightless, weight)
 
 

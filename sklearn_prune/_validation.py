@@ -394,6 +394,9 @@ def _as_numbers(values: NDArray[Any]) -> Target:
 def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights as float64 of shape (n_samples,), or None where none are given.
 
+    What counts is how they compare, so that their mean is made 1: sums of any others may leave the
+    range of the numbers that they meet.
+
     Raises
     ------
     ValueError
@@ -414,7 +417,8 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | N
             f"sample_weight must have a positive entry; all {n_samples} weights are zero. Leave "
             "it out to weigh all rows alike."
         )
-    return weights
+    weights = weights / weights.max()
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
 
 
 def fingerprint(rows: Any) -> str | Identity:

@@ -15,6 +15,7 @@ from sklearn_prune._terms import (
     Request,
     RowTerms,
     count_of,
+    count_problem,
     drop_first,
     first_to_go,
     make_problem,
@@ -228,3 +229,29 @@ def test_rows_of_weight_zero_that_are_dear_to_lose_are_not_pushed():
     request = Request(None, 1.0, None, 0.0)
     terms = first_to_go(terms, request, lambda: np.zeros(20))
     assert np.flatnonzero(terms.must_drop).tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        ([1.0, 2.0], r"sample_cost must have shape \(4,\), one number a row; it has shape \(2,\)"),
+        ([0, 1, np.nan, 3], "sample_cost must be finite; 1 are not, the first is nan in row 2"),
+        ([np.inf, 1, 2, 3], "the first is inf in row 0. Give those rows a number"),
+    ],
+)
+def test_a_cost_that_is_no_number_a_row_is_refused_by_its_own_name(cost, message):
+    with pytest.raises(ValueError, match=message):
+        make_terms(4, None, sample_cost=cost)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+def test_no_ratio_is_named_where_must_drop_takes_all_rows(ratio):
+    terms = make_terms(4, None, must_drop=np.ones(4, dtype=bool))
+    with pytest.raises(InfeasibleProblemError, match="takes all 4 rows, and at least one stays"):
+        count_problem(terms, Request(ratio, None, None, 0.0))
+
+
+@pytest.mark.parametrize("quota", [{}, None])
+def test_an_empty_quota_asks_for_nothing(quota):
+    problem = count_problem(make_terms(4, None), Request(0.5, None, quota, 0.0))
+    assert problem.n_drop == 2

@@ -14,6 +14,9 @@ from ._parallel import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 _CHUNK = 2048
+# Features for each row from which on the space of the rows is worth a basis, and the numbers that
+# this may hold: 0.8 GB.
+_WIDE, _MAX_BASIS = 2, 100_000_000
 
 
 class HeadObjective:
@@ -212,9 +215,38 @@ class HeadObjective:
 
     @cached_property
     def feature_eigenbasis(self) -> tuple[Array, Array]:
-        """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``."""
+        """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``.
+
+        Where rows are few beside the features, those in the space that the rows span: the others
+        have the eigenvalue 0.
+        """
+        if self.is_wide:
+            values, vectors = self.projected(self.row_basis).feature_eigenbasis
+            return values, self.row_basis @ vectors
         values, vectors = np.linalg.eigh(self._weighted_moment(np.ones(self.n_samples)))
         return np.maximum(values, 0), vectors
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the rows span so few of the features' dimensions that work in these pays."""
+        return self.n_features >= _WIDE * self.n_samples and self.design.size <= _MAX_BASIS
+
+    @cached_property
+    def row_basis(self) -> Array:
+        """Orthonormal basis of a space that holds all rows, (n_features, n_samples)."""
+        return np.linalg.qr(self.design.T.astype(np.float64, copy=False))[0]
+
+    def projected(self, basis: Array) -> HeadObjective:
+        """Return the objective as a function of the parameters' coordinates in a basis of rows."""
+        return HeadObjective(
+            self.design @ basis,
+            self.targets,
+            self.loss,
+            self.damping,
+            self.sample_weight,
+            n_outputs=self.n_outputs,
+            tilt=self.tilt @ basis,
+        )
 
     @cached_property
     def design_float32(self) -> Array:

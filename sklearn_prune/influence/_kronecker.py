@@ -51,14 +51,14 @@ class KroneckerCurvature:
         return cls(Q, V, np.outer(np.maximum(s, 0), np.maximum(a, 0)) + damping)
 
     def rotate(self, rows: Any) -> Any:
-        """Return ``Q^T G_i V`` for rows of shape (m, n_params), flattened to that shape."""
-        Q, V, spectrum = self._in_dtype_of(rows)
-        return (Q.T @ rows.reshape(-1, *spectrum.shape) @ V).reshape(rows.shape)
+        """Return ``Q^T G_i V`` for rows of shape (m, n_params), flattened."""
+        Q, V, _ = self._in_dtype_of(rows)
+        return (Q.T @ rows.reshape(-1, len(Q), len(V)) @ V).reshape(*rows.shape[:-1], -1)
 
     def unrotate(self, rows: Any) -> Any:
         """Return ``Q G_i V^T``, the inverse of `rotate`."""
         Q, V, spectrum = self._in_dtype_of(rows)
-        return (Q @ rows.reshape(-1, *spectrum.shape) @ V.T).reshape(rows.shape)
+        return (Q @ rows.reshape(-1, *spectrum.shape) @ V.T).reshape(*rows.shape[:-1], -1)
 
     def solve(self, B: Any) -> Any:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
@@ -85,6 +85,47 @@ class KroneckerCurvature:
             own = self._bases[self.spectrum.dtype]
             self._bases[B.dtype] = tuple(_cast(part, B.dtype) for part in own)
         return self._bases[B.dtype]
+
+
+class RowSpaceCurvature(KroneckerCurvature):
+    r"""The same where V holds only the features' directions that rows have.
+
+    In all others H is ``damping I``. H is whitened by its symmetric root, ``L = H^(1/2)``, so that
+    coordinates need no basis of these.
+
+    Parameters
+    ----------
+    output_basis, feature_basis, spectrum
+        As in `KroneckerCurvature`, with a feature basis of shape (n_features, n_directions) and a
+        spectrum of shape (n_outputs, n_directions).
+    damping : float
+        The eigenvalue in all other directions.
+    """
+
+    def __init__(
+        self, output_basis: Array, feature_basis: Array, spectrum: Array, damping: float
+    ) -> None:
+        super().__init__(output_basis, feature_basis, spectrum)
+        self.damping = damping
+
+    def solve(self, B: Array) -> Array:
+        """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
+        return self._times_power(B, -1.0)
+
+    def whiten(self, B: Array) -> Array:
+        """Return ``H^(-1/2) B`` for B of shape (n_params,) or (n_params, k)."""
+        return self._times_power(B, -0.5)
+
+    unwhiten = whiten
+
+    def quadratic_form(self, delta: Array) -> float:
+        """Return ``delta^T H delta`` for delta of shape (n_params,)."""
+        return float(delta @ self._times_power(delta, 1.0))
+
+    def _times_power(self, B: Array, power: float) -> Array:
+        inside = self.rotate(_turned(B))
+        scaled = inside * (self._eigenvalues(B) ** power - self.damping**power)
+        return B * self.damping**power + _turned(self.unrotate(scaled))
 
 
 def _turned(B: Any) -> Any:

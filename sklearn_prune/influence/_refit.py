@@ -108,10 +108,27 @@ def fit_head(
     """Do what `refit_head` does, and leave it to the caller what not to converge means."""
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
     with serial_blas():
-        point, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
-    norm = point.gradient_norm
-    converged = norm <= tol or norm <= _allowed(objective, point.theta, tol)
-    return HeadFit(point.theta, norm, n_iter, converged)
+        if objective.is_wide:
+            theta, n_iter = _minimise_in_row_space(objective, theta, tol, max_iter)
+        else:
+            theta, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
+    norm = float(np.linalg.norm(objective.gradient(theta)))
+    converged = norm <= tol or norm <= _allowed(objective, theta, tol)
+    return HeadFit(theta, norm, n_iter, converged)
+
+
+def _minimise_in_row_space(
+    objective: HeadObjective, theta: Array, tol: float, max_iter: int
+) -> tuple[Array, int]:
+    """Return the minimiser and the steps to it, taken in the space that the rows span.
+
+    With V an orthonormal basis of it, ``Theta = Theta' V^T + rest``: no output and no loss sees
+    the rest, which is the tilt's over the damping.
+    """
+    V = objective.row_basis
+    rest = (objective.tilt - objective.tilt @ V @ V.T) / objective.damping
+    inside, n_iter = _minimise(objective.projected(V), theta @ V, tol, max_iter, None)
+    return inside @ V.T + rest, n_iter
 
 
 def _minimise(
@@ -120,7 +137,7 @@ def _minimise(
     tol: float,
     max_iter: int,
     precondition: Preconditioner | None,
-) -> tuple[_Point, int]:
+) -> tuple[Array, int]:
     """Return where the Newton iteration ends, and its steps."""
     point = _Point.at(objective, theta)
     exact = objective.hessian_flops <= _CHEAP_FLOPS
@@ -139,7 +156,7 @@ def _minimise(
                 break
             # Products in float32 got stuck; the dense Hessian goes on.
             exact = True
-    return point, n_iter
+    return point.theta, n_iter
 
 
 def newton_step(

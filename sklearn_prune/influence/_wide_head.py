@@ -11,7 +11,7 @@ from ._conjugate import IterativeHessian
 from ._curvature import require_dense_size
 from ._head import HeadObjective, HessianProduct
 from ._influence import HeadInfluence
-from ._kronecker import KroneckerCurvature
+from ._kronecker import KroneckerCurvature, RowSpaceCurvature
 from ._losses import Array
 from ._parallel import map_threads, serial_blas
 
@@ -89,7 +89,10 @@ class WideHeadInfluence(HeadInfluence):
         with serial_blas():
             s, Q = np.linalg.eigh(self._hessian_product.output_curvature)
             a, V = objective.feature_eigenbasis
-        return KroneckerCurvature(Q, V, np.outer(np.maximum(s, 0), a) + objective.damping)
+        spectrum = np.outer(np.maximum(s, 0), a) + objective.damping
+        if objective.is_wide:
+            return RowSpaceCurvature(Q, V, spectrum, objective.damping)
+        return KroneckerCurvature(Q, V, spectrum)
 
     @cached_property
     def _hessian(self) -> IterativeHessian:
@@ -116,7 +119,7 @@ class WideHeadInfluence(HeadInfluence):
 
         Positions in the eigenbasis, of shape (n_components,), largest first.
         """
-        energy = np.zeros(self.theta.shape)
+        energy = np.zeros(self.curvature.spectrum.shape)
         with serial_blas():
             # Not map_threads, which would hold as many arrays of p numbers as there are blocks.
             for rows in self._rotated_blocks():
@@ -130,7 +133,7 @@ class WideHeadInfluence(HeadInfluence):
         w is ``D^(-1/2)`` for the loss norm and ``D^-1`` for that of the parameters, in which the
         orthogonal ``Q (x) V`` changes no length.
         """
-        outputs, features = np.unravel_index(pairs, self.theta.shape)
+        outputs, features = np.unravel_index(pairs, self.curvature.spectrum.shape)
         scale = (self._scale[outputs, features] / self.weight_sum).astype(np.float32)
         centre = self._rotated_centre[outputs, features]
         Z = np.empty((self.shape[0], len(pairs)), dtype=np.float32)
@@ -169,7 +172,7 @@ class WideHeadInfluence(HeadInfluence):
     @cached_property
     def _rotated_centre(self) -> Array:
         centre = self.curvature.rotate(self._centre[None])
-        return centre.reshape(self.theta.shape).astype(np.float32)
+        return centre.reshape(self.curvature.spectrum.shape).astype(np.float32)
 
     def _rotated(self, rows: Array) -> tuple[Array, Array, Array]:
         """Return ``Q^T r_i`` (weighted), ``V^T a_i`` and ``nu_i`` of these rows, float32."""
@@ -179,7 +182,7 @@ class WideHeadInfluence(HeadInfluence):
         return residual @ Q, design @ V, self.objective.sample_weight[rows].astype(np.float32)
 
     def _energy(self, rows: Array) -> Array:
-        """Return ``w^2 sum_i (r a^T + nu c)^2`` over these rows, of the shape of theta."""
+        """Return ``w^2 sum_i (r a^T + nu c)^2`` over these rows, of the shape of the spectrum."""
         residual, design, weights = self._rotated(rows)
         total = (residual**2).T @ design**2
         total += 2 * self._rotated_centre * ((weights[:, None] * residual).T @ design)

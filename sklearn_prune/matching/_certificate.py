@@ -56,7 +56,8 @@ class Certificate:
         a network that is trained again ends elsewhere even on the same rows.
     random_change : float
         First-order change for random rows, as many of each class: the expected value for the norm
-        "loss", the root mean square for "parameter". What ``predicted_change`` compares with.
+        "loss", the root mean square for "parameter"; where weights differ, the mean of some
+        thousand draws. What ``predicted_change`` compares with.
     random_actual_change : float
         What the head does when it is refitted on random rows, as many of each class or group: the
         mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
@@ -70,7 +71,7 @@ class Certificate:
         ratio it has more rows where they are sparse or their target is uncertain, since other
         models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
     lower_bound : float
-        No set of as many rows with the same quotas has a smaller first-order change; 0 where
+        No set of as many rows under the same rules has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
         NaN, as are ``gap`` and ``saving_bound``, for a Kronecker-factored curvature, in whose
         coordinates a bound says nothing of the change itself.
@@ -304,6 +305,9 @@ def beyond_tolerance(
         found = f"; the smallest change found is {change:.3g}"
         # Rounded up, so that the value that is named can be met.
         remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+    if error.timed_out:
+        found += "; time_limit ended the search"
+        remedies.append("raise time_limit")
     if is_balanced:
         remedies.append("set distribution_weight to 0")
     message = (
@@ -374,7 +378,7 @@ class _Distribution(NamedTuple):
 
 
 def _of_distribution(chosen: Choice) -> _Distribution:
-    problem, drop = chosen.problem, chosen.selection.drop
+    problem, drop, solver = chosen.problem, chosen.selection.drop, chosen.selection.certificate
     if not problem.is_balanced:
         return _Distribution()
     embedding, factor = problem.coordinates.block(1), problem.size_factor(drop)
@@ -384,8 +388,9 @@ def _of_distribution(chosen: Choice) -> _Distribution:
         weights = problem.sample_weight
         aim_factor = weights.sum() / (problem.kept_share @ weights)
         aim = aim_factor * embedding.total(1.0 - problem.kept_share)
-    (error,), (tilt,) = embedding.lengths(moved - aim), embedding.lengths(aim)
-    return _Distribution(error, factor * problem.random_lengths(drop).imbalances[0], tilt)
+    error, tilt = (embedding.scale * float(np.linalg.norm(v)) for v in (moved - aim, aim))
+    random_error = solver.random_size_factors[1] * solver.random_imbalances[0]
+    return _Distribution(error, random_error, tilt)
 
 
 def certify(
@@ -403,7 +408,7 @@ def certify(
     selection = chosen.selection
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
-    factor, forecast = influence.size_factor(drop), influence.forecast(drop)
+    forecast = influence.forecast(drop)
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
@@ -420,8 +425,11 @@ def certify(
         distribution_error=distribution.error,
         random_distribution_error=distribution.random_error,
         distribution_tilt=distribution.tilt,
-        random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
-        lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
+        random_change=in_unit_of(
+            norm,
+            solver.random_size_factors[0] * coordinates.length_ratio * solver.random_objective,
+        ),
+        lower_bound=bounds * in_unit_of(norm, solver.least_size_factor * solver.lower_bound),
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,
         status=solver.status,

@@ -107,9 +107,15 @@ def choose_rows(
         ) from error
     if request.tolerance is not None and not selection.drop.any():
         smallest = in_unit_of(norm, selection.certificate.smallest_reachable)
+        reason = f"tolerance={request.tolerance} allows no row to be dropped"
+        if selection.certificate.status == "time limit":
+            reason = (
+                f"time_limit={time_limit} ended the search before it found rows that "
+                f"tolerance={request.tolerance} allows to be dropped (raise it)"
+            )
         warnings.warn(
-            f"tolerance={request.tolerance} allows no row to be dropped, all "
-            f"{terms.n_samples} are kept; the smallest change found is {smallest:.3g}.",
+            f"{reason}, all {terms.n_samples} are kept; the smallest change found is "
+            f"{smallest:.3g}.",
             UserWarning,
             stacklevel=3,
         )

@@ -16,6 +16,8 @@ from ._quota import Counts
 
 # A relaxed change below this share of a typical row is zero.
 _ZERO = 1e-9
+# Share of the scores that rounding may cost in their sum: Z may be in float32.
+_ROUNDING = 1.2e-7
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def change_lower_bound(
         scores = coordinates.scores(point / length)
         vertex = _cheapest_set(problem, scores, n_drop, low, high)
         corner = coordinates.total(vertex)
-        best = max(best, float(point @ corner) / length)
+        rounding = _ROUNDING * float(np.abs(scores).sum())
+        best = max(best, float(point @ corner) / length - rounding)
         if length - best <= 1e-3 * length:
             break
         direction = corner - point
@@ -122,7 +125,12 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
 
     def value(y: Floats) -> float:
         positive = np.maximum(reduced(y)[free], 0.0).sum()
-        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive)
+        rounding = _ROUNDING * np.abs(coordinates.scores(y)).sum()
+        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive + rounding)
+
+    def stop_in_time(y: Floats) -> None:
+        if time.perf_counter() > deadline:
+            raise StopIteration
 
     y = np.zeros(coordinates.n_coordinates)
     best_y, best = y, value(y)
@@ -130,7 +138,14 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
         if time.perf_counter() > deadline:
             break
         objective = _smoothed(coordinates, reduced, free, share, epsilon, fixed, room, width)
-        y = minimize(objective, best_y, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+        y = minimize(
+            objective,
+            best_y,
+            jac=True,
+            method="L-BFGS-B",
+            callback=stop_in_time,
+            options={"maxiter": 200},
+        ).x
         if value(y) < best:
             best_y, best = y, value(y)
     paid = float(saving[problem.must_drop].sum())

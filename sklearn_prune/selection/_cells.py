@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from ._coordinates import Booleans, Floats, Integers
+from ._coordinates import Booleans, Coordinates, Floats, Integers
 from ._problem import SelectionProblem
 from ._quota import Counts, InfeasibleProblemError
 
@@ -320,18 +320,28 @@ def _with_residual(
     if n_open == 0:
         return program
     coordinates = problem.coordinates
-    of_cells = []
-    for rows in _members(labels):
-        most = max(1, _MEAN_ROWS // len(program.sizes))
-        some = np.sort(rng.permutation(rows)[:most]) if len(rows) > most else rows
-        of_cells.append(coordinates.take(some).total(np.ones(len(some))) / len(some))
+    means = _cell_means(coordinates, labels, len(program.sizes), rng)
     offset = coordinates.residual(problem.must_drop)
     # What the counts move, and what they have to move.
-    means = np.array(of_cells)
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
     n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
     directions = _leading_directions(moved, n_directions, rng)
     return replace(program, means=means @ directions, offset=offset @ directions)
+
+
+def _cell_means(
+    coordinates: Coordinates, labels: Integers, n_cells: int, rng: np.random.Generator
+) -> Floats:
+    """Return the mean of the rows of each cell, of some where there are many."""
+    most = max(1, _MEAN_ROWS // n_cells)
+    some = [
+        np.sort(rng.permutation(members)[:most]) if len(members) > most else members
+        for members in _members(labels)
+    ]
+    rows = np.concatenate(some)
+    shares = np.zeros((len(rows), n_cells))
+    shares[np.arange(len(rows)), labels[rows]] = 1 / np.bincount(labels[rows])[labels[rows]]
+    return coordinates.take(rows).total(shares).T
 
 
 def _leading_directions(rows: Floats, n_directions: int, rng: np.random.Generator) -> Floats:

@@ -19,13 +19,15 @@ class SolverCertificate:
         ``‖Zᵀw‖₂`` in the unit of Z, without the size factor.
     size_factor : float
         ``N / (N - νᵀw)``; the predicted change is ``size_factor * objective``.
+    least_size_factor : float
+        Smallest one of any set of that size, or less.
     lower_bound : float
-        Cardinality form: no set of that size has a smaller objective. Generalization form: 0.
+        Cardinality form: no set of that size has a smaller objective, so that none has a change
+        below ``least_size_factor * lower_bound``. Generalization form: 0.
     gap : float
-        Cardinality form: by which share the change may exceed the best one, the smallest size
-        factor of any set of that size being taken for the bound. Generalization form:
-        ``(saving_bound - saving) / saving_bound``. 0 means proven optimal: of change and imbalance
-        together, or, where costs were given, of the cost.
+        Cardinality form: by which share the change may exceed the best one. Generalization form:
+        ``saving_bound - saving`` as a share of the larger one. 0 means proven optimal: of change
+        and imbalance together, or, where costs were given, of the cost.
     saving : float
         Rows dropped, or their total cost where costs were given.
     saving_bound : float
@@ -36,11 +38,15 @@ class SolverCertificate:
     imbalances, random_imbalances : tuple of float
         ``‖B_bᵀw‖₂`` of each B in its unit, without the size factor, and its root mean square over
         the same random sets.
+    random_size_factors : tuple of float
+        What the size factor makes of ``random_objective`` and of each of ``random_imbalances``, in
+        the root mean square. Without weights it is that of the set.
     smallest_reachable : float
         Generalization form: the smallest change, with the size factor, of the non-empty sets the
         solver looked at, the free row of smallest norm among them. Otherwise the change itself.
     status : {"optimal", "feasible", "time limit", "nothing to drop"}
         "optimal" is proven; "feasible" meets every constraint and was not improved further.
+        "nothing to drop" is said only where the search ended by itself.
     n_swaps, n_cuts, n_nodes : int
         Exchanges made, tangents added, branch-and-bound nodes visited where the problem is small
         enough to be solved row by row.
@@ -61,6 +67,7 @@ class SolverCertificate:
     n_dropped: int
     objective: float
     size_factor: float
+    least_size_factor: float
     lower_bound: float
     gap: float
     saving: float
@@ -68,6 +75,7 @@ class SolverCertificate:
     random_objective: float
     imbalances: tuple[float, ...]
     random_imbalances: tuple[float, ...]
+    random_size_factors: tuple[float, ...]
     smallest_reachable: float
     status: str
     n_swaps: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,12 @@ _BLOCK_SIZE = 4_000_000
 # An operator of no more numbers than this (8 MB) is tabulated: on small problems the overhead of
 # its products would be most of the work.
 _TABLE_SIZE = 1_000_000
+# Random sets that an expectation is taken over which has no closed form.
+_MAX_DRAWS = 2000
+# Squares between these are neither rounded off nor overflown; beyond, rows are scaled first.
+_SQUARES = (1e-280, 1e300)
+# The same for a factor whose square float32 must hold.
+_FLOAT32_ROOM = 1e15
 
 
 class Coordinates:
@@ -86,8 +92,8 @@ class Coordinates:
             )
         self._bounds = np.cumsum([block.shape[1] for block in blocks])
         self.n_coordinates = int(self._bounds[-1])
-        squares = sum(w**2 * b.norms**2 for w, b in zip(weights, blocks, strict=True))
-        norms: Floats = np.sqrt(squares)
+        weighted = [w * b.norms for w, b in zip(weights, blocks, strict=True)]
+        norms = _norms(np.column_stack(weighted))
         positive = norms[norms > 0]
         if scale is None:
             scale = float(np.median(positive)) if positive.size else 1.0
@@ -132,11 +138,21 @@ class Coordinates:
         part._set([block, *self._blocks[1:]], self._weights, None, targets)
         return part
 
-    def lengths(self, total: Floats) -> list[float]:
-        """Return the length of a sum of rows in Z and in each B, in the caller's units."""
-        parts = np.split(total, self._bounds[:-1])
-        lengths = (float(np.linalg.norm(part)) * self.scale for part in parts)
-        return [length / weight for length, weight in zip(lengths, self._weights, strict=True)]
+    def lengths(self, drop: Booleans) -> list[float]:
+        """Return the length of the sum of these rows, less its target, in Z and in each B.
+
+        In the caller's units.
+
+        Unlike :meth:`total` it adds these rows and no others: what the others sum to may be so
+        large that the difference is nothing but its rounding.
+        """
+        parts = zip(self._blocks, self._targets, strict=True)
+        return [float(_norms((block.product(drop) - target)[None])[0]) for block, target in parts]
+
+    def rounding(self, drop: Booleans) -> float:
+        """Return what float64 cannot tell from zero in the sum of these rows, in units."""
+        lengths = np.sqrt(self.squared_norms[drop])
+        return float(np.finfo(np.float64).eps * lengths.sum())
 
     def weighted(self, ratios: Sequence[float]) -> Coordinates:
         """Return the same blocks with other ratios."""
@@ -151,7 +167,7 @@ class Coordinates:
     @property
     def sizes(self) -> list[float]:
         """The root of the summed squares of each block, in the caller's units."""
-        return [float(np.linalg.norm(block.norms)) for block in self._blocks]
+        return [float(_norms(block.norms[None])[0]) for block in self._blocks]
 
     def combined(self, lengths: Sequence[float]) -> float:
         """Return the length in all blocks together, of those in Z and each B."""
@@ -162,7 +178,7 @@ class Coordinates:
         return self.offset + self.total(drop)
 
     def total(self, w: Floats | Booleans) -> Floats:
-        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,)."""
+        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,), or of several w."""
         return self._joined([block.total(w) for block in self._blocks])
 
     def _joined(self, parts: list[Floats]) -> Floats:
@@ -194,8 +210,8 @@ class Coordinates:
         gram: Floats = np.zeros((len(indices), len(indices)), dtype=np.float32)
         scores: Floats = np.zeros(len(indices))
         for block, factor, part in self._split(v):
-            block_gram, block_scores = block.products(indices, factor * part)
-            gram = gram + np.float32(factor**2) * block_gram
+            block_gram, block_scores = block.products(indices, part, factor)
+            gram = gram + block_gram
             scores += block_scores
         return gram, scores
 
@@ -231,18 +247,22 @@ class _Block:
         Of most of the rows it is the sum of all, which is kept, less that of the others.
         """
         if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
-            return self._sum_of_rows - self._product(np.logical_not(w))
-        return self._product(w)
+            return self._sum_of_rows - self.product(np.logical_not(w))
+        return self.product(w)
 
     @cached_property
     def _sum_of_rows(self) -> Floats:
-        return self._product(np.ones(self.shape[0], dtype=bool))
+        return self.product(np.ones(self.shape[0], dtype=bool))
 
-    def _product(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw``; of a float32 Z without a float64 copy of it."""
+    def product(self, w: Floats | Booleans) -> Floats:
+        """Return ``Zᵀw``, a sum over the rows of w; of a float32 Z without a float64 copy of it.
+
+        Of several w, one a column, it is a column for each.
+        """
         if self._is_operator or self._Z.dtype == np.float64:
             return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
-        rows, total = np.flatnonzero(w), np.zeros(self.shape[1])
+        rows = np.flatnonzero(w if w.ndim == 1 else w.any(axis=1))
+        total = np.zeros((self.shape[1], *w.shape[1:]))
         step = self._block_rows()
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
@@ -257,12 +277,13 @@ class _Block:
         """Return ``Z[indices]``."""
         return np.asarray(self._Z.rows(indices) if self._is_operator else self._Z[indices])
 
-    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
-        """Return ``Z[indices] Z[indices]ᵀ`` and ``Z[indices] v``."""
-        if hasattr(self._Z, "products"):
-            gram, scores = self._Z.products(indices, v)
-            return gram, scores
-        rows = self.rows(indices)
+    def products(self, indices: Integers, v: Floats, factor: float) -> tuple[Floats, Floats]:
+        """Return the Gram matrix of ``factor * Z[indices]``, and ``factor * Z[indices] v``."""
+        is_moderate = 1 / _FLOAT32_ROOM < factor < _FLOAT32_ROOM
+        if is_moderate and hasattr(self._Z, "products"):
+            gram, scores = self._Z.products(indices, factor * v)
+            return np.float32(factor**2) * gram, scores
+        rows = self.rows(indices) * (factor if is_moderate else np.float64(factor))
         return rows @ rows.T, rows @ v.astype(rows.dtype)
 
     def take(self, indices: Integers) -> _Block:
@@ -283,9 +304,22 @@ class _Block:
         step = self._block_rows()
         for start in range(0, self.shape[0], step):
             block = slice(start, start + step)
-            rows = self._Z[block].astype(np.float64, copy=False)
-            norms[block] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+            norms[block] = _norms(self._Z[block].astype(np.float64, copy=False))
         return norms
+
+
+def _norms(rows: Floats) -> Floats:
+    """Return the norm of each row; of rows whose squares leave float64's range, scaled ones'."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows)
+    in_range = (squares > _SQUARES[0]) & (squares < _SQUARES[1])
+    norms: Floats = np.sqrt(squares)
+    if not in_range.all():
+        others = rows[~in_range]
+        largest = np.abs(others).max(axis=1, initial=0.0)
+        unit = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
+        norms[~in_range] = unit * np.sqrt(((others / unit[:, None]) ** 2).sum(axis=1))
+    return norms
 
 
 def _as_finite_matrix(Z: Any, name: str) -> Floats:
@@ -323,14 +357,79 @@ def random_change(
     """
     mean = fixed.astype(np.float64).copy()
     spread = 0.0
-    for stratum, m in enumerate(n_dropped):
-        members = labels == stratum
+    for stratum, total in _stratum_totals(coordinates, labels):
+        members, m = labels == stratum, n_dropped[stratum]
         n = int(members.sum())
-        if n == 0:
-            continue
-        total = coordinates.total(members)
         mean += m / n * total
         if n > 1:
             scatter = coordinates.squared_norms[members].sum() - total @ total / n
             spread += m * (n - m) / (n * (n - 1)) * max(scatter, 0.0)
     return float(np.sqrt(mean @ mean + spread))
+
+
+def _stratum_totals(coordinates: Coordinates, labels: Integers) -> Iterator[tuple[int, Floats]]:
+    """Yield each stratum and the sum of its rows, some at a time in one pass over all rows."""
+    strata = np.unique(labels[labels >= 0])
+    n_at_once = max(1, _BLOCK_SIZE // max(1, len(labels)))
+    for start in range(0, len(strata), n_at_once):
+        some = strata[start : start + n_at_once]
+        totals = coordinates.total((labels[:, None] == some).astype(np.float64))
+        yield from zip(some.tolist(), totals.T, strict=True)
+
+
+def drawn_size_factors(
+    coordinates: Coordinates,
+    labels: Integers,
+    n_dropped: Integers,
+    must_drop: Booleans,
+    weights: Floats,
+) -> tuple[float, ...]:
+    r"""Return how much the size factor adds to the lengths of random sets, for each block.
+
+    .. math:: \sqrt{E[f^2 \|Z^T w\|^2] \,/\, E\|Z^T w\|^2}, \qquad f = N / (N - ν^T w)
+
+    over drawn sets with these counts that leave some weight. Of large coordinates the draws look
+    at the weights alone, and the expectation is split: where many rows go, f hardly varies.
+
+    Parameters
+    ----------
+    coordinates, labels, n_dropped
+        As in :func:`random_change`.
+    must_drop : ndarray of bool of shape (n_samples,)
+        Rows that go in any case.
+    weights : ndarray of shape (n_samples,)
+        ν.
+    """
+    n, n_blocks = coordinates.n_samples, coordinates.n_blocks
+    is_small = n * coordinates.n_coordinates <= _TABLE_SIZE
+    parts = [coordinates.block(b) for b in range(n_blocks)] if is_small else []
+    tables = [part.rows(np.arange(n)) for part in parts]
+    kept: list[Floats] = []
+    squares: list[list[Floats]] = [[] for _ in range(n_blocks)]
+    for drop in _drawn_sets(labels, n_dropped, must_drop):
+        left = (~drop) @ weights
+        kept.append(left[left > 0])
+        for block, lengths in enumerate(squares):
+            totals = drop[left > 0] @ tables[block] if tables else np.ones((len(kept[-1]), 1))
+            lengths.append(_norms(totals) ** 2)
+    factors = (weights.sum() / np.concatenate(kept)) ** 2
+    means = [np.concatenate(lengths) for lengths in squares]
+    return tuple(
+        float(np.sqrt((factors * mean).sum() / mean.sum())) if mean.any() else 1.0 for mean in means
+    )
+
+
+def _drawn_sets(
+    labels: Integers, n_dropped: Integers, must_drop: Booleans
+) -> Iterator[NDArray[np.bool_]]:
+    """Yield random sets with these counts, some hundred of them at a time, one a row."""
+    rng, free = np.random.default_rng(0), np.flatnonzero(labels >= 0)
+    strata, sizes = np.sort(labels[free]), np.bincount(labels[free], minlength=len(n_dropped))
+    rank = np.arange(len(free)) - (np.cumsum(sizes) - sizes)[strata]
+    goes = rank < n_dropped[strata]
+    n_at_once = max(1, min(_MAX_DRAWS, _BLOCK_SIZE // (10 * len(labels))))
+    for _ in range(max(1, min(_MAX_DRAWS // n_at_once, 10))):
+        keys = labels[free] + rng.random((n_at_once, len(free)))
+        drop = np.repeat(must_drop[None], n_at_once, axis=0)
+        np.put_along_axis(drop, free[np.argsort(keys, axis=1)[:, goes]], True, axis=1)
+        yield drop

@@ -9,13 +9,17 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
-from ._coordinates import Booleans
-from ._exact import LinearSystem
+from ._coordinates import Booleans, Floats
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
+from ._system import LinearSystem
 
 # Status codes of scipy.optimize.milp.
 _TIME_LIMIT, _INFEASIBLE = 1, 2
+# Rows that milp decides about where it may leave the others as they are.
+_OPEN_ROWS = 500
+# What it gets where the deadline is near, since without a feasible set there is no answer.
+_LEAST_SECONDS = 0.5
 
 
 def count_rows(problem: SelectionProblem, n_drop: int | None) -> LinearSystem:
@@ -51,11 +55,14 @@ def count_rows(problem: SelectionProblem, n_drop: int | None) -> LinearSystem:
 def feasible_set(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> Booleans:
-    """Return a set of ``n_drop`` rows that meets every linear row, found by ``milp``.
+    """Return a set of ``n_drop`` rows that meets every linear row.
 
-    The objective is random: any feasible set will do, different seeds give different ones, and
-    HiGHS is about ten times slower on a zero objective. The relaxation has at most one
-    fractional column for each linear row, so that the search is short at any n.
+    Random rows mostly do, where the rows are loose. Where they do not, ``milp`` decides anew about
+    some of them, drawn at random; then about some of what its relaxation leaves, which has at most
+    one fractional column for each row; and about all only if there is no such set: of 50,000 rows
+    it takes longer than any time limit, of 500 a moment. Its objective is random: any feasible set
+    will do, different seeds give different ones, and HiGHS is about ten times slower on a zero
+    objective.
 
     Raises
     ------
@@ -64,19 +71,77 @@ def feasible_set(
     TimeoutError
         When the deadline passes before a feasible set is found.
     """
-    system = count_rows(problem, n_drop)
-    if problem.is_feasible(problem.must_drop):
-        return problem.must_drop.copy()
-    left = max(1.0, deadline - time.perf_counter())
-    result = _solve(system, rng.standard_normal(system.A.shape[1]), left, elastic=False)
-    if result.x is None and result.status == _TIME_LIMIT:
+    start = problem.random_set(n_drop, rng)
+    if problem.is_feasible(start):
+        return start
+    if int(problem.free.sum()) > _OPEN_ROWS:
+        for shares in (start[problem.free], _relaxed(problem, n_drop, rng, deadline)):
+            part = _mostly_fixed(problem, n_drop, shares.astype(np.float64), rng)
+            drop, _ = _found_by_milp(part, n_drop, rng, deadline)
+            if drop is not None:
+                return drop
+    drop, status = _found_by_milp(problem, n_drop, rng, deadline)
+    if drop is not None:
+        return drop
+    if status == _TIME_LIMIT:
         raise TimeoutError(
-            f"no set of {n_drop} rows that meets the constraints was found in {left:.0f} seconds; "
-            "raise time_limit or relax a constraint."
+            f"no set of {n_drop} rows that meets the constraints was found in time; raise "
+            "time_limit or relax a constraint."
         )
-    if result.x is None:
-        raise InfeasibleProblemError(_diagnosis(problem, n_drop, system, left))
-    return problem.with_free(result.x[: system.A.shape[1]] > 0.5)
+    left = max(_LEAST_SECONDS, deadline - time.perf_counter())
+    raise InfeasibleProblemError(_diagnosis(problem, n_drop, count_rows(problem, n_drop), left))
+
+
+def _relaxed(
+    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
+) -> Floats:
+    """Return which share of each free row goes where rows may go in part; 0 where none may."""
+    system, n = count_rows(problem, n_drop), int(problem.free.sum())
+    left = max(_LEAST_SECONDS, deadline - time.perf_counter())
+    result = milp(
+        rng.standard_normal(n),
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(sp.csr_array(system.A), system.low, system.high),
+        options={"time_limit": left},
+    )
+    return np.zeros(n) if result.x is None else np.asarray(result.x)
+
+
+def _mostly_fixed(
+    problem: SelectionProblem, n_drop: int, shares: Floats, rng: np.random.Generator
+) -> SelectionProblem:
+    """Return the problem with the fate of most free rows fixed: those that go in part stay open."""
+    doubt = np.minimum(shares, 1 - shares)
+    is_open = np.argsort(-doubt - 1e-6 * rng.random(len(shares)))[:_OPEN_ROWS]
+    fixed = np.ones(len(shares), dtype=bool)
+    fixed[is_open] = False
+    goes = problem.with_free(fixed & (shares > 0.5))
+    stays = problem.must_keep.copy()
+    stays[problem.free] = fixed & (shares <= 0.5)
+    return problem.fixing(n_drop, stays, goes)
+
+
+def _found_by_milp(
+    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
+) -> tuple[Booleans | None, int]:
+    """Return a feasible set, None where none was found, and HiGHS's last status.
+
+    HiGHS meets a row within a tolerance; a set that breaks one in float64 is cut off.
+    """
+    system, excluded = count_rows(problem, n_drop), list[Booleans]()
+    while True:
+        left = max(_LEAST_SECONDS, deadline - time.perf_counter())
+        objective = rng.standard_normal(system.A.shape[1])
+        result = _solve(system.without(excluded), objective, left, elastic=False)
+        if result.x is None:
+            return None, result.status
+        chosen = result.x > 0.5
+        drop = problem.with_free(chosen)
+        if problem.is_feasible(drop):
+            return drop, result.status
+        if time.perf_counter() > deadline:
+            return None, _TIME_LIMIT
+        excluded.append(chosen)
 
 
 def _solve(system: LinearSystem, objective: Any, time_limit: float, *, elastic: bool) -> Any:
@@ -94,7 +159,11 @@ def _solve(system: LinearSystem, objective: Any, time_limit: float, *, elastic: 
         integrality=np.r_[np.ones(n), np.zeros(n_slack)],
         bounds=Bounds(0, np.r_[np.ones(n), np.full(n_slack, np.inf)]),
         constraints=LinearConstraint(A, system.low, system.high),
-        options={"mip_rel_gap": 0.0 if elastic else 1.0, "time_limit": time_limit},
+        options={
+            "mip_rel_gap": 0.0 if elastic else 1.0,
+            "time_limit": time_limit,
+            "presolve": False,
+        },
     )
 
 

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ._bound import DualBound, saving_upper_bound
+from ._bound import saving_upper_bound
 from ._cells import CellCounts
 from ._coordinates import Booleans
-from ._exact import ExactResult, largest_saving
+from ._exact import largest_saving
 from ._feasible import count_rows
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
-from ._search import Found, quick_search
+from ._search import Found, improve_cost, quick_search
+from ._system import ExactResult
 
 # Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
 _MAX_TRIALS = 40
+# How often a number of rows is tried where the change comes within this factor of the tolerance.
+_ATTEMPTS, _NEAR = 3, 1.5
 # Shares of the balance's weight that a number of rows is tried with: with less of it the change may
 # come within the tolerance, and the balance may still be that of random rows.
 _BALANCE_SHARES = (1.0, 0.1)
+# Shares of the time that branch and bound, and the bound, may take before the search.
+_EXACT_SHARE, _BOUND_SHARE = 0.7, 0.3
 # The same where none of these met the tolerance, and sizes all over the range are tried.
 _MAX_SCAN = 160
 
@@ -35,7 +40,7 @@ class Within:
     Attributes
     ----------
     drop : ndarray of bool of shape (n_samples,) or None
-        None where no set but the rows that must go was found.
+        None where no set was found, the rows that must go alone neither.
     bound : float
         No set within the tolerance saves more.
     proven : bool
@@ -45,7 +50,7 @@ class Within:
     n_swaps : int
         Exchanges made.
     timed_out : bool
-        Whether the deadline ended the search.
+        Whether the deadline cut the work short anywhere.
     cells : CellCounts or None
         How the rows of each cell of the set were decided, where they were.
     """
@@ -71,9 +76,24 @@ def largest_within(
     that order would tip it; and a set passes only if it is at least as balanced as random sets of
     its counts are in the root mean square.
     """
-    if problem.free.sum() <= exact_rows:
-        return _exact(problem, deadline)
-    return _SizeSearch(problem, saving_upper_bound(problem, deadline=deadline), rng, deadline).run()
+    if problem.free.sum() > exact_rows:
+        return _SizeSearch(problem, rng, deadline).run()
+    now = time.perf_counter()
+    exact = _exact(problem, now + _EXACT_SHARE * (deadline - now))
+    if exact.proven:
+        return exact
+    found = _SizeSearch(problem, rng, deadline).run()
+    best = max(found, exact, key=lambda within: _saving(problem, within))
+    return replace(
+        best,
+        bound=min(found.bound, exact.bound),
+        smallest_reachable=min(found.smallest_reachable, exact.smallest_reachable),
+        timed_out=found.timed_out or exact.timed_out,
+    )
+
+
+def _saving(problem: SelectionProblem, within: Within) -> float:
+    return -np.inf if within.drop is None else problem.saving(within.drop)
 
 
 def _exact(problem: SelectionProblem, deadline: float) -> Within:
@@ -98,15 +118,9 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
                 best, best_saving = drop, saving
             if problem.cost is None and result.proven:
                 break
-    if proven:
-        bound = best_saving
-    if best is not None and not best.any():
-        best = None
-    reachable = min(
-        (problem.size_factor(w) * problem.change(w) for w in _single_row_sets(problem)),
-        default=np.inf,
-    )
-    return Within(best, bound, proven, reachable, 0, not proven)
+    reachable = min(map(problem.predicted_change, _simplest_sets(problem)), default=np.inf)
+    timed_out = not proven and time.perf_counter() > deadline
+    return Within(best, best_saving if proven else bound, proven, reachable, 0, timed_out)
 
 
 def _exact_size(
@@ -124,14 +138,24 @@ def _exact_size(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
         coordinates.residual(problem.must_drop),
         saving[free],
-        (tolerance * share[free], tolerance * (1.0 - float(share[problem.must_drop].sum()))),
+        (tolerance * share[free], tolerance * float(share[~problem.must_drop].sum())),
         system,
-        accept=lambda chosen: is_balanced_enough(problem, problem.with_free(chosen)),
+        accept=lambda chosen: is_allowed(problem, problem.with_free(chosen)),
         deadline=deadline,
     )
-    forced = float(saving[problem.must_drop].sum())
-    return ExactResult(
-        result.drop, result.bound + forced, result.proven, result.n_cuts, result.n_nodes
+    bound = result.bound + float(saving[problem.must_drop].sum())
+    if n_drop is not None and problem.cost is None:
+        bound = min(bound, n_drop)
+    return replace(result, bound=bound)
+
+
+def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
+    """Whether a set meets every rule in float64: counts, masks, rows, tolerance and balance."""
+    assert problem.tolerance is not None
+    return (
+        problem.is_feasible(drop)
+        and problem.predicted_change(drop) <= problem.tolerance
+        and is_balanced_enough(problem, drop)
     )
 
 
@@ -139,12 +163,13 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
     """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
     if not problem.is_balanced:
         return True
-    allowed = problem.random_lengths(drop).imbalances
-    found = problem.lengths(drop).imbalances
-    return all(a <= b * (1 + 1e-9) for a, b in zip(found, allowed, strict=True))
+    factor, factors = problem.size_factor(drop), problem.random_size_factors(drop)[1:]
+    allowed = np.multiply(factors, problem.random_lengths(drop).imbalances)
+    found = np.multiply(factor, problem.lengths(drop).imbalances)
+    return bool((found <= allowed * (1 + 1e-9)).all())
 
 
-def _single_row_sets(problem: SelectionProblem) -> Iterator[Booleans]:
+def _simplest_sets(problem: SelectionProblem) -> Iterator[Booleans]:
     """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
     norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
@@ -160,18 +185,20 @@ class _SizeSearch:
     """Search over the number of rows dropped, downward from the dual bound."""
 
     def __init__(
-        self,
-        problem: SelectionProblem,
-        dual: DualBound,
-        rng: np.random.Generator,
-        deadline: float,
+        self, problem: SelectionProblem, rng: np.random.Generator, deadline: float
     ) -> None:
-        self._problem, self._dual, self._rng, self._deadline = problem, dual, rng, deadline
+        self._problem, self._deadline = problem, deadline
+        self._seed = int(rng.integers(2**32))
+        now = time.perf_counter()
+        bound_ends = now + _BOUND_SHARE * (deadline - now)
+        self._dual = saving_upper_bound(problem, deadline=bound_ends)
+        self._timed_out = time.perf_counter() > bound_ends
         self._best: Booleans | None = None
-        self._best_saving = 0.0
+        self._best_saving = -np.inf
         self._cells: CellCounts | None = None
         self._reachable = np.inf
         self._n_swaps = self._n_trials = 0
+        self._dropped_any = False
         # A trial on all rows takes a second or so.
         self._resolution = max(1, problem.n_samples // 2000) if problem.is_balanced else 1
         sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
@@ -180,9 +207,16 @@ class _SizeSearch:
         self._most = min(problem.n_samples - max(1, int(kept.sum())), self._cap())
 
     def run(self) -> Within:
-        """Try the bound, then ever smaller numbers; then bisect above the last success."""
-        self._try_single_rows()
+        """Try simple sets and a middle size; then the bound and ever smaller ones; then bisect.
+
+        The first are a start that a time limit leaves time for. The bound is mostly met within some
+        rows, and the bisection goes on above the last success.
+        """
+        self._try_simple_sets()
         passed, failed = self._least, self._most + 1
+        middle = (passed + failed) // 2
+        if passed < middle < failed and not self._stop() and self._passes(middle):
+            passed = middle
         n_drop, step = self._most, max(1, self._problem.n_samples // 2000)
         while n_drop > passed and not self._stop():
             if self._passes(n_drop):
@@ -197,7 +231,7 @@ class _SizeSearch:
                 passed = middle
             else:
                 failed = middle
-        if self._best is None:
+        if not self._dropped_any:
             self._scan()
         return Within(
             self._best,
@@ -205,14 +239,26 @@ class _SizeSearch:
             False,
             self._reachable,
             self._n_swaps,
-            time.perf_counter() > self._deadline,
+            self._timed_out or time.perf_counter() > self._deadline,
             self._cells,
         )
 
-    def _try_single_rows(self) -> None:
-        """Drop one free row, the simplest sets there are."""
-        for drop in _single_row_sets(self._problem):
+    def _try_simple_sets(self) -> None:
+        """Try what must go alone, one row more, and random rows of ever smaller numbers."""
+        problem = self._problem
+        self._keep_if_within(problem.must_drop)
+        for drop in _simplest_sets(problem):
             self._keep_if_within(drop)
+        n_drop = self._most
+        # Some passes over the rows, whatever the time: without them there may be no answer at all.
+        while n_drop > self._least:
+            try:
+                drop = problem.random_set(n_drop, self._rng(n_drop))
+            except InfeasibleProblemError:
+                return
+            if self._keep_if_within(drop):
+                return
+            n_drop = (n_drop + self._least) // 2
 
     def _scan(self) -> None:
         """Try sizes all over the range: under masks and quotas the change is not monotone."""
@@ -223,10 +269,14 @@ class _SizeSearch:
                 return
 
     def _cap(self) -> int:
-        """Return the most rows that a set can have whose saving is within the dual bound."""
+        """Return the most rows that are tried.
+
+        As many as the bound allows or, of rows that cost, as many as the relaxation drops.
+        """
         if self._problem.cost is None:
             return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
-        return self._problem.n_samples - 1
+        pays = self._problem.must_drop | (self._problem.free & (self._dual.scores > 0))
+        return int(pays.sum())
 
     def _stop(self) -> bool:
         return self._n_trials >= _MAX_TRIALS or time.perf_counter() > self._deadline
@@ -235,31 +285,59 @@ class _SizeSearch:
         """Whether a set of ``n_drop`` rows was found within the tolerance."""
         self._n_trials += 1
         for share in _BALANCE_SHARES if self._problem.is_balanced else (1.0,):
-            found = self._solve_window(n_drop, share)
-            if found is None:
-                return False
-            self._n_swaps += found.n_swaps
-            if self._keep_if_within(found.drop, found.cells):
-                return True
+            for attempt in range(_ATTEMPTS):
+                found = self._solve_window(n_drop, share, self._rng(n_drop, attempt))
+                if found is None:
+                    return False
+                self._n_swaps += found.n_swaps
+                self._timed_out |= found.timed_out
+                if self._keep_if_within(found.drop, found.cells):
+                    self._improve_cost(found)
+                    return True
+                if not self._is_near(found.drop):
+                    break
         return False
+
+    def _is_near(self, drop: Booleans) -> bool:
+        """Whether other random rows may well meet the tolerance, and there is time for them."""
+        near = _NEAR * (self._problem.tolerance or 0.0)
+        in_time = time.perf_counter() < self._deadline
+        return in_time and self._problem.predicted_change(drop) <= near
+
+    def _improve_cost(self, found: Found) -> None:
+        """Exchange rows for dearer ones, as far as the tolerance allows."""
+        problem = self._problem
+        if problem.cost is None or problem.tolerance is None:
+            return
+        room = problem.tolerance / problem.size_factor(found.drop) / problem.coordinates.scale
+        rng = self._rng(int(found.drop.sum()))
+        dearer = improve_cost(problem, found, room, rng, self._deadline)
+        self._n_swaps += dearer.n_swaps - found.n_swaps
+        self._keep_if_within(dearer.drop, found.cells)
 
     def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
         problem = self._problem
-        assert problem.tolerance is not None
-        change = problem.size_factor(drop) * problem.change(drop)
-        if not problem.is_feasible(drop):
+        if not (problem.is_feasible(drop) and is_balanced_enough(problem, drop)):
             return False
-        if not is_balanced_enough(problem, drop):
+        change, is_more = problem.predicted_change(drop), bool((drop & problem.free).any())
+        if is_more:
+            self._reachable = min(self._reachable, change)
+        if change > (problem.tolerance or 0.0):
             return False
-        self._reachable = min(self._reachable, change)
-        if change > problem.tolerance:
-            return False
+        self._dropped_any |= is_more
         saving = problem.saving(drop)
-        if self._best is None or saving > self._best_saving:
+        if saving > self._best_saving:
             self._best, self._best_saving, self._cells = drop, saving, cells
         return True
 
-    def _solve_window(self, n_drop: int, share: float) -> Found | None:
+    def _rng(self, *key: int) -> np.random.Generator:
+        """Return the generator of a number of rows, whatever was tried before.
+
+        So a tolerance that was found to be met by so many rows is met when it is asked for.
+        """
+        return np.random.default_rng([self._seed, *key])
+
+    def _solve_window(self, n_drop: int, share: float, rng: np.random.Generator) -> Found | None:
         """Solve the cardinality form among the rows near the relaxation's cut.
 
         With a balance, by a share of its weight.
@@ -268,7 +346,7 @@ class _SizeSearch:
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))
             window.coordinates = window.coordinates.with_less_balance(share)
-            return quick_search(window, n_drop, self._rng, self._deadline)
+            return quick_search(window, n_drop, rng, self._deadline)
         except InfeasibleProblemError:
             return None
 

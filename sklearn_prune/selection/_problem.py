@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint
 
-from ._coordinates import Booleans, Coordinates, Floats, Integers, random_change
+from ._coordinates import (
+    Booleans,
+    Coordinates,
+    Floats,
+    Integers,
+    drawn_size_factors,
+    random_change,
+)
 from ._inclusion import draw_dropped
 from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
 
@@ -103,9 +111,7 @@ class SelectionProblem:
         n = self.n_samples = self.coordinates.n_samples
         self.must_keep, self.must_drop = decided_rows(must_keep, must_drop, n)
         self.cost = None if cost is None else _as_vector("cost", cost, n)
-        self.sample_weight = (
-            np.ones(n) if sample_weight is None else _as_vector("sample_weight", sample_weight, n)
-        )
+        self.sample_weight = np.ones(n) if sample_weight is None else _as_weights(sample_weight, n)
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
         self.clusters = None if clusters is None else _as_clusters(clusters, n)
@@ -121,6 +127,7 @@ class SelectionProblem:
             self._balance(Z, balance, balance_weight)
         self.kept_share: Floats | None = None
         self._random_lengths: dict[bytes, Lengths] = {}
+        self._random_factors: dict[bytes, tuple[float, ...]] = {}
 
     def _balance(self, Z: Any, balance: Sequence[Any], weight: float) -> None:
         """Put each B beside Z, as long in the root mean square, times its weight."""
@@ -143,7 +150,9 @@ class SelectionProblem:
                 raise ValueError(f"tolerance must be finite and >= 0; it is {tolerance!r}.")
             return None, float(tolerance)
         low, high = int(self.must_drop.sum()), n - int(self.must_keep.sum())
-        if n_drop is None or not 0 <= n_drop < max(n, 1):
+        if not isinstance(n_drop, Integral):
+            raise ValueError(f"n_drop must be a whole number; it is {n_drop!r}. Round it.")
+        if not 0 <= n_drop < max(n, 1):
             raise ValueError(f"n_drop must be in [0, {n - 1}], one row stays; it is {n_drop!r}.")
         if not low <= n_drop <= high:
             raise InfeasibleProblemError(
@@ -231,14 +240,15 @@ class SelectionProblem:
         if self.n_drop is None or not ((kept_share >= 0) & (kept_share <= 1)).all():
             raise ValueError("kept_share must be probabilities of a problem with n_drop.")
         part = copy.copy(self)
-        part.kept_share, part._random_lengths = kept_share, {}
+        part.kept_share, part._random_lengths, part._random_factors = kept_share, {}, {}
         part.coordinates = self.coordinates.aimed_at(kept_share)
         return part
 
     def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:
         """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
         part = copy.copy(self)
-        part.n_drop, part.tolerance, part._random_lengths = n_drop, None, {}
+        part.n_drop, part.tolerance = n_drop, None
+        part._random_lengths, part._random_factors = {}, {}
         part.must_keep, part.must_drop = must_keep, must_drop
         return part
 
@@ -251,7 +261,8 @@ class SelectionProblem:
     def on(self, Z: Any) -> SelectionProblem:
         """Return the same problem with other coordinates for its rows."""
         part = copy.copy(self)
-        part.coordinates, part._random_lengths = self.coordinates.replaced(Z), {}
+        part.coordinates = self.coordinates.replaced(Z)
+        part._random_lengths, part._random_factors = {}, {}
         return part
 
     def size_factor(self, drop: Booleans) -> float:
@@ -261,12 +272,15 @@ class SelectionProblem:
 
     def change(self, drop: Booleans) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
-        part = self.coordinates.block(0)
-        return part.lengths(part.total(drop))[0]
+        return self.coordinates.block(0).lengths(drop)[0]
+
+    def predicted_change(self, drop: Booleans) -> float:
+        """Return the change with the size factor, which a tolerance bounds."""
+        return self.size_factor(drop) * self.change(drop)
 
     def lengths(self, drop: Booleans) -> Lengths:
         """Return the length of the sum of the dropped rows in Z and, less its aim, in each B."""
-        change, *imbalances = self.coordinates.lengths(self.coordinates.residual(drop))
+        change, *imbalances = self.coordinates.lengths(drop)
         return Lengths(change, tuple(imbalances))
 
     def saving(self, drop: Booleans) -> float:
@@ -297,6 +311,25 @@ class SelectionProblem:
             self._random_lengths[key] = Lengths(change, tuple(imbalances))
         return self._random_lengths[key]
 
+    def random_size_factors(self, drop: Booleans) -> tuple[float, ...]:
+        """Return what the size factor makes of `random_lengths`, of Z and of each B.
+
+        The root mean square of the length with the factor, as a share of that without. Where
+        weights differ the factor is another one for each set, and goes with the length: by draws.
+        """
+        counts = self.count(drop & self.free)
+        key = counts.tobytes()
+        if key not in self._random_factors:
+            labels = np.where(self.free, self.groups, -1)
+            if _differ_in_a_group(self.sample_weight, labels, counts):
+                factors = drawn_size_factors(
+                    self.coordinates, labels, counts, self.must_drop, self.sample_weight
+                )
+            else:
+                factors = (self.size_factor(drop),) * self.coordinates.n_blocks
+            self._random_factors[key] = factors
+        return self._random_factors[key]
+
     def random_objective(self, drop: Booleans) -> float:
         """Return the root mean square of what is minimised, over the same sets."""
         lengths = self.random_lengths(drop)
@@ -318,6 +351,12 @@ class SelectionProblem:
         if (counts < low).any() or (counts > high).any():
             return False
         return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
+
+
+def _differ_in_a_group(weights: Floats, labels: Integers, counts: Counts) -> bool:
+    """Whether sets with these counts of each group can differ in the weight that they take."""
+    parts = (weights[labels == group] for group in np.flatnonzero(counts))
+    return any(part.min() < part.max() for part in parts)
 
 
 class LinearRows:
@@ -342,7 +381,7 @@ class LinearRows:
         self.A = A / self.units[:, None]
         self.low, self.high = low / self.units, high / self.units
         # What rounding may cost in A @ w; a violation below it is none.
-        self.slack = 1e-9 * np.maximum(1.0, np.abs(self.A).sum(axis=1))
+        self.slack = 1e-12 * np.abs(self.A).sum(axis=1)
 
     def __len__(self) -> int:
         return len(self.A)
@@ -366,9 +405,18 @@ def _as_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: int)
                 f"constraints[{number}].A must be finite with {n} columns, one a row of Z; it has "
                 f"shape {A.shape}."
             )
+        low, high = (
+            np.broadcast_to(b, len(A)).astype(float) for b in (constraint.lb, constraint.ub)
+        )
+        if not (low <= high).all():
+            row = int(np.flatnonzero(~(low <= high))[0])
+            raise ValueError(
+                f"constraints[{number}] must have lb <= ub; in row {row} lb is {low[row]:g} and ub "
+                f"{high[row]:g}. Swap them, or give numbers."
+            )
         blocks.append(A)
-        lows.append(np.broadcast_to(constraint.lb, len(A)).astype(np.float64))
-        highs.append(np.broadcast_to(constraint.ub, len(A)).astype(np.float64))
+        lows.append(low)
+        highs.append(high)
     return LinearRows(np.vstack(blocks), np.concatenate(lows), np.concatenate(highs))
 
 
@@ -382,6 +430,18 @@ def _as_vector(name: str, value: Any, n: int) -> Floats:
             "for each row of Z."
         )
     return vector
+
+
+def _as_weights(sample_weight: Any, n: int) -> Floats:
+    """Return weights whose largest is 1, so that their sum neither overflows nor vanishes."""
+    weights = _as_vector("sample_weight", sample_weight, n)
+    if (weights < 0).any():
+        row = int(np.flatnonzero(weights < 0)[0])
+        raise ValueError(
+            f"sample_weight must be >= 0; row {row} has {weights[row]:g}. Give it weight 0, or "
+            "leave it out."
+        )
+    return weights / (weights.max(initial=0.0) or 1.0)
 
 
 def _as_clusters(clusters: Any, n: int) -> Integers:

@@ -22,13 +22,20 @@ class InfeasibleProblemError(ValueError):
     tolerance, change : float or None
         Where a tolerance cannot be met: what was asked for and the least that was found, in the
         unit of Z and with the size factor.
+    timed_out : bool
+        Whether a time limit ended the search, which may have found a set later.
     """
 
     def __init__(
-        self, message: str, *, tolerance: float | None = None, change: float | None = None
+        self,
+        message: str,
+        *,
+        tolerance: float | None = None,
+        change: float | None = None,
+        timed_out: bool = False,
     ) -> None:
         super().__init__(message)
-        self.tolerance, self.change = tolerance, change
+        self.tolerance, self.change, self.timed_out = tolerance, change, timed_out
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,17 @@ from ._bound import change_lower_bound
 from ._cells import CellCounts
 from ._certificate import Selection, SolverCertificate
 from ._coordinates import Booleans
-from ._exact import ExactResult, largest_saving, smallest_change
+from ._exact import largest_saving, smallest_change
 from ._feasible import count_rows
-from ._generalization import largest_within
+from ._generalization import Within, largest_within
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
 from ._search import Found, improve, improve_cost, search
+from ._system import ExactResult
 
-# Up to here branch and bound is tried: it proves n = 30, k = 8 in about two seconds, and from
-# n = 40 on its bound stays at 0, because sets with almost no change exist.
+# Up to here the answer is proven, within some seconds: by branch and bound or, where that proves
+# nothing in some hundred nodes, by comparing all sets.
 EXACT_ROWS = 32
-# The same with more coordinates than these: there 24 rows take two seconds, 30 ten.
-_MANY_COORDINATES, _EXACT_ROWS_OF_MANY = 100, 24
 # The second objective is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
@@ -38,8 +37,8 @@ def solve(
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows (24 with more than 100 coordinates) the answer is proven optimal by branch
-    and bound (``scipy.optimize.milp`` with outer approximation of the norm). Beyond, ``milp``
+    Up to 32 free rows the answer is proven optimal, by branch and bound (``scipy.optimize.milp``
+    with outer approximation of the norm) and, where that takes long, all sets. Beyond, ``milp``
     decides how many rows of each cell go, and exchanges inside cells decide which. The certificate
     then gives the value beside what random rows cost, and the bound of the relaxation.
 
@@ -111,7 +110,7 @@ def _solve_cardinality(
 ) -> Selection:
     scale = problem.coordinates.scale
     exact: ExactResult | None = None
-    if problem.free.sum() <= _exact_rows(problem):
+    if problem.free.sum() <= EXACT_ROWS:
         found, exact = _prove_smallest(problem, n_drop, found, mip_rel_gap, deadline)
     proven = exact is not None and exact.proven
     if problem.cost is not None:
@@ -131,7 +130,7 @@ def _solve_cardinality(
     proven = proven and least >= problem.size_factor(found.drop) * (1 - 1e-9)
     return _selection(
         problem,
-        found.drop,
+        _checked(problem, found.drop),
         started,
         lower_bound=bound,
         gap=0.0 if proven else _gap(problem, found.drop, bound),
@@ -143,9 +142,15 @@ def _solve_cardinality(
     )
 
 
-def _exact_rows(problem: SelectionProblem) -> int:
-    many = problem.coordinates.n_coordinates > _MANY_COORDINATES
-    return _EXACT_ROWS_OF_MANY if many else EXACT_ROWS
+def _checked(problem: SelectionProblem, drop: Booleans) -> Booleans:
+    """Return the set, which meets every rule in float64."""
+    if not problem.is_feasible(drop):
+        raise RuntimeError(
+            f"the {int(drop.sum())} rows that the search chose to drop break a count, a mask, a "
+            "quota or a linear row. That is a fault of sklearn_prune: please report it with the "
+            "data; another random_state may avoid it."
+        )
+    return drop
 
 
 def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
@@ -167,6 +172,7 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
         random_objective=random_lengths.change,
         imbalances=lengths.imbalances,
         random_imbalances=random_lengths.imbalances,
+        random_size_factors=problem.random_size_factors(drop),
         smallest_reachable=factor * lengths.change,
         status="feasible",
     )
@@ -184,12 +190,14 @@ def _prove_smallest(
         count_rows(problem, n_drop),
         found.drop[free],
         gap=gap,
+        accept=lambda chosen: problem.is_feasible(problem.with_free(chosen)),
         deadline=deadline,
     )
     assert exact.drop is not None
     drop = problem.with_free(exact.drop)
     norm = float(np.linalg.norm(coordinates.residual(drop)))
-    return replace(found, drop=drop, norm=norm, timed_out=not exact.proven), exact
+    timed_out = not exact.proven and time.perf_counter() > deadline
+    return replace(found, drop=drop, norm=norm, timed_out=timed_out), exact
 
 
 def _prove_cost(
@@ -203,14 +211,19 @@ def _prove_cost(
     """Find the most saving set within the limit on the change."""
     assert problem.cost is not None
     coordinates, free = problem.coordinates, problem.free
-    # A limit of zero would ask HiGHS for more than its tolerance gives.
-    room = max(limit, 1e-6)
+
+    def is_allowed(chosen: Booleans) -> bool:
+        drop = problem.with_free(chosen)
+        norm = float(np.linalg.norm(coordinates.residual(drop)))
+        return problem.is_feasible(drop) and norm <= limit + coordinates.rounding(drop)
+
     exact = largest_saving(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
         coordinates.residual(problem.must_drop),
         problem.cost[free],
-        (np.zeros(int(free.sum())), room),
+        (np.zeros(int(free.sum())), limit),
         count_rows(problem, n_drop),
+        accept=is_allowed,
         deadline=deadline,
     )
     if exact.drop is None:
@@ -223,14 +236,18 @@ def _prove_cost(
 def _solve_generalization(
     problem: SelectionProblem, rng: np.random.Generator, started: float, deadline: float
 ) -> Selection:
-    within = largest_within(problem, rng, exact_rows=_exact_rows(problem), deadline=deadline)
-    drop = problem.must_drop if within.drop is None else within.drop
+    within = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
+    if within.drop is None:
+        raise _nothing_within(problem, within)
+    drop = _checked(problem, within.drop)
     saving = problem.saving(drop)
     bound = max(within.bound, saving)
-    if within.drop is None:
-        _check_nothing_dropped(problem, within.smallest_reachable)
-    gap = (bound - saving) / bound if bound > 0 else 0.0
+    # Costs below zero may make one of them a loss.
+    larger = max(abs(bound), abs(saving))
+    gap = min(1.0, (bound - saving) / larger) if larger > 0 else 0.0
     status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
+    if not drop.any() and not within.timed_out:
+        status = "nothing to drop"
     return _selection(
         problem,
         drop,
@@ -238,7 +255,7 @@ def _solve_generalization(
         lower_bound=0.0,
         gap=0.0 if within.proven else gap,
         saving_bound=bound,
-        status=status if drop.any() else "nothing to drop",
+        status=status,
         n_swaps=within.n_swaps,
         exact=None,
         cells=within.cells,
@@ -246,27 +263,25 @@ def _solve_generalization(
     )
 
 
-def _check_nothing_dropped(problem: SelectionProblem, smallest: float) -> None:
-    """Raise where dropping only what must go breaks the tolerance, or a quota or linear row."""
+def _nothing_within(problem: SelectionProblem, within: Within) -> InfeasibleProblemError:
+    """Return the error that no set within the tolerance was found, the one of must_drop neither."""
     forced, tolerance = problem.must_drop, problem.tolerance
-    assert tolerance is not None
-    change = problem.size_factor(forced) * problem.change(forced)
-    feasible = problem.is_feasible(forced)
-    if feasible and change <= tolerance:
-        return
-    if feasible:
-        smallest = min(smallest, change)
-    alone = f", the rows of must_drop alone cost {change:g}" if forced.any() else ""
-    remedy = (
-        f"the smallest change found is {smallest:g}. Raise the tolerance to that"
-        if smallest > tolerance and np.isfinite(smallest)
-        else "no set of any size tried meets them. Raise the tolerance"
-    )
-    raise InfeasibleProblemError(
+    smallest = within.smallest_reachable
+    alone = ""
+    if forced.any():
+        alone = f", the rows of must_drop alone cost {problem.predicted_change(forced):g}"
+    if within.timed_out:
+        remedy = "time_limit ended the search. Raise it or the tolerance"
+    elif np.isfinite(smallest):
+        remedy = f"the smallest change found is {smallest:g}. Raise the tolerance to that"
+    else:
+        remedy = "no set of any size tried meets them. Raise the tolerance"
+    return InfeasibleProblemError(
         f"tolerance={tolerance:g}: no set within it was found that meets masks, quotas and "
         f"constraints{alone}; {remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
+        timed_out=within.timed_out,
     )
 
 
@@ -294,6 +309,7 @@ def _selection(
         n_dropped=int(drop.sum()),
         objective=lengths.change,
         size_factor=factor,
+        least_size_factor=problem.least_size_factor(int(drop.sum())),
         lower_bound=lower_bound,
         gap=gap,
         saving=problem.saving(drop),
@@ -301,6 +317,7 @@ def _selection(
         random_objective=random_lengths.change,
         imbalances=lengths.imbalances,
         random_imbalances=random_lengths.imbalances,
+        random_size_factors=problem.random_size_factors(drop),
         smallest_reachable=factor * lengths.change
         if smallest_reachable is None
         else smallest_reachable,

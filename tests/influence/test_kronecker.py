@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from sklearn_prune.influence import HeadObjective, KroneckerCurvature, SquaredError
+from sklearn_prune.influence._kronecker import RowSpaceCurvature
 
 
 @pytest.fixture
@@ -52,3 +53,19 @@ def test_of_squared_error_it_is_the_hessian():
     )
     b = rng.standard_normal(12)
     np.testing.assert_allclose(curvature.solve(b), np.linalg.solve(objective.hessian(theta), b))
+
+
+@pytest.mark.parametrize("shape", [(24,), (24, 5)])
+def test_few_directions_and_the_damping_of_the_rest_are_the_whole_product(shape):
+    rng = np.random.default_rng(0)
+    S, rows = np.diag([0.5, 1.0, 2.0]), rng.standard_normal((3, 8))
+    a, V = np.linalg.eigh(rows.T @ rows)
+    spectrum = np.outer(np.diag(S), a[-3:]) + 0.1
+    curvature = RowSpaceCurvature(np.eye(3), V[:, -3:], spectrum, 0.1)
+    H, B = np.kron(S, rows.T @ rows) + 0.1 * np.eye(24), rng.standard_normal(shape)
+    solved, whitened = curvature.solve(B), curvature.whiten(B)
+    np.testing.assert_allclose(solved, np.linalg.solve(H, B), atol=1e-10)
+    np.testing.assert_allclose(whitened.T @ whitened, B.T @ solved, atol=1e-9)
+    np.testing.assert_allclose(curvature.unwhiten(whitened), solved, atol=1e-10)
+    delta = B.reshape(24, -1)[:, 0]
+    assert curvature.quadratic_form(delta) == pytest.approx(delta @ H @ delta)

@@ -97,3 +97,31 @@ def test_too_few_steps_warn_with_the_norm_that_was_reached(solver):
     with pytest.warns(ConvergenceWarning, match=r"gradient norm of .* in 1 Newton steps"):
         fit = refit_head(objective, max_iter=1)
     assert not fit.converged
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("is_tilted", [False, True])
+def test_few_rows_of_many_columns_are_fitted_in_their_own_space(name, is_tilted, monkeypatch):
+    objective, theta = random_objective(name, n=9, d=40, weighted=True)
+    theta *= 0.2
+    if is_tilted:
+        objective = objective.stationary_at(theta)
+    assert objective.is_wide
+    inside = refit_head(objective, 0.5 * theta)
+    monkeypatch.setattr(HeadObjective, "is_wide", False)
+    np.testing.assert_allclose(inside.theta, refit_head(objective, 0.5 * theta).theta, atol=1e-6)
+    assert np.linalg.norm(objective.gradient(inside.theta)) <= 1e-7
+    if is_tilted:
+        np.testing.assert_allclose(inside.theta, theta, atol=1e-6)
+
+
+def test_the_number_of_columns_hardly_matters_where_rows_are_few(monkeypatch):
+    objective, _ = random_objective("softmax", n=20, d=30_000)
+    largest = []
+    hessian = HeadObjective.hessian
+    monkeypatch.setattr(
+        HeadObjective, "hessian", lambda self, theta: largest.append(self) or hessian(self, theta)
+    )
+    assert refit_head(objective).converged
+    assert max(one.n_features for one in largest) <= 20
+    assert objective.feature_eigenbasis[1].shape == (30_000, 20)

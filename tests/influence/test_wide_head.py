@@ -32,9 +32,12 @@ def dense_kronecker(objective, theta):
 
 
 @each_norm
+@pytest.mark.parametrize("size", [{}, {"n": 9, "d": 20}])
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_coordinates_and_lengths_are_those_of_the_dense_kronecker_product(name, norm):
-    objective, theta = random_objective(name, weighted=True)
+def test_coordinates_and_lengths_are_those_of_the_dense_kronecker_product(name, size, norm):
+    objective, theta = random_objective(name, weighted=True, **size)
+    # Outputs of more columns are no larger.
+    theta *= np.sqrt(5 / objective.n_features)
     influence = WideHeadInfluence(objective, theta, norm)
     K = dense_kronecker(objective, theta)
     G = np.array([influence.gradient_sum(e) for e in np.eye(objective.n_samples)])
@@ -51,12 +54,14 @@ def test_coordinates_and_lengths_are_those_of_the_dense_kronecker_product(name, 
 
 
 @each_norm
-def test_all_leading_pairs_keep_every_length(norm, monkeypatch):
+@pytest.mark.parametrize("size", [{}, {"n": 9, "d": 20}])
+def test_all_leading_pairs_keep_every_length(size, norm, monkeypatch):
     monkeypatch.setattr("sklearn_prune.influence._influence._BLOCK_SIZE", 100)
-    objective, theta = random_objective("softmax", weighted=True)
+    objective, theta = random_objective("softmax", weighted=True, **size)
     influence = WideHeadInfluence(objective, theta, norm)
     pairs = influence.leading_pairs(objective.n_params)
-    assert sorted(pairs) == list(range(objective.n_params))
+    n_directions = min(objective.shape[1], objective.n_samples)
+    assert sorted(pairs) == list(range(objective.n_outputs * n_directions))
     Z = influence.coordinates_at(pairs)
     full = influence @ np.eye(objective.n_params)
     assert Z.dtype == np.float32

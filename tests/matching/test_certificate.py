@@ -397,3 +397,18 @@ def test_where_random_rows_move_nothing_there_are_words_as_well(iris, options, t
     pruner = InfluencePruner(**{**CALM, **options}).fit(X, target(X, y))
     assert pruner.certificate_.summary() in " ".join(repr(pruner.certificate_).split())
     assert "inf" not in pruner.certificate_.summary()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from(["loss", "parameter"]))
+def test_with_weights_no_set_undercuts_the_bound_and_random_ones_cost_what_is_said(seed, norm):
+    rng = np.random.default_rng(seed)
+    X, y, weight = rng.standard_normal((8, 2)), rng.standard_normal(8), rng.uniform(0.05, 1.05, 8)
+    pruner = InfluencePruner(**CALM, norm=norm).fit(X, y, sample_weight=weight)
+    influence, certificate = pruner._influence_, pruner.certificate_
+    sets = [w for w in np.ndindex(*(2,) * 8) if sum(w) == 4]
+    changes = [influence.measure(influence.first_order_step(np.array(w, bool))) for w in sets]
+    assert certificate.lower_bound <= min(changes) * (1 + 1e-9)
+    # In the loss norm a change is a square, of which half the mean is meant; else its root.
+    mean = np.mean(changes) if norm == "loss" else np.sqrt(np.mean(np.square(changes)))
+    assert certificate.random_change == pytest.approx(mean, rel=0.15)

@@ -124,7 +124,7 @@ def test_blocks_side_by_side_are_one_matrix():
     np.testing.assert_allclose(scores, joined[rows] @ v, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(coordinates.squared_norms, (joined**2).sum(axis=1), rtol=1e-5)
     lengths = [np.linalg.norm(part.T @ w) for part in (Z, B, C)]
-    np.testing.assert_allclose(coordinates.lengths(coordinates.total(w)), lengths, rtol=1e-5)
+    np.testing.assert_allclose(coordinates.lengths(w), lengths, rtol=1e-5)
     whole = np.linalg.norm(joined.T @ w) * coordinates.scale
     assert coordinates.combined(lengths) == pytest.approx(whole, rel=1e-5)
     np.testing.assert_allclose(

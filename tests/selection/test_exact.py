@@ -150,3 +150,51 @@ def test_a_cone_that_only_the_empty_set_meets_saves_nothing():
     )
     assert result.proven
     assert not result.drop.any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(systems(), st.integers(0, 2**32 - 1))
+def test_only_accepted_sets_are_returned(drawn, seed):
+    rows, offset, system = drawn
+    sets = feasible(system)
+    accepted = sets[np.random.default_rng(seed).random(len(sets)) < 0.3]
+    if not len(accepted):
+        return
+    codes = {w.tobytes() for w in accepted}
+    options = {"accept": lambda w: w.tobytes() in codes, "deadline": time.perf_counter() + 30}
+    norms = np.linalg.norm(offset + accepted @ rows, axis=1)
+    smallest = smallest_change(rows, offset, system, accepted[0], gap=1e-4, **options)
+    assert smallest.proven
+    assert smallest.drop.tobytes() in codes
+    assert np.linalg.norm(offset + smallest.drop @ rows) <= norms.min() * (1 + 2e-4) + 1e-12
+    saving, b = np.random.default_rng(seed).random(len(rows)), float(np.median(norms))
+    within = accepted[norms <= b * (1 - 1e-8)]
+    largest = largest_saving(rows, offset, saving, (np.zeros(len(rows)), b), system, **options)
+    assert largest.proven
+    if len(within):
+        assert largest.drop.tobytes() in codes
+        assert saving @ largest.drop >= (within @ saving).max() - 1e-5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 12))
+def test_rows_of_very_different_size_are_told_apart(seed, n):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, 1)) * 10.0 ** rng.uniform(-9, 9, (n, 1))
+    sets = all_subsets(n)
+    sets = sets[sets.sum(axis=1) == n // 2]
+    norms = np.abs(sets @ rows)[:, 0]
+    result = prove(rows, np.zeros(1), by_count(n, n // 2), sets[0])
+    assert result.proven
+    found = abs((result.drop @ rows)[0])
+    assert found <= norms.min() * (1 + 2e-4) + 1e-15 * np.abs(rows).sum()
+
+
+@pytest.mark.parametrize(("n", "is_proven"), [(20, True), (34, False)])
+def test_sets_that_highs_cannot_tell_from_zero_are_compared_one_by_one(n, is_proven):
+    rows = np.random.default_rng(0).standard_normal((n, 1))
+    # The last two rows cancel but for 1e-8.
+    rows[n - 2 :] = [[1.0], [-1.0 + 1e-8]]
+    result = prove(rows, np.zeros(1), by_count(n, 2), np.arange(n) >= n - 2)
+    assert result.proven == is_proven
+    assert result.bound == pytest.approx(1e-8 if is_proven else 0.0)

@@ -208,3 +208,84 @@ def test_a_saving_is_rows_or_their_cost():
     assert SelectionProblem(Z, n_drop=3).saving(drop) == 3
     assert SelectionProblem(Z, n_drop=3, cost=TEN).saving(drop) == 3
     assert SelectionProblem(Z, n_drop=3, cost=TEN + 1).saving(drop) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_drop": 2.5}, "n_drop must be a whole number; it is 2.5. Round it."),
+        ({"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]}, "row 1 has -1. Give it weight 0"),
+        (
+            {"n_drop": 3, "constraints": LinearConstraint(np.ones((2, 10)), [0, 5], [9, 4])},
+            "constraints[0] must have lb <= ub; in row 1 lb is 5 and ub 4. Swap them",
+        ),
+        (
+            {"n_drop": 3, "constraints": LinearConstraint(np.ones((1, 10)), np.nan, 4)},
+            "constraints[0] must have lb <= ub; in row 0 lb is nan",
+        ),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        SelectionProblem(np.zeros((10, 1)), **options)
+
+
+def test_a_linear_row_is_no_looser_than_rounding():
+    row = LinearConstraint(np.array([[1.0, 1e-10, 1.0]]), -np.inf, 1.0)
+    problem = SelectionProblem(np.zeros((3, 1)), n_drop=2, constraints=row)
+    assert not problem.is_feasible(np.array([True, True, False]))
+    halves = LinearConstraint(np.full((1, 3), 0.1), -np.inf, 0.3)
+    problem = SelectionProblem(np.zeros((4, 1)), n_drop=3, constraints=_wider(halves))
+    assert problem.is_feasible(np.array([True, True, True, False]))
+
+
+def _wider(row):
+    return LinearConstraint(np.c_[row.A, 0.1], row.lb, row.ub)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e-30, 1.0, 1e30, 1e160, 1e300])
+def test_rows_and_weights_of_any_scale_have_their_size(unit):
+    rng = np.random.default_rng(0)
+    Z, weight, drop = rng.standard_normal((40, 3)), rng.uniform(1, 2, 40), np.arange(40) < 20
+    one = SelectionProblem(Z, n_drop=20, sample_weight=weight)
+    other = SelectionProblem(unit * Z, n_drop=20, sample_weight=unit * weight)
+    assert other.predicted_change(drop) == pytest.approx(unit * one.predicted_change(drop))
+    assert other.random_lengths(drop).change == pytest.approx(
+        unit * one.random_lengths(drop).change
+    )
+    np.testing.assert_allclose(other.coordinates.squared_norms, one.coordinates.squared_norms)
+    rows = np.arange(5)
+    for product, expected in zip(
+        other.coordinates.products(rows, np.ones(3)),
+        one.coordinates.products(rows, np.ones(3)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(product, expected, rtol=1e-5)
+
+
+def test_the_sum_of_few_rows_beside_huge_ones_is_theirs():
+    Z = np.array([[1e17], [1e17], [1.0], [2.0], [4.0]])
+    problem = SelectionProblem(Z, n_drop=3)
+    assert problem.change(np.array([False, False, True, True, True])) == 7.0
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 9))
+def test_random_size_factors_are_those_of_all_sets(seed, n):
+    rng = np.random.default_rng(seed)
+    Z, B = rng.standard_normal((n, 2)), rng.standard_normal((n, 3))
+    weight = rng.uniform(0.5, 2, n)
+    problem = SelectionProblem(Z, n_drop=n // 2, balance=[B], sample_weight=weight)
+    sets = all_subsets(n)
+    sets = sets[sets.sum(axis=1) == n // 2]
+    factors = np.array([problem.size_factor(w) for w in sets])
+    for part, found in zip((Z, B), problem.random_size_factors(sets[0]), strict=True):
+        squares = np.linalg.norm(sets @ part, axis=1) ** 2
+        expected = np.sqrt((factors**2 * squares).mean() / squares.mean())
+        assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_equal_weights_have_one_size_factor():
+    problem = SelectionProblem(np.eye(6), n_drop=2, sample_weight=np.full(6, 3.0))
+    drop = np.arange(6) < 2
+    assert problem.random_size_factors(drop) == (problem.size_factor(drop),)

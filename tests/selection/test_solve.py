@@ -350,3 +350,100 @@ def test_descents_that_the_clock_cut_short_are_said(monkeypatch):
     assert solve(problem, random_state=0).certificate.status == "feasible"
     monkeypatch.setattr("sklearn_prune.selection._search._RESTART_SHARE", 0.0)
     assert solve(problem, random_state=0).certificate.status == "time limit"
+
+
+def test_the_tolerance_holds_with_the_size_factor_whatever_the_weights():
+    rng = np.random.default_rng(0)
+    for n in (12, 20, 60):
+        weight = 10.0 ** rng.uniform(-6, 6, n)
+        Z = rng.standard_normal((n, 3)) * weight[:, None] / weight.sum()
+        problem = SelectionProblem(Z, tolerance=1e-3, sample_weight=weight)
+        selection = solve(problem, random_state=0, time_limit=20)
+        assert selection.certificate.change <= 1e-3
+        assert weight.sum() / weight[~selection.drop].sum() == pytest.approx(
+            selection.certificate.size_factor
+        )
+
+
+def test_the_number_of_rows_holds_beside_a_row_of_a_billion():
+    Z = np.array([840456924.9, -155.4, 7.4e-7, 1.3e-9, -5.1e-3, 9e-12])[:, None]
+    keep, drop = np.isin(np.arange(6), [2, 4]), np.arange(6) == 0
+    problem = SelectionProblem(Z, n_drop=4, must_keep=keep, must_drop=drop)
+    np.testing.assert_array_equal(solve(problem, random_state=0).drop, ~keep)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e-20, 1e20, 1e160, 1e300])
+@pytest.mark.parametrize("n", [12, 100])
+def test_no_scale_of_the_rows_matters(scale, n):
+    Z = np.random.default_rng(0).standard_normal((n, 3))
+    unscaled, scaled = (
+        solve(SelectionProblem(Z * unit, n_drop=n // 2), random_state=0) for unit in (1.0, scale)
+    )
+    assert scaled.certificate.status == unscaled.certificate.status
+    assert scaled.certificate.random_objective / scale == pytest.approx(
+        unscaled.certificate.random_objective
+    )
+    assert scaled.certificate.share_of_random < max(
+        0.1, unscaled.certificate.share_of_random * (1 + 1e-3)
+    )
+
+
+@pytest.mark.parametrize("n", [28, 200, 1000])
+def test_a_limit_that_cut_the_search_is_said_in_the_tolerance_form(n):
+    Z = np.random.default_rng(0).standard_normal((n, 10))
+    Z -= Z.mean(axis=0)
+    selection = solve(SelectionProblem(Z, tolerance=0.5), time_limit=0.01, random_state=0)
+    assert selection.certificate.status == "time limit"
+    assert selection.certificate.change <= 0.5
+
+
+def test_a_limit_leaves_what_simple_sets_reach():
+    Z = np.random.default_rng(0).standard_normal((1000, 2))
+    Z -= Z.mean(axis=0)
+    selection = solve(SelectionProblem(Z, tolerance=100.0), time_limit=0.01, random_state=0)
+    assert selection.drop.sum() >= 100
+
+
+def test_where_a_limit_left_no_set_the_error_says_so():
+    Z = np.random.default_rng(0).standard_normal((60, 3))
+    problem = SelectionProblem(Z, tolerance=1e-6, must_drop=np.arange(60) == 5)
+    with pytest.raises(InfeasibleProblemError, match="time_limit ended the search") as caught:
+        solve(problem, random_state=0, time_limit=0.01)
+    assert caught.value.timed_out
+
+
+@pytest.mark.parametrize("form", [{"tolerance": 2.0}, {"n_drop": 500}])
+@pytest.mark.parametrize("n", [10, 1000])
+def test_costs_below_zero_are_never_taken_for_savings(form, n):
+    rng = np.random.default_rng(0)
+    Z, cost = rng.standard_normal((n, 3)), -rng.random(n)
+    Z -= Z.mean(axis=0)
+    if "n_drop" in form:
+        form = {"n_drop": n // 2}
+    certificate = solve(SelectionProblem(Z, cost=cost, **form), random_state=0).certificate
+    if "tolerance" in form:
+        assert certificate.n_dropped == 0
+        assert (certificate.saving, certificate.gap) == (0.0, pytest.approx(0.0, abs=1e-6))
+    else:
+        assert certificate.saving < 0
+
+
+def test_the_gap_of_a_loss_that_must_be_is_none_of_zero():
+    rng = np.random.default_rng(0)
+    Z, cost = rng.standard_normal((100, 3)), -1.0 - rng.random(100)
+    Z -= Z.mean(axis=0)
+    problem = SelectionProblem(
+        Z, tolerance=5.0, cost=cost, groups=np.arange(100) % 2, quota={0: 20}
+    )
+    certificate = solve(problem, random_state=0).certificate
+    assert certificate.n_dropped >= 30
+    assert 0 < certificate.gap <= 1
+
+
+def test_mixed_costs_save_most_of_what_the_bound_allows():
+    rng = np.random.default_rng(0)
+    Z, cost = rng.standard_normal((1000, 4)), rng.standard_normal(1000)
+    Z -= Z.mean(axis=0)
+    certificate = solve(SelectionProblem(Z, tolerance=20.0, cost=cost), random_state=0).certificate
+    assert certificate.change <= 20.0
+    assert certificate.saving > 0.8 * certificate.saving_bound
