@@ -36,6 +36,7 @@ from .matching import (
     check_ensemble,
     check_networks,
     choose_rows,
+    kept_weights,
     kind_of_target,
     members,
     target_labels,
@@ -125,6 +126,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     n_components : int or "auto", default="auto"
         Coordinates of the influences on each network that are matched. "auto": all of them up to
         20,000 parameters of the last layer, else the 1,024 leading ones.
+    reweight : bool, default=False
+        Solve for weights of the kept rows, as near to 1 as can be and between 0.5 and 2, under
+        which the refitted last layer is the one of all rows to rounding; heads of more damping and
+        the distribution are held as far as such weights can. They are in ``sample_weight_``.
+        `Pipeline`, `PrunedClassifier`, `PrunedRegressor` and `PruneRatioSearchCV` hand them to the
+        final estimator, times the weights that you give it.
     time_limit : float, default=60.0
         Seconds after which the selection returns the best rows found so far. A selection that
         ends by itself is the same on every run; one that is cut off may not be.
@@ -150,6 +157,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         True where a training row is kept.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
+    sample_weight_ : ndarray of shape (n_kept,)
+        Weights of the kept rows, of mean 1. Only with ``reweight``. A model that takes weights of
+        its own is to get the product.
     influence_norms_ : ndarray of shape (n_samples,)
         How much dropping each row alone moves the last layer, to first order, in the unit of
         ``norm``.
@@ -237,6 +247,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "layers": [StrOptions({"last", "all"}), list],
         "curvature": [StrOptions({"auto", "dense", "kronecker"})],
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "reweight": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
         "n_jobs": [Integral, None],
@@ -265,6 +276,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         layers: Any = "last",
         curvature: Literal["auto", "dense", "kronecker"] = "auto",
         n_components: int | Literal["auto"] = "auto",
+        reweight: bool = False,
         time_limit: float = 60.0,
         memory: Any = None,
         n_jobs: int | None = None,
@@ -285,6 +297,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.layers = layers
         self.curvature = curvature
         self.n_components = n_components
+        self.reweight = reweight
         self.time_limit = time_limit
         self.memory = memory
         self.n_jobs = n_jobs
@@ -387,10 +400,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
                 chosen = self._choose(request, self.time_limit, self._seed_)
+                if self.reweight:
+                    self.sample_weight_ = self.weigh(~chosen.selection.drop)
+                    chosen = replace(chosen, weights=self.sample_weight_)
             with clock.stage("certificate"):
                 certificate = certify(
                     self._influence_,
                     self._coordinates_,
+                    self._balance_,
                     trained.head_fit,
                     chosen,
                     random_state=self._seed_,
@@ -485,6 +502,24 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         seed = self._seed_ if random_state is UNCHANGED else _draw_seed(random_state)
         return ~self._choose(asked._request(), asked.time_limit, seed).selection.drop
 
+    def weigh(self, support: Any) -> NDArray[np.float64]:
+        """Return weights under which rows hold the last layer, from the stored influences.
+
+        Parameters
+        ----------
+        support : array-like of bool of shape (n_samples,)
+            True where a row is kept, such as `select` returns.
+
+        Returns
+        -------
+        weights : ndarray of shape (n_kept,)
+            As ``sample_weight_``, also without ``reweight``.
+        """
+        check_is_fitted(self, "_influence_")
+        kept = np.flatnonzero(_checked_support(support, len(self._influence_.sample_weight)))
+        with workers(self.n_jobs):
+            return kept_weights(self._influence_, self._coordinates_, self._balance_, kept)
+
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: y is needed, and networks may take images."""
         tags = super().__sklearn_tags__()
@@ -492,6 +527,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = self.estimator is not None
         return tags
+
+
+def _checked_support(support: Any, n_samples: int) -> NDArray[np.bool_]:
+    mask = np.asarray(support)
+    if mask.dtype != bool or mask.shape != (n_samples,) or not mask.any():
+        raise ValueError(
+            f"support must be a mask of the {n_samples} training rows with at least one kept; it "
+            f"has dtype {mask.dtype}, shape {mask.shape} and {int(mask.astype(bool).sum())} kept "
+            "rows. Give what select or get_support() returns."
+        )
+    return mask
 
 
 def _draw_seed(random_state: Any) -> int:

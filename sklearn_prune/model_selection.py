@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context, n_rows, take_params, take_rows
+from ._weighing import gives_weights
 from .base import BasePruner
 from .meta import PruningMixin
 
@@ -202,6 +203,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
             Fitted.
         """
         self._check(X, y)
+        self._check_weights()
         ratios = _checked_ratios(self.ratios)
         given = self._given(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -281,6 +283,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         pruner: Any = None
         for position, ratio in enumerate(ratios):
             try:
+                weights = None
                 if not ratio:
                     support = np.ones(len(train), dtype=bool)
                 elif pruner is not None and hasattr(pruner, "select"):
@@ -288,8 +291,10 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 else:
                     pruner = self._fit_pruner(X_train, y_train, for_pruner, prune_ratio=ratio)
                     support = pruner.support_
+                if ratio and gives_weights(pruner):
+                    weights = pruner.weigh(support)
                 kept = np.flatnonzero(support)
-                model = self._fit_estimator(X_train, y_train, for_estimator, kept)
+                model = self._fit_estimator(X_train, y_train, for_estimator, kept, weights)
             except ValueError as error:
                 if position <= 1:
                     # Of full data and of the least ratio: what is wrong is something else.
@@ -305,7 +310,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         if ratio:
             pruner = self._fit_pruner(X, y, given.pruner, prune_ratio=ratio)
             kept = pruner.sample_indices_
-        return pruner, self._fit_estimator(X, y, given.estimator, kept)
+        weights = getattr(pruner, "sample_weight_", None)
+        return pruner, self._fit_estimator(X, y, given.estimator, kept, weights)
 
     def score(self, X: Any, y: Any = None, **params: Any) -> float:
         """Score the estimator on rows of which none is pruned.

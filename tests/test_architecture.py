@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_terms",),
     ("matching",),
     ("_influence_pruner", "baselines"),
+    ("_weighing",),
     ("pipeline", "meta"),
     ("model_selection",),
     ("inspection",),

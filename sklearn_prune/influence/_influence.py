@@ -182,9 +182,13 @@ class HeadInfluence(LinearOperator):
         return np.concatenate(norms).astype(np.float64)
 
     def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
+        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows.
+
+        Here and wherever a change is forecast, `drop` may also hold shares of at most 1 of the
+        rows' weights: a kept row that counts ``v_i`` times has ``w_i = 1 - v_i``.
+        """
         total = self.weight_sum
-        kept = float(self.objective.sample_weight[~drop].sum())
+        kept = float(self.objective.sample_weight @ (1.0 - drop))
         if kept <= 0:
             raise ValueError(
                 f"drop removes all {self.shape[0]} rows (or all of the sample weight); "
@@ -215,7 +219,7 @@ class HeadInfluence(LinearOperator):
 
     def kept_step(self, drop: Array) -> Array:
         """Return the Newton step on the kept rows, with their own Hessian, as (K, d)."""
-        kept = self.objective.subset(~drop)
+        kept = self.objective.without(drop)
         return newton_step(
             kept,
             self.theta,
@@ -235,7 +239,7 @@ class HeadInfluence(LinearOperator):
         refitted head's change only where that is small; the distance for ``norm="parameter"``.
         Infinite where the refit does not converge.
         """
-        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        refitted = fit_head(self.objective.without(drop), self.theta)
         if not refitted.converged:
             return np.inf
         if self.norm == "loss":
@@ -251,9 +255,9 @@ class HeadInfluence(LinearOperator):
 
         NaN where the refit does not converge, or the kept rows weigh nothing.
         """
-        if not self.sample_weight[~drop].any():
+        if not self.sample_weight[drop < 1].any():
             return np.nan
-        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        refitted = fit_head(self.objective.without(drop), self.theta)
         return self.measure((refitted.theta - self.theta).ravel()) if refitted.converged else np.nan
 
     def _to_coordinates(self, gradients: Array) -> Array:
@@ -378,8 +382,9 @@ def retraining_steps(
     ----------
     influence : HeadInfluence
         Influences on all rows.
-    drop : ndarray of bool of shape (n_samples,)
-        True where a row is dropped.
+    drop : ndarray of shape (n_samples,)
+        True where a row is dropped, or the share of its weight that is; see
+        :meth:`HeadObjective.without`.
     from_zero : bool, default=False
         Refit from zero parameters, and not from where one Newton step leads. The objective has
         one minimiser, so that this only costs time; but the fact then owes nothing to a guess.
@@ -390,7 +395,7 @@ def retraining_steps(
         Two predictions and the fact.
     """
     influence.size_factor(drop)
-    kept, theta = influence.objective.subset(~drop), influence.theta
+    kept, theta = influence.objective.without(drop), influence.theta
     one_step = influence.kept_step(drop)
     start = None if from_zero else theta + one_step
     fit = refit_head(kept, start, precondition=influence.precondition)
@@ -435,8 +440,8 @@ def forecast_retraining(influence: HeadInfluence, drop: Array) -> RetrainingFore
     ----------
     influence : HeadInfluence
         Influences on all rows.
-    drop : ndarray of bool of shape (n_samples,)
-        True where a row is dropped.
+    drop : ndarray of shape (n_samples,)
+        True where a row is dropped, or the share of its weight that is.
 
     Returns
     -------

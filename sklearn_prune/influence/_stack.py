@@ -75,7 +75,7 @@ class StackedInfluence:
         return losses / len(self.influences)
 
     def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
+        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows."""
         return self.influences[0].size_factor(drop)
 
     def first_order_step(self, drop: Array) -> Array:

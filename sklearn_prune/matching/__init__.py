@@ -12,6 +12,7 @@ from ._members import default_network
 from ._network_checks import check_ensemble, check_networks, kind_of_target
 from ._refinement import ENOUGH
 from ._training import TrainedHead, train_once
+from ._weights import kept_weights
 
 __all__ = [
     "Certificate",
@@ -28,6 +29,7 @@ __all__ = [
     "choose_rows",
     "default_network",
     "embed_distribution",
+    "kept_weights",
     "kind_of_target",
     "members",
     "target_labels",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,11 @@ class Certificate:
         How far the distribution moved: the maximum mean discrepancy between the kept rows and all,
         in the features that were held, and its root mean square for random rows, as many of each
         class or group. NaN where no distribution was held.
+    least_weight, greatest_weight : float
+        Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. The three
+        changes and that of the distribution are those of the weighted rows.
+    effective_rows : float
+        ``(Σ v)² / Σ v²``: as many rows of equal weight average as well.
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
@@ -119,6 +124,9 @@ class Certificate:
     random_actual_change: float
     distribution_change: float
     random_distribution_change: float
+    least_weight: float
+    greatest_weight: float
+    effective_rows: float
     lower_bound: float
     gap: float
     saving_bound: float
@@ -168,6 +176,12 @@ class Certificate:
                 f"{self.random_distribution_change:.4g}"
             )
             lines.insert(7, ("distribution moved", moved))
+        if self.least_weight < self.greatest_weight:
+            weights = (
+                f"{self.least_weight:.3g} to {self.greatest_weight:.3g}, worth "
+                f"{self.effective_rows:.0f} rows"
+            )
+            lines.insert(1, ("weights", weights))
         if self.n_networks > 1:
             lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
@@ -242,10 +256,23 @@ class Choice:
         What was chosen.
     problem : SelectionProblem
         What was asked.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, of mean 1; None where all are 1.
     """
 
     selection: Selection
     problem: SelectionProblem
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def dropped(self) -> NDArray[Any]:
+        """The mask of dropped rows; with weights v, the share ``1 - v_i`` of each row's weight."""
+        drop = self.selection.drop
+        if self.weights is None:
+            return drop
+        share = np.ones(len(drop))
+        share[~drop] = 1 - self.weights
+        return share
 
     def random_rows(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Draw rows to drop, as many of each group, where the problem leaves a choice."""
@@ -354,6 +381,7 @@ class StageClock:
 def certify(
     influence: Influence,
     coordinates: Coordinates,
+    balance: Sequence[Any],
     head_fit: HeadFit,
     chosen: Choice,
     *,
@@ -361,12 +389,14 @@ def certify(
 ) -> Certificate:
     """Compute the certificate of a choice from the rows it drops.
 
-    ``random_state`` seeds the draws of random rows to compare with.
+    ``balance`` is what was held beside the influences; ``random_state`` seeds the draws of random
+    rows to compare with.
     """
     selection = chosen.selection
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
-    factor, forecast = influence.size_factor(drop), influence.forecast(drop)
+    factor, forecast = influence.size_factor(drop), influence.forecast(chosen.dropped)
+    weights = np.ones(1) if chosen.weights is None else chosen.weights
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
@@ -379,11 +409,14 @@ def certify(
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, chosen, random_state),
-        distribution_change=factor * solver.imbalances[0] if solver.imbalances else np.nan,
+        distribution_change=_distribution_change(influence, chosen, balance),
         random_distribution_change=factor * solver.random_imbalances[0]
         if solver.random_imbalances
         else np.nan,
         random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
+        least_weight=float(weights.min()),
+        greatest_weight=float(weights.max()),
+        effective_rows=(len(drop) - n_dropped) / float(np.mean(weights**2)),
         lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,
@@ -401,6 +434,15 @@ def certify(
         coordinate_share=coordinates.energy_share,
         coordinate_error=coordinates.relative_error,
     )
+
+
+def _distribution_change(influence: Influence, chosen: Choice, balance: Sequence[Any]) -> float:
+    """Return how far the distribution of the kept rows, weighted, is from that of all."""
+    if not chosen.problem.is_balanced:
+        return np.nan
+    dropped = chosen.dropped
+    moved = np.linalg.norm(balance[0].T @ dropped.astype(np.float64))
+    return influence.size_factor(dropped) * float(moved)
 
 
 def _random_actual_change(influence: Influence, chosen: Choice, random_state: int) -> float:
