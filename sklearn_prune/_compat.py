@@ -99,13 +99,21 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
 def take_params(X: Any, params: Mapping[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
     """Return what is given to ``fit`` for the rows at ``indices`` of X.
 
-    What has one entry a row is cut to them; anything else stays as it is.
+    What has one entry a row is cut to them; anything else stays as it is. So do reference rows,
+    also where they are as many.
     """
     n_samples = n_rows(X)
     return {
-        name: take_rows(value, indices) if _is_row_aligned(value, n_samples) else value
+        name: take_rows(value, indices)
+        if not _is_reference(name) and _is_row_aligned(value, n_samples)
+        else value
         for name, value in params.items()
     }
+
+
+def _is_reference(name: str) -> bool:
+    """Whether an argument, maybe with the name of a step before it, is of reference rows."""
+    return name.rpartition("__")[2] in ("X_ref", "y_ref")
 
 
 def _is_row_aligned(value: Any, n_samples: int) -> bool:

@@ -71,6 +71,8 @@ class NetworkInfluence:
         When ``curvature="dense"`` and more than 10,000 parameters were chosen.
     """
 
+    is_centred = True
+
     def __init__(
         self,
         gradients: NetworkGradients,

@@ -54,6 +54,7 @@ class StackedInfluence:
         )
         self.shape = (first.shape[0], sum(one.shape[1] for one in self.influences))
         self.is_exact = all(one.is_exact for one in self.influences)
+        self.is_centred = all(one.is_centred for one in self.influences)
         self.curvature_name = ", ".join(
             dict.fromkeys(one.curvature_name for one in self.influences)
         )

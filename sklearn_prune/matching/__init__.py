@@ -7,9 +7,9 @@ coordinates; rows are chosen that keep their sums; the certificate says what tha
 from ._certificate import Certificate, Choice, StageClock, certify
 from ._choice import check_counts, choose_rows
 from ._distribution import DistributionEmbedding, embed_distribution, target_labels
-from ._job import TrainingJob, members, unfrozen
+from ._job import Reference, TrainingJob, members, unfrozen
 from ._members import default_network
-from ._network_checks import check_ensemble, check_networks, kind_of_target
+from ._network_checks import check_ensemble, check_networks, check_reference, kind_of_target
 from ._refinement import ENOUGH
 from ._training import TrainedHead, train_once
 from ._weights import kept_weights
@@ -19,6 +19,7 @@ __all__ = [
     "Choice",
     "DistributionEmbedding",
     "ENOUGH",
+    "Reference",
     "StageClock",
     "TrainedHead",
     "TrainingJob",
@@ -26,6 +27,7 @@ __all__ = [
     "check_counts",
     "check_ensemble",
     "check_networks",
+    "check_reference",
     "choose_rows",
     "default_network",
     "embed_distribution",

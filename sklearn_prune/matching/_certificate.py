@@ -16,6 +16,7 @@ from .._compat import Task
 from .._progress import telling
 from ..influence import Coordinates, HeadFit, Influence, influences_of
 from ..selection import InfeasibleProblemError, Selection, SelectionProblem, random_rows
+from ._reference import Aim
 
 Norm = Literal["loss", "parameter"]
 
@@ -70,6 +71,19 @@ class Certificate:
         changes and that of the distribution are those of the weighted rows.
     effective_rows : float
         ``(Σ v)² / Σ v²``: as many rows of equal weight average as well.
+    n_reference : int
+        Reference rows; 0 without any. With them, every change is one from the head of the
+        *reference* rows to that of the rows kept, and the distribution's from the one aimed at.
+    reference_score, reference_damping : float
+        What their head scores on reference rows that were held out (accuracy, or R²), and the
+        damping that was chosen there. NaN without any.
+    reference_similarity : float
+        1 where the reference rows look like training rows drawn at random, in all but their
+        labels; near 0 where they are others, so that their own distribution is aimed at. NaN
+        without any.
+    n_suspect, n_suspect_kept : int
+        Training rows whose labels, by the reference rows, are more likely wrong than right; and how
+        many of them are kept.
     lower_bound : float
         No set of as many rows with the same quotas has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
@@ -127,6 +141,12 @@ class Certificate:
     least_weight: float
     greatest_weight: float
     effective_rows: float
+    n_reference: int
+    reference_score: float
+    reference_damping: float
+    reference_similarity: float
+    n_suspect: int
+    n_suspect_kept: int
     lower_bound: float
     gap: float
     saving_bound: float
@@ -182,6 +202,14 @@ class Certificate:
                 f"{self.effective_rows:.0f} rows"
             )
             lines.insert(1, ("weights", weights))
+        if self.n_reference:
+            lines[1:1] = [
+                (
+                    "reference rows",
+                    f"{self.n_reference}, whose head scores {self.reference_score:.3f} held out",
+                ),
+                ("suspect labels", f"{self.n_suspect}, {self.n_suspect_kept} of them kept"),
+            ]
         if self.n_networks > 1:
             lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
@@ -198,7 +226,9 @@ class Certificate:
         """Return in words what to expect, and when to distrust it."""
         if not self.n_dropped:
             return "No row is dropped, so nothing moves."
-        sentences = []
+        sentences = ["Changes are those from the head of the reference rows."]
+        if not self.n_reference:
+            sentences = []
         share = _times(
             self.actual_change, self.random_actual_change, in_unit_of(self.norm, _ROUNDING)
         )
@@ -384,12 +414,14 @@ def certify(
     balance: Sequence[Any],
     head_fit: HeadFit,
     chosen: Choice,
+    aim: Aim | None = None,
     *,
     random_state: int = 0,
 ) -> Certificate:
     """Compute the certificate of a choice from the rows it drops.
 
-    ``balance`` is what was held beside the influences; ``random_state`` seeds the draws of random
+    ``balance`` is what was held beside the influences, and ``aim`` what reference rows say;
+    ``random_state`` seeds the draws of random
     rows to compare with.
     """
     selection = chosen.selection
@@ -417,6 +449,12 @@ def certify(
         least_weight=float(weights.min()),
         greatest_weight=float(weights.max()),
         effective_rows=(len(drop) - n_dropped) / float(np.mean(weights**2)),
+        n_reference=0 if aim is None else aim.n_rows,
+        reference_score=np.nan if aim is None else aim.score,
+        reference_damping=np.nan if aim is None else aim.damping,
+        reference_similarity=np.nan if aim is None else aim.similarity,
+        n_suspect=0 if aim is None else int(aim.suspect.sum()),
+        n_suspect_kept=0 if aim is None else int((aim.suspect & ~drop).sum()),
         lower_bound=bounds * in_unit_of(norm, factor * solver.lower_bound),
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,
@@ -441,7 +479,7 @@ def _distribution_change(influence: Influence, chosen: Choice, balance: Sequence
     if not chosen.problem.is_balanced:
         return np.nan
     dropped = chosen.dropped
-    moved = np.linalg.norm(balance[0].T @ dropped.astype(np.float64))
+    moved = np.linalg.norm(balance[0].T @ (1.0 - dropped))
     return influence.size_factor(dropped) * float(moved)
 
 

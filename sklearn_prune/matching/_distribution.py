@@ -87,6 +87,28 @@ class DistributionEmbedding(LinearOperator):
         part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
         return part
 
+    def among(self, indices: Any) -> DistributionEmbedding:
+        """Return the embedding of the rows at `indices` as if there were no others."""
+        part = self.take(indices)
+        part.weight_sum = float(part.sample_weight.sum())
+        return part.labelled(part.labels)
+
+    def aimed_at(self, mean: NDArray[np.float64]) -> DistributionEmbedding:
+        """Return the embedding with another mean in the place of μ.
+
+        It has shape (n_labels, n_features). ``Bᵀw`` of all rows is then no longer zero, but how far
+        their mean is from this one.
+        """
+        part = copy.copy(self)
+        part._centre = mean
+        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        return part
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
+        return self._centre
+
     def _set_moments(self) -> None:
         """Set μ, the mean of each feature, and what makes the variance of each map's sum to 1.
 
@@ -260,7 +282,7 @@ def embed_distribution(
     """
     rng = np.random.default_rng(random_state)
     table = Table(designs, sample_weight)
-    targets = y if is_labels else _standardised(y, sample_weight)
+    targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
@@ -275,6 +297,7 @@ def embed_nonlinear_head(
     sample_weight: NDArray[np.float64],
     *,
     is_labels: bool,
+    learned: NDArray[np.float64] | None = None,
     random_state: int = 0,
 ) -> DistributionEmbedding:
     r"""Return the influences of all rows on a ridge regression with kernel columns.
@@ -289,17 +312,22 @@ def embed_nonlinear_head(
     ----------
     designs, y, sample_weight, is_labels, random_state
         As in :func:`embed_distribution`.
+    learned : ndarray of shape (n_samples, n_targets), default=None
+        What the regression is fitted to instead, in the units of the targets; residuals are still
+        those of the targets.
     """
     rng = np.random.default_rng(random_state)
     table = Table(designs, sample_weight)
     features = WhitenedKernelColumns.fit(table, rng)
-    targets = np.eye(int(y.max()) + 1)[y] if is_labels else _standardised(y, sample_weight)
+    targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()
-    targets = targets - share @ targets
+    learned = targets if learned is None else learned
+    mean = share @ learned
+    targets, learned = targets - mean, learned - mean
     batches = list(gen_batches(len(y), CHUNK))
     # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
     some = table.some(FITTED_ROWS, rng)
-    coefficients = features(table[some]).T @ (share[some, None] * targets[some]) / share[some].sum()
+    coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
     return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
 
@@ -320,10 +348,10 @@ def target_labels(
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
     if is_labels:
         return one_hot
-    return np.hstack([one_hot, _standardised(y, sample_weight)]).astype(np.float32)
+    return np.hstack([one_hot, standardised(y, sample_weight)]).astype(np.float32)
 
 
-def _standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
     columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     share = sample_weight / sample_weight.sum()
     columns = columns - share @ columns
