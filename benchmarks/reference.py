@@ -80,6 +80,8 @@ class Setting:
 
 # Training rows of a method: X and y.
 Rows = tuple[np.ndarray, np.ndarray]
+# From ratios to each of them and the rows kept.
+Choose = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray]]]
 
 
 def tasks(args: argparse.Namespace) -> list[Task]:
@@ -89,14 +91,12 @@ def tasks(args: argparse.Namespace) -> list[Task]:
         Task("digits", "symmetric", 0.2, 300),
         Task("adult", "shift", 0.0, 300),
     ]
-    if args.figures:
-        return [task for task in first if task.dataset in args.dataset]
     others = [
         Task(dataset, kind, noise, n_reference)
         for kind, noise, dataset in product(KINDS[:2], NOISES, N_REFERENCE)
         for n_reference in N_REFERENCE[dataset]
     ]
-    found = list(dict.fromkeys([*first, *others]))
+    found = first if args.figures else list(dict.fromkeys([*first, *others]))
     return [
         task
         for task in found
@@ -216,22 +216,20 @@ def least_loss(setting: Setting, ratio: float) -> np.ndarray:
     return np.sort(np.argsort(-own, kind="stable")[:n_keep])
 
 
-def pruned(setting: Setting, seed: int) -> dict[str, Callable[[Sequence[float]], Iterator[Any]]]:
+def pruned(setting: Setting, seed: int) -> dict[str, Choose]:
     """For each pruner, what yields each ratio and the rows kept, by one fit for all ratios."""
     s = setting
 
-    def chosen(pruner: Any, **led: Any) -> Callable[[Sequence[float]], Iterator[Any]]:
-        def rows(ratios: Sequence[float]) -> Iterator[Any]:
-            pruner.set_params(prune_ratio=max(ratios)).fit(s.X, s.y, **led)
+    def chosen(pruner: Any, **led: Any) -> Choose:
+        def rows(ratios: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
+            if not hasattr(pruner, "support_"):
+                pruner.set_params(prune_ratio=max(ratios)).fit(s.X, s.y, **led)
             for ratio in ratios:
-                support = pruner.support_
-                if ratio != pruner.prune_ratio:
-                    support = pruner.select(prune_ratio=ratio)
-                yield ratio, np.flatnonzero(support)
+                yield ratio, np.flatnonzero(pruner.select(prune_ratio=ratio))
 
         return rows
 
-    def ranked(ratios: Sequence[float]) -> Iterator[Any]:
+    def ranked(ratios: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
         for ratio in ratios:
             yield ratio, least_loss(s, ratio)
 
@@ -288,14 +286,14 @@ def train(name: str, split: Split, tuned_to: Tuned, rows: Rows, seed: int) -> An
 
 
 def training_rows(
-    method: str, setting: Setting, seed: int, ratios: Sequence[float]
+    method: str, setting: Setting, pruners: dict[str, Choose], ratios: Sequence[float]
 ) -> Iterator[tuple[float, Rows]]:
     """Yield each ratio and the rows that a method trains on; 0 for rows as they are."""
     plain = as_they_are(setting)
     if method in plain:
         yield 0.0, plain[method]()
         return
-    for ratio, kept in pruned(setting, seed)[method](ratios):
+    for ratio, kept in pruners[method](ratios):
         X, y = setting.X[kept], setting.y[kept]
         if method == WITH_REFERENCE:
             X, y = np.vstack([X, setting.X_ref]), np.r_[y, setting.y_ref]
@@ -310,7 +308,7 @@ def cells(
     def missing(method: str, ratio: float) -> list[str]:
         return [d for d in args.downstream if (task, method, ratio, d, seed) not in done]
 
-    setting: Setting | None = None
+    setting, pruners = None, {}
     for method in args.method:
         if method == "cleanlab" and find_spec("cleanlab") is None:
             continue
@@ -321,9 +319,10 @@ def cells(
             continue
         if setting is None:
             setting = draw(task, seed, args.data_dir, validate=args.validate)
+            pruners = pruned(setting, seed)
         split, tuned_to = loaded(task.dataset, args.data_dir), tuned(task.dataset, args.data_dir)
         started = perf_counter()
-        for ratio, rows in training_rows(method, setting, seed, ratios):
+        for ratio, rows in training_rows(method, setting, pruners, ratios):
             for downstream in missing(method, ratio):
                 model = train(downstream, split, tuned_to, rows, seed)
                 found = scores(model, setting.X_test, setting.y_test)
