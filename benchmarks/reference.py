@@ -51,7 +51,7 @@ from . import quality, reference_report
 from ._common import RESULTS, append_record, argument_parser, limit_threads, read_records
 from .data import Split, load, load_adult_frame
 from .quality import Tuned
-from .reference_report import Cell, Task
+from .reference_report import WITH_REFERENCE, Cell, Task
 
 DOWNSTREAM = ("head", "boosting", "forest", "mlp")
 KINDS = ("symmetric", "one way", "shift")
@@ -245,7 +245,6 @@ def pruned(setting: Setting, seed: int) -> dict[str, Choose]:
     }
 
 
-WITH_REFERENCE = "influence and reference"
 METHODS = (
     "all noisy rows",
     "all clean rows",

@@ -11,7 +11,8 @@ from scipy.stats import t as students_t
 
 from ._common import markdown_table
 
-NOISY, CLEAN, ALONE, OURS = "all noisy rows", "all clean rows", "reference alone", "influence"
+NOISY, CLEAN, ALONE = "all noisy rows", "all clean rows", "reference alone"
+OURS, WITH_REFERENCE = "influence", "influence and reference"
 MEASURES = ("accuracy", "auc", "log_loss")
 # Within so much of all clean rows.
 NEAR = 0.005
@@ -94,32 +95,41 @@ def _shown(difference: tuple[float, float, int]) -> str:
 def figures(cells: Sequence[Cell]) -> str:
     """Return, for each task and ratio, ours against what it is to beat, by accuracy."""
     runs = by_run(cells, "accuracy")
-    rows = []
-    for task, ratio in _ours(runs):
-        models = _models(runs, task)
-        others = [NOISY, ALONE] if task.kind == "shift" else [NOISY]
-        above = {other: 0 for other in others}
-        near, n_seeds, line = 0, 0, []
-        for model in models:
-            run = runs[task, OURS, ratio, model]
-            for other in others:
-                mean, _, n_seeds = paired(run, runs.get((task, other, 0.0, model), {}))
-                above[other] += mean > 0
-            clean = paired(run, runs.get((task, CLEAN, 0.0, model), {}))
-            near += clean[0] > -NEAR
-            over = paired(run, runs.get((task, NOISY, 0.0, model), {}))
-            line.append(f"{model} {_shown(over)}")
-        verdicts = [f"{count} of {len(models)}" for count in above.values()]
-        verdicts += [""] * (2 - len(others))
-        last = "" if task.kind == "shift" else f"{near} of {len(models)}"
-        rows.append([str(task), f"{ratio:.0%}", str(n_seeds), ", ".join(line), *verdicts, last])
-    header = ["task", "pruned", "seeds", "accuracy over all noisy rows", f"above {NOISY}"]
-    return markdown_table([*header, f"above {ALONE}", f"within {NEAR} of {CLEAN}"], rows)
+    header = ["task", "pruned", "trained on", "seeds", f"accuracy over {NOISY}", f"above {NOISY}"]
+    header += [f"above {ALONE}", f"within {NEAR} of {CLEAN}"]
+    lines = dict.fromkeys(
+        (task, ratio, method) for task, method, ratio, _ in runs if method in NAMES
+    )
+    return markdown_table(header, [_figure(runs, *line) for line in lines])
 
 
-def _ours(runs: Runs) -> list[tuple[Task, float]]:
-    keys = [(task, ratio) for task, method, ratio, _ in runs if method == OURS]
-    return list(dict.fromkeys(keys))
+# What the rows kept are called that models are trained on.
+NAMES = {OURS: "rows kept", WITH_REFERENCE: "rows kept and reference"}
+
+
+def _figure(runs: Runs, task: Task, ratio: float, method: str) -> list[str]:
+    models = [name for name in _models(runs, task) if (task, method, ratio, name) in runs]
+
+    def over(other: str) -> list[tuple[float, float, int]]:
+        return [
+            paired(runs[task, method, ratio, name], runs.get((task, other, 0.0, name), {}))
+            for name in models
+        ]
+
+    def counted(other: str, least: float) -> str:
+        return f"{sum(mean > least for mean, _, _ in over(other))} of {len(models)}"
+
+    gains = [f"{name} {_shown(gain)}" for name, gain in zip(models, over(NOISY), strict=True)]
+    return [
+        str(task),
+        f"{ratio:.0%}",
+        NAMES[method],
+        str(max(n_seeds for _, _, n_seeds in over(NOISY))),
+        ", ".join(gains),
+        counted(NOISY, 0.0),
+        counted(ALONE, 0.0),
+        "" if task.kind == "shift" else counted(CLEAN, -NEAR),
+    ]
 
 
 def _models(runs: Runs, task: Task) -> list[str]:

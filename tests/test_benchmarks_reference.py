@@ -184,15 +184,20 @@ def test_figures_count_models_above_and_near():
         cells += cells_of(reference_report.CLEAN, [0.904, 0.914], model=model)
         cells += cells_of(reference_report.OURS, [ours, ours + 0.01], model=model, ratio=0.4)
     line = reference_report.figures(cells).splitlines()[2]
-    assert line.startswith("| digits, 20% symmetric, 300 reference rows | 40% | 2 |")
+    assert line.startswith("| digits, 20% symmetric, 300 reference rows | 40% | rows kept | 2 |")
     assert "head +0.0500 ± 0.0000, forest -0.0500 ± 0.0000" in line
-    assert line.endswith("| 1 of 2 |  | 1 of 2 |")
+    assert line.endswith("| 1 of 2 | 0 of 2 | 1 of 2 |")
     cells = []
-    for method, score, ratio in (("all noisy rows", 0.8, 0.0), ("reference alone", 0.9, 0.0)):
+    for method, score, ratio in (
+        ("all noisy rows", 0.8, 0.0),
+        ("reference alone", 0.9, 0.0),
+        ("influence", 0.85, 0.4),
+        ("influence and reference", 0.95, 0.4),
+    ):
         cells += cells_of(method, [score], SHIFT, ratio=ratio)
-    cells += cells_of("influence", [0.85], SHIFT, ratio=0.4)
-    line = reference_report.figures(cells).splitlines()[2]
-    assert line.endswith("| head +0.0500 | 1 of 1 | 0 of 1 |  |")
+    alone, together = reference_report.figures(cells).splitlines()[2:]
+    assert alone.endswith("| rows kept | 1 | head +0.0500 | 1 of 1 | 0 of 1 |  |")
+    assert together.endswith("| rows kept and reference | 1 | head +0.1500 | 1 of 1 | 1 of 1 |  |")
 
 
 def test_differences_are_paired_by_seed():

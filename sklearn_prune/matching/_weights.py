@@ -43,14 +43,17 @@ _DAMPING_FACTORS = (10.0, 100.0)
 # c, for rows of B whose mean square norm is 1: beside equalities, where on Diamonds, 90 % pruned, a
 # tenth takes the distribution as near as 1 does, and where there are none.
 _STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
-# Share of the length of the sum of Z, unweighted, that counts as none.
-_MET = 1e-3
+# Share of the length of the sum of Z, unweighted, that counts as none; and the share of the rows
+# that weights must be worth where it is more.
+_MET, _WORTH = 1e-3, 0.95
 # What the equalities give way in the dual, so that it stays bounded where they cannot be met, and
 # how often what they gave way is put on their right sides.
 _SLACK, _N_CORRECTIONS = 1e-3, 6
 # A correction that leaves more than this share of the violation is the last.
 _PROGRESS = 0.7
 _OPTIONS = {"maxiter": 300, "maxfun": 600, "maxcor": 30, "ftol": 1e-15, "gtol": 1e-8}
+# Of a mean.
+_ROUNDING = 1e-12
 # Steps onto the equalities at the end, and iterations for each.
 _N_STEPS, _N_ITERATIONS = 8, 2000
 
@@ -77,17 +80,20 @@ def kept_weights(
     Returns
     -------
     weights : ndarray of shape (n_kept,)
-        Within `WEIGHT_BOUNDS`. Where no weights within them hold the head, as where fewer rows are
-        kept than coordinates are matched, it is one of the things that are held as far as weights
-        near 1 can.
+        Within `WEIGHT_BOUNDS`. Where no weights within them hold the head, they hold it as far as
+        they can, if that leaves them worth 95 % of the rows. Else, and where fewer rows are kept
+        than coordinates are matched, it is one of the things that are held as far as weights near 1
+        can.
     """
     beside, nothing = [*_damped(influence, coordinates), *balance], np.zeros((len(kept), 0))
     with serial_blas():
         if len(kept) > coordinates.Z.shape[1]:
             Z = Rows([coordinates.Z], kept)
             weights = near_one(Z, Rows(beside, kept))
-            ones = np.ones(len(kept))
-            if np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(Z.T @ ones):
+            is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(
+                Z.T @ np.ones(len(kept))
+            )
+            if is_met or _WORTH * (weights @ weights) <= len(kept):
                 return weights
         return near_one(nothing, Rows([coordinates.Z, *beside], kept), strength=_STRENGTH_ALONE)
 
@@ -163,7 +169,8 @@ def near_one(
     """
     Z, B = aslinearoperator(Z), aslinearoperator(B)
     (n_rows, n_held), n_near = Z.shape, B.shape[1]
-    slack = np.r_[np.full(1 + n_held, _SLACK), np.full(n_near, 1 / strength)]
+    # Of all equalities the mean gives way least.
+    slack = np.r_[1e-3 * _SLACK, np.full(n_held, _SLACK), np.full(n_near, 1 / strength)]
     target = np.r_[n_rows, np.zeros(n_held + n_near)]
 
     def moved_by(multipliers: Floats) -> Floats:
@@ -188,7 +195,7 @@ def near_one(
             break
         multipliers, violation, weights = result.x, float(np.linalg.norm(excess)), v
         target = target - np.r_[excess, np.zeros(n_near)]
-    return _onto_equalities(Z, weights, bounds)
+    return _of_mean_one(_onto_equalities(Z, weights, bounds), bounds)
 
 
 def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, float]) -> Floats:
@@ -213,6 +220,22 @@ def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, fl
             break
         weights, excess = v, reached
     return weights
+
+
+def _of_mean_one(weights: Floats, bounds: tuple[float, float]) -> Floats:
+    """Return weights shifted by the number that makes their mean 1, within the bounds.
+
+    It is 0 where the equalities are met.
+    """
+    low, high = bounds[0] - weights.max(), bounds[1] - weights.min()
+    for _ in range(100):
+        middle = (low + high) / 2
+        if np.clip(weights + middle, *bounds).mean() < 1:
+            low = middle
+        else:
+            high = middle
+    shifted: Floats = np.clip(weights + (low + high) / 2, *bounds)
+    return shifted if abs(weights.mean() - 1) > _ROUNDING else weights
 
 
 def _beside_ones(Z: LinearOperator) -> LinearOperator:

@@ -91,6 +91,7 @@ def test_what_cannot_be_zero_is_made_smaller_within_the_bounds(seed):
     assert not can_be_met(Z)
     weights = near_one(Z, np.zeros((30, 0)))
     assert weights.min() >= WEIGHT_BOUNDS[0] and weights.max() <= WEIGHT_BOUNDS[1]
+    assert weights.mean() == pytest.approx(1, abs=1e-9)
     assert np.linalg.norm(Z.T @ weights) < np.linalg.norm(Z.sum(axis=0))
 
 
@@ -188,6 +189,16 @@ def test_where_rows_cannot_hold_the_head_weights_stay_near_one():
     assert pruner.sample_weight_.min() >= 0.5 and pruner.sample_weight_.max() <= 2
     assert pruner.sample_weight_.mean() == pytest.approx(1)
     assert pruner.certificate_.effective_rows > 0.9 * len(pruner.sample_weight_)
+
+
+def test_a_head_that_cannot_be_held_is_held_better_where_weights_stay_worth_the_rows():
+    X, y = load_breast_cancer(return_X_y=True)
+    pruner = InfluencePruner(prune_ratio=0.4, damping=1e-2, random_state=0, reweight=True).fit(X, y)
+    share = np.ones(len(y))
+    share[pruner.support_] = 1 - pruner.sample_weight_
+    influence, certificate = pruner._influence_, pruner.certificate_
+    assert certificate.effective_rows >= 0.95 * certificate.n_kept
+    assert influence.retrained_change(share) < influence.retrained_change(~pruner.support_)
 
 
 def test_any_rows_can_be_weighed_and_pickles_know_them():
