@@ -84,7 +84,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         what random rows cost. It is the distribution of what enters the last layer (of
         ``features``, if given): kernel means of several bandwidths and counts in the leaves of a
         few trees, for each class, or times y. A ridge regression on kernel columns is held with it,
-        since what a linear layer calls noise is signal to most other models. 0 is the paper's
+        since what a linear layer calls noise is signal to most other models. What is aimed at is
+        not the distribution of all rows but one with more of the rows that other models learn most
+        from: where rows are sparse, where their target is uncertain, and of labels that the rows
+        around them do not contradict; the network's gradient and the class shares stay. With a
+        tolerance or costs, where classes keep fewer than five rows, and of 32 free rows or fewer,
+        it is that of all rows. 0 is the paper's
         objective alone: rows that hold the one network, and that other models may find
         unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
         matched. Else, and with a tolerance or costs, it is 0.3: every direction that few rows hold
@@ -434,6 +439,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.influence_norms_ = trained.row_changes
             self._aim_ = trained.aim
             self._balance_ = self._labelled(trained.balance, y)
+            self._priorities_ = trained.priorities
             self._terms_ = replace(self._terms_, sample_weight=trained.sample_weight)
             with clock.stage("selection", n_parts=None):
                 chosen = self._choose(request, self.time_limit, self._seed_)
@@ -444,7 +450,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 certificate = certify(
                     self._influence_,
                     self._coordinates_,
-                    self._balance_,
                     trained.head_fit,
                     chosen,
                     self._aim_,
@@ -514,6 +519,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 self._influence_,
                 self._coordinates_,
                 self._balance_,
+                self._priorities_,
                 self._terms_,
                 request,
                 self._aim_,

@@ -110,9 +110,9 @@ def test_any_fit_meets_its_rules_and_holds_the_distribution(fit):
 
     # Rows enough are kept for every parameter: what is held moves less than by random rows.
     assert np.isfinite(
-        [certificate.distribution_change, certificate.random_distribution_change]
+        [certificate.distribution_error, certificate.random_distribution_error]
     ).all()
-    assert certificate.distribution_change <= 1.1 * certificate.random_distribution_change + 1e-6
+    assert certificate.distribution_error <= 1.1 * certificate.random_distribution_error + 1e-6
     changes = ["predicted_change", "kept_hessian_change", "actual_change"]
     changes += ["random_change", "random_actual_change"]
     assert all(0 <= getattr(certificate, name) < np.inf for name in changes)

@@ -117,7 +117,7 @@ def test_the_dearer_rows_go_where_change_is_alike(cancer):
     assert alone.certificate_.predicted_change < 0.2 * alone.certificate_.random_change
     certificate = held.certificate_
     assert certificate.predicted_change < 0.3 * certificate.random_change
-    assert certificate.distribution_change < certificate.random_distribution_change
+    assert certificate.distribution_error < certificate.random_distribution_error
 
 
 def test_trim_drops_what_is_mislabelled(cancer):

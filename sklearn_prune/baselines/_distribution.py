@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from ..influence import serial_blas
-from ..matching import ENOUGH, embed_distribution
+from ..matching import ENOUGH, Table, embed_distribution
 from ..selection import SelectionProblem, solve
 from ._scored import Floats, ScoredPruner, ScoringJob, Stratum, penultimate_features
 
@@ -75,10 +75,11 @@ class DistributionPruner(ScoredPruner):
     _needs_classes = False
 
     def _score(self, job: ScoringJob) -> Floats:
+        weights = np.ones(len(job.y))
         self._embedding_ = embed_distribution(
-            [penultimate_features(job)],
+            Table([penultimate_features(job)], weights),
             job.y,
-            np.ones(len(job.y)),
+            weights,
             is_labels=job.classes is not None,
         )
         self._seed_ = job.seed

@@ -7,6 +7,7 @@ coordinates; rows are chosen that keep their sums; the certificate says what tha
 from ._certificate import Certificate, Choice, StageClock, certify
 from ._choice import check_counts, choose_rows
 from ._distribution import DistributionEmbedding, embed_distribution, target_labels
+from ._feature_maps import Table
 from ._job import Reference, TrainingJob, members, unfrozen
 from ._members import default_network
 from ._network_checks import check_ensemble, check_networks, check_reference, kind_of_target
@@ -21,6 +22,7 @@ __all__ = [
     "ENOUGH",
     "Reference",
     "StageClock",
+    "Table",
     "TrainedHead",
     "TrainingJob",
     "certify",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._compat import Task
 from .._progress import telling
 from ..influence import Coordinates, HeadFit, Influence, influences_of
-from ..selection import InfeasibleProblemError, Selection, SelectionProblem, random_rows
+from ..selection import InfeasibleProblemError, Selection, SelectionProblem, draw_dropped
 from ._reference import Aim
 
 Norm = Literal["loss", "parameter"]
@@ -36,7 +36,7 @@ class Certificate:
     Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
     training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
     mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
-    rows that were returned, in all parameters of the head. How far the distribution moved has no
+    rows that were returned, in all parameters of the head. What is said of the distribution has no
     unit; it is summed in float64 from features in float32.
 
     Attributes
@@ -62,10 +62,14 @@ class Certificate:
         What the head does when it is refitted on random rows, as many of each class or group: the
         mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
         NaN where that is, and where the refit does not converge.
-    distribution_change, random_distribution_change : float
-        How far the distribution moved: the maximum mean discrepancy between the kept rows and all,
-        in the features that were held, and its root mean square for random rows, as many of each
-        class or group. NaN where no distribution was held.
+    distribution_error, random_distribution_error : float
+        How far the kept rows are from the distribution that was aimed at: the maximum mean
+        discrepancy in the features that were held; and how far random rows, as many of each class
+        or group, are from all rows (a root mean square). NaN where no distribution was held.
+    distribution_tilt : float
+        How far the distribution that was aimed at is itself from all rows, on the same scale. For a
+        ratio it has more rows where they are sparse or their target is uncertain, since other
+        models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
     least_weight, greatest_weight : float
         Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. The three
         changes and that of the distribution are those of the weighted rows.
@@ -136,8 +140,9 @@ class Certificate:
     actual_change: float
     random_change: float
     random_actual_change: float
-    distribution_change: float
-    random_distribution_change: float
+    distribution_error: float
+    random_distribution_error: float
+    distribution_tilt: float
     least_weight: float
     greatest_weight: float
     effective_rows: float
@@ -190,12 +195,12 @@ class Certificate:
             ("head", f"gradient norm {self.gradient_norm:.2g} after {self.n_iter} steps"),
             ("seconds", stages),
         ]
-        if not np.isnan(self.distribution_change):
-            moved = (
-                f"{self.distribution_change:.4g}, by random rows "
-                f"{self.random_distribution_change:.4g}"
+        if not np.isnan(self.distribution_error):
+            error = (
+                f"{self.distribution_error:.4g} off its aim, random rows "
+                f"{self.random_distribution_error:.4g}; tilted by {self.distribution_tilt:.4g}"
             )
-            lines.insert(7, ("distribution moved", moved))
+            lines.insert(7, ("distribution", error))
         if self.least_weight < self.greatest_weight:
             weights = (
                 f"{self.least_weight:.3g} to {self.greatest_weight:.3g}, worth "
@@ -249,11 +254,11 @@ class Certificate:
                 f"Choosing gained little: refitted on these rows, the last layer moves {share:.2g} "
                 "times as much as on random ones. Keep more rows, or raise damping."
             )
-        moved = _times(self.distribution_change, self.random_distribution_change, _ROUNDING)
-        compared = f"The distribution moves {moved:.2g} times as far as random rows move it"
-        if np.isnan(self.distribution_change):
+        off = _times(self.distribution_error, self.random_distribution_error, _ROUNDING)
+        compared = f"The distribution is {off:.2g} times as far off its aim as that of random rows"
+        if np.isnan(self.distribution_error):
             sentences.append("The distribution was not held: other models may find these rows odd.")
-        elif round(moved, 1) <= 1:
+        elif round(off, 1) <= 1:
             sentences.append(f"{compared}, so other models should find these rows no worse.")
         else:
             sentences.append(
@@ -308,7 +313,8 @@ class Choice:
         """Draw rows to drop, as many of each group, where the problem leaves a choice."""
         problem, drop = self.problem, self.selection.drop
         labels = np.where(problem.free, problem.groups, -1)
-        return problem.must_drop | random_rows(labels, problem.count(drop & problem.free), rng)
+        n_dropped = problem.count(drop & problem.free)
+        return problem.must_drop | draw_dropped(labels, n_dropped, None, rng)
 
 
 def in_unit_of(norm: Norm, length: float) -> float:
@@ -408,10 +414,20 @@ class StageClock:
             print(f"[InfluencePruner] {line}")
 
 
+def _of_distribution(chosen: Choice) -> tuple[float, float, float]:
+    """Return error, that of random rows and tilt, without the size factor; NaN where not held."""
+    solver = chosen.selection.certificate
+    if not solver.imbalances:
+        return np.nan, np.nan, np.nan
+    error, tilt = solver.imbalances[0], chosen.problem.coordinates.tilts[1]
+    if chosen.weights is not None:
+        error = chosen.problem.lengths(chosen.dropped).imbalances[0]
+    return error, solver.random_imbalances[0], tilt
+
+
 def certify(
     influence: Influence,
     coordinates: Coordinates,
-    balance: Sequence[Any],
     head_fit: HeadFit,
     chosen: Choice,
     aim: Aim | None = None,
@@ -420,9 +436,8 @@ def certify(
 ) -> Certificate:
     """Compute the certificate of a choice from the rows it drops.
 
-    ``balance`` is what was held beside the influences, and ``aim`` what reference rows say;
-    ``random_state`` seeds the draws of random
-    rows to compare with.
+    ``aim`` is what reference rows say; ``random_state`` seeds the draws of random rows to compare
+    with.
     """
     selection = chosen.selection
     solver, drop = selection.certificate, selection.drop
@@ -432,6 +447,7 @@ def certify(
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
+    error, random_error, tilt = _of_distribution(chosen)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -441,10 +457,9 @@ def certify(
         kept_hessian_change=forecast.kept_hessian,
         actual_change=forecast.refitted,
         random_actual_change=_random_actual_change(influence, chosen, random_state),
-        distribution_change=_distribution_change(influence, chosen, balance),
-        random_distribution_change=factor * solver.random_imbalances[0]
-        if solver.random_imbalances
-        else np.nan,
+        distribution_error=influence.size_factor(chosen.dropped) * error,
+        random_distribution_error=factor * random_error,
+        distribution_tilt=factor * tilt,
         random_change=in_unit_of(norm, factor * coordinates.length_ratio * solver.random_objective),
         least_weight=float(weights.min()),
         greatest_weight=float(weights.max()),
@@ -472,15 +487,6 @@ def certify(
         coordinate_share=coordinates.energy_share,
         coordinate_error=coordinates.relative_error,
     )
-
-
-def _distribution_change(influence: Influence, chosen: Choice, balance: Sequence[Any]) -> float:
-    """Return how far the distribution of the kept rows, weighted, is from that of all."""
-    if not chosen.problem.is_balanced:
-        return np.nan
-    dropped = chosen.dropped
-    moved = np.linalg.norm(balance[0].T @ (1.0 - dropped))
-    return influence.size_factor(dropped) * float(moved)
 
 
 def _random_actual_change(influence: Influence, chosen: Choice, random_state: int) -> float:

@@ -18,8 +18,9 @@ from .._terms import (
     n_to_drop,
 )
 from ..influence import Coordinates, Influence, influences_of
-from ..selection import InfeasibleProblemError
+from ..selection import EXACT_ROWS, InfeasibleProblemError, SelectionProblem
 from ._aim import aimed
+from ._allocation import Priorities, kept_shares
 from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._network_checks import check_aim
@@ -33,6 +34,8 @@ __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 # The same where reference rows lead; see `benchmarks.reference`, on rows to validate on.
 _LED_WEIGHT = 1.0
+# Rows that a class keeps, in the mean, for a draw of unequal probabilities to be aimed at.
+_LEAST_OF_CLASS = 5
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
@@ -46,6 +49,7 @@ def choose_rows(
     influence: Influence,
     coordinates: Coordinates,
     balance: Sequence[DistributionEmbedding],
+    priorities: Priorities | None,
     terms: RowTerms,
     request: Request,
     aim: Aim | None = None,
@@ -63,6 +67,8 @@ def choose_rows(
         What of them is matched.
     balance : sequence of DistributionEmbedding
         What is held beside them.
+    priorities : Priorities or None
+        Which rows other models learn most from.
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
     request : Request
@@ -104,6 +110,8 @@ def choose_rows(
         ),
         holds_norms=aim is None,
     )
+    if priorities is not None and _is_allocated(problem):
+        problem = problem.aimed_at(kept_shares(problem, priorities))
     try:
         selection = match_rows(
             influence, coordinates, problem, time_limit=time_limit, random_state=random_state
@@ -128,6 +136,20 @@ def choose_rows(
             stacklevel=3,
         )
     return Choice(selection, problem)
+
+
+def _is_allocated(problem: SelectionProblem) -> bool:
+    """Whether rows are to stay with unequal probabilities.
+
+    Not under a tolerance, where the number of rows to keep is open; nor under costs, which decide
+    between sets of the same change; nor where few rows are enumerated. Where a class keeps a
+    handful of rows, typical ones teach most.
+    """
+    if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
+        return False
+    n_kept = problem.n_samples - problem.n_drop
+    is_large = problem.free.sum() > EXACT_ROWS
+    return bool(is_large and n_kept >= _LEAST_OF_CLASS * len(problem.group_names))
 
 
 def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTerms]:

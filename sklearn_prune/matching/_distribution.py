@@ -258,7 +258,7 @@ def _gram(features: Floats, labels: Floats) -> Floats:
 
 
 def embed_distribution(
-    designs: Sequence[Any],
+    table: Table,
     y: NDArray[Any],
     sample_weight: NDArray[np.float64],
     *,
@@ -269,8 +269,8 @@ def embed_distribution(
 
     Parameters
     ----------
-    designs : sequence of ndarray of shape (n_samples, n_features_b)
-        What enters each head.
+    table : Table
+        What enters the heads.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers: of a regression, or 0 and 1 of several labels.
     sample_weight : ndarray of shape (n_samples,)
@@ -281,7 +281,6 @@ def embed_distribution(
         Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
     """
     rng = np.random.default_rng(random_state)
-    table = Table(designs, sample_weight)
     targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
@@ -292,7 +291,7 @@ def embed_distribution(
 
 
 def embed_nonlinear_head(
-    designs: Sequence[Any],
+    table: Table,
     y: NDArray[Any],
     sample_weight: NDArray[np.float64],
     *,
@@ -310,14 +309,13 @@ def embed_nonlinear_head(
 
     Parameters
     ----------
-    designs, y, sample_weight, is_labels, random_state
+    table, y, sample_weight, is_labels, random_state
         As in :func:`embed_distribution`.
     learned : ndarray of shape (n_samples, n_targets), default=None
         What the regression is fitted to instead, in the units of the targets; residuals are still
         those of the targets.
     """
     rng = np.random.default_rng(random_state)
-    table = Table(designs, sample_weight)
     features = WhitenedKernelColumns.fit(table, rng)
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()

@@ -188,10 +188,9 @@ def aim_at_reference(
         Seeds the forest. A constant, so that what is aimed at depends on the data alone.
     """
     n, weights = len(y), objectives[0].sample_weight
-    both = [_OneAfterAnother(*pair) for pair in designs]
     # A reference row counts as much as a training row does on average.
     all_weights = np.r_[weights, np.full(len(reference_y), weights.mean())]
-    table = Table(both, all_weights)
+    table = Table([_OneAfterAnother(*pair) for pair in designs], all_weights)
     outputs = np.hstack(
         [
             objective.outputs(head.fit.theta)
@@ -208,7 +207,7 @@ def aim_at_reference(
         random_state=random_state,
     )
     balance, similarity = _aimed_balance(
-        both, y, reference_y, all_weights, taught, is_labels=is_labels
+        table, y, reference_y, all_weights, taught, is_labels=is_labels
     )
     aim = Aim(
         losses=taught.losses,
@@ -223,7 +222,7 @@ def aim_at_reference(
 
 
 def _aimed_balance(
-    designs: Sequence[Any],
+    table: Table,
     y: NDArray[Any],
     reference_y: NDArray[Any],
     weights: Floats,
@@ -255,8 +254,8 @@ def _aimed_balance(
         learned = np.vstack([(taught.targets - mean) / deviation, own[n:]])
     correction = learned[:n] - own[:n]
     options: dict[str, Any] = {"is_labels": is_labels}
-    distribution = embed_distribution(designs, every, weights, **options)
-    nonlinear = embed_nonlinear_head(designs, every, weights, learned=learned, **options)
+    distribution = embed_distribution(table, every, weights, **options)
+    nonlinear = embed_nonlinear_head(table, every, weights, learned=learned, **options)
     # The mean label of numbers, 1, is right as it is.
     n_ones = distribution.labels.shape[1] - correction.shape[1]
     padded = np.hstack([np.zeros((n, n_ones)), correction])

@@ -32,8 +32,10 @@ from ..influence import (
     warn_if_not_convex,
     write_head,
 )
+from ._allocation import Priorities, row_priorities
 from ._certificate import StageClock, single_row_changes
 from ._distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
+from ._feature_maps import Table
 from ._job import TrainingJob
 from ._members import Member, fitted_members, on_training_rows, product_of
 from ._reference import Aim, ReferenceHead, aim_at_reference, fit_reference_head
@@ -57,6 +59,8 @@ class TrainedHead:
     balance : tuple of DistributionEmbedding
         What is held beside the influences: the distribution, and a nonlinear head; nothing where
         the rows are no table of numbers.
+    priorities : Priorities or None
+        Which rows other models learn most from; None where the rows are no table.
     row_changes : ndarray of shape (n_samples,)
         First-order change for dropping each row alone, in the unit of the norm.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -71,6 +75,7 @@ class TrainedHead:
     influence: Influence
     coordinates: Coordinates
     balance: tuple[DistributionEmbedding, ...]
+    priorities: Priorities | None
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
     aim: Aim | None = None
@@ -83,6 +88,15 @@ class _Head:
     objective: HeadObjective
     fit: HeadFit
     reference: ReferenceHead | None = None
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What stands beside the influences in a `TrainedHead`."""
+
+    balance: tuple[DistributionEmbedding, ...]
+    priorities: Priorities | None = None
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"), serial_blas():
         fitted = [head for head in heads if head is not None]
-        aim, balance = _held_beside(job, fitted, whole.influence.sample_weight)
+        held = _held_beside(job, fitted, whole.influence.sample_weight)
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -124,10 +138,11 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         head_fit=whole.head_fit,
         influence=whole.influence,
         coordinates=whole.coordinates,
-        balance=balance,
+        balance=held.balance,
+        priorities=held.priorities,
         row_changes=row_changes,
         sample_weight=weights if (weights != 1).any() else None,
-        aim=aim,
+        aim=held.aim,
     )
 
 
@@ -224,11 +239,11 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
 
 def _held_beside(
     job: TrainingJob, heads: Sequence[_Head], sample_weight: NDArray[np.float64]
-) -> tuple[Aim | None, tuple[DistributionEmbedding, ...]]:
-    """Return the distribution and a nonlinear head; nothing where the rows are no table.
+) -> _Held:
+    """Return what is held beside the influences; nothing where the rows are no table.
 
-    With reference rows, these are aimed at them, and what they say of the training rows comes
-    first.
+    With reference rows the distribution is the one that they aim at, and what they say of the
+    training rows stands in the place of priorities.
     """
     designs = _embedded(job, [head.objective.design for head in heads])
     is_labels = job.classes is not None
@@ -236,7 +251,7 @@ def _held_beside(
     if references:
         at_reference = job.at_reference()
         others = _embedded(at_reference, [head.objective.design for head in references])
-        return aim_at_reference(
+        aim, aimed = aim_at_reference(
             [head.objective for head in heads],
             references,
             list(zip(designs, others, strict=True)),
@@ -244,12 +259,15 @@ def _held_beside(
             at_reference.y,
             is_labels=is_labels,
         )
+        return _Held(aimed, aim=aim)
     if not designs:
-        return None, ()
-    return None, (
-        embed_distribution(designs, job.y, sample_weight, is_labels=is_labels),
-        embed_nonlinear_head(designs, job.y, sample_weight, is_labels=is_labels),
+        return _Held(())
+    table = Table(designs, sample_weight)
+    balance = (
+        embed_distribution(table, job.y, sample_weight, is_labels=is_labels),
+        embed_nonlinear_head(table, job.y, sample_weight, is_labels=is_labels),
     )
+    return _Held(balance, row_priorities(table, job.y, is_labels=is_labels))
 
 
 def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:

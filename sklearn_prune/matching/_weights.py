@@ -4,10 +4,11 @@ A head that is retrained on the kept rows with weights v ends where it was exact
 :math:`\sum_i v_i z_i = 0` over them: it is stationary there, and no Newton step is left to take. Of
 the weights that do this, those nearest to 1 are taken,
 
-.. math:: \min_v \tfrac12 \|v - 1\|^2 + \tfrac c2 \|B^T v\|^2 \quad \text{subject to} \quad
+.. math:: \min_v \tfrac12 \|v - 1\|^2 + \tfrac c2 \|B^T v - b\|^2 \quad \text{subject to} \quad
           Z^T v = 0, \quad \sum_i v_i = n, \quad l \le v_i \le u
 
-where the columns of B are what else is to stay: heads of more damping, the distribution.
+where the columns of B are what else is to stay: heads of more damping, whose sums are to be zero,
+and the distribution of the rows kept, whose sums are to be what they are without weights.
 """
 
 from __future__ import annotations
@@ -85,17 +86,21 @@ def kept_weights(
         than coordinates are matched, it is one of the things that are held as far as weights near 1
         can.
     """
-    beside, nothing = [*_damped(influence, coordinates), *balance], np.zeros((len(kept), 0))
+    damped, nothing = _damped(influence, coordinates), np.zeros((len(kept), 0))
+    ones = np.ones(len(kept))
     with serial_blas():
+        held = Rows(balance, kept).T @ ones if balance else np.zeros(0)
         if len(kept) > coordinates.Z.shape[1]:
             Z = Rows([coordinates.Z], kept)
-            weights = near_one(Z, Rows(beside, kept))
-            is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(
-                Z.T @ np.ones(len(kept))
-            )
+            beside = [*damped, *balance]
+            B = Rows(beside, kept) if beside else nothing
+            weights = near_one(Z, B, np.r_[np.zeros(B.shape[1] - len(held)), held])
+            is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(Z.T @ ones)
             if is_met or _WORTH * (weights @ weights) <= len(kept):
                 return weights
-        return near_one(nothing, Rows([coordinates.Z, *beside], kept), strength=_STRENGTH_ALONE)
+        B = Rows([coordinates.Z, *damped, *balance], kept)
+        wanted = np.r_[np.zeros(B.shape[1] - len(held)), held]
+        return near_one(nothing, B, wanted, strength=_STRENGTH_ALONE)
 
 
 def _damped(influence: Influence, coordinates: Coordinates) -> list[Any]:
@@ -143,7 +148,12 @@ def _inverse_size(part: Any) -> float:
 
 
 def near_one(
-    Z: Any, B: Any, *, bounds: tuple[float, float] = WEIGHT_BOUNDS, strength: float = _STRENGTH
+    Z: Any,
+    B: Any,
+    wanted: Any = 0.0,
+    *,
+    bounds: tuple[float, float] = WEIGHT_BOUNDS,
+    strength: float = _STRENGTH,
 ) -> Floats:
     r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
 
@@ -156,7 +166,9 @@ def near_one(
     Z : ndarray or LinearOperator of shape (n_rows, n_held)
         Where no weights within the bounds make the sum zero, they make it small.
     B : ndarray or LinearOperator of shape (n_rows, n_near)
-        Rows whose sum is to be small.
+        Rows whose sum is to be near ``wanted``.
+    wanted : float or ndarray of shape (n_near,), default=0.0
+        b.
     bounds : tuple of float, default=(0.5, 2.0)
         l and u, around 1.
     strength : float, default=0.1
@@ -171,7 +183,7 @@ def near_one(
     (n_rows, n_held), n_near = Z.shape, B.shape[1]
     # Of all equalities the mean gives way least.
     slack = np.r_[1e-3 * _SLACK, np.full(n_held, _SLACK), np.full(n_near, 1 / strength)]
-    target = np.r_[n_rows, np.zeros(n_held + n_near)]
+    target = np.r_[n_rows, np.zeros(n_held), np.broadcast_to(wanted, n_near)]
 
     def moved_by(multipliers: Floats) -> Floats:
         of_Z, of_B = np.split(multipliers[1:], [n_held])

@@ -83,16 +83,20 @@ class CellProgram:
 
     .. math:: \min\; u \sum_j \max_a (2 a |r_j| - a^2) + δ \sum_c |d_c - s_c| - ρ^T d
     .. math:: u\, r = \mathrm{offset} + \sum_c d_c \bar z_c,\quad \sum_c d_c = m
-    .. math:: low_g \le m_g = \sum_{c \in g} d_c \le high_g,\quad |d_c - n_c m_g / n_g| \le 1
+    .. math:: low_g \le m_g = \sum_{c \in g} d_c \le high_g,\quad |d_c - a_c m_g / a_g| \le 1
 
-    with :math:`s_c = n_c t_g / n_g` the share of the cell where its group drops its target. The
-    tangents at a enclose :math:`r_j^2`: where one direction is far from zero, the norm 1 would let
-    it stay there for the sake of some that are not.
+    with :math:`s_c = a_c t_g / a_g` the share of the cell where its group drops its target, and
+    :math:`a_g` the sum of :math:`a_c` over the cells of the group. The tangents at a enclose
+    :math:`r_j^2`: where one direction is far from zero, the norm 1 would let it stay there for the
+    sake of some that are not.
 
     Attributes
     ----------
     sizes, groups : ndarray of shape (n_cells,)
         Rows of each cell, and the group that it lies in.
+    odds : ndarray of shape (n_cells,)
+        :math:`a_c`, by which the cells of a group share what it drops: their sizes, or the rows
+        that the draw drops which the problem is aimed at.
     low, high, target : ndarray of shape (n_groups,)
         Rows that each group may drop, and how many it does where nothing speaks against it.
     total : int
@@ -111,6 +115,7 @@ class CellProgram:
 
     sizes: Counts
     groups: Integers
+    odds: Floats
     low: Counts
     high: Counts
     target: Counts
@@ -122,14 +127,14 @@ class CellProgram:
     deviation: float
 
     @cached_property
-    def group_sizes(self) -> Counts:
-        """Rows of each cell's group, shape (n_cells,)."""
-        return np.bincount(self.groups, self.sizes).astype(np.int64)[self.groups]
+    def ratios(self) -> Floats:
+        """``a_c / a_g``, the part of each cell in what its group drops, shape (n_cells,)."""
+        return np.asarray(self.odds / np.bincount(self.groups, self.odds)[self.groups])
 
     @cached_property
     def shares(self) -> Floats:
         """``s_c``, shape (n_cells,)."""
-        return np.asarray(self.sizes * self.target[self.groups] / self.group_sizes)
+        return np.minimum(self.ratios * self.target[self.groups], self.sizes)
 
     @cached_property
     def unit(self) -> float:
@@ -146,9 +151,10 @@ class CellProgram:
 
     def bounds(self) -> tuple[Counts, Counts]:
         """Return the least and greatest number of rows that each cell may drop."""
-        low = self.sizes * self.low[self.groups] // self.group_sizes
-        high = -(-self.sizes * self.high[self.groups] // self.group_sizes)
-        return low, high
+        # What rounding leaves of whole numbers.
+        low = np.floor(self.ratios * self.low[self.groups] + 1e-9).astype(np.int64)
+        high = np.ceil(self.ratios * self.high[self.groups] - 1e-9).astype(np.int64)
+        return np.minimum(low, self.sizes), np.minimum(high, self.sizes)
 
     def admits(self, n_dropped: Counts) -> bool:
         """Whether the counts meet every rule, proportion inside loose groups aside."""
@@ -284,9 +290,16 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
     high = np.minimum(high - forced, problem.count(problem.free))
     cost = np.zeros(len(labels)) if problem.cost is None else problem.cost
     unit = float(np.ptp(cost)) or 1.0
+    sizes = np.array([len(rows) for rows in members], dtype=np.int64)
+    dropped_share = np.ones(len(labels))
+    if problem.kept_share is not None:
+        dropped_share -= problem.kept_share
+    # A cell of which the draw keeps all rows may have to give some, by the rounding of its group.
+    odds = np.array([max(dropped_share[rows].sum(), 1e-6) for rows in members])
     return CellProgram(
-        sizes=np.array([len(rows) for rows in members], dtype=np.int64),
+        sizes=sizes,
         groups=problem.groups[first],
+        odds=odds,
         # What the other groups leave.
         low=np.maximum(low, total - high.sum() + high),
         high=np.minimum(high, total - low.sum() + low),
@@ -423,12 +436,12 @@ def _run_milp(
 
 def _count_rows(program: CellProgram, base: Counts, cells: Integers) -> LinearConstraint:
     """Return total, groups, proportion in loose groups and weight as rows over ``d - base``."""
-    sizes, groups, group_sizes = program.sizes, program.groups, program.group_sizes
+    sizes, groups = program.sizes, program.groups
     n, n_groups = len(cells), len(program.low)
     in_group = np.bincount(groups, base, minlength=n_groups)
     indicator = sp.csr_array((np.ones(n), (groups[cells], np.arange(n))), shape=(n_groups, n))
-    split = np.flatnonzero(program.is_loose[cells] & (sizes < group_sizes)[cells])
-    ratio = (sizes / group_sizes)[cells[split]]
+    split = np.flatnonzero(program.is_loose[cells] & (program.ratios < 1.0)[cells])
+    ratio = program.ratios[cells[split]]
     uneven = base[cells[split]] - ratio * in_group[groups[cells[split]]]
     proportion = sp.eye_array(n, format="csr")[split]
     proportion = proportion - sp.diags_array(ratio) @ indicator[groups[cells[split]]]

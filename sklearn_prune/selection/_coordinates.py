@@ -54,7 +54,8 @@ class Coordinates:
     squared_norms : ndarray of shape (n_samples,)
         Of the rows, in units.
     offset : ndarray of shape (n_coordinates,)
-        What is added to the sum of the dropped rows in :meth:`residual`.
+        What is added to the sum of the dropped rows in :meth:`residual`: less what that sum is to
+        be in each B, which is 0 but for :meth:`aimed_at`.
     """
 
     def __init__(
@@ -66,10 +67,16 @@ class Coordinates:
         scale: float | None = None,
     ) -> None:
         blocks = [_Block(Z, "Z"), *(_Block(B, "balance") for B in balance)]
-        self._set(blocks, [1.0, *ratios], scale)
+        self._set(blocks, [1.0, *ratios], scale, [np.zeros(block.shape[1]) for block in blocks])
 
-    def _set(self, blocks: list[_Block], weights: list[float], scale: float | None) -> None:
-        self._blocks, self._weights = blocks, weights
+    def _set(
+        self,
+        blocks: list[_Block],
+        weights: list[float],
+        scale: float | None,
+        targets: list[Floats],
+    ) -> None:
+        self._blocks, self._weights, self._targets = blocks, weights, targets
         self.n_samples = blocks[0].shape[0]
         other = {block.shape[0] for block in blocks} - {self.n_samples}
         if other:
@@ -86,7 +93,7 @@ class Coordinates:
             scale = float(np.median(positive)) if positive.size else 1.0
         self.scale = scale
         self.squared_norms: Floats = (norms / scale) ** 2
-        self.offset: Floats = np.zeros(self.n_coordinates)
+        self.offset: Floats = -self._joined(targets)
 
     @property
     def n_blocks(self) -> int:
@@ -94,15 +101,34 @@ class Coordinates:
         return len(self._blocks)
 
     def block(self, position: int) -> Coordinates:
-        """Return the coordinates of Z (0) or of a B (1, ...) alone, in the same unit, without ρ."""
+        """Return the coordinates of Z (0) or of a B (1, ...) alone, in the same unit.
+
+        Without its ρ, and without a target.
+        """
+        block = self._blocks[position]
         part = object.__new__(Coordinates)
-        part._set([self._blocks[position]], [1.0], self.scale)
+        part._set([block], [1.0], self.scale, [np.zeros(block.shape[1])])
+        return part
+
+    def aimed_at(self, dropped_share: Floats) -> Coordinates:
+        """Return the coordinates whose residual is zero in each B where a draw has its mean.
+
+        Parameters
+        ----------
+        dropped_share : ndarray of shape (n_samples,)
+            Probability with which the draw drops each row.
+        """
+        part = object.__new__(Coordinates)
+        targets = [self._targets[0], *(block.total(dropped_share) for block in self._blocks[1:])]
+        part._set(self._blocks, self._weights, self.scale, targets)
         return part
 
     def replaced(self, Z: Any) -> Coordinates:
         """Return the coordinates with another Z, and the same B's and ratios."""
         part = object.__new__(Coordinates)
-        part._set([_Block(Z, "Z"), *self._blocks[1:]], self._weights, None)
+        block = _Block(Z, "Z")
+        targets = [np.zeros(block.shape[1]), *self._targets[1:]]
+        part._set([block, *self._blocks[1:]], self._weights, None, targets)
         return part
 
     def lengths(self, total: Floats) -> list[float]:
@@ -114,12 +140,17 @@ class Coordinates:
     def weighted(self, ratios: Sequence[float]) -> Coordinates:
         """Return the same blocks with other ratios."""
         part = object.__new__(Coordinates)
-        part._set(self._blocks, [1.0, *ratios], None)
+        part._set(self._blocks, [1.0, *ratios], None, self._targets)
         return part
 
     def with_less_balance(self, share: float) -> Coordinates:
         """Return the same blocks with so much of each B's ratio."""
         return self if share == 1 else self.weighted([share * w for w in self._weights[1:]])
+
+    @property
+    def tilts(self) -> list[float]:
+        """The length of what the dropped rows are to sum to in Z and each B, in their units."""
+        return [float(np.linalg.norm(target)) for target in self._targets]
 
     @property
     def sizes(self) -> list[float]:

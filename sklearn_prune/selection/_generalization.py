@@ -122,7 +122,7 @@ def _exact_size(
     saving = np.ones(len(free)) if problem.cost is None else problem.cost
     result = largest_saving(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.total(problem.must_drop),
+        coordinates.residual(problem.must_drop),
         saving[free],
         (tolerance * share[free], tolerance * (1.0 - float(share[problem.must_drop].sum()))),
         system,

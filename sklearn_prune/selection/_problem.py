@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint
 
-from ._coordinates import (
-    Booleans,
-    Coordinates,
-    Floats,
-    Integers,
-    random_change,
-)
+from ._coordinates import Booleans, Coordinates, Floats, Integers, random_change
+from ._inclusion import draw_dropped
 from ._quota import Counts, InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
 
 
@@ -129,6 +124,7 @@ class SelectionProblem:
         self.is_balanced = len(balance) > 0 and balance_weight > 0
         if self.is_balanced:
             self._balance(Z, balance, balance_weight)
+        self.kept_share: Floats | None = None
         self._random_lengths: dict[bytes, Lengths] = {}
 
     def _balance(self, Z: Any, balance: Sequence[Any], weight: float) -> None:
@@ -221,11 +217,26 @@ class SelectionProblem:
 
         Linear rows are not looked at.
         """
-        return self.must_drop | random_rows(
-            np.where(self.free, self.groups, -1),
-            self.dropped_counts(n_drop) - self.count(self.must_drop),
-            rng,
-        )
+        n_dropped = self.dropped_counts(n_drop) - self.count(self.must_drop)
+        labels = np.where(self.free, self.groups, -1)
+        return self.must_drop | draw_dropped(labels, n_dropped, None, rng)
+
+    def aimed_at(self, kept_share: Floats) -> SelectionProblem:
+        """Return the problem whose rows to keep are to look like those of a draw.
+
+        So many of each cell are kept as the draw keeps, and the sum of each B is to be its mean.
+        The change is not aimed at anything but zero.
+
+        Parameters
+        ----------
+        kept_share : ndarray of shape (n_samples,)
+            Probability with which the draw keeps each row; 1 and 0 where its fate is decided. They
+            sum to the rows that each group keeps.
+        """
+        part = copy.copy(self)
+        part.kept_share, part._random_lengths = kept_share, {}
+        part.coordinates = self.coordinates.aimed_at(1.0 - kept_share)
+        return part
 
     def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> SelectionProblem:
         """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
@@ -257,8 +268,8 @@ class SelectionProblem:
         return part.lengths(part.total(drop))[0]
 
     def lengths(self, drop: Booleans) -> Lengths:
-        """Return the length of the sum of the dropped rows in Z and in each B, in their units."""
-        change, *imbalances = self.coordinates.lengths(self.coordinates.total(drop))
+        """Return the length of the sum of the dropped rows in Z and, less its aim, in each B."""
+        change, *imbalances = self.coordinates.lengths(self.coordinates.residual(drop))
         return Lengths(change, tuple(imbalances))
 
     def saving(self, drop: Booleans) -> float:
@@ -274,7 +285,8 @@ class SelectionProblem:
     def random_lengths(self, drop: Booleans) -> Lengths:
         """Return the root mean squares of `lengths` over sets with the counts of ``drop``.
 
-        Rows of fixed fate stay as they are. Kept, since it takes a pass over all rows.
+        Rows of fixed fate stay as they are, and nothing is aimed at. Kept, since it takes a pass
+        over all rows.
         """
         counts = self.count(drop & self.free)
         key = counts.tobytes()
@@ -309,15 +321,6 @@ class SelectionProblem:
         if (counts < low).any() or (counts > high).any():
             return False
         return bool(self.constraints.violation(drop).max(initial=0.0) == 0.0)
-
-
-def random_rows(labels: Integers, wanted: Integers, rng: np.random.Generator) -> Booleans:
-    """Draw ``wanted[g]`` rows of each label g, without replacement; -1 is never drawn."""
-    drawn = np.zeros(len(labels), dtype=bool)
-    for stratum, m in enumerate(wanted):
-        members = np.flatnonzero(labels == stratum)
-        drawn[rng.choice(members, size=int(m), replace=False)] = True
-    return drawn
 
 
 class LinearRows:

@@ -13,8 +13,9 @@ from ._cells import CellCounts, cell_counts, cell_labels
 from ._coordinates import Booleans, Coordinates, Integers
 from ._exchange import exchange_round
 from ._feasible import feasible_set
+from ._inclusion import draw_dropped
 from ._multiple_exchange import MAX_COORDINATES, multiple_exchange
-from ._problem import LinearRows, SelectionProblem, random_rows
+from ._problem import LinearRows, SelectionProblem
 
 # Rows that are exchanged among each other: of more, one block after the other is. A round costs
 # passes over all rows of its block, and what a block needs in memory is bounded.
@@ -142,13 +143,13 @@ def improve_cost(
             linear_rows=problem.constraints,
         )
         drop, n_swaps = done.drop, n_swaps + done.n_swaps
-        norm = float(np.linalg.norm(problem.coordinates.total(drop)))
+        norm = float(np.linalg.norm(problem.coordinates.residual(drop)))
         value = float(problem.cost[drop].sum())
         if norm <= limit and value > saved:
             best, saved = drop, value
         if norm > 10 * limit or time.perf_counter() > deadline:
             break
-    norm = float(np.linalg.norm(problem.coordinates.total(best)))
+    norm = float(np.linalg.norm(problem.coordinates.residual(best)))
     return replace(found, drop=best, norm=norm, n_swaps=n_swaps)
 
 
@@ -160,7 +161,8 @@ def _start(
         drop = feasible_set(problem, n_drop, rng, deadline)
         return Found(drop, np.inf, 0, False, _swap_labels(problem, n_drop))
     cells = cell_counts(problem, n_drop, rng)
-    drop = problem.must_drop | random_rows(cells.labels, cells.n_dropped, rng)
+    drawn = draw_dropped(cells.labels, cells.n_dropped, problem.kept_share, rng)
+    drop = problem.must_drop | drawn
     return Found(drop, np.inf, 0, False, cells.labels, cells)
 
 
@@ -183,11 +185,11 @@ def _descend(
     if len(free) <= BLOCK_ROWS or problem.n_given_rows:
         descent = _Descent(coordinates, labels, problem.constraints, rng, deadline, least_progress)
         drop = descent.run(drop, target)
-        norm = float(np.linalg.norm(coordinates.total(drop)))
+        norm = float(np.linalg.norm(coordinates.residual(drop)))
         return replace(
             start, drop=drop, norm=norm, n_swaps=descent.n_swaps, timed_out=descent.timed_out
         )
-    total = coordinates.total(drop)
+    total = coordinates.residual(drop)
     blocks = _split(labels, drop, rng)
     n_swaps, timed_out = 0, False
     for n_left, rows in zip(range(len(blocks), 0, -1), blocks, strict=True):
@@ -268,7 +270,8 @@ def _restart(
     for _ in range(_RESTARTS):
         if time.perf_counter() > share_ends:
             return replace(found, timed_out=True)
-        drop = problem.must_drop | random_rows(found.labels, found.cells.n_dropped, rng)
+        drawn = draw_dropped(found.labels, found.cells.n_dropped, problem.kept_share, rng)
+        drop = problem.must_drop | drawn
         other = _descend(problem, replace(found, drop=drop), rng, deadline)
         best = other if other.norm < found.norm else found
         found = replace(best, n_swaps=found.n_swaps + other.n_swaps)
@@ -295,7 +298,7 @@ def _anneal(
         done = annealed_round(coordinates, labels, drop, rng)
         part_done("annealing")
         n_swaps += done.n_swaps
-        reached = float(np.linalg.norm(coordinates.total(done.drop)))
+        reached = float(np.linalg.norm(coordinates.residual(done.drop)))
         if reached < norm:
             drop, norm = done.drop, reached
         unrewarded += 1
@@ -322,7 +325,7 @@ def _combine(
         part_done("multiple exchange")
         last = time.perf_counter() - started
     timed_out = found.timed_out or time.perf_counter() + _GROWTH * last > deadline
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(coordinates.residual(drop)))
     return replace(found, drop=drop, norm=norm, timed_out=timed_out)
 
 

@@ -180,7 +180,7 @@ def _prove_smallest(
     coordinates, free = problem.coordinates, problem.free
     exact = smallest_change(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.total(problem.must_drop),
+        coordinates.residual(problem.must_drop),
         count_rows(problem, n_drop),
         found.drop[free],
         gap=gap,
@@ -188,7 +188,7 @@ def _prove_smallest(
     )
     assert exact.drop is not None
     drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(coordinates.residual(drop)))
     return replace(found, drop=drop, norm=norm, timed_out=not exact.proven), exact
 
 
@@ -207,7 +207,7 @@ def _prove_cost(
     room = max(limit, 1e-6)
     exact = largest_saving(
         coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.total(problem.must_drop),
+        coordinates.residual(problem.must_drop),
         problem.cost[free],
         (np.zeros(int(free.sum())), room),
         count_rows(problem, n_drop),
@@ -216,7 +216,7 @@ def _prove_cost(
     if exact.drop is None:
         return found, False
     drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.total(drop)))
+    norm = float(np.linalg.norm(coordinates.residual(drop)))
     return replace(found, drop=drop, norm=norm), proven and exact.proven
 
 

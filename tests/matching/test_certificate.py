@@ -141,13 +141,24 @@ def features(iris_pruner, iris):
     return np.einsum("ij,ik->ijk", np.eye(3)[iris[1]], made).reshape(150, -1)
 
 
-def test_the_distribution_moves_by_the_mean_discrepancy(iris_pruner, features):
-    moved = features[iris_pruner.support_].mean(axis=0) - features.mean(axis=0)
+def test_the_error_is_the_mean_discrepancy_to_the_draw_that_is_aimed_at(iris_pruner, features):
+    request = iris_pruner._request()
+    share = iris_pruner._choose(request, 60.0, 0).problem.kept_share
+    aim = share @ features / share.sum()
+    error = features[iris_pruner.support_].mean(axis=0) - aim
+    tilt = aim - features.mean(axis=0)
     certificate = iris_pruner.certificate_
-    assert certificate.distribution_change == pytest.approx(np.linalg.norm(moved), rel=1e-3)
+    assert certificate.distribution_error == pytest.approx(np.linalg.norm(error), rel=1e-3)
+    assert certificate.distribution_tilt == pytest.approx(np.linalg.norm(tilt), rel=1e-3)
 
 
-def test_random_rows_move_it_by_the_root_mean_square(iris_pruner, iris, features):
+def test_under_a_tolerance_the_distribution_of_all_rows_is_aimed_at(iris):
+    pruner = InfluencePruner(prune_ratio=None, tolerance=1.0, damping=0.1, random_state=0)
+    certificate = pruner.fit(*iris).certificate_
+    assert certificate.distribution_tilt == 0
+
+
+def test_random_rows_are_off_all_rows_by_the_root_mean_square(iris_pruner, iris, features):
     rng, squares = np.random.default_rng(0), []
     for _ in range(300):
         kept = np.concatenate(
@@ -156,16 +167,16 @@ def test_random_rows_move_it_by_the_root_mean_square(iris_pruner, iris, features
         squares.append(np.sum((features[kept].mean(axis=0) - features.mean(axis=0)) ** 2))
     certificate = iris_pruner.certificate_
     expected = np.sqrt(np.mean(squares))
-    assert certificate.random_distribution_change == pytest.approx(expected, rel=0.05)
-    assert certificate.distribution_change < certificate.random_distribution_change
+    assert certificate.random_distribution_error == pytest.approx(expected, rel=0.05)
+    assert certificate.distribution_error < certificate.random_distribution_error
 
 
 def test_no_distribution_is_held_at_weight_zero(iris):
     certificate = InfluencePruner(**CALM, distribution_weight=0).fit(*iris).certificate_
-    assert np.isnan(certificate.distribution_change)
-    assert np.isnan(certificate.random_distribution_change)
+    assert np.isnan(certificate.distribution_error)
+    assert np.isnan(certificate.random_distribution_error)
     assert "The distribution was not held" in certificate.summary()
-    assert "distribution moved" not in repr(certificate)
+    assert "off its aim" not in repr(certificate)
 
 
 def test_of_more_layers_than_the_last_nothing_is_refitted(iris):
@@ -175,7 +186,7 @@ def test_of_more_layers_than_the_last_nothing_is_refitted(iris):
     certificate = InfluencePruner(net, **CALM, layers="all").fit(X, y).certificate_
     assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
     # The rows themselves are a table, whose distribution is held.
-    assert certificate.distribution_change < certificate.random_distribution_change
+    assert certificate.distribution_error < certificate.random_distribution_error
     assert "training more layers than the last does is not known" in certificate.summary()
 
 
@@ -206,15 +217,16 @@ def certificate(iris_pruner):
         predicted_change=0.01,
         actual_change=0.02,
         random_actual_change=0.2,
-        distribution_change=0.1,
-        random_distribution_change=0.2,
+        distribution_error=0.1,
+        random_distribution_error=0.2,
+        distribution_tilt=0.3,
     )
 
 
 GAINED = "Refitted on these rows, the last layer moves 0.1 times as much as on random ones."
 HELD = (
-    "The distribution moves 0.5 times as far as random rows move it, so other models should find "
-    "these rows no worse."
+    "The distribution is 0.5 times as far off its aim as that of random rows, so other models "
+    "should find these rows no worse."
 )
 
 
@@ -263,25 +275,25 @@ def test_the_first_sentence_is_about_the_last_layer(certificate, changes, words)
         ((0.1, 0.2), HELD),
         (
             (0.2, 0.2 - 1e-12),
-            "The distribution moves 1 times as far as random rows move it, so other models should "
-            "find these rows no worse.",
+            "The distribution is 1 times as far off its aim as that of random rows, so other "
+            "models should find these rows no worse.",
         ),
         (
             (0.3, 0.2),
-            "The distribution moves 1.5 times as far as random rows move it, so other models may "
-            "find these rows worse: raise distribution_weight.",
+            "The distribution is 1.5 times as far off its aim as that of random rows, so other "
+            "models may find these rows worse: raise distribution_weight.",
         ),
         ((np.nan, np.nan), "The distribution was not held: other models may find these rows odd."),
         (
             (0.0, 0.0),
-            "The distribution moves 0 times as far as random rows move it, so other models should "
-            "find these rows no worse.",
+            "The distribution is 0 times as far off its aim as that of random rows, so other "
+            "models should find these rows no worse.",
         ),
     ],
 )
 def test_the_second_sentence_is_about_the_distribution(certificate, moved, words):
     change, random = moved
-    changed = replace(certificate, distribution_change=change, random_distribution_change=random)
+    changed = replace(certificate, distribution_error=change, random_distribution_error=random)
     assert changed.summary() == f"{GAINED} {words}"
 
 
@@ -319,7 +331,7 @@ def test_a_search_that_time_ended_says_so(certificate):
         ({}, "  actual, head refitted  0.02"),
         ({"random_change": 0.25}, "random rows, predicted   0.25"),
         ({}, "  actual, head refitted  0.2"),
-        ({}, "distribution moved       0.1, by random rows 0.2"),
+        ({}, "distribution             0.1 off its aim, random rows 0.2; tilted by 0.3"),
         ({"lower_bound": 0.005, "gap": 0.5}, "lower bound, gap         0.005, 50.00%"),
         ({}, "solver                   feasible"),
         ({"saving_bound": 90}, "solver                   feasible, none saves more than 90"),

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sklearn_prune.matching._distribution as module
-from sklearn_prune.matching import embed_distribution, target_labels
+from sklearn_prune.matching import Table, embed_distribution, target_labels
 from sklearn_prune.matching._distribution import DistributionEmbedding, embed_nonlinear_head
-from sklearn_prune.matching._feature_maps import FourierFeatures, Table
+from sklearn_prune.matching._feature_maps import FourierFeatures
 
 
 def some_rows(n_rows=60, n_columns=3, n_classes=3, seed=0):
@@ -30,13 +30,17 @@ def dense(embedding):
 
 
 EMBEDDINGS = {
-    "classes": lambda X, y, w: embed_distribution([X], y, w, is_labels=True),
-    "numbers": lambda X, y, w: embed_distribution([X], X[:, 0] + y, w, is_labels=False),
-    "several outputs": lambda X, y, w: embed_distribution([X], X[:, :2], w, is_labels=False),
-    "two networks": lambda X, y, w: embed_distribution([X, X[:, :1]], y, w, is_labels=True),
-    "nonlinear head": lambda X, y, w: embed_nonlinear_head([X], y, w, is_labels=True),
+    "classes": lambda X, y, w: embed_distribution(Table([X], w), y, w, is_labels=True),
+    "numbers": lambda X, y, w: embed_distribution(Table([X], w), X[:, 0] + y, w, is_labels=False),
+    "several outputs": lambda X, y, w: embed_distribution(
+        Table([X], w), X[:, :2], w, is_labels=False
+    ),
+    "two networks": lambda X, y, w: embed_distribution(
+        Table([X, X[:, :1]], w), y, w, is_labels=True
+    ),
+    "nonlinear head": lambda X, y, w: embed_nonlinear_head(Table([X], w), y, w, is_labels=True),
     "nonlinear head, numbers": lambda X, y, w: embed_nonlinear_head(
-        [X], X[:, 0] + y, w, is_labels=False
+        Table([X], w), X[:, 0] + y, w, is_labels=False
     ),
 }
 
@@ -87,7 +91,7 @@ def test_features_made_anew_in_each_pass_are_those_that_are_stored(monkeypatch):
 
 def test_what_is_left_is_the_mean_of_the_kept_rows_less_that_of_all():
     X, y, weight = some_rows()
-    embedding = embed_distribution([X], y, weight, is_labels=True)
+    embedding = embed_distribution(Table([X], weight), y, weight, is_labels=True)
     drop = np.arange(60) % 4 == 0
     features = embedding._features_of(np.arange(60)).astype(np.float64)
     products = (embedding.labels[:, :, None] * features[:, None, :]).reshape(60, -1)
@@ -101,13 +105,13 @@ def test_a_row_of_weight_zero_is_not_there():
     X, y, _ = some_rows()
     weight = np.ones(60)
     weight[-10:] = 0
-    embedding = embed_distribution([X], y, weight, is_labels=True)
+    embedding = embed_distribution(Table([X], weight), y, weight, is_labels=True)
     assert not embedding.row_norms()[-10:].any()
 
 
 def test_groups_are_told_apart_in_the_place_of_the_class():
     X, y, weight = some_rows()
-    embedding = embed_distribution([X], y, weight, is_labels=True)
+    embedding = embed_distribution(Table([X], weight), y, weight, is_labels=True)
     strata = 2 * y + (np.arange(60) % 2)
     grouped = embedding.labelled(target_labels(y, weight, is_labels=True, strata=strata))
     np.testing.assert_allclose(grouped.T @ (y == 0), dense(grouped).T @ (y == 0), atol=1e-5)
@@ -134,15 +138,16 @@ def test_any_table_gives_finite_coordinates(n_rows, n_columns, scale, shift, kin
         X[:, 0] = X[0, 0]
     y = np.arange(n_rows) % 2 if is_labels else scale * rng.standard_normal(n_rows)
     for embed in (embed_distribution, embed_nonlinear_head):
-        embedding = embed([X], y, np.ones(n_rows), is_labels=is_labels)
+        weight = np.ones(n_rows)
+        embedding = embed(Table([X], weight), y, weight, is_labels=is_labels)
         assert np.isfinite(embedding.row_norms()).all()
         assert np.isfinite(embedding.T @ np.ones(n_rows)).all()
 
 
 def test_the_unit_of_a_column_does_not_matter():
     X, y, weight = some_rows()
-    embedding = embed_distribution([X], y, weight, is_labels=True)
-    scaled = embed_distribution([X * [1e3, 1e-3, 1] + 5], y, weight, is_labels=True)
+    embedding = embed_distribution(Table([X], weight), y, weight, is_labels=True)
+    scaled = embed_distribution(Table([X * [1e3, 1e-3, 1] + 5], weight), y, weight, is_labels=True)
     np.testing.assert_allclose(scaled.row_norms(), embedding.row_norms(), rtol=1e-2)
 
 
@@ -174,7 +179,7 @@ def test_wide_rows_are_projected_with_distances_kept():
 
 def test_rows_that_keep_the_distribution_are_nearer_to_it_than_random_ones():
     X, y, weight = some_rows(n_rows=400)
-    embedding = embed_distribution([X], y, np.ones(400), is_labels=True)
+    embedding = embed_distribution(Table([X], np.ones(400)), y, np.ones(400), is_labels=True)
     assert isinstance(embedding, DistributionEmbedding)
     rng = np.random.default_rng(0)
     random = [np.linalg.norm(embedding.T @ (rng.random(400) < 0.5)) for _ in range(10)]

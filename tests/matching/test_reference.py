@@ -207,7 +207,7 @@ def test_the_class_shares_are_those_of_right_labels(noisy):
     kept_wrong = (y != right)[pruner.support_].mean()
     assert kept_wrong < 0.4 * (y != right).mean()
     certificate = pruner.certificate_
-    assert certificate.distribution_change < certificate.random_distribution_change / 2
+    assert certificate.distribution_error < certificate.random_distribution_error / 2
     assert certificate.n_suspect > 0 and certificate.n_suspect_kept == 0
 
 

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, can_keep_weight, solve
+from sklearn_prune.selection import (
+    InfeasibleProblemError,
+    SelectionProblem,
+    can_keep_weight,
+    inclusion_probabilities,
+    solve,
+)
 from sklearn_prune.selection import _cells as cells_module
 from sklearn_prune.selection._cells import (
     CellProgram,
@@ -34,9 +40,13 @@ def programs(draw):
     target = rng.integers(0, in_group + 1)
     is_loose = rng.random(len(target)) < draw(st.sampled_from([0.0, 0.5, 1.0]))
     weighted = rng.random(n_cells) < 0.3 if draw(st.booleans()) else None
+    odds = sizes.astype(float)
+    if draw(st.booleans()):
+        odds = dropped_by_a_draw(sizes, groups, target, rng)
     return CellProgram(
         sizes=sizes,
         groups=groups,
+        odds=odds,
         low=np.where(is_loose, rng.integers(0, target + 1), target),
         high=np.where(is_loose, rng.integers(target, in_group + 1), target),
         target=target,
@@ -49,6 +59,17 @@ def programs(draw):
     )
 
 
+def dropped_by_a_draw(sizes, groups, target, rng):
+    """Return how many rows of each cell a draw of unequal probabilities drops in the mean."""
+    odds = np.zeros(len(sizes))
+    for group, count in enumerate(target):
+        cells = np.flatnonzero(groups == group)
+        rows = np.repeat(cells, sizes[cells])
+        shares = inclusion_probabilities(rng.random(len(sizes))[rows] + 1e-3, count)
+        odds += np.bincount(rows, shares, minlength=len(sizes))
+    return np.maximum(odds, 1e-6)
+
+
 def enumerate_counts(program):
     """Return all counts that meet the rules, proportion included, and what each costs."""
     low, high = program.bounds()
@@ -56,7 +77,7 @@ def enumerate_counts(program):
     for counts in product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))):
         d = np.array(counts)
         in_group = np.bincount(program.groups, d)[program.groups]
-        even = np.abs(d - program.sizes * in_group / program.group_sizes) <= 1 + 1e-9
+        even = np.abs(d - program.ratios * in_group) <= 1 + 1e-9
         if program.admits(d) and even.all():
             allowed.append(d)
     return allowed, [cost_of(program, d) for d in allowed]

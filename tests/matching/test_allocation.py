@@ -1,0 +1,109 @@
+"""Which rows should stay with which probability."""
+
+import numpy as np
+import pytest
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.matching import Table
+from sklearn_prune.matching._allocation import Priorities, kept_shares, row_priorities
+from sklearn_prune.selection import SelectionProblem
+
+
+def priorities_of(X, y, **options):
+    weight = np.ones(len(y))
+    return row_priorities(Table([X], weight), y, **options)
+
+
+def test_rows_of_sparse_regions_have_more_odds():
+    rng = np.random.default_rng(0)
+    X = np.r_[0.1 * rng.standard_normal((900, 2)), 3 + rng.standard_normal((100, 2))]
+    y = rng.standard_normal(1000)
+    odds = priorities_of(X, y, is_labels=False).odds
+    assert odds[900:].mean() > 3 * odds[:900].mean()
+
+
+def test_rows_of_uncertain_targets_have_more_odds():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (2000, 2))
+    y = X[:, 1] + np.where(X[:, 0] > 0, 2.0, 0.2) * rng.standard_normal(2000)
+    odds = priorities_of(X, y, is_labels=False).odds
+    assert odds[X[:, 0] > 0.2].mean() > 3 * odds[X[:, 0] < -0.2].mean()
+
+
+def test_labels_that_their_neighbours_contradict_have_less_odds():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1000, 2))
+    y = (X[:, 0] > 0).astype(int)
+    wrong = np.zeros(1000, dtype=bool)
+    wrong[rng.choice(np.flatnonzero(np.abs(X[:, 0]) > 0.7), 60, replace=False)] = True
+    y[wrong] = 1 - y[wrong]
+    odds = priorities_of(X, y, is_labels=True).odds
+    right = (np.abs(X[:, 0]) > 0.7) & ~wrong
+    assert np.median(odds[wrong]) < 0.7 * np.median(odds[right])
+
+
+@pytest.mark.parametrize("is_labels", [True, False])
+def test_odds_are_positive_where_nothing_varies(is_labels):
+    priorities = priorities_of(np.zeros((50, 3)), np.zeros(50, dtype=int), is_labels=is_labels)
+    assert np.isfinite(priorities.odds).all() and (priorities.odds > 0).all()
+
+
+def test_several_outputs_are_one_spread():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((300, 3)), rng.standard_normal((300, 2)) * [1.0, 1e6]
+    priorities = priorities_of(X, Y, is_labels=False)
+    assert priorities.odds.shape == (300,) and priorities.expected.shape == (300, 0)
+
+
+def problem_and_priorities(seed=0, n=2000, **options):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 3))
+    y = (X[:, 0] + rng.standard_normal(n) > 0.5).astype(int)
+    expected = 1 / (1 + np.exp(0.5 - X[:, :1]))
+    Z = (y[:, None] - expected) * np.c_[np.ones(n), X]
+    options = {"n_drop": n * 9 // 10, "groups": y, "quota": "proportional", **options}
+    problem = SelectionProblem(Z - Z.mean(0), balance=[X - X.mean(0)], **options)
+    distance, spread = np.exp(0.7 * X[:, 1]), np.exp(0.7 * X[:, 0])
+    return problem, Priorities(distance, spread, np.ones(n), expected), y
+
+
+def test_shares_hold_the_head_the_classes_and_follow_the_odds():
+    problem, priorities, y = problem_and_priorities()
+    shares = kept_shares(problem, priorities)
+    assert shares.sum() == pytest.approx(200)
+    assert ((shares >= 0) & (shares <= 1)).all()
+    np.testing.assert_allclose(np.bincount(y, shares), problem.kept_range.counts(200), atol=1e-6)
+    change = problem.coordinates.block(0)
+    typical = np.sqrt(shares @ change.squared_norms)
+    assert np.linalg.norm(change.total(shares)) < 0.05 * typical
+    assert np.corrcoef(shares, priorities.odds)[0, 1] > 0.5
+
+
+def test_decided_rows_have_share_one_and_zero():
+    keep, drop = np.zeros((2, 2000), dtype=bool)
+    keep[:20], drop[20:300] = True, True
+    problem, priorities, _ = problem_and_priorities(must_keep=keep, must_drop=drop)
+    shares = kept_shares(problem, priorities)
+    assert (shares[keep] == 1).all() and (shares[drop] == 0).all()
+    assert shares.sum() == pytest.approx(200)
+
+
+def test_a_range_of_rows_to_keep_of_a_class_is_met():
+    problem, priorities, y = problem_and_priorities(quota={1: (150, 180)})
+    shares = kept_shares(problem, priorities)
+    assert 150 - 1e-6 <= shares[y == 1].sum() <= 180 + 1e-6
+
+
+def test_only_the_paper_s_objective_alone_is_not_tilted():
+    """Without the distribution, rows of the rare class's side are not preferred."""
+    rng = np.random.default_rng(0)
+    X = np.r_[0.2 * rng.standard_normal((900, 2)), 2 + 2 * rng.standard_normal((100, 2))]
+    y = X @ [1.0, 0.5] + 0.1 * rng.standard_normal(1000)
+    far = np.arange(1000) >= 900
+
+    def share_of_far(weight):
+        pruner = InfluencePruner(prune_ratio=0.8, random_state=0, distribution_weight=weight)
+        return far[pruner.fit(X, y).support_].mean()
+
+    assert share_of_far("auto") > 1.5 * 0.1
+    assert share_of_far(0.0) < 1.5 * 0.1
