@@ -48,7 +48,14 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality, reference_report
-from ._common import RESULTS, append_record, argument_parser, limit_threads, read_records
+from ._common import (
+    RESULTS,
+    append_record,
+    argument_parser,
+    insert_into_readme,
+    limit_threads,
+    read_records,
+)
 from .data import Split, load, load_adult_frame
 from .quality import Tuned
 from .reference_report import WITH_REFERENCE, Cell, Task
@@ -371,6 +378,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = reference_report.markdown(measured)
     if folder:
         (folder / "reference.md").write_text(f"{text}\n", encoding="utf-8")
+    if folder == RESULTS:
+        insert_into_readme("reference rows", reference_report.readme_table(measured))
     print(text)
 
 

@@ -109,8 +109,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Share of the rows, at most ``prune_ratio``, that must go because they are the hardest:
         those of the largest loss in each class, as far as masks and quotas let them go. "auto" is
         about reference rows: the labels that are more likely wrong than right by these go, however
-        many they are. Without reference rows, "auto" is 0 and a share is of little use against
-        wrong labels: a head that learned these finds the wrong ones easy and the rare ones hard
+        many they are. Without reference rows, "auto" is 0, and a share is no remedy for wrong
+        labels: hardness is then judged by a head that learned them too. With a fifth of them wrong,
+        0.2 made better models on digits and worse ones on Adult
         (``benchmarks/results/reference.md``).
     damping : float, default=1e-4
         λ in the objective ``(1/N) Σ ν_i loss_i + (λ/2) ‖θ‖²`` of the last layer, its bias

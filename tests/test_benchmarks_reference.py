@@ -215,6 +215,15 @@ def test_means_have_a_line_for_each_method_and_ratio():
     assert shown[2:] == ["| all noisy rows |  | 1 | 0.8000 |", "| random | 40% | 2 | 0.6000 |"]
 
 
+def test_readme_shows_what_figures_are_asked_of():
+    cells = cells_of("all noisy rows", [0.5, 0.7]) + cells_of("influence", [0.8], ratio=0.4)
+    cells += cells_of("influence", [0.1], ratio=0.6)
+    shown = reference_report.readme_table(cells).splitlines()
+    assert shown[0] == "| data | trained on | seeds | head |"
+    assert "| digits, 300 trusted rows | all noisy rows | 2 | 0.6000 |" in shown
+    assert "| digits, 300 trusted rows | rows kept | 1 | 0.8000 |" in shown
+
+
 def test_a_missing_file_is_said(tmp_path, capsys):
     reference.loaded.cache_clear()
     with pytest.raises(SystemExit):

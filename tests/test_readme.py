@@ -71,6 +71,9 @@ def test_tables_are_made_of_the_figures_in_the_results():
     measured = {
         tables.README_TABLE: tables.core_table(tables.Figures(tables.read_figures(RESULTS))),
         **quality_report.readme_tables(cells),
+        "reference rows": reference_report.readme_table(
+            read_records(RESULTS / "reference.csv", reference_report.Cell)
+        ),
     }
     for name, table in measured.items():
         assert around_table(README, name).table == table
