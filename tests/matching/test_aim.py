@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_prune.matching import embed_distribution
+from sklearn_prune.matching import Table, embed_distribution
 from sklearn_prune.matching._aim import AimedRows, aimed
 from sklearn_prune.selection import SelectionProblem, solve
 
@@ -41,7 +41,7 @@ def test_an_operator_is_that_of_the_dense_rows(seed, n, n_drop):
     rows, some = rng.standard_normal((n, 3)), rng.permutation(n)[:2]
     y = np.arange(n) % 2
     stored = rng.standard_normal((n, 5)) + 1
-    embedding = embed_distribution([rows], y, np.ones(n), is_labels=True)
+    embedding = embed_distribution(Table([rows], np.ones(n)), y, np.ones(n), is_labels=True)
     embedding = embedding.aimed_at(embedding.mean + 0.1)
     for Z, table, tolerance in (
         (stored, stored, 1e-6),
