@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
@@ -94,7 +95,11 @@ def teach_labels(
         np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
         for shares in (seen, forest.predict_proba(reference_rows))
     )
-    judge = _judge(reference_y).fit(np.hstack([of_reference, reference_outputs]), reference_y)
+    judge = _judge(reference_y)
+    with warnings.catch_warnings():
+        # Shares that are off by less than the reference rows can tell are good enough.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        judge.fit(np.hstack([of_reference, reference_outputs]), reference_y)
     targets = judge.predict_proba(np.hstack([answers, outputs]))
     shares = np.maximum(targets[own], _LEAST_SHARE)
     return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(answers[own]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
@@ -66,6 +68,17 @@ def test_labels_that_were_exchanged_are_exchanged_back(labelled):
     assert np.abs(result.targets - shares[:N]).mean() < 0.08
     assert result.suspect[exchanged != 2].mean() > 0.7
     assert result.suspect[exchanged == 2].mean() < 0.1
+
+
+def test_large_outputs_warn_of_nothing(labelled):
+    X, _, right, given, logits = labelled
+    outputs = 1e4 * logits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = teach_labels(
+            X[:N], given, outputs[:N], X[N:], right[N:], outputs[N:], random_state=0
+        )
+    assert np.isfinite(result.losses).all()
 
 
 def test_classes_that_only_reference_rows_have_are_known(labelled):
