@@ -18,9 +18,9 @@ __all__ = ["take_params"]
 
 # One entry a row, by what pruners and scikit-learn mean by them.
 _OF_ROWS = {"sample_weight", "groups", "must_keep", "must_drop", "sample_cost"}
-# Other rows (X_val, eval_set, yvalid), or none at all (coef_init, feature_weights).
+# Other rows (X_val, X_ref, eval_set, yvalid), or none at all (coef_init, feature_weights).
 _OF_SOMETHING_ELSE = re.compile(
-    r"(?:^|_)(?:[xy]?(?:val|valid|validation|eval|evaluation|test|dev|holdout|heldout"
+    r"(?:^|_)(?:[xy]?(?:val|valid|validation|eval|evaluation|test|dev|holdout|heldout|ref"
     r"|calib|calibration)s?\d*|feature|init(?!_score))(?:_|$)",
     re.IGNORECASE,
 )

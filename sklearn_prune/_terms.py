@@ -36,6 +36,8 @@ class Request:
     quota: Any
     trim: float
     distribution_weight: float | Literal["auto"] = 0.0
+    # Where reference rows say which labels are more likely wrong than right, these go first.
+    drops_suspects: bool = False
 
     def __post_init__(self) -> None:
         """Check what one parameter says about another."""
@@ -205,6 +207,8 @@ def make_problem(
     length_of: Any = float,
     balance: Sequence[Any] = (),
     balance_weight: float = 0.0,
+    *,
+    holds_norms: bool = True,
 ) -> SelectionProblem:
     """Return the selection problem that the request states on these rows.
 
@@ -222,6 +226,8 @@ def make_problem(
         What is held beside it.
     balance_weight : float, default=0.0
         How much that counts.
+    holds_norms : bool, default=True
+        Whether rows of similar norm keep the same share.
     """
     n_drop = n_keep = None
     if request.prune_ratio is not None:
@@ -242,6 +248,7 @@ def make_problem(
         must_keep=terms.must_keep,
         must_drop=terms.must_drop,
         sample_weight=terms.sample_weight,
+        holds_norms=holds_norms,
     )
     _check_weight_stays(problem)
     return problem

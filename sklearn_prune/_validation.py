@@ -391,6 +391,82 @@ def _as_numbers(values: NDArray[Any]) -> Target:
         ) from error
 
 
+def check_reference_rows(estimator: BaseEstimator, X_ref: Any) -> Any:
+    """Validate reference rows as rows of the X that ``estimator`` has seen; errors name X_ref."""
+    try:
+        return check_rows(estimator, X_ref, reset=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"X_ref must be rows like those of X: {error}") from error
+
+
+def check_reference_target(
+    estimator: BaseEstimator,
+    y_ref: Any,
+    n_samples: int,
+    y: NDArray[Any],
+    classes: NDArray[Any] | None,
+) -> NDArray[Any]:
+    """Return the reference rows' target as positions in the classes of y, or as float64.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in errors.
+    y_ref : array-like of shape (n_reference,) or (n_reference, n_outputs)
+        As it was given.
+    n_samples : int
+        Reference rows.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The training rows' target, checked.
+    classes : ndarray of shape (n_classes,) or None
+        The labels of y; None where it holds numbers.
+
+    Raises
+    ------
+    ValueError
+        When it is no target like y, or lacks a class of it.
+    """
+    try:
+        values = _as_target_array(estimator, y_ref)
+        if len(values) != n_samples:
+            raise ValueError(f"it has {len(values)} values, and X_ref has {n_samples} rows.")
+        if classes is None:
+            numbers = _as_numbers(values).values
+            if numbers.shape[1:] != y.shape[1:]:
+                raise ValueError(f"it has shape {numbers.shape}, and y has shape {y.shape}.")
+            return numbers
+        codes = _codes_in(values, classes)
+    except ValueError as error:
+        raise ValueError(f"y_ref must be the target of the rows of X_ref: {error}") from error
+    absent = np.setdiff1d(np.arange(len(classes)), codes)
+    if absent.size:
+        raise ValueError(
+            "y_ref must hold every class of y, since the head of the reference rows knows no "
+            f"other; among its {n_samples} rows there is none of {_listed(classes[absent])}. Add "
+            "one, or leave these classes out of X and y."
+        )
+    return codes
+
+
+def _codes_in(values: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the position of each label among the classes."""
+    position = {plain(label): code for code, label in enumerate(classes)}
+    labels = values.ravel().tolist()
+    unknown = [label for label in labels if label not in position]
+    if values.ndim != 1 or unknown:
+        raise ValueError(
+            f"it has shape {values.shape} and {len(unknown)} labels that are none of y"
+            + (f", such as {unknown[0]!r}" if unknown else "")
+            + f"; y has {_listed(classes)}. Give one label of these a row."
+        )
+    return np.array([position[label] for label in labels], dtype=np.int64)
+
+
+def _listed(labels: NDArray[Any]) -> str:
+    shown = ", ".join(repr(plain(label)) for label in labels[:10])
+    return shown + (", ..." if len(labels) > 10 else "")
+
+
 def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights as float64 of shape (n_samples,), or None where none are given.
 

@@ -26,6 +26,7 @@ from ._compat import HasMethods, fit_context, take_rows
 from ._fit_params import take_params
 from ._influence_pruner import InfluencePruner
 from ._validation import Kind
+from ._weighing import gives_weights, weight_argument, weighted
 from .base import BasePruner
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
@@ -73,9 +74,23 @@ class PruningMixin(MetaEstimatorMixin):
         pruner._assumed_kind = self._kind
         return pruner.fit(X, y, **params)
 
-    def _fit_estimator(self, X: Any, y: Any, params: dict[str, Any], rows: NDArray[np.intp]) -> Any:
-        """Fit a clone of the estimator on some rows."""
+    def _check_weights(self) -> None:
+        """Raise where the pruner gives weights that the estimator does not take."""
+        if gives_weights(self._pruner()):
+            weight_argument(self.estimator)
+
+    def _fit_estimator(
+        self,
+        X: Any,
+        y: Any,
+        params: dict[str, Any],
+        rows: NDArray[np.intp],
+        weights: NDArray[np.float64] | None = None,
+    ) -> Any:
+        """Fit a clone of the estimator on some rows, which weigh as much where that is given."""
         params = take_params(X, params, rows)
+        if weights is not None:
+            params = weighted(params, weight_argument(self.estimator), weights)
         return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
 
     def _sort_params(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -265,9 +280,12 @@ class PrunedEstimator(PruningMixin):
         self : estimator
             Fitted.
         """
+        self._check_weights()
         for_pruner, for_estimator = self._sort_params(fit_params)
         pruner = self._fit_pruner(X, y, for_pruner)
-        estimator = self._fit_estimator(X, y, for_estimator, pruner.sample_indices_)
+        estimator = self._fit_estimator(
+            X, y, for_estimator, pruner.sample_indices_, getattr(pruner, "sample_weight_", None)
+        )
         # Together and last, so that no error leaves half a state.
         self.pruner_, self.estimator_ = pruner, estimator
         return self
@@ -322,6 +340,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
 
     A penalty set against a sum of losses (``C`` of `LogisticRegression`) weighs more on fewer rows:
     take it times the share that is kept (C divided by it).
+
+    With ``reweight=True``, the estimator's ``fit`` gets the pruner's ``sample_weight_`` times the
+    ``sample_weight`` that is given to this one's.
 
     Weights are given to `fit` by name. Meta-estimators that hand them on only to a signature that
     has them (bagging with weights, `AdaBoostClassifier`) do so if metadata routing is enabled.
@@ -404,6 +425,9 @@ class PruningSampler(BaseEstimator):
         Fitted on the rows that came in.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows among them, ascending.
+    sample_weight_ : ndarray of shape (n_kept,)
+        Their weights. Only of a pruner with ``reweight``. That pipeline hands on none, so give them
+        to the estimator yourself.
 
     Examples
     --------
@@ -445,4 +469,8 @@ class PruningSampler(BaseEstimator):
         pruner = clone(InfluencePruner() if self.pruner is None else self.pruner)
         self.pruner_ = pruner.fit(X, y, **fit_params)
         self.sample_indices_ = pruner.sample_indices_
+        # Those of an earlier fit are of other rows.
+        self.__dict__.pop("sample_weight_", None)
+        if gives_weights(pruner):
+            self.sample_weight_ = pruner.sample_weight_
         return pruner.prune(X, y)

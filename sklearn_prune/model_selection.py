@@ -29,6 +29,7 @@ from ._compat import (
     takes_weights,
 )
 from ._fit_params import take_params
+from ._weighing import gives_weights
 from .base import BasePruner
 from .meta import PruningMixin
 
@@ -213,6 +214,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
             Fitted.
         """
         self._check(X, y)
+        self._check_weights()
         ratios = _checked_ratios(self.ratios)
         given = self._given(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -311,6 +313,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         pruner: Any = None
         for position, ratio in enumerate(ratios):
             try:
+                weights = None
                 if not ratio:
                     support = np.ones(len(train), dtype=bool)
                 elif pruner is not None and hasattr(pruner, "select"):
@@ -318,8 +321,10 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 else:
                     pruner = self._fit_pruner(X_train, y_train, for_pruner, prune_ratio=ratio)
                     support = pruner.support_
+                if ratio and gives_weights(pruner):
+                    weights = pruner.weigh(support)
                 kept = np.flatnonzero(support)
-                model = self._fit_estimator(X_train, y_train, for_estimator, kept)
+                model = self._fit_estimator(X_train, y_train, for_estimator, kept, weights)
             except ValueError as error:
                 if position <= 1:
                     # Of full data and of the least ratio: what is wrong is something else.
@@ -332,7 +337,9 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
     def _refit(self, X: Any, y: Any, given: _Given, ratio: float) -> tuple[BasePruner, Any]:
         """Return the pruner, fitted on all rows, and the estimator, on those it keeps."""
         pruner = self._fit_pruner(X, y, given.pruner, prune_ratio=ratio)
-        return pruner, self._fit_estimator(X, y, given.estimator, pruner.sample_indices_)
+        weights = getattr(pruner, "sample_weight_", None)
+        kept = pruner.sample_indices_
+        return pruner, self._fit_estimator(X, y, given.estimator, kept, weights)
 
     def score(self, X: Any, y: Any = None, **params: Any) -> float:
         """Score the estimator on rows of which none is pruned.

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from ._compat import Segment, check_steps, fit_context, fit_task
 from ._fit_params import take_params
 from ._validation import Kind
+from ._weighing import gives_weights, requested_weight, weight_argument, weighted
 from .base import BasePruner
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -98,7 +99,8 @@ class Pipeline(PlainPipeline):
 
     Notes
     -----
-    A pruner takes y for classes or numbers as the last step does.
+    A pruner takes y for classes or numbers as the last step does. With ``reweight=True`` the last
+    step's ``fit`` gets the pruner's ``sample_weight_``, times the weights that it is given anyway.
 
     Metadata is row-aligned if it has as many rows as X has at that step, unless its name speaks of
     other rows (``X_val``, ``y_val``, ``eval_set`` and their like) or ``transform_input`` has it.
@@ -161,6 +163,7 @@ class Pipeline(PlainPipeline):
         check_steps(self)
         self._check_last_step()
         self._check_metadata("fit", params)
+        weight_name = self._weight_name()
         # Fitted copies from the cache take their places here; the list given stays as it is.
         self.steps = list(self.steps)
         segments = self._segments()
@@ -171,6 +174,8 @@ class Pipeline(PlainPipeline):
                     with task.part(f"fit-{name}"):
                         pruner = self._fit_pruner(start, X, y, params)
                     X, y, params = self._prune(pruner, X, y, params)
+                    if gives_weights(pruner):
+                        params = weighted(params, weight_name, pruner.sample_weight_)
                     continue
                 segment = Segment.of(self, start, stop, followed=True)
                 with task.part(f"fit-{name}", segment=segment):
@@ -301,6 +306,13 @@ class Pipeline(PlainPipeline):
         pruner = fit(pruner, self._kind(), X, y, params, segment=segment)
         self.steps[position] = (name, pruner)
         return pruner
+
+    def _weight_name(self) -> str:
+        """Return the metadata by which the last step gets weights; "" where no pruner gives any."""
+        if not any(isinstance(step, BasePruner) and gives_weights(step) for _, step in self.steps):
+            return ""
+        name, last = self.steps[-1]
+        return requested_weight(last) if _routing_enabled() else f"{name}__{weight_argument(last)}"
 
     def _kind(self) -> Kind | None:
         """Return what the last step, which knows best, takes y for."""

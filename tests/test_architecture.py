@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_terms",),
     ("matching",),
     ("_influence_pruner", "baselines"),
+    ("_weighing",),
     ("pipeline", "meta"),
     ("model_selection",),
     ("inspection",),

@@ -15,9 +15,11 @@ from benchmarks import (
     expected_gap,
     influence_report,
     quality_report,
+    reference_report,
     selection_report,
     stacking,
     tables,
+    weights,
 )
 from benchmarks._common import RESULTS, around_table, read_records
 
@@ -69,6 +71,9 @@ def test_tables_are_made_of_the_figures_in_the_results():
     measured = {
         tables.README_TABLE: tables.core_table(tables.Figures(tables.read_figures(RESULTS))),
         **quality_report.readme_tables(cells),
+        "reference rows": reference_report.readme_table(
+            read_records(RESULTS / "reference.csv", reference_report.Cell)
+        ),
     }
     for name, table in measured.items():
         assert around_table(README, name).table == table
@@ -77,6 +82,10 @@ def test_tables_are_made_of_the_figures_in_the_results():
 def test_tables_beside_the_results_are_made_of_them():
     written = tables.all_tables(tables.Figures(tables.read_figures(RESULTS)))
     written["selection"] = selection_report.markdown(selection_report.read(RESULTS))
+    written["reference"] = reference_report.markdown(
+        read_records(RESULTS / "reference.csv", reference_report.Cell)
+    )
+    written["weights"] = weights.report(read_records(RESULTS / "weights.csv", weights.Cell))
     written["expected_gap"] = expected_gap.markdown(
         expected_gap.points(tables.read_figures(RESULTS))
     )

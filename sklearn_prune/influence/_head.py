@@ -73,17 +73,29 @@ class HeadObjective:
         self.n_params = n_outputs * self.n_features
         self.tilt = np.zeros(self.shape) if tilt is None else tilt
 
-    def subset(self, keep: Array) -> HeadObjective:
-        """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs."""
+    def subset(self, keep: Array, factor: Array | float = 1.0) -> HeadObjective:
+        """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs.
+
+        Their weights are multiplied by `factor`, one for all or one a row.
+        """
         return HeadObjective(
             self.design[keep],
             self.targets[keep],
             self.loss,
             self.damping,
-            self.sample_weight[keep],
+            factor * self.sample_weight[keep],
             n_outputs=self.n_outputs,
             tilt=self.tilt,
         )
+
+    def without(self, drop: Array) -> HeadObjective:
+        """Return the objective once the share ``w_i`` of each row's weight is gone.
+
+        `drop` is a mask of dropped rows, or shares of at most 1 of shape (n_samples,): a kept row
+        that counts ``v_i`` times has the share ``1 - v_i``, which may be negative.
+        """
+        kept = drop < 1
+        return self.subset(kept, 1.0 - drop[kept])
 
     def stationary_at(self, theta: Array) -> HeadObjective:
         """Return the objective tilted so that its gradient at `theta` is zero.

@@ -50,12 +50,23 @@ class HeadInfluence(LinearOperator):
         Parameters of the head, where the objective is stationary.
     norm : {"loss", "parameter"}, default="loss"
         What a change of the head is measured in.
+    reference : HeadObjective, default=None
+        The objective that `theta` minimises, where that is one on other rows, with the same
+        damping; None is `objective` itself.
 
     Notes
     -----
     The centred gradient is ``g_i = nu_i (grad l_i - mean_j grad l_j)``, not divided by N. At a
     stationary point of the objective it is ``nu_i (grad l_i + damping theta)``, and it sums to
     zero over all rows to rounding, however exactly the head was fitted.
+
+    With a reference, the mean is over its rows, and ``g_i = nu_i (grad l_i + damping theta)`` does
+    not sum to zero over all rows: what is kept holds the head where *its* gradients do. The change
+    is then that from `theta` to the head of the kept rows,
+
+    ``Delta theta = N / (N - sum_i nu_i w_i) * (sum_i w_i s_i - sum_i s_i)``
+
+    and H is still the Hessian on all rows of `objective`, at `theta`.
     """
 
     curvature_name = "dense"
@@ -63,18 +74,23 @@ class HeadInfluence(LinearOperator):
     is_exact = True
 
     def __init__(
-        self, objective: HeadObjective, theta: Array, norm: Literal["loss", "parameter"] = "loss"
+        self,
+        objective: HeadObjective,
+        theta: Array,
+        norm: Literal["loss", "parameter"] = "loss",
+        reference: HeadObjective | None = None,
     ) -> None:
         super().__init__(np.float64, (objective.n_samples, objective.n_params))
         self.objective = objective
+        self.reference = objective if reference is None else reference
         self.theta = theta
         self.norm = norm
         self.weight_sum = objective.weight_sum
         self.curvature = self._make_curvature()
         self._newton = self.curvature
         self._residual = objective.sample_weight[:, None] * objective.residual(theta)
-        loss_gradient = objective.gradient(theta) - objective.damping * theta + objective.tilt
-        self._centre = -loss_gradient.ravel()
+        mean = self.reference.gradient(theta) - objective.damping * theta + objective.tilt
+        self._centre = -mean.ravel()
 
     def _make_curvature(self) -> Any:
         require_dense_size(self.objective.n_params, self.objective.n_outputs)
@@ -84,6 +100,18 @@ class HeadInfluence(LinearOperator):
     def _hessian(self) -> Any:
         """What solves with the Hessian itself, where `curvature` is an approximation."""
         return self.curvature
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the gradients of all rows sum to zero."""
+        return self.reference is self.objective
+
+    @cached_property
+    def _gradient_of_all(self) -> Array:
+        """Return ``sum_i g_i`` over all rows, which is rounding where they are centred."""
+        if self.is_centred:
+            return np.zeros(self.shape[1])
+        return self.gradient_sum(np.ones(self.shape[0]))
 
     def gradient_sum(self, w: Array) -> Array:
         """Return ``sum_i w_i g_i`` in float64, not divided by N, for w of shape (n,) or (n, k)."""
@@ -118,6 +146,7 @@ class HeadInfluence(LinearOperator):
         """Return the operator of the rows at `indices` alone; N and H stay those of all rows."""
         part = copy.copy(self)
         part.objective = self.objective.subset(indices)
+        part.reference = part.objective if self.is_centred else self.reference
         part.shape = (part.objective.n_samples, self.shape[1])
         part._residual = self._residual[indices]
         part._row_norms = self._row_norms[indices]
@@ -151,7 +180,9 @@ class HeadInfluence(LinearOperator):
         However far the fit gets: gradients are centred, and what is chosen by them is tried.
         """
         objective = self.objective.damped(factor)
-        return type(self)(objective, fit_head(objective, self.theta).theta, self.norm)
+        reference = objective if self.is_centred else self.reference.damped(factor)
+        theta = fit_head(reference, self.theta).theta
+        return type(self)(objective, theta, self.norm, reference)
 
     @property
     def sample_weight(self) -> Array:
@@ -182,9 +213,13 @@ class HeadInfluence(LinearOperator):
         return np.concatenate(norms).astype(np.float64)
 
     def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
+        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows.
+
+        Here and wherever a change is forecast, `drop` may also hold shares of at most 1 of the
+        rows' weights: a kept row that counts ``v_i`` times has ``w_i = 1 - v_i``.
+        """
         total = self.weight_sum
-        kept = float(self.objective.sample_weight[~drop].sum())
+        kept = float(self.objective.sample_weight @ (1.0 - drop))
         if kept <= 0:
             raise ValueError(
                 f"drop removes all {self.shape[0]} rows (or all of the sample weight); "
@@ -194,7 +229,7 @@ class HeadInfluence(LinearOperator):
 
     def first_order_step(self, drop: Array) -> Array:
         """Return the predicted ``Delta theta`` of shape (n_params,), size factor included."""
-        total = self._hessian.solve(self.gradient_sum(drop))
+        total = self._hessian.solve(self.gradient_sum(drop) - self._gradient_of_all)
         return self.size_factor(drop) / self.weight_sum * total
 
     def measure(self, delta: Array) -> float:
@@ -215,7 +250,7 @@ class HeadInfluence(LinearOperator):
 
     def kept_step(self, drop: Array) -> Array:
         """Return the Newton step on the kept rows, with their own Hessian, as (K, d)."""
-        kept = self.objective.subset(~drop)
+        kept = self.objective.without(drop)
         return newton_step(
             kept,
             self.theta,
@@ -231,15 +266,16 @@ class HeadInfluence(LinearOperator):
     def retrained_change(self, drop: Array) -> float:
         """Return what refitting the head on the kept rows costs.
 
-        The rise of the objective on all rows for ``norm="loss"``, which is `measure` of the
-        refitted head's change only where that is small; the distance for ``norm="parameter"``.
+        The rise of the objective on all rows (on the reference's, if there is one) for
+        ``norm="loss"``, which is `measure` of the refitted head's change only where that is small;
+        the distance for ``norm="parameter"``.
         Infinite where the refit does not converge.
         """
-        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        refitted = fit_head(self.objective.without(drop), self.theta)
         if not refitted.converged:
             return np.inf
         if self.norm == "loss":
-            return self.objective.value(refitted.theta) - self.objective.value(self.theta)
+            return self.reference.value(refitted.theta) - self.reference.value(self.theta)
         return self.measure((refitted.theta - self.theta).ravel())
 
     def forecast(self, drop: Array) -> RetrainingForecast:
@@ -251,9 +287,9 @@ class HeadInfluence(LinearOperator):
 
         NaN where the refit does not converge, or the kept rows weigh nothing.
         """
-        if not self.sample_weight[~drop].any():
+        if not self.sample_weight[drop < 1].any():
             return np.nan
-        refitted = fit_head(self.objective.subset(~drop), self.theta)
+        refitted = fit_head(self.objective.without(drop), self.theta)
         return self.measure((refitted.theta - self.theta).ravel()) if refitted.converged else np.nan
 
     def _to_coordinates(self, gradients: Array) -> Array:
@@ -311,6 +347,10 @@ class Influence(Protocol):
     shape: tuple[int, int]
     weight_sum: float
     is_exact: bool
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the rows of Z sum to zero."""
 
     @property
     def curvature_name(self) -> str:
@@ -378,8 +418,9 @@ def retraining_steps(
     ----------
     influence : HeadInfluence
         Influences on all rows.
-    drop : ndarray of bool of shape (n_samples,)
-        True where a row is dropped.
+    drop : ndarray of shape (n_samples,)
+        True where a row is dropped, or the share of its weight that is; see
+        :meth:`HeadObjective.without`.
     from_zero : bool, default=False
         Refit from zero parameters, and not from where one Newton step leads. The objective has
         one minimiser, so that this only costs time; but the fact then owes nothing to a guess.
@@ -390,7 +431,7 @@ def retraining_steps(
         Two predictions and the fact.
     """
     influence.size_factor(drop)
-    kept, theta = influence.objective.subset(~drop), influence.theta
+    kept, theta = influence.objective.without(drop), influence.theta
     one_step = influence.kept_step(drop)
     start = None if from_zero else theta + one_step
     fit = refit_head(kept, start, precondition=influence.precondition)
@@ -435,8 +476,8 @@ def forecast_retraining(influence: HeadInfluence, drop: Array) -> RetrainingFore
     ----------
     influence : HeadInfluence
         Influences on all rows.
-    drop : ndarray of bool of shape (n_samples,)
-        True where a row is dropped.
+    drop : ndarray of shape (n_samples,)
+        True where a row is dropped, or the share of its weight that is.
 
     Returns
     -------

@@ -73,6 +73,8 @@ class NetworkInfluence:
         When ``curvature="dense"`` and more than 10,000 parameters were chosen.
     """
 
+    is_centred = True
+
     def __init__(
         self,
         gradients: NetworkGradients,
@@ -122,8 +124,8 @@ class NetworkInfluence:
         return self.gradients.losses()
 
     def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
-        kept = float(self.sample_weight[~drop].sum())
+        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows."""
+        kept = float(self.sample_weight @ (1.0 - drop))
         if kept <= 0:
             raise ValueError(
                 f"drop removes all {len(drop)} rows (or all of the sample weight); "
@@ -145,7 +147,7 @@ class NetworkInfluence:
     def kept_step(self, drop: Array) -> Array:
         """Return the same with the Gauss-Newton matrix of the kept rows, by conjugate gradients."""
         rest = self.weight_sum / self.size_factor(drop)
-        hessian = self._iterative(self._column(self.sample_weight * ~drop / rest)[:, 0])
+        hessian = self._iterative(self._column(self.sample_weight * (1.0 - drop) / rest)[:, 0])
         return (hessian.solve(self.gradient_sum(drop)) / rest).cpu().numpy()
 
     def kept_step_size(self, drop: Array) -> float:

@@ -183,10 +183,11 @@ def measured(influence: Influence, Z: Any, random_state: int = 0) -> Coordinates
         kept = float((Z.row_norms() ** 2).sum())
     rng = np.random.default_rng(random_state)
     errors, ratios = [], []
+    of_all = 0.0 if influence.is_centred else Z.T @ np.ones(Z.shape[0])
     for _ in range(_N_SETS):
         drop = rng.random(Z.shape[0]) < _SHARE
         change = influence.measure(influence.first_order_step(drop))
-        length = influence.size_factor(drop) * float(np.linalg.norm(Z.T @ drop))
+        length = influence.size_factor(drop) * float(np.linalg.norm(Z.T @ drop - of_all))
         predicted = 0.5 * length**2 if influence.norm == "loss" else length
         # Where nothing changes there is no ratio.
         if change > 0 and predicted > 0:

@@ -54,6 +54,7 @@ class StackedInfluence:
         )
         self.shape = (first.shape[0], sum(one.shape[1] for one in self.influences))
         self.is_exact = all(one.is_exact for one in self.influences)
+        self.is_centred = all(one.is_centred for one in self.influences)
         self.curvature_name = ", ".join(
             dict.fromkeys(one.curvature_name for one in self.influences)
         )
@@ -75,7 +76,7 @@ class StackedInfluence:
         return losses / len(self.influences)
 
     def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the boolean mask `drop` of dropped rows."""
+        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows."""
         return self.influences[0].size_factor(drop)
 
     def first_order_step(self, drop: Array) -> Array:

@@ -28,6 +28,7 @@ def head_influence(
     theta: Array,
     norm: Literal["loss", "parameter"] = "loss",
     curvature: CurvatureName = "auto",
+    reference: HeadObjective | None = None,
 ) -> HeadInfluence:
     """Return the influences of all rows on a head, with the curvature that fits its size.
 
@@ -43,6 +44,8 @@ def head_influence(
         "dense": the Cholesky factor of the Hessian, exact, for up to 10,000 parameters.
         "kronecker": coordinates by `KroneckerCurvature`, changes by conjugate gradients. "auto":
         dense up to 6,000 parameters.
+    reference : HeadObjective, default=None
+        The objective that `theta` minimises, where that is one on other rows; see `HeadInfluence`.
 
     Returns
     -------
@@ -57,9 +60,9 @@ def head_influence(
     if curvature == "auto":
         curvature = "dense" if objective.n_params <= _DENSE_PARAMS else "kronecker"
     if curvature == "kronecker":
-        return WideHeadInfluence(objective, theta, norm)
+        return WideHeadInfluence(objective, theta, norm, reference)
     require_dense_size(objective.n_params, objective.n_outputs)
-    return HeadInfluence(objective, theta, norm)
+    return HeadInfluence(objective, theta, norm, reference)
 
 
 class WideHeadInfluence(HeadInfluence):

@@ -8,17 +8,19 @@ from ._certificate import Certificate, Choice, StageClock, certify
 from ._choice import check_counts, choose_rows
 from ._distribution import DistributionEmbedding, embed_distribution, target_labels
 from ._feature_maps import Table
-from ._job import TrainingJob, members, unfrozen
+from ._job import Reference, TrainingJob, members, unfrozen
 from ._members import default_network
-from ._network_checks import check_ensemble, check_networks, kind_of_target
+from ._network_checks import check_ensemble, check_networks, check_reference, kind_of_target
 from ._refinement import ENOUGH
 from ._training import TrainedHead, train_once
+from ._weights import kept_weights
 
 __all__ = [
     "Certificate",
     "Choice",
     "DistributionEmbedding",
     "ENOUGH",
+    "Reference",
     "StageClock",
     "Table",
     "TrainedHead",
@@ -27,9 +29,11 @@ __all__ = [
     "check_counts",
     "check_ensemble",
     "check_networks",
+    "check_reference",
     "choose_rows",
     "default_network",
     "embed_distribution",
+    "kept_weights",
     "kind_of_target",
     "members",
     "target_labels",

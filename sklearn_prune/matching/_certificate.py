@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from .._compat import Task
 from .._progress import telling
 from ..influence import Coordinates, HeadFit, Influence, influences_of
 from ..selection import InfeasibleProblemError, Selection, SelectionProblem, draw_dropped
+from ._reference import Aim
 
 Norm = Literal["loss", "parameter"]
 
@@ -70,6 +71,24 @@ class Certificate:
         How far the distribution that was aimed at is itself from all rows, on the same scale. For a
         ratio it has more rows where they are sparse or their target is uncertain, since other
         models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
+    least_weight, greatest_weight : float
+        Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. The three
+        changes and that of the distribution are those of the weighted rows.
+    effective_rows : float
+        ``(Σ v)² / Σ v²``: as many rows of equal weight average as well.
+    n_reference : int
+        Reference rows; 0 without any. With them, every change is one from the head of the
+        *reference* rows to that of the rows kept, and the distribution's from the one aimed at.
+    reference_score, reference_damping : float
+        What their head scores on reference rows that were held out (accuracy, or R²), and the
+        damping that was chosen there. NaN without any.
+    reference_similarity : float
+        1 where the reference rows look like training rows drawn at random, in all but their
+        labels; near 0 where they are others, so that their own distribution is aimed at. NaN
+        without any.
+    n_suspect, n_suspect_kept : int
+        Training rows whose labels, by the reference rows, are more likely wrong than right; and how
+        many of them are kept.
     lower_bound : float
         No set of as many rows under the same rules has a smaller first-order change; 0 where
         nothing better is known, which is the rule with many rows: sets of almost no change exist.
@@ -125,6 +144,15 @@ class Certificate:
     distribution_error: float
     random_distribution_error: float
     distribution_tilt: float
+    least_weight: float
+    greatest_weight: float
+    effective_rows: float
+    n_reference: int
+    reference_score: float
+    reference_damping: float
+    reference_similarity: float
+    n_suspect: int
+    n_suspect_kept: int
     lower_bound: float
     gap: float
     saving_bound: float
@@ -174,6 +202,20 @@ class Certificate:
                 f"{self.random_distribution_error:.4g}; tilted by {self.distribution_tilt:.4g}"
             )
             lines.insert(7, ("distribution", error))
+        if self.least_weight < self.greatest_weight:
+            weights = (
+                f"{self.least_weight:.3g} to {self.greatest_weight:.3g}, worth "
+                f"{self.effective_rows:.0f} rows"
+            )
+            lines.insert(1, ("weights", weights))
+        if self.n_reference:
+            lines[1:1] = [
+                (
+                    "reference rows",
+                    f"{self.n_reference}, whose head scores {self.reference_score:.3f} held out",
+                ),
+                ("suspect labels", f"{self.n_suspect}, {self.n_suspect_kept} of them kept"),
+            ]
         if self.n_networks > 1:
             lines.insert(-2, ("networks", f"{self.n_networks}, of whose changes these are means"))
         if self.coordinate_error:
@@ -190,7 +232,9 @@ class Certificate:
         """Return in words what to expect, and when to distrust it."""
         if not self.n_dropped:
             return "No row is dropped, so nothing moves."
-        sentences = []
+        sentences = ["Changes are those from the head of the reference rows."]
+        if not self.n_reference:
+            sentences = []
         share = _times(
             self.actual_change, self.random_actual_change, in_unit_of(self.norm, _ROUNDING)
         )
@@ -256,10 +300,23 @@ class Choice:
         What was chosen.
     problem : SelectionProblem
         What was asked.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, of mean 1; None where all are 1.
     """
 
     selection: Selection
     problem: SelectionProblem
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def dropped(self) -> NDArray[Any]:
+        """The mask of dropped rows; with weights v, the share ``1 - v_i`` of each row's weight."""
+        drop = self.selection.drop
+        if self.weights is None:
+            return drop
+        share = np.ones(len(drop))
+        share[~drop] = 1 - self.weights
+        return share
 
     def random_rows(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Draw rows to drop, as many of each group, where the problem leaves a choice."""
@@ -377,12 +434,12 @@ class _Distribution(NamedTuple):
     tilt: float = np.nan
 
 
-def _of_distribution(chosen: Choice) -> _Distribution:
-    problem, drop, solver = chosen.problem, chosen.selection.drop, chosen.selection.certificate
+def _of_distribution(influence: Influence, chosen: Choice) -> _Distribution:
+    problem, solver = chosen.problem, chosen.selection.certificate
     if not problem.is_balanced:
         return _Distribution()
-    embedding, factor = problem.coordinates.block(1), problem.size_factor(drop)
-    moved = factor * embedding.total(drop)
+    embedding = problem.coordinates.block(1)
+    moved = influence.size_factor(chosen.dropped) * embedding.total(chosen.dropped)
     aim = np.zeros(embedding.n_coordinates)
     if problem.kept_share is not None:
         weights = problem.sample_weight
@@ -398,21 +455,24 @@ def certify(
     coordinates: Coordinates,
     head_fit: HeadFit,
     chosen: Choice,
+    aim: Aim | None = None,
     *,
     random_state: int = 0,
 ) -> Certificate:
     """Compute the certificate of a choice from the rows it drops.
 
-    ``random_state`` seeds the draws of random rows to compare with.
+    ``aim`` is what reference rows say; ``random_state`` seeds the draws of random rows to compare
+    with.
     """
     selection = chosen.selection
     solver, drop = selection.certificate, selection.drop
     norm, n_dropped = influence.norm, int(drop.sum())
-    forecast = influence.forecast(drop)
+    forecast = influence.forecast(chosen.dropped)
+    weights = np.ones(1) if chosen.weights is None else chosen.weights
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
-    distribution = _of_distribution(chosen)
+    distribution = _of_distribution(influence, chosen)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -429,6 +489,15 @@ def certify(
             norm,
             solver.random_size_factors[0] * coordinates.length_ratio * solver.random_objective,
         ),
+        least_weight=float(weights.min()),
+        greatest_weight=float(weights.max()),
+        effective_rows=(len(drop) - n_dropped) / float(np.mean(weights**2)),
+        n_reference=0 if aim is None else aim.n_rows,
+        reference_score=np.nan if aim is None else aim.score,
+        reference_damping=np.nan if aim is None else aim.damping,
+        reference_similarity=np.nan if aim is None else aim.similarity,
+        n_suspect=0 if aim is None else int(aim.suspect.sum()),
+        n_suspect_kept=0 if aim is None else int((aim.suspect & ~drop).sum()),
         lower_bound=bounds * in_unit_of(norm, solver.least_size_factor * solver.lower_bound),
         gap=bounds * solver.gap,
         saving_bound=bounds * solver.saving_bound,

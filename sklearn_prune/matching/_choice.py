@@ -5,15 +5,27 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from .._terms import Request, RowTerms, count_problem, first_to_go, make_problem
+from .._terms import (
+    Request,
+    RowTerms,
+    count_problem,
+    drop_first,
+    first_to_go,
+    make_problem,
+    n_to_drop,
+)
 from ..influence import Coordinates, Influence, influences_of, serial_blas
 from ..selection import InfeasibleProblemError, SelectionProblem
+from ._aim import aimed
 from ._allocation import FEWEST_ROWS, Priorities, kept_shares
 from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
+from ._network_checks import check_aim
+from ._reference import Aim, class_quota
 from ._refinement import match_rows
 
 __all__ = ["check_counts", "choose_rows", "distribution_weight"]
@@ -21,6 +33,8 @@ __all__ = ["check_counts", "choose_rows", "distribution_weight"]
 # Weight of the distribution where at least five rows are kept for each parameter that is matched,
 # and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
+# The same where reference rows lead; see `benchmarks.reference`, on rows to validate on.
+_LED_WEIGHT = 1.0
 
 
 def check_counts(terms: RowTerms, request: Request) -> None:
@@ -37,6 +51,7 @@ def choose_rows(
     priorities: Priorities | None,
     terms: RowTerms,
     request: Request,
+    aim: Aim | None = None,
     *,
     time_limit: float,
     random_state: int,
@@ -57,6 +72,9 @@ def choose_rows(
         Classes, groups, masks, costs and weights of the rows.
     request : Request
         How many are to go.
+    aim : Aim, default=None
+        What reference rows say: classes then keep their shares in what is aimed at, hardness is
+        judged by them, and suspect labels go first unless ``trim`` says how many are to.
     time_limit : float
         Seconds for the selection and its refinement.
     random_state : int
@@ -73,14 +91,24 @@ def choose_rows(
     if request.tolerance is not None:
         require_exact(coordinates)
     norm = influence.norm
-    all_terms, terms = terms, first_to_go(terms, request, influence.row_losses)
+    all_terms = terms
+    if aim is None:
+        terms = first_to_go(terms, request, influence.row_losses)
+    else:
+        request, terms = _led_by(aim, terms, request)
+    n_drop = None
+    if request.prune_ratio is not None:
+        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
     problem = make_problem(
-        coordinates.Z,
+        aimed(coordinates.Z, n_drop, is_centred=influence.is_centred),
         terms,
         request,
         length_in(norm),
-        balance,
-        distribution_weight(request, influence, has_cost=terms.cost is not None),
+        [aimed(embedding, n_drop, is_centred=aim is None) for embedding in balance],
+        distribution_weight(
+            request, influence, has_cost=terms.cost is not None, is_led=aim is not None
+        ),
+        holds_norms=aim is None,
     )
     if priorities is not None and _is_allocated(problem):
         with serial_blas():
@@ -132,19 +160,34 @@ def _is_allocated(problem: SelectionProblem) -> bool:
     return bool(is_open and problem.is_balanced and problem.cost is None)
 
 
-def distribution_weight(request: Request, influence: Influence, *, has_cost: bool = False) -> float:
+def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTerms]:
+    """Return the request and the terms of a selection that reference rows lead."""
+    check_aim(request.tolerance)
+    if request.quota == "class" and aim.class_shares is not None:
+        request = replace(request, quota=class_quota(terms, request, aim.class_shares))
+    terms = first_to_go(terms, request, lambda: aim.losses)
+    if request.drops_suspects:
+        terms = drop_first(terms, request, 1.0, aim.suspect, aim.losses)
+    return request, terms
+
+
+def distribution_weight(
+    request: Request, influence: Influence, *, has_cost: bool = False, is_led: bool = False
+) -> float:
     """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps.
 
     It is the smaller one with a tolerance, where that number is not known beforehand, and with
-    costs, which compete with the change as well.
+    costs, which compete with the change as well; and 1 at least where reference rows lead, of which
+    the distribution is known better than the head.
     """
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
+    least = _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
     if request.prune_ratio is None or has_cost:
-        return _FEW_ROWS_WEIGHT
+        return least
     n_params = max(one.shape[1] for one in influences_of(influence))
     n_kept = (1 - request.prune_ratio) * np.count_nonzero(influence.sample_weight)
-    return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else _FEW_ROWS_WEIGHT
+    return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
 
 
 def _why_rows_must_go(terms: RowTerms, request: Request) -> dict[str, str]:

@@ -87,6 +87,28 @@ class DistributionEmbedding(LinearOperator):
         part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
         return part
 
+    def among(self, indices: Any) -> DistributionEmbedding:
+        """Return the embedding of the rows at `indices` as if there were no others."""
+        part = self.take(indices)
+        part.weight_sum = float(part.sample_weight.sum())
+        return part.labelled(part.labels)
+
+    def aimed_at(self, mean: NDArray[np.float64]) -> DistributionEmbedding:
+        """Return the embedding with another mean in the place of μ.
+
+        It has shape (n_labels, n_features). ``Bᵀw`` of all rows is then no longer zero, but how far
+        their mean is from this one.
+        """
+        part = copy.copy(self)
+        part._centre = mean
+        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        return part
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
+        return self._centre
+
     def _set_moments(self) -> None:
         """Set μ, the mean of each feature, and what makes the variance of each map's sum to 1.
 
@@ -274,6 +296,7 @@ def embed_nonlinear_head(
     sample_weight: NDArray[np.float64],
     *,
     is_labels: bool,
+    learned: NDArray[np.float64] | None = None,
     random_state: int = 0,
 ) -> DistributionEmbedding:
     r"""Return the influences of all rows on a ridge regression with kernel columns.
@@ -288,16 +311,21 @@ def embed_nonlinear_head(
     ----------
     table, y, sample_weight, is_labels, random_state
         As in :func:`embed_distribution`.
+    learned : ndarray of shape (n_samples, n_targets), default=None
+        What the regression is fitted to instead, in the units of the targets; residuals are still
+        those of the targets.
     """
     rng = np.random.default_rng(random_state)
     features = WhitenedKernelColumns.fit(table, rng)
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()
-    targets = targets - share @ targets
+    learned = targets if learned is None else learned
+    mean = share @ learned
+    targets, learned = targets - mean, learned - mean
     batches = list(gen_batches(len(y), CHUNK))
     # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
     some = table.some(FITTED_ROWS, rng)
-    coefficients = features(table[some]).T @ (share[some, None] * targets[some]) / share[some].sum()
+    coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
     return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from .._validation import fingerprint
 from ..influence import CurvatureName
 from ._certificate import Norm
 
-__all__ = ["TrainingJob", "members", "unfrozen"]
+__all__ = ["Reference", "TrainingJob", "members", "unfrozen"]
 
 # A clone that is fitted has its own.
 _OVERRIDDEN = {"verbose"}
@@ -76,6 +76,22 @@ def unfrozen(estimator: Any) -> Any:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Reference:
+    """Rows to aim at.
+
+    Attributes
+    ----------
+    X : ndarray, csr_array or dict
+        Checked rows.
+    y : ndarray of shape (n_reference,) or (n_reference, n_outputs)
+        Positions in the classes of the training rows, or numbers.
+    """
+
+    X: Any
+    y: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingJob:
     """What `InfluencePruner` was asked to take influences of.
 
@@ -97,6 +113,8 @@ class TrainingJob:
         Seeds the training of the networks.
     features, n_checkpoints, layers, curvature, n_components
         As in `InfluencePruner`.
+    reference : Reference or None
+        Rows that networks and heads are fitted on instead.
     """
 
     estimators: Sequence[Any]
@@ -113,6 +131,14 @@ class TrainingJob:
     layers: str | Sequence[str] = "last"
     curvature: CurvatureName = "auto"
     n_components: int | Literal["auto"] = "auto"
+    reference: Reference | None = None
+
+    def at_reference(self) -> TrainingJob:
+        """Return the same job on the reference rows; itself where there are none."""
+        if self.reference is None:
+            return self
+        X, y = self.reference.X, self.reference.y
+        return replace(self, X=X, y=y, sample_weight=None, reference=None)
 
     @property
     def n_epochs(self) -> int:
@@ -137,7 +163,10 @@ class TrainingJob:
         layers = self.layers if isinstance(self.layers, str) else tuple(self.layers)
         options = (self.norm, float(self.damping), bool(self.refit), seed, self.n_checkpoints)
         parameters = (layers, self.curvature, self.n_components)
+        data: tuple[Any, ...]
         data = (_hashable(self.X), self.y, classes, n_classes, self.sample_weight)
+        if self.reference is not None:
+            data = (*data, _hashable(self.reference.X), self.reference.y)
         states = [_network_state(one) for one in self.estimators]
         return digest(states, *data, _hashable(self.features), *options, *parameters)
 

@@ -30,7 +30,7 @@ from ..influence import (
 )
 from ._job import TrainingJob
 
-__all__ = ["Member", "default_network", "fitted_members", "product_of"]
+__all__ = ["Member", "default_network", "fitted_members", "on_training_rows", "product_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +102,20 @@ def fitted_members(job: TrainingJob) -> list[Member]:
             found += _trained(job, estimator, job.seed + i)
     _warn_of_twins(found)
     return [*found, *extra]
+
+
+def on_training_rows(member: Member, job: TrainingJob) -> Member:
+    """Return a network of the job's reference rows, as it takes the training rows."""
+    assert job.reference is not None
+    X, y, class_weight = job.X, job.y, member.class_weight
+    if member.X is not job.reference.X:
+        X = feature_rows(job.features, job.X, len(job.y))
+    if member.y is not job.reference.y:
+        assert job.classes is not None
+        y = network_codes(member.network, X, y, job.classes)
+    if class_weight is not None:
+        class_weight = _common_class_weight(job)
+    return replace(member, X=X, y=y, class_weight=class_weight)
 
 
 def _is_trained_here(estimator: Any) -> bool:

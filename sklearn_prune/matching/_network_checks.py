@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetBinaryClassifier
+from torch.utils.data import Dataset
 
 from .._validation import Kind
 from ..influence import target_kind
 from ._job import members, unfrozen
 
-__all__ = ["check_ensemble", "check_networks", "kind_of_target"]
+__all__ = ["check_aim", "check_ensemble", "check_networks", "check_reference", "kind_of_target"]
 
 
 def check_ensemble(estimator: Any, classes: NDArray[Any] | None) -> None:
@@ -69,6 +70,56 @@ def check_networks(
                 f"n_checkpoints={n_checkpoints} are taken by a callback, and "
                 'callbacks="disable" allows none. Set callbacks=None, or n_checkpoints=1.'
             )
+
+
+def check_reference(
+    X: Any,
+    X_ref: Any,
+    y_ref: Any,
+    *,
+    refit: bool,
+    layers: str | Sequence[str],
+    features: Any,
+    tolerance: float | None,
+) -> None:
+    """Raise ValueError where reference rows do not go with each other or with what is asked for."""
+    for missing, given in (("y_ref", "X_ref"), ("X_ref", "y_ref")):
+        if (y_ref if missing == "y_ref" else X_ref) is None:
+            raise ValueError(
+                f"reference rows need both X_ref and y_ref; {missing} is missing. Give it, or "
+                f"leave out {given}."
+            )
+    if isinstance(X, Dataset) or isinstance(X_ref, Dataset):
+        raise ValueError(
+            "reference rows need X and X_ref as arrays, and one of them is a torch Dataset; give "
+            "its rows as arrays."
+        )
+    if not refit:
+        raise ValueError(
+            "refit=False takes the last layer as it was trained, and reference rows are there to "
+            "fit it; set refit=True (hidden layers of a frozen network stay as they are), or leave "
+            "out X_ref."
+        )
+    if layers != "last":
+        raise ValueError(
+            f"layers={layers!r} takes further layers as they were trained, and only the last is "
+            "fitted on reference rows; set layers='last', or leave out X_ref."
+        )
+    if features is not None and not callable(features):
+        raise ValueError(
+            "features is an array of the rows of X, and reference rows have features as well; give "
+            "a function that makes them of any rows."
+        )
+    check_aim(tolerance)
+
+
+def check_aim(tolerance: float | None) -> None:
+    """Raise ValueError where a tolerance is asked for beside reference rows."""
+    if tolerance is not None:
+        raise ValueError(
+            f"tolerance={tolerance} bounds how far dropping rows moves the head of all rows, which "
+            "is not the one that reference rows aim at; set tolerance=None and give prune_ratio."
+        )
 
 
 def _check_network(

@@ -18,6 +18,7 @@ from ..influence import (
     serial_blas,
 )
 from ..selection import Selection, SelectionProblem, recertify, solve
+from ._aim import aimed
 
 Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]
@@ -120,7 +121,9 @@ def refine(
         if left <= 0 or shortest <= max(_CLOSE * first_order, enough):
             break
         drop = solve(
-            problem.on(influence.given(drop)),
+            problem.on(
+                aimed(influence.given(drop), problem.n_drop, is_centred=influence.is_centred)
+            ),
             time_limit=left,
             random_state=random_state,
             start=drop,
@@ -206,7 +209,8 @@ def _trial(
 
     Starting from them is as good as from scratch, in a third of the time.
     """
-    problem = problem.on(all_coordinates(damped))
+    Z = aimed(all_coordinates(damped), problem.n_drop, is_centred=damped.is_centred)
+    problem = problem.on(Z)
     left = deadline - time.perf_counter()
     selection = solve(problem, time_limit=left, random_state=random_state, start=start)
     refined = refine(damped, problem, selection, deadline, random_state, enough=enough)

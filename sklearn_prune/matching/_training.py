@@ -37,7 +37,8 @@ from ._certificate import StageClock, single_row_changes
 from ._distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from ._feature_maps import Table
 from ._job import TrainingJob
-from ._members import Member, fitted_members, product_of
+from ._members import Member, fitted_members, on_training_rows, product_of
+from ._reference import Aim, ReferenceHead, aim_at_reference, fit_reference_head
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class TrainedHead:
     sample_weight : ndarray of shape (n_samples,) or None
         Weights in the objective: the job's times those that the criterion gives to classes; None
         where all are 1.
+    aim : Aim or None
+        What reference rows say of the training rows; None where there are none.
     """
 
     networks: tuple[Any, ...]
@@ -75,6 +78,25 @@ class TrainedHead:
     priorities: Priorities | None
     row_changes: NDArray[np.float64]
     sample_weight: NDArray[np.float64] | None
+    aim: Aim | None = None
+
+
+@dataclass(frozen=True)
+class _Head:
+    """One network's head: its objective on the training rows, and what it was fitted by."""
+
+    objective: HeadObjective
+    fit: HeadFit
+    reference: ReferenceHead | None = None
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What stands beside the influences in a `TrainedHead`."""
+
+    balance: tuple[DistributionEmbedding, ...]
+    priorities: Priorities | None = None
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True)
@@ -89,21 +111,21 @@ class _Matched:
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
     """Fit the networks, refit their heads and take the influences there."""
     with clock.stage("network", job.n_epochs):
-        members = fitted_members(job)
-    heads: list[tuple[HeadObjective, HeadFit] | None] = [None] * len(members)
+        members = fitted_members(job.at_reference())
+    heads: list[_Head | None] = [None] * len(members)
     if any(member.layers == "last" for member in members):
         with clock.stage("head"):
             heads = [_fit_head(job, one) if one.layers == "last" else None for one in members]
     with clock.stage("influence", n_parts=None):
         matched = [
-            _chosen_layers(job, member, clock) if head is None else _last_layer(job, *head)
+            _chosen_layers(job, member, clock) if head is None else _last_layer(job, head)
             for member, head in zip(members, heads, strict=True)
         ]
         whole = _stacked(matched, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"), serial_blas():
-        objectives = [head[0] for head in heads if head is not None]
-        balance, priorities = _held_beside(job, objectives, whole.influence.sample_weight)
+        fitted = [head for head in heads if head is not None]
+        held = _held_beside(job, fitted, whole.influence.sample_weight)
     for one in matched:
         clock.say(_description(one))
     weights = whole.influence.sample_weight
@@ -116,36 +138,63 @@ def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
         head_fit=whole.head_fit,
         influence=whole.influence,
         coordinates=whole.coordinates,
-        balance=balance,
-        priorities=priorities,
+        balance=held.balance,
+        priorities=held.priorities,
         row_changes=row_changes,
         sample_weight=weights if (weights != 1).any() else None,
+        aim=held.aim,
     )
 
 
-def _fit_head(job: TrainingJob, member: Member) -> tuple[HeadObjective, HeadFit]:
+def _fit_head(job: TrainingJob, member: Member) -> _Head:
+    if job.reference is not None:
+        return _fit_head_at_reference(job, member)
+    objective, theta = _read_objective(job, member, job.damping)
+    if not (job.refit or member.is_linear):
+        # As it was trained, the head need not be stationary; the tilt makes it so.
+        norm = float(np.linalg.norm(objective.gradient(theta)))
+        return _Head(objective.stationary_at(theta), HeadFit(theta, norm, 0, False))
+    head_fit = refit_head(objective, theta)
+    if member.is_linear:
+        write_head(member.network, head_fit.theta)
+    return _Head(objective, head_fit)
+
+
+def _fit_head_at_reference(job: TrainingJob, member: Member) -> _Head:
+    """Fit the head on the reference rows, and return it with its objective on the training rows."""
+    at_reference = job.at_reference()
+    objective, theta = _read_objective(at_reference, member, job.damping)
+    is_labels = job.classes is not None
+    head = fit_reference_head(objective, theta, at_reference.y, is_labels=is_labels)
+    if member.is_linear:
+        write_head(member.network, head.fit.theta)
+    damping = head.objective.damping
+    objective, _ = _read_objective(job, on_training_rows(member, job), damping)
+    return _Head(objective, head.fit, head)
+
+
+def _read_objective(
+    job: TrainingJob, member: Member, damping: float
+) -> tuple[HeadObjective, NDArray[np.float64]]:
+    """Return the objective of a network's head on the job's rows, and its parameters."""
     head = read_head(member.network, member.X, member.y)
     objective = HeadObjective(
         head.design,
         head.targets,
         head.loss,
-        job.damping,
+        damping,
         product_of(job.sample_weight, product_of(head.sample_weight, member.class_weight)),
         n_outputs=len(head.theta),
     )
-    if not (job.refit or member.is_linear):
-        # As it was trained, the head need not be stationary; the tilt makes it so.
-        norm = float(np.linalg.norm(objective.gradient(head.theta)))
-        return objective.stationary_at(head.theta), HeadFit(head.theta, norm, 0, False)
-    head_fit = refit_head(objective, head.theta)
-    if member.is_linear:
-        write_head(member.network, head_fit.theta)
-    return objective, head_fit
+    return objective, head.theta
 
 
-def _last_layer(job: TrainingJob, objective: HeadObjective, head_fit: HeadFit) -> _Matched:
-    influence = head_influence(objective, head_fit.theta, job.norm, job.curvature)
-    return _Matched(head_fit, influence, head_coordinates(influence, job.n_components))
+def _last_layer(job: TrainingJob, head: _Head) -> _Matched:
+    reference = None if head.reference is None else head.reference.objective
+    influence = head_influence(
+        head.objective, head.fit.theta, job.norm, job.curvature, reference=reference
+    )
+    return _Matched(head.fit, influence, head_coordinates(influence, job.n_components))
 
 
 def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matched:
@@ -189,18 +238,37 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
 
 
 def _held_beside(
-    job: TrainingJob, objectives: Sequence[HeadObjective], sample_weight: NDArray[np.float64]
-) -> tuple[tuple[DistributionEmbedding, ...], Priorities | None]:
-    """Return distribution and nonlinear head, and priorities; nothing of rows that are no table."""
-    designs = _embedded(job, [objective.design for objective in objectives])
+    job: TrainingJob, heads: Sequence[_Head], sample_weight: NDArray[np.float64]
+) -> _Held:
+    """Return what is held beside the influences; nothing where the rows are no table.
+
+    With reference rows the distribution is the one that they aim at, and what they say of the
+    training rows stands in the place of priorities.
+    """
+    designs = _embedded(job, [head.objective.design for head in heads])
+    is_labels = job.classes is not None
+    references = [head.reference for head in heads if head.reference is not None]
+    if references:
+        at_reference = job.at_reference()
+        others = _embedded(at_reference, [head.objective.design for head in references])
+        aim, aimed = aim_at_reference(
+            [head.objective for head in heads],
+            references,
+            list(zip(designs, others, strict=True)),
+            job.y,
+            at_reference.y,
+            is_labels=is_labels,
+        )
+        return _Held(aimed, aim=aim)
     if not designs:
-        return (), None
-    table, is_labels = Table(designs, sample_weight), job.classes is not None
+        return _Held(())
+    table = Table(designs, sample_weight)
     balance = (
         embed_distribution(table, job.y, sample_weight, is_labels=is_labels),
         embed_nonlinear_head(table, job.y, sample_weight, is_labels=is_labels),
     )
-    return balance, row_priorities(table, job.y, sample_weight, is_labels=is_labels)
+    priorities = row_priorities(table, job.y, sample_weight, is_labels=is_labels)
+    return _Held(balance, priorities)
 
 
 def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:

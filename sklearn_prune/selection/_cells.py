@@ -232,8 +232,10 @@ def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     most = int(cells.max()) + 1 + _MAX_CELLS
     if problem.clusters is not None:
         cells = _split_by_cluster(cells, problem.clusters[free], scarcity, most)
-    norms = problem.coordinates.squared_norms[free]
-    labels[free] = _split_by_norm(cells, norms, scarcity, most)
+    if problem.holds_norms:
+        norms = problem.coordinates.squared_norms[free]
+        cells = _split_by_norm(cells, norms, scarcity, most)
+    labels[free] = cells
     return labels
 
 

@@ -76,6 +76,9 @@ class SelectionProblem:
     clusters : array-like of int of shape (n_samples,), default=None
         Cluster of each row, from 0 on: as far as enough rows are kept, every cluster of a group
         keeps the same share. None: all rows are one cluster.
+    holds_norms : bool, default=True
+        Whether rows of similar norm keep the same share, too. Not where all rows are far from what
+        is aimed at, and those that are furthest are to go.
     constraints : sequence of scipy.optimize.LinearConstraint
         Further rows ``lb <= A @ w <= ub``.
 
@@ -100,6 +103,7 @@ class SelectionProblem:
         must_drop: Any = None,
         sample_weight: Any = None,
         clusters: Any = None,
+        holds_norms: bool = True,
         constraints: LinearConstraint | Sequence[LinearConstraint] = (),
     ) -> None:
         if (n_drop is None) == (tolerance is None):
@@ -114,6 +118,7 @@ class SelectionProblem:
         self.sample_weight = np.ones(n) if sample_weight is None else _as_weights(sample_weight, n)
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
+        self.holds_norms = holds_norms
         self.clusters = None if clusters is None else _as_clusters(clusters, n)
         given = _as_rows(constraints, n)
         self.n_given_rows = len(given)

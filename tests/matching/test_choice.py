@@ -12,7 +12,7 @@ from sklearn_prune._terms import Request
 from sklearn_prune.matching._choice import distribution_weight
 
 CALM = {"damping": 1e-2, "random_state": 0}
-MANY, FEW = 2.0, 0.3
+MANY, LED, FEW = 2.0, 1.0, 0.3
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def weights(monkeypatch):
     """A list that grows by the weight of each problem that is made to be solved."""
     make_problem, seen = module.make_problem, []
 
-    def recorded(*args):
+    def recorded(*args, **options):
         seen.append(args[-1])
-        return make_problem(*args)
+        return make_problem(*args, **options)
 
     monkeypatch.setattr(module, "make_problem", recorded)
     return seen
@@ -44,6 +44,15 @@ def test_a_tolerance_and_costs_have_the_smaller_weight(iris_pruner):
     ratio = Request(0.1, None, "class", 0.0, "auto")
     assert distribution_weight(ratio, influence) == MANY
     assert distribution_weight(ratio, influence, has_cost=True) == FEW
+
+
+def test_where_reference_rows_lead_it_is_one_at_least(iris_pruner):
+    influence = iris_pruner._influence_
+    for prune_ratio, expected in ((0.1, MANY), (0.9, LED)):
+        request = Request(prune_ratio, None, "class", 0.0, "auto")
+        assert distribution_weight(request, influence, is_led=True) == expected
+    request = Request(0.9, None, "class", 0.0, 0.1)
+    assert distribution_weight(request, influence, is_led=True) == 0.1
 
 
 def test_of_several_networks_the_largest_counts(iris):

@@ -1,0 +1,224 @@
+"""What do weights of the kept rows gain, for the head that they hold and for other models?
+
+    python -m benchmarks.weights                               # all cells that are missing
+    python -m benchmarks.weights --dataset diamonds --seeds 1
+
+For each seed a pruner is fitted once on all training rows and chooses rows for each ratio. For
+these rows weights are solved (`InfluencePruner.weigh`); the head is refitted with and without them,
+and each downstream model is trained with and without them and scored on the test rows.
+
+``adult, frequent`` is Adult without the columns of categories that fewer than one row in a hundred
+has. Of a category with a single row, that row's gradient is the whole of it: kept rows can hold the
+head exactly only if it weighs as much as the share that is kept, far below a half, and not at all
+if it is dropped. So weights between 0.5 and 2 cannot hold all of Adult's columns.
+
+One line a cell goes to `results/weights.csv`; a run that was cut off goes on where it stopped. The
+report is `results/weights.md`.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_prune import InfluencePruner
+
+from . import quality
+from ._common import (
+    RESULTS,
+    append_record,
+    argument_parser,
+    limit_threads,
+    markdown_table,
+    read_records,
+)
+from .data import Split, load
+from .quality import Tuned
+from .reference_report import paired
+
+FREQUENT = "adult, frequent"
+DATASETS = ("adult", FREQUENT, "diamonds")
+RATIOS = (0.9, 0.98)
+DOWNSTREAM = ("head", "boosting", "forest")
+N_SEEDS = 5
+WEIGHTED, EQUAL = "weighted", "equal weights"
+CHANGE, LEAST, GREATEST, EFFECTIVE = "change", "least weight", "greatest weight", "effective share"
+MEASURES = (CHANGE, LEAST, GREATEST, EFFECTIVE, *DOWNSTREAM)
+# Share of the rows below which a category is left out of the frequent ones.
+RARE = 0.01
+# Of both the pruner and the downstream head.
+DAMPING = 1e-4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of one choice of rows: what the refitted head loses, a weight, or a score."""
+
+    dataset: str
+    prune_ratio: float
+    weights: str
+    seed: int
+    n_rows: int
+    n_params: int
+    measure: str
+    value: float
+
+
+def loaded(name: str, data_dir: Path) -> Split:
+    if name != FREQUENT:
+        return load(name, data_dir)
+    split = load("adult", data_dir)
+    is_category = np.isin(split.X_train, (0.0, 1.0)).all(axis=0)
+    kept = ~is_category | (split.X_train.mean(axis=0) >= RARE)
+    return replace(split, name=name, X_train=split.X_train[:, kept], X_test=split.X_test[:, kept])
+
+
+def score(name: str, split: Split, kept: np.ndarray, weights: np.ndarray, seed: int) -> float:
+    """Train a downstream model on weighted rows from zero; return its score on the test rows."""
+    # A penalty against a sum of losses counts the weights, whose mean is 1.
+    model = quality.model_of(name, split, Tuned(DAMPING, 1.0, 5), len(kept), seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(split.X_train[kept], split.y_train[kept], sample_weight=weights)
+    return float(model.score(split.X_test, split.y_test))
+
+
+def measured_on(
+    split: Split, pruner: Any, support: np.ndarray, weights: np.ndarray, seed: int
+) -> Iterator[tuple[str, float]]:
+    """Yield each measure of some rows under some weights."""
+    dropped = np.ones(len(support))
+    dropped[support] = 1 - weights
+    yield CHANGE, pruner._influence_.refitted_change(dropped)
+    yield LEAST, float(weights.min())
+    yield GREATEST, float(weights.max())
+    yield EFFECTIVE, float(weights.sum() ** 2 / (weights @ weights) / len(weights))
+    for name in DOWNSTREAM:
+        yield name, score(name, split, np.flatnonzero(support), weights, seed)
+
+
+def cells(split: Split, ratios: Sequence[float], seed: int, done: set[Any]) -> Iterator[Cell]:
+    """Yield the cells of one data set and seed that are not done."""
+    ways = (WEIGHTED, EQUAL)
+    asked = [
+        ratio
+        for ratio in ratios
+        if not all((split.name, ratio, way, seed, MEASURES[-1]) in done for way in ways)
+    ]
+    if not asked:
+        return
+    pruner = InfluencePruner(prune_ratio=asked[0], damping=DAMPING, random_state=seed)
+    pruner.fit(split.X_train, split.y_train)
+    for ratio in asked:
+        started = perf_counter()
+        support = pruner.select(prune_ratio=ratio)
+        n_rows, n_params = int(support.sum()), pruner.certificate_.n_parameters
+        for way, weights in ((WEIGHTED, pruner.weigh(support)), (EQUAL, np.ones(n_rows))):
+            for measure, value in measured_on(split, pruner, support, weights, seed):
+                if (split.name, ratio, way, seed, measure) not in done:
+                    yield Cell(split.name, ratio, way, seed, n_rows, n_params, measure, value)
+        took = perf_counter() - started
+        print(f"{split.name} {ratio:.0%} seed {seed}: {took:.0f} s", file=sys.stderr)
+
+
+def by_run(cells: Sequence[Cell]) -> dict[tuple[str, float, str, str], dict[int, float]]:
+    """Return values by seed for each data set, ratio, way of weighing and measure."""
+    runs: dict[tuple[str, float, str, str], dict[int, float]] = {}
+    for cell in cells:
+        key = (cell.dataset, cell.prune_ratio, cell.weights, cell.measure)
+        runs.setdefault(key, {})[cell.seed] = cell.value
+    return runs
+
+
+def held(cells: Sequence[Cell]) -> str:
+    """Return how far the refitted head moves, and how far the weights are from 1."""
+    runs, rows = by_run(cells), []
+    sizes = {(c.dataset, c.prune_ratio): (c.n_rows, c.n_params) for c in cells}
+    for (dataset, ratio), (n_rows, n_params) in sizes.items():
+        weighted = {m: runs[dataset, ratio, WEIGHTED, m] for m in (CHANGE, LEAST, GREATEST)}
+        share = runs[dataset, ratio, WEIGHTED, EFFECTIVE].values()
+        equal = runs[dataset, ratio, EQUAL, CHANGE].values()
+        rows.append(
+            [
+                f"{dataset}, {ratio:.0%}",
+                f"{n_rows:,}",
+                f"{n_params:,}",
+                str(len(equal)),
+                f"{np.mean(list(equal)):.1e}",
+                f"{max(weighted[CHANGE].values()):.1e}",
+                f"{min(weighted[LEAST].values()):.2f} to {max(weighted[GREATEST].values()):.2f}",
+                f"{np.mean(list(share)):.3f}",
+            ]
+        )
+    header = ["data, pruned", "rows", "parameters", "seeds", "change, equal weights (mean)"]
+    header += ["change, weighted (worst)", "weights", "effective share of rows"]
+    return markdown_table(header, rows)
+
+
+def other_models(cells: Sequence[Cell]) -> str:
+    """Return what each downstream model gains by weights, paired by seed."""
+    runs, rows = by_run(cells), []
+    for dataset, ratio in dict.fromkeys((c.dataset, c.prune_ratio) for c in cells):
+        line = [f"{dataset}, {ratio:.0%}"]
+        for name in DOWNSTREAM:
+            equal, weighted = (
+                runs.get((dataset, ratio, way, name), {}) for way in (EQUAL, WEIGHTED)
+            )
+            mean, half, n_seeds = paired(weighted, equal)
+            shown = f"{np.mean(list(equal.values())):.4f}, {mean:+.4f}" if n_seeds else ""
+            line.append(shown if np.isnan(half) else f"{shown} ± {half:.4f}")
+        rows.append(line)
+    return markdown_table(["data, pruned", *DOWNSTREAM], rows)
+
+
+def report(cells: Sequence[Cell]) -> str:
+    parts = [
+        "# Weights of the kept rows",
+        "Made by `python -m benchmarks.weights` from `weights.csv`. The change is that of the "
+        "refitted head, in nats for Adult and in units of the standardised squared error for "
+        "Diamonds.",
+        held(cells),
+        "Score on test rows of models that are trained on the kept rows alike (accuracy, R² for "
+        "Diamonds), and what they gain by the weights, paired by seed, with 95 % intervals:",
+        other_models(cells),
+    ]
+    return "\n\n".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.weights", __doc__)
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    args = parser.parse_args(argv)
+    limit_threads()
+    folder = args.out or (None if args.subset else RESULTS)
+    path = folder / "weights.csv" if folder else None
+    measured = read_records(path, Cell) if path else []
+    done = {(c.dataset, c.prune_ratio, c.weights, c.seed, c.measure) for c in measured}
+    for seed in range(args.seeds):
+        for name in args.dataset:
+            try:
+                split = loaded(name, args.data_dir).subset(args.subset)
+            except FileNotFoundError as error:
+                parser.exit(2, f"{error}\n")
+            for cell in cells(split, args.ratio, seed, done):
+                measured.append(cell)
+                if path:
+                    append_record(path, cell)
+    text = report(measured)
+    if folder:
+        (folder / "weights.md").write_text(f"{text}\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

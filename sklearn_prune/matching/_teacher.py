@@ -1,0 +1,162 @@
+r"""What reference rows say about the targets of training rows.
+
+A forest learns the training rows, wrong labels and all, and speaks of each by the trees that have
+not seen it. On the reference rows, which the forest has not seen at all, its answers and those of
+the head that was fitted there (held out, too) are then turned into the targets of *these* rows:
+labels that were exchanged are exchanged back, and a forest that is sure of nothing because a fifth
+of its labels is wrong becomes as sure as the reference rows allow. So both the many rows and the
+right ones are used (Hendrycks et al., "Using Trusted Data to Train Deep Networks on Labels
+Corrupted by Severe Noise", NeurIPS 2018).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+Floats = NDArray[np.float64]
+
+# Of the forest, and the rows that it learns at most. Leaves of five rows bridge a wrong label.
+_N_TREES, _LEAF_ROWS, _MAX_ROWS = 100, 5, 50_000
+# Shares below this are one.
+_LEAST_SHARE = 1e-4
+_PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
+# A label that is less than half as frequent among rows like these as the training rows have it is
+# taken for wrong.
+_SUSPECT = 0.5
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What the training rows' targets should be.
+
+    Attributes
+    ----------
+    targets : ndarray of shape (n_samples, n_targets)
+        The share of each class among reference rows like this one, or the expected numbers.
+    losses : ndarray of shape (n_samples,)
+        ``-log`` of the share of the row's own class, or half the squared distance of its numbers,
+        in units of their variance.
+    suspect : ndarray of bool of shape (n_samples,)
+        Whether the label is more likely wrong than right; numbers are never suspect.
+    """
+
+    targets: Floats
+    losses: Floats
+    suspect: NDArray[np.bool_]
+
+
+def teach_labels(
+    rows: NDArray[Any],
+    y: NDArray[np.int64],
+    outputs: Floats,
+    reference_rows: NDArray[Any],
+    reference_y: NDArray[np.int64],
+    reference_outputs: Floats,
+    *,
+    random_state: int,
+) -> Taught:
+    """Return what the labels of training rows should be.
+
+    Parameters
+    ----------
+    rows, reference_rows : ndarray of shape (n_samples, n_columns)
+        Training rows and reference rows.
+    y, reference_y : ndarray of shape (n_samples,)
+        Class codes; each class is among the reference's.
+    outputs, reference_outputs : ndarray of shape (n_samples, n_outputs)
+        Of heads that were fitted on reference rows; on these, of heads that had not seen the row.
+    random_state : int
+        Seeds the forest.
+    """
+    n_classes = int(reference_y.max()) + 1
+    forest = RandomForestClassifier(
+        _N_TREES, min_samples_leaf=_LEAF_ROWS, oob_score=True, n_jobs=1, random_state=random_state
+    )
+    some = _some_rows(len(y), random_state)
+    with warnings.catch_warnings():
+        # A row that every tree has drawn has no answer; few trees make that likely, not a hundred.
+        warnings.simplefilter("ignore", UserWarning)
+        forest.fit(rows[some], y[some])
+    seen = forest.predict_proba(rows)
+    seen[some] = np.where(
+        np.isfinite(forest.oob_decision_function_), forest.oob_decision_function_, seen[some]
+    )
+    own = np.arange(len(y)), y
+    answers, of_reference = (
+        np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
+        for shares in (seen, forest.predict_proba(reference_rows))
+    )
+    judge = _judge(reference_y)
+    with warnings.catch_warnings():
+        # Shares that are off by less than the reference rows can tell are good enough.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        judge.fit(np.hstack([of_reference, reference_outputs]), reference_y)
+    targets = judge.predict_proba(np.hstack([answers, outputs]))
+    shares = np.maximum(targets[own], _LEAST_SHARE)
+    return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(answers[own]))
+
+
+def teach_numbers(
+    rows: NDArray[Any],
+    y: Floats,
+    outputs: Floats,
+    reference_rows: NDArray[Any],
+    reference_y: Floats,
+    reference_outputs: Floats,
+    *,
+    random_state: int,
+) -> Taught:
+    """Return what the numbers of training rows should be; parameters as in `teach_labels`."""
+    columns, of_reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
+    some = _some_rows(len(y), random_state)
+    forest = RandomForestRegressor(
+        _N_TREES,
+        min_samples_leaf=_LEAF_ROWS,
+        max_features=1 / 3,
+        oob_score=True,
+        n_jobs=1,
+        random_state=random_state,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        forest.fit(rows[some], columns[some].squeeze())
+    seen = forest.predict(rows).reshape(columns.shape)
+    seen[some] = forest.oob_prediction_.reshape(len(some), -1)
+    answers = forest.predict(reference_rows).reshape(of_reference.shape)
+    judge = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
+    judge.fit(np.hstack([answers, reference_outputs]), of_reference)
+    targets = judge.predict(np.hstack([seen, outputs])).reshape(columns.shape)
+    variance = of_reference.var(axis=0)
+    scaled = (columns - targets) ** 2 / np.where(variance > 0, variance, 1.0)
+    return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
+
+
+def _some_rows(n_samples: int, random_state: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(random_state)
+    return np.sort(rng.permutation(n_samples)[:_MAX_ROWS])
+
+
+def _all_columns(shares: Floats, classes: NDArray[np.int64], n_classes: int) -> Floats:
+    """Return shares of all classes, of which the training rows may lack some."""
+    columns = np.zeros((len(shares), n_classes))
+    columns[:, classes] = shares
+    return columns
+
+
+def _judge(y: NDArray[np.int64]) -> GridSearchCV | LogisticRegression:
+    """Return a logistic regression whose penalty is cross-validated where the rows allow it."""
+    model = LogisticRegression(max_iter=500)
+    n_folds = min(5, int(np.bincount(y).min()))
+    if n_folds < 2:
+        return model
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+    return GridSearchCV(model, {"C": _PENALTIES}, cv=folds, scoring="neg_log_loss")
