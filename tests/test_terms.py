@@ -235,8 +235,14 @@ def test_rows_of_weight_zero_that_are_dear_to_lose_are_not_pushed():
     ("cost", "message"),
     [
         ([1.0, 2.0], r"sample_cost must have shape \(4,\), one number a row; it has shape \(2,\)"),
-        ([0, 1, np.nan, 3], "sample_cost must be finite; 1 are not, the first is nan in row 2"),
-        ([np.inf, 1, 2, 3], "the first is inf in row 0. Give those rows a number"),
+        (
+            [0, 1, np.nan, 3],
+            "sample_cost must not be missing or infinite; .* the first in row 2",
+        ),
+        (
+            [np.inf, 1, 2, 3],
+            "sample_cost must not be missing or infinite; .* the first in row 0",
+        ),
     ],
 )
 def test_a_cost_that_is_no_number_a_row_is_refused_by_its_own_name(cost, message):
@@ -247,7 +253,7 @@ def test_a_cost_that_is_no_number_a_row_is_refused_by_its_own_name(cost, message
 @pytest.mark.parametrize("ratio", [0.5, 0.75])
 def test_no_ratio_is_named_where_must_drop_takes_all_rows(ratio):
     terms = make_terms(4, None, must_drop=np.ones(4, dtype=bool))
-    with pytest.raises(InfeasibleProblemError, match="takes all 4 rows, and at least one stays"):
+    with pytest.raises(InfeasibleProblemError, match="must stay, and must_drop takes all 4"):
         count_problem(terms, Request(ratio, None, None, 0.0))
 
 

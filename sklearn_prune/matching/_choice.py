@@ -99,19 +99,20 @@ def choose_rows(
     n_drop = None
     if request.prune_ratio is not None:
         n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
-    problem = make_problem(
-        aimed(coordinates.Z, n_drop, is_centred=influence.is_centred),
-        terms,
-        request,
-        length_in(norm),
-        [aimed(embedding, n_drop, is_centred=aim is None) for embedding in balance],
-        distribution_weight(
-            request, influence, has_cost=terms.cost is not None, is_led=aim is not None
-        ),
-        holds_norms=aim is None,
-    )
-    if priorities is not None and _is_allocated(problem):
-        with serial_blas():
+    # Integers and draws hang on the last bits of what they are made of.
+    with serial_blas():
+        problem = make_problem(
+            aimed(coordinates.Z, n_drop, is_centred=influence.is_centred),
+            terms,
+            request,
+            length_in(norm),
+            [aimed(embedding, n_drop, is_centred=aim is None) for embedding in balance],
+            distribution_weight(
+                request, influence, has_cost=terms.cost is not None, is_led=aim is not None
+            ),
+            holds_norms=aim is None,
+        )
+        if priorities is not None and _is_allocated(problem):
             shares = kept_shares(problem, priorities, deadline=deadline)
             problem = problem.aimed_at(shares)
     try:

@@ -75,7 +75,7 @@ def test_shares_hold_the_head_the_classes_and_follow_the_odds():
     np.testing.assert_allclose(np.bincount(y, shares), problem.kept_range.counts(200), atol=1e-6)
     change = problem.coordinates.block(0)
     typical = np.sqrt(shares @ change.squared_norms)
-    assert np.linalg.norm(change.total(shares)) < 0.05 * typical
+    assert np.linalg.norm(change.total(shares)) < 0.1 * typical
     assert np.corrcoef(shares, priorities.odds)[0, 1] > 0.5
 
 
