@@ -15,10 +15,10 @@ from ._coordinates import Booleans, Coordinates, Floats, Integers
 from ._problem import SelectionProblem
 from ._quota import Counts, InfeasibleProblemError
 
-# Rows that a cluster and a stratum of norm should keep, and drop, to be a cell of their own; strata
-# of norm in a cluster; and cells beyond one a group, in all. Exchanges stay inside cells, so that
-# more of them leave fewer swaps to choose from.
-_LEAST_OF_CLUSTER, _LEAST_OF_STRATUM, _MAX_STRATA, _MAX_CELLS = 10, 20, 8, 60
+# Rows that a stratum of norm should keep, and drop, to be a cell of its own; strata of norm in a
+# group; and cells beyond one a group, in all. Exchanges stay inside cells, so that more of them
+# leave fewer swaps to choose from.
+_LEAST_OF_STRATUM, _MAX_STRATA, _MAX_CELLS = 20, 8, 60
 # Coordinates of the residual in the objective, and numbers of their matrix at most: with 100 cells
 # HiGHS takes 0.3 seconds.
 _MAX_COORDINATES, _MAX_NUMBERS = 6, 1_000
@@ -216,8 +216,8 @@ def _groups_of_weight(problem: SelectionProblem) -> Integers:
 def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     """Return the cell of each row, -1 where its fate is fixed.
 
-    Cells are groups, split by cluster and then by the norm of their rows, as far as each part still
-    keeps and drops some dozens of rows. Where some sample weight must stay, rows with and without
+    Cells are groups, split by the norm of their rows as far as each part still keeps and drops some
+    dozens of rows. Where some sample weight must stay, rows with and without
     weight lie in different cells, so that exchanges inside cells leave it.
     """
     free = np.flatnonzero(problem.free)
@@ -230,24 +230,11 @@ def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     scarcity = np.minimum(share, 1 - share)[groups]
     cells = _compact(_groups_of_weight(problem)[free])
     most = int(cells.max()) + 1 + _MAX_CELLS
-    if problem.clusters is not None:
-        cells = _split_by_cluster(cells, problem.clusters[free], scarcity, most)
     if problem.holds_norms:
         norms = problem.coordinates.squared_norms[free]
         cells = _split_by_norm(cells, norms, scarcity, most)
     labels[free] = cells
     return labels
-
-
-def _split_by_cluster(cells: Integers, clusters: Integers, scarcity: Floats, most: int) -> Integers:
-    """Make large clusters cells of their own; the others of a cell stay together."""
-    parts = _compact(cells * (int(clusters.max()) + 1) + clusters)
-    scarce = np.bincount(parts, scarcity)
-    n_new = most - len(np.unique(cells))
-    order = np.argsort(-scarce, kind="stable")[:n_new]
-    own = np.zeros(len(scarce), dtype=bool)
-    own[order] = scarce[order] >= _LEAST_OF_CLUSTER
-    return _compact(np.where(own[parts], int(cells.max()) + 1 + parts, cells))
 
 
 def _split_by_norm(cells: Integers, norms: Floats, scarcity: Floats, most: int) -> Integers:

@@ -15,7 +15,7 @@ from ._exact import largest_saving
 from ._feasible import count_rows
 from ._problem import SelectionProblem
 from ._quota import InfeasibleProblemError
-from ._search import Found, improve_cost, quick_search
+from ._search import Found, improve_cost, search
 from ._system import ExactResult
 
 # Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
@@ -346,7 +346,7 @@ class _SizeSearch:
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))
             window.coordinates = window.coordinates.with_less_balance(share)
-            return quick_search(window, n_drop, rng, self._deadline)
+            return search(window, n_drop, rng, deadline=self._deadline)
         except InfeasibleProblemError:
             return None
 

@@ -73,12 +73,6 @@ class SelectionProblem:
         Rows whose fate is decided.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights ν in the size factor; None means 1.
-    clusters : array-like of int of shape (n_samples,), default=None
-        Cluster of each row, from 0 on: as far as enough rows are kept, every cluster of a group
-        keeps the same share. None: all rows are one cluster.
-    holds_norms : bool, default=True
-        Whether rows of similar norm keep the same share, too. Not where all rows are far from what
-        is aimed at, and those that are furthest are to go.
     constraints : sequence of scipy.optimize.LinearConstraint
         Further rows ``lb <= A @ w <= ub``.
 
@@ -102,7 +96,6 @@ class SelectionProblem:
         must_keep: Any = None,
         must_drop: Any = None,
         sample_weight: Any = None,
-        clusters: Any = None,
         holds_norms: bool = True,
         constraints: LinearConstraint | Sequence[LinearConstraint] = (),
     ) -> None:
@@ -119,7 +112,6 @@ class SelectionProblem:
         self.n_drop, self.tolerance = self._check_form(n_drop, tolerance)
         self.group_names, self.groups = _as_codes(groups if quota is not None else None, n)
         self.holds_norms = holds_norms
-        self.clusters = None if clusters is None else _as_clusters(clusters, n)
         given = _as_rows(constraints, n)
         self.n_given_rows = len(given)
         self.constraints = self._with_weight_row(given)
@@ -447,16 +439,6 @@ def _as_weights(sample_weight: Any, n: int) -> Floats:
             "leave it out."
         )
     return weights / (weights.max(initial=0.0) or 1.0)
-
-
-def _as_clusters(clusters: Any, n: int) -> Integers:
-    codes = np.asarray(clusters)
-    if codes.shape != (n,) or codes.dtype.kind not in "iu" or codes.min(initial=0) < 0:
-        raise ValueError(
-            f"clusters must be whole numbers >= 0 of shape ({n},), one a row; they have dtype "
-            f"{codes.dtype} and shape {codes.shape}. Number the clusters from 0 on."
-        )
-    return codes.astype(np.int64)
 
 
 def _as_codes(groups: Any, n: int) -> tuple[NDArray[Any], Integers]:

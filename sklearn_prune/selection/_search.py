@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._progress import part_done
-from ._annealing import annealed_round
 from ._cells import CellCounts, cell_counts, cell_labels
 from ._coordinates import Booleans, Coordinates, Integers
 from ._exchange import exchange_round
@@ -24,17 +23,12 @@ BLOCK_ROWS = 20_000
 # they leave: with ten blocks of a million rows, each about twice what it leaves itself.
 _MAX_BLOCKS = 10
 # A round of exchanges that gains less than this share twice in a row ends a descent; the larger
-# share ends one that annealing follows.
+# share ends one that only has to come near enough.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
 _STALLED_ROUNDS = 2
 # Rounds of multiple exchange, of two, four and eight swaps, and how much longer than one the next
 # may take.
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
-# Annealing ends when so many rounds together gained less than that.
-_PATIENCE = 10
-# Descents from random rows before annealing, the coordinates beyond which one costs too much (and
-# below which multiple exchange does better), and the share of the time that may go to them.
-_RESTARTS, _MAX_RESTART_COORDINATES, _RESTART_SHARE = 60, 256, 0.6
 
 
 @dataclass(frozen=True)
@@ -77,35 +71,20 @@ def search(
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
     How many rows of each cell go is decided first (:func:`cell_counts`), and stays. Rows drawn at
-    random inside the cells are improved by rounds of pair exchange and by annealed rounds. Where
-    the coordinates are few, multiple exchange follows; where they are some hundred, other random
-    sets are tried before the annealing, since a descent is cheap and one in many ends much lower
-    than the others. The work is counted in rounds, not in seconds, so that the same seed gives the
-    same set; the deadline only cuts it short.
+    random inside the cells are improved by rounds of pair exchange and, where the coordinates are
+    few, by multiple exchange. The work is counted in rounds, not in seconds, so that the same seed
+    gives the same set; the deadline only cuts it short.
 
     With ``enough``, the search ends once the sum is that share of what random rows of the same
-    counts leave, or exchanges gain little; neither other random sets nor annealing are tried.
+    counts leave, or exchanges gain little.
     """
-    # Annealing, where it follows, does better than the last exchanges; it knows no linear rows.
-    progress = _LEAST_PROGRESS if problem.n_given_rows else _COARSE_PROGRESS
+    is_coarse = enough > 0 and not problem.n_given_rows
+    progress = _COARSE_PROGRESS if is_coarse else _LEAST_PROGRESS
     start, target = _start(problem, n_drop, rng, deadline), 0.0
     if enough:
         target = enough * problem.random_objective(start.drop) / problem.coordinates.scale
     found = _descend(problem, start, rng, deadline, progress, target)
-    if not enough:
-        found = _restart(problem, found, rng, deadline)
-        found = _anneal(problem, found, rng, deadline)
-    if found.norm > target:
-        found = _combine(problem, found, rng, deadline)
-    return found
-
-
-def quick_search(
-    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
-) -> Found:
-    """Return a set of exactly ``n_drop`` rows whose sum is close to zero, without annealing."""
-    found = _descend(problem, _start(problem, n_drop, rng, deadline), rng, deadline)
-    return _combine(problem, found, rng, deadline)
+    return _combine(problem, found, rng, deadline) if found.norm > target else found
 
 
 def improve(
@@ -253,60 +232,6 @@ class _Descent:
                 drop, norm = done.drop, reached
             self.timed_out = time.perf_counter() > self._deadline
         return drop
-
-
-def _restart(
-    problem: SelectionProblem,
-    found: Found,
-    rng: np.random.Generator,
-    deadline: float,
-) -> Found:
-    """Descend from random rows many times; return the best."""
-    k = problem.coordinates.n_coordinates
-    if not MAX_COORDINATES < k <= _MAX_RESTART_COORDINATES or found.cells is None:
-        return found
-    now = time.perf_counter()
-    share_ends = now + _RESTART_SHARE * (deadline - now)
-    for _ in range(_RESTARTS):
-        if time.perf_counter() > share_ends:
-            return replace(found, timed_out=True)
-        drawn = draw_dropped(found.labels, found.cells.n_dropped, problem.kept_share, rng)
-        drop = problem.must_drop | drawn
-        other = _descend(problem, replace(found, drop=drop), rng, deadline)
-        best = other if other.norm < found.norm else found
-        found = replace(best, n_swaps=found.n_swaps + other.n_swaps)
-    return found
-
-
-def _anneal(
-    problem: SelectionProblem,
-    found: Found,
-    rng: np.random.Generator,
-    deadline: float,
-) -> Found:
-    """Improve by annealed rounds until several together gain little."""
-    coordinates, labels = problem.coordinates, found.labels
-    if problem.n_given_rows:
-        return found
-    drop, norm, n_swaps = found.drop, found.norm, found.n_swaps
-    reference, unrewarded, longest = norm, 0, 0.0
-    while unrewarded < _PATIENCE:
-        started = time.perf_counter()
-        # A round that the deadline ends while it is hot is of no use.
-        if started + longest > deadline:
-            break
-        done = annealed_round(coordinates, labels, drop, rng)
-        part_done("annealing")
-        n_swaps += done.n_swaps
-        reached = float(np.linalg.norm(coordinates.residual(done.drop)))
-        if reached < norm:
-            drop, norm = done.drop, reached
-        unrewarded += 1
-        if norm < (1 - _LEAST_PROGRESS) * reference:
-            reference, unrewarded = norm, 0
-        longest = max(longest, time.perf_counter() - started)
-    timed_out = found.timed_out or time.perf_counter() + longest > deadline
-    return replace(found, drop=drop, norm=norm, n_swaps=n_swaps, timed_out=timed_out)
 
 
 def _combine(

@@ -129,7 +129,7 @@ def test_without_an_answer_largest_remainders_are_taken(program):
 
 @st.composite
 def problems(draw, least=2, most=9):
-    """Problems with counts, quotas, ranges, masks, weights, costs and clusters in play."""
+    """Problems with counts, quotas, ranges, masks, weights and costs in play."""
     n = draw(st.integers(least, most))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     options = {"n_drop": draw(st.integers(0, n - 1))}
@@ -145,8 +145,6 @@ def problems(draw, least=2, most=9):
         options["must_drop"] = (rng.random(n) < 0.1) & ~options.get("must_keep", np.zeros(n, bool))
     if draw(st.booleans()):
         options["sample_weight"] = (rng.random(n) < draw(st.sampled_from([0.1, 0.8]))) * 2.0
-    if draw(st.booleans()):
-        options["clusters"] = rng.integers(0, 4, n)
     if draw(st.booleans()):
         options["cost"] = rng.random(n)
     Z = rng.standard_normal((n, draw(st.integers(1, 12)))) * rng.exponential(size=(n, 1))
@@ -201,9 +199,7 @@ def test_any_rows_in_these_counts_meet_every_rule(drawn):
 def large(seed=0, n=3000, k=20, **options):
     rng = np.random.default_rng(seed)
     Z = rng.standard_normal((n, k)) * rng.exponential(size=(n, 1))
-    clusters, groups = rng.integers(0, 12, n), rng.integers(0, 2, n)
-    Z += 0.5 * rng.standard_normal((12, k))[clusters]
-    options = {"groups": groups, "quota": "proportional", "clusters": clusters, **options}
+    options = {"groups": rng.integers(0, 6, n), "quota": "proportional", **options}
     return SelectionProblem(Z - Z.mean(axis=0), n_drop=int(0.8 * n), **options)
 
 
@@ -217,12 +213,12 @@ def test_every_cell_drops_its_share_rounded_down_or_up():
     assert len(sizes) >= 24
 
 
-def test_clusters_and_strata_are_cells_where_they_keep_enough_rows():
+def test_strata_are_cells_where_they_keep_enough_rows():
     problem = large()
     few, many = (len(np.unique(cell_labels(problem, int(r * 3000)))) for r in (0.998, 0.5))
-    assert few == 2
-    assert 40 < many <= 2 + cells_module._MAX_CELLS
-    alone = large(clusters=None, quota=None, groups=None)
+    assert few == 6
+    assert 40 < many <= 6 + cells_module._MAX_CELLS
+    alone = large(quota=None, groups=None)
     labels = cell_labels(alone, alone.n_drop)
     norms = alone.coordinates.squared_norms
     for stratum in range(1, int(labels.max()) + 1):
@@ -333,14 +329,6 @@ def test_the_leading_directions_hold_most_of_the_energy(seed, n_rows, k):
     assert ((rows @ directions) ** 2).sum() >= 0.99 * best
 
 
-@pytest.mark.parametrize(
-    "clusters", [np.zeros(9, int), np.full(10, 0.5), np.full(10, -1), [[0] * 10]]
-)
-def test_clusters_are_codes_of_the_rows(clusters):
-    with pytest.raises(ValueError, match=r"clusters must be whole numbers >= 0 of shape \(10,\)"):
-        SelectionProblem(np.ones((10, 1)), n_drop=3, clusters=clusters)
-
-
 def test_the_time_does_not_grow_with_the_rows():
     # In HiGHS's own measure: as many integers and nodes for ten times the rows.
     few, many = (
@@ -348,7 +336,7 @@ def test_the_time_does_not_grow_with_the_rows():
         for problem in (large(n=3000), large(n=30_000))
     )
     assert many.n_nodes == few.n_nodes
-    assert len(many.n_dropped) <= 2 + cells_module._MAX_CELLS
+    assert len(many.n_dropped) <= 6 + cells_module._MAX_CELLS
 
 
 @settings(max_examples=25, deadline=None)
