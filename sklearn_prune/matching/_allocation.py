@@ -46,7 +46,7 @@ _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
 # the uniform distribution that is mixed into class probabilities.
 _LEAST_ODDS, _LEAST_SHARE, _EVEN_SHARE = 0.05, 0.05, 0.02
 # Rows that a class keeps for any of them to be preferred: of a handful, typical ones teach most.
-_LEAST_KEPT = 5
+LEAST_KEPT = 5
 # Steps of the calibration, their size in units of the largest that is safe at the start, and bounds
 # on what one step and all of them may change an exponent by.
 _N_STEPS, _CAUTION, _LONGEST_STEP, _LONGEST = 60, 0.5, 1.5, 3.0
@@ -138,7 +138,7 @@ def kept_shares(
     of_free = _calibrated(problem, priorities, shares, deadline)[free]
     for group, count in enumerate(n_kept):
         members = groups == group
-        odds = of_free[members] if count >= _LEAST_KEPT else np.ones(int(members.sum()))
+        odds = of_free[members] if count >= LEAST_KEPT else np.ones(int(members.sum()))
         of_free[members] = inclusion_probabilities(odds, int(count))
     shares[free] = of_free
     return shares

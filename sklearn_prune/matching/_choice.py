@@ -21,7 +21,7 @@ from .._terms import (
 from ..influence import Coordinates, Influence, influences_of, serial_blas
 from ..selection import InfeasibleProblemError, SelectionProblem
 from ._aim import aimed
-from ._allocation import FEWEST_ROWS, Priorities, kept_shares
+from ._allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, kept_shares
 from ._certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
 from ._distribution import DistributionEmbedding
 from ._network_checks import check_aim
@@ -155,10 +155,13 @@ def _is_allocated(problem: SelectionProblem) -> bool:
     """Whether rows are to stay with unequal probabilities.
 
     Only at a ratio and without costs: a tolerance leaves the number of rows open, and costs already
-    choose between sets. Not for so few rows that branch and bound decides.
+    choose between sets. Not for so few rows that branch and bound decides, nor where every class
+    keeps a handful.
     """
-    is_open = problem.n_drop is not None and problem.free.sum() > FEWEST_ROWS
-    return bool(is_open and problem.is_balanced and problem.cost is None)
+    if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
+        return False
+    n_kept = problem.kept_range.counts(problem.n_samples - problem.n_drop)
+    return bool(problem.free.sum() > FEWEST_ROWS and n_kept.max() >= LEAST_KEPT)
 
 
 def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTerms]:
