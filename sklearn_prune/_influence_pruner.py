@@ -84,14 +84,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         what random rows cost. It is the distribution of what enters the last layer (of
         ``features``, if given): kernel means of several bandwidths and counts in the leaves of a
         few trees, for each class, or times y. A ridge regression on kernel columns is held with it,
-        since what a linear layer calls noise is signal to most other models. What is aimed at is
-        not the distribution of all rows but one with more of the rows that other models learn most
-        from: where rows are sparse, where their target is uncertain, and of labels that the rows
-        around them do not contradict; the network's gradient and the class shares stay. With a
-        tolerance or costs, where classes keep fewer than five rows, and of 32 free rows or fewer,
-        it is that of all rows. 0 is the paper's
-        objective alone: rows that hold the one network, and that other models may find
-        unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
+        since what a linear layer calls noise is signal to most other models. The rows kept do not
+        mirror all rows: they hold more rows from sparse regions and where the target is uncertain,
+        and fewer whose label the rows around them contradict; other models learn most from these.
+        The network's gradient and the class shares stay. With a tolerance, costs or reference rows,
+        in classes that keep fewer than five rows, and with 32 free rows or fewer, they do mirror
+        all rows. 0 is the paper's objective alone: rows that hold the one network, and that other
+        models may find unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
         matched. Else, and with a tolerance or costs, it is 0.3: every direction that few rows hold
         for the distribution is one less for the network.
     norm : {"loss", "parameter"}, default="loss"
