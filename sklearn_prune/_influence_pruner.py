@@ -90,9 +90,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         The network's gradient and the class shares stay. With a tolerance, costs or reference rows,
         in classes that keep fewer than five rows, and with 32 free rows or fewer, they do mirror
         all rows. 0 is the paper's objective alone: rows that hold the one network, and that other
-        models may find unrepresentative. "auto" is 2 where at least five rows are kept for each parameter that is
-        matched. Else, and with a tolerance or costs, it is 0.3: every direction that few rows hold
-        for the distribution is one less for the network.
+        models may find unrepresentative. "auto" is 2 where at least five rows are kept for each
+        parameter that is matched. Else, and with a tolerance or costs, it is 0.3: every direction
+        that few rows hold for the distribution is one less for the network.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
