@@ -176,9 +176,14 @@ def _calibrated(
 
 
 class _Totals:
-    """The rows a whose totals are held: expected classes less their mean, and the change.
+    """The vectors ``a_i`` whose totals are held: expected classes less their mean, and the change.
 
-    Each block has unit mean square, one column or row at a time.
+    Each expected class has mean square 1 over the rows, and the change mean squared length 1.
+
+    Attributes
+    ----------
+    squared_norms : ndarray of shape (n_samples,)
+        ``‖a_i‖²``.
     """
 
     def __init__(self, problem: SelectionProblem, priorities: Priorities) -> None:
@@ -194,11 +199,13 @@ class _Totals:
         )
 
     def scores(self, v: Floats) -> Floats:
+        """Return ``a_i · v`` for each row, of shape (n_samples,)."""
         n_classes = self._expected.shape[1]
         of_change = self._change.scores(v[n_classes:]) / self._unit
         return np.asarray(self._expected @ v[:n_classes] + of_change)
 
     def of(self, w: Floats) -> Floats:
+        """Return ``Σ w_i a_i``."""
         return np.concatenate([self._expected.T @ w, self._change.total(w) / self._unit])
 
     def largest_eigenvalue(self, w: Floats) -> float:
