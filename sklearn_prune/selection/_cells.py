@@ -360,7 +360,13 @@ def solve_cells(
     n_dropped, result = _run_milp(program, rng, node_limit)
     status = "optimal" if result.status == 0 else "node limit"
     if n_dropped is None and result.status != _INFEASIBLE:
-        apart = replace(program, means=program.means[:, :0], offset=np.zeros(0), deviation=1.0)
+        apart = replace(
+            program,
+            means=program.means[:, :0],
+            offset=np.zeros(0),
+            reward=np.zeros(len(low)),
+            deviation=1.0,
+        )
         n_dropped, result = _run_milp(apart, rng, None)
         status = "apportioned"
     if n_dropped is None:
