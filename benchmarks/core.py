@@ -30,7 +30,8 @@ from torch import nn
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.__main__ import loss_change, random_rows, retrain
-from sklearn_prune.influence import HeadObjective, SoftmaxCrossEntropy, refit_head
+from sklearn_prune.influence import HeadObjective, refit_head
+from sklearn_prune.losses import SoftmaxCrossEntropy
 
 from . import forecast, tables
 from ._common import N_THREADS, Figure, argument_parser, limit_threads, output_folder, write_figures

@@ -29,7 +29,7 @@ from sklearn.model_selection import train_test_split
 
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.matching import DistributionEmbedding, target_labels
-from sklearn_prune.matching._feature_maps import FourierFeatures, LeafIndicators, Table
+from sklearn_prune.matching.feature_maps import FourierFeatures, LeafIndicators, Table
 
 from . import quality
 from ._common import (

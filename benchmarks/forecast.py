@@ -20,14 +20,8 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_prune.influence import (
-    BinaryCrossEntropy,
-    HeadInfluence,
-    HeadObjective,
-    SoftmaxCrossEntropy,
-    SquaredError,
-    refit_head,
-)
+from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 from ._common import Figure
 

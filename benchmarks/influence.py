@@ -46,13 +46,13 @@ from sklearn_prune.influence import (
     HeadObjective,
     NetworkGradients,
     NetworkInfluence,
-    SoftmaxCrossEntropy,
     WideHeadInfluence,
     head_coordinates,
     head_influence,
-    read_head,
     refit_head,
 )
+from sklearn_prune.losses import SoftmaxCrossEntropy
+from sklearn_prune.networks import read_head
 
 from . import alone, influence_report, tables
 from ._common import (

@@ -13,7 +13,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 from torch.func import functional_call, grad, jacrev, jvp, vjp, vmap
 
-from sklearn_prune.influence import HeadObjective, NetworkGradients, SoftmaxCrossEntropy
+from sklearn_prune.influence import HeadObjective, NetworkGradients
+from sklearn_prune.losses import SoftmaxCrossEntropy
 
 from .data import load
 

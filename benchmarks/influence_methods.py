@@ -17,8 +17,8 @@ from sklearn_prune.influence import (
     IterativeHessian,
     LayerCurvature,
     NetworkGradients,
-    read_head,
 )
+from sklearn_prune.networks import read_head
 
 from . import peers
 from .influence_jobs import DAMPING, ByHand, Job, by_hand

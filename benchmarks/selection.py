@@ -34,9 +34,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from threadpoolctl import threadpool_limits
 
 from sklearn_prune.selection import SelectionProblem, solve
-from sklearn_prune.selection._exact import smallest_change
-from sklearn_prune.selection._exchange import exchange_round
-from sklearn_prune.selection._feasible import count_rows
+from sklearn_prune.selection.exact.enumeration import smallest_change
+from sklearn_prune.selection.feasible import count_rows
+from sklearn_prune.selection.search.exchange import exchange_round
 
 from . import selection_report
 from ._common import N_THREADS, argument_parser, limit_threads, output_folder

@@ -9,13 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_prune.influence import (
-    HeadInfluence,
-    HeadObjective,
-    linear_network,
-    read_head,
-    refit_head,
-)
+from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.networks import linear_network, read_head
 from sklearn_prune.selection import SelectionProblem
 
 from .core import CIFAR_DAMPING, embedding_head

@@ -1,9 +1,9 @@
 """Choose which rows of a training set to keep."""
 
 from ._influence_pruner import InfluencePruner
-from .influence import UnsupportedNetworkError
 from .matching import Certificate
 from .meta import PrunedClassifier, PrunedRegressor
+from .networks import UnsupportedNetworkError
 from .pipeline import Pipeline, make_pipeline
 from .selection import InfeasibleProblemError
 

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from . import InfluencePruner
+from ._influence_pruner import InfluencePruner
 
 __all__ = ["loss_change", "main", "random_rows", "retrain"]
 

@@ -12,21 +12,15 @@ from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
-from sklearn.utils.validation import _num_samples
-from torch.utils.data import Dataset, Subset
-
-from ._rows import is_dict, is_stored, read_rows
+from sklearn.utils.validation import _num_samples as num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -50,8 +44,8 @@ __all__ = [
     "fit_context",
     "fit_task",
     "owner_that_keeps_rows",
-    "n_rows",
-    "take_rows",
+    "num_samples",
+    "safe_indexing",
     "takes_weights",
     "visual_block",
 ]
@@ -60,43 +54,6 @@ __all__ = [
 def check_parameters(estimator: BaseEstimator) -> None:
     """Raise where a parameter is not what ``_parameter_constraints`` say."""
     estimator._validate_params()
-
-
-def n_rows(container: Any) -> int:
-    """Return the number of rows of anything row-aligned, a dict of arrays included."""
-    if not is_dict(container):
-        return int(_num_samples(container))
-    counts = {name: n_rows(value) for name, value in container.items()}
-    if len(set(counts.values())) != 1:
-        raise ValueError(
-            f"a dict of rows needs arrays of the same length; it has {counts or 'none'}. Cut them "
-            "from the same rows."
-        )
-    return next(iter(counts.values()))
-
-
-def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
-    """Return the rows at ``indices``, in a container of the same type.
-
-    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
-    array by array, and a torch dataset becomes a `torch.utils.data.Subset`. What is stored on disk
-    becomes an array. None stays.
-    """
-    if container is None:
-        return None
-    if is_dict(container):
-        kept = {name: take_rows(value, indices) for name, value in container.items()}
-        return type(container)(**kept) if isinstance(container, dict) else kept
-    if isinstance(container, Dataset):
-        return Subset(container, indices.tolist())
-    if is_stored(container) and not isinstance(container, np.ndarray):
-        return read_rows(container, indices)
-    if issparse(container):
-        return container.tocsr()[indices].asformat(container.format)
-    if not hasattr(container, "__getitem__"):
-        # All it can do is become an array.
-        container = np.asarray(container)
-    return _safe_indexing(container, indices)
 
 
 def takes_weights(scorer: Any) -> bool:

@@ -20,12 +20,9 @@ from ._compat import (
     check_parameters,
     fit_context,
     fit_task,
-    n_rows,
 )
-from ._terms import Request, make_terms
-from ._validation import Kind, TargetKind, check_reference_rows, check_reference_target
 from .base import BasePruner
-from .influence import workers
+from .data import Kind, TargetKind, check_reference_rows, check_reference_target, n_rows
 from .matching import (
     Certificate,
     Choice,
@@ -46,6 +43,8 @@ from .matching import (
     train_once,
     unfrozen,
 )
+from .selection import Request, make_terms
+from .utils import workers
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.

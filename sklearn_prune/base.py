@@ -12,9 +12,19 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from ._compat import fit_context, n_rows, owner_that_keeps_rows, take_rows, visual_block
-from ._rows import dataset_targets, is_dict
-from ._validation import Kind, Target, TargetKind, check_rows, check_target, fingerprint
+from ._compat import fit_context, owner_that_keeps_rows, visual_block
+from .data import (
+    Kind,
+    Target,
+    TargetKind,
+    check_rows,
+    check_target,
+    dataset_targets,
+    fingerprint,
+    is_dict,
+    n_rows,
+    take_rows,
+)
 
 __all__ = ["BasePruner"]
 

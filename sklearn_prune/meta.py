@@ -22,12 +22,11 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from ._compat import HasMethods, fit_context, take_rows
-from ._fit_params import take_params
+from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
-from ._validation import Kind
-from ._weighing import gives_weights, weight_argument, weighted
+from ._sample_weight import gives_weights, weight_argument, weighted
 from .base import BasePruner
+from .data import Kind, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 

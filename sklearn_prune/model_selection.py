@@ -20,17 +20,10 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._compat import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    fit_context,
-    take_rows,
-    takes_weights,
-)
-from ._fit_params import take_params
-from ._weighing import gives_weights
+from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
+from ._sample_weight import gives_weights
 from .base import BasePruner
+from .data import take_params, take_rows
 from .meta import PruningMixin
 
 __all__ = ["PruneRatioSearchCV"]

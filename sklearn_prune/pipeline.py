@@ -20,10 +20,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._compat import Segment, check_steps, fit_context, fit_task
-from ._fit_params import take_params
-from ._validation import Kind
-from ._weighing import gives_weights, requested_weight, weight_argument, weighted
+from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
 from .base import BasePruner
+from .data import Kind, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
 

@@ -17,10 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
-from sklearn_prune._validation import CHUNK_CELLS, fingerprint
 from sklearn_prune.base import BasePruner
-
-from .conftest import ThirdOut
+from sklearn_prune.data.checks import CHUNK_CELLS, fingerprint
+from tests.conftest import ThirdOut
 
 X = np.arange(14.0).reshape(7, 2)
 KEPT = [0, 1, 3, 4, 6]

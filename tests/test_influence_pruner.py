@@ -20,10 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune.matching._members as networks_module
-import sklearn_prune.matching._training as stages_module
+import sklearn_prune.matching.trained_members as networks_module
+import sklearn_prune.matching.training as stages_module
 from sklearn_prune import Certificate, InfluencePruner
-from sklearn_prune._terms import count_of
+from sklearn_prune.selection.terms import count_of
 
 FATES = ["keep", "drop", "free", "free", "free"]
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}

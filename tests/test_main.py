@@ -8,7 +8,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune import __main__ as demo
-from sklearn_prune.influence import HeadObjective, SoftmaxCrossEntropy
+from sklearn_prune.influence import HeadObjective
+from sklearn_prune.losses import SoftmaxCrossEntropy
 
 
 @pytest.fixture(scope="module")

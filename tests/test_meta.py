@@ -30,8 +30,7 @@ from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor
 from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.meta import PruningSampler
-
-from .conftest import ThirdOut
+from tests.conftest import ThirdOut
 
 N = 60
 

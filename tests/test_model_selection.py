@@ -32,9 +32,8 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
-
-from .conftest import ThirdOut
-from .expected_failures import expected_failures
+from tests.conftest import ThirdOut
+from tests.expected_failures import expected_failures
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval
-from .._terms import count_of
-from .._validation import TargetKind
+from ..data import TargetKind
+from ..selection import count_of
 from ._dynamics import record_epochs
 from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
 

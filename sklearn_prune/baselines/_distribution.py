@@ -6,9 +6,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from ..influence import serial_blas
 from ..matching import ENOUGH, Table, embed_distribution
 from ..selection import SelectionProblem, solve
+from ..utils import serial_blas
 from ._scored import Floats, ScoredPruner, ScoringJob, Stratum, penultimate_features
 
 

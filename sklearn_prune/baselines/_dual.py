@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import beta
 
 from .._compat import Interval
-from .._validation import TargetKind
+from ..data import TargetKind
 from ._dynamics import record_epochs
 from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval
-from .._validation import TargetKind
+from ..data import TargetKind
 from ._dynamics import record_epochs
 from ._scored import Floats, ScoredPruner, ScoringJob
 

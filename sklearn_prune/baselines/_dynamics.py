@@ -17,16 +17,11 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
-from .._validation import TargetKind
-from ..influence import (
-    BinaryCrossEntropy,
-    HeadObjective,
-    SoftmaxCrossEntropy,
-    UnsupportedNetworkError,
-    fit_network,
-    read_head,
-)
+from ..data import TargetKind
+from ..influence import HeadObjective
+from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..matching import default_network
+from ..networks import UnsupportedNetworkError, fit_network, read_head
 from ._scored import Floats, ScoredPruner, ScoringJob
 
 # Of the linear network that stands in for None: enough for every default here.

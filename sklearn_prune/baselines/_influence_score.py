@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from .._compat import Interval, StrOptions
-from .._validation import TargetKind
+from ..data import TargetKind
 from ..matching import StageClock, TrainingJob, train_once
 from ._scored import Floats, ScoredPruner, ScoringJob
 

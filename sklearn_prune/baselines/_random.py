@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
-from .._compat import n_rows
-from .._validation import TargetKind
+from ..data import TargetKind, n_rows
 from ._scored import RatioPruner, keep_first
 
 

@@ -15,11 +15,11 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import Interval, StrOptions, check_parameters
-from .._terms import Request, count_problem, make_terms
-from .._validation import Kind, TargetKind
 from ..base import BasePruner
-from ..influence import Head, fit_network, network_codes, read_head, require_finite, target_kind
+from ..data import Kind, TargetKind
 from ..matching import default_network, unfrozen
+from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
+from ..selection import Request, count_problem, make_terms
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

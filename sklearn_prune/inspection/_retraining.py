@@ -13,21 +13,17 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from .._compat import n_rows
 from .._influence_pruner import InfluencePruner
-from .._rows import dataset_targets
-from .._validation import check_rows, check_target, fingerprint, plain
+from ..data import check_rows, check_target, dataset_targets, fingerprint, n_rows, plain
 from ..influence import (
     HeadInfluence,
     HeadObjective,
     RetrainingSteps,
     StackedInfluence,
-    head_targets,
-    network_codes,
-    read_head,
     retraining_steps,
 )
 from ..matching import members
+from ..networks import head_targets, network_codes, read_head
 from ._bounds import LossBound, minimiser_distance
 
 Array = NDArray[Any]

@@ -4,16 +4,16 @@ A `TrainingJob` is trained once; its influences, with what holds the distributio
 coordinates; rows are chosen that keep their sums; the certificate says what that costs.
 """
 
-from ._certificate import Certificate, Choice, StageClock, certify
-from ._choice import check_counts, choose_rows
-from ._distribution import DistributionEmbedding, embed_distribution, target_labels
-from ._feature_maps import Table
-from ._job import Reference, TrainingJob, members, unfrozen
-from ._members import default_network
-from ._network_checks import check_ensemble, check_networks, check_reference, kind_of_target
-from ._refinement import ENOUGH
-from ._training import TrainedHead, train_once
-from ._weights import kept_weights
+from .certificate import Certificate, Choice, StageClock, certify
+from .choice import check_counts, choose_rows
+from .distribution import DistributionEmbedding, embed_distribution, target_labels
+from .feature_maps import Table
+from .job import Reference, TrainingJob, members, unfrozen
+from .network_checks import check_ensemble, check_networks, check_reference, kind_of_target
+from .refinement import ENOUGH
+from .trained_members import default_network
+from .training import train_once
+from .weights import kept_weights
 
 __all__ = [
     "Certificate",
@@ -23,7 +23,6 @@ __all__ = [
     "Reference",
     "StageClock",
     "Table",
-    "TrainedHead",
     "TrainingJob",
     "certify",
     "check_counts",

@@ -3,24 +3,40 @@
 Needs numpy and scipy only. Nothing here knows networks or estimators.
 """
 
-from ._cells import can_keep_weight
-from ._certificate import Selection, SolverCertificate
-from ._inclusion import draw_dropped, inclusion_probabilities
-from ._problem import SelectionProblem
-from ._quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
-from ._solve import recertify, solve
+from .cells import can_keep_weight
+from .inclusion import draw_dropped, inclusion_probabilities
+from .problem import SelectionProblem
+from .quota import InfeasibleProblemError
+from .result import Selection
+from .solver import recertify, solve
+from .terms import (
+    Request,
+    RowTerms,
+    count_of,
+    count_problem,
+    drop_first,
+    first_to_go,
+    make_problem,
+    make_terms,
+    n_to_drop,
+)
 
 __all__ = [
     "InfeasibleProblemError",
-    "KeptRange",
+    "Request",
+    "RowTerms",
     "Selection",
     "SelectionProblem",
-    "SolverCertificate",
     "can_keep_weight",
-    "decided_rows",
+    "count_of",
+    "count_problem",
     "draw_dropped",
+    "drop_first",
+    "first_to_go",
     "inclusion_probabilities",
-    "kept_range",
+    "make_problem",
+    "make_terms",
+    "n_to_drop",
     "recertify",
     "solve",
 ]

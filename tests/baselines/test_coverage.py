@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_prune.baselines import CoveragePruner
 from sklearn_prune.baselines._coverage import allocate, difficulty_bins
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 # Means 0.1, 0.4, 0.5, 0.55, 0.95, so margins -0.8, -0.2, 0, 0.1, 0.9 in each class.
 OWN = np.array([[0.1, 0.3, 0.4, 0.5, 0.9], [0.1, 0.5, 0.6, 0.6, 0.99]])

@@ -8,8 +8,7 @@ from scipy.stats import beta
 from sklearn_prune.baselines import DUALPruner
 from sklearn_prune.baselines._dual import beta_log_density
 from sklearn_prune.baselines._scored import Stratum
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 P_OWN = [[0.5, 0.1, 0.8, 0.4], [0.5, 0.3, 0.6, 0.6], [0.5, 0.1, 0.6, 0.8]]
 SETTINGS = {"n_epochs": 3, "window": 2}

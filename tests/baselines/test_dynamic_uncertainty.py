@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from sklearn_prune.baselines import DynamicUncertaintyPruner
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 # Windows of two epochs: the standard deviation of a, b is |a - b| / sqrt 2.
 P_OWN = [[0.5, 0.1, 0.8, 0.4], [0.5, 0.9, 0.6, 0.5], [0.5, 0.1, 0.6, 0.8]]

@@ -17,9 +17,8 @@ from sklearn_prune import UnsupportedNetworkError
 from sklearn_prune.baselines import EL2NPruner, ForgettingPruner, MoSoPruner
 from sklearn_prune.baselines._dynamics import Epoch, record_epochs
 from sklearn_prune.baselines._scored import ScoringJob
-from sklearn_prune.influence import fit_network
-
-from .scripted import scripted
+from sklearn_prune.networks import fit_network
+from tests.baselines.scripted import scripted
 
 
 def autograd_gradients(net, X, y):

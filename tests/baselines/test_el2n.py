@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_prune.baselines import EL2NPruner
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 P_OWN = [[0.5, 0.5, 0.5, 0.5], [0.9, 0.6, 0.2, 0.7], [0.1, 0.9, 0.9, 0.9]]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_prune.baselines import ForgettingPruner
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 # Right above one half. Row 0 never wrong, 1 forgotten once, 2 twice, 3 never right, 4 learnt late.
 P_OWN = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_prune.baselines import GraNdPruner
-
-from .scripted import kept, scripted
+from tests.baselines.scripted import kept, scripted
 
 
 def test_the_gradient_norm_is_that_of_residual_times_that_of_features():

@@ -6,8 +6,7 @@ import numpy as np
 
 from sklearn_prune.baselines import HerdingPruner
 from sklearn_prune.baselines._herding import herd
-
-from .scripted import kept
+from tests.baselines.scripted import kept
 
 
 def test_picks_by_hand():

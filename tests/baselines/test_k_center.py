@@ -6,8 +6,7 @@ import numpy as np
 
 from sklearn_prune.baselines import KCenterPruner
 from sklearn_prune.baselines._k_center import insertion_distances
-
-from .scripted import kept
+from tests.baselines.scripted import kept
 
 
 def test_picks_by_hand():

@@ -11,8 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from sklearn_prune.baselines import KMeansPruner, _k_means
 from sklearn_prune.baselines._k_means import Clusters, cluster, rows_stood_for
-
-from .scripted import kept
+from tests.baselines.scripted import kept
 
 
 def test_picks_by_hand():

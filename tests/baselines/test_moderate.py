@@ -6,8 +6,7 @@ import numpy as np
 
 from sklearn_prune.baselines import ModeratePruner
 from sklearn_prune.baselines._moderate import centre_distances
-
-from .scripted import kept
+from tests.baselines.scripted import kept
 
 # Centres 0 and 20; distances 1, 2, 3, 2, 4 and 1, 1, 2, 8, 10. Both medians are 2.
 X = np.array([[1.0], [2.0], [3.0], [-2.0], [-4.0], [19.0], [21.0], [18.0], [12.0], [30.0]])

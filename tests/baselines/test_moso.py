@@ -8,8 +8,7 @@ from scipy.special import log_softmax, softmax
 from skorch import NeuralNetClassifier
 
 from sklearn_prune.baselines import MoSoPruner
-
-from .scripted import Script, kept
+from tests.baselines.scripted import Script, kept
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3))

@@ -13,8 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
-
-from ..expected_failures import expected_failures
+from tests.expected_failures import expected_failures
 
 
 @parametrize_with_checks([RandomPruner()], expected_failed_checks=expected_failures)

@@ -40,8 +40,7 @@ from sklearn_prune.baselines import (
 )
 from sklearn_prune.baselines._scored import ScoredPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
-
-from ..expected_failures import expected_failures
+from tests.expected_failures import expected_failures
 
 FROM_FEATURES = (HerdingPruner, KCenterPruner, ModeratePruner, InfluenceScorePruner)
 PRUNERS = [

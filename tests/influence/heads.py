@@ -7,17 +7,16 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from torch import nn
 
-from sklearn_prune.influence import (
+from sklearn_prune.influence import HeadObjective
+from sklearn_prune.losses import (
     BinaryCrossEntropy,
-    HeadObjective,
     Huber,
     Poisson,
     SoftmaxCrossEntropy,
     SquaredError,
     TorchLoss,
-    linear_network,
-    read_head,
 )
+from sklearn_prune.networks import linear_network, read_head
 
 CLASS_WEIGHT = torch.tensor([0.5, 2.0, 1.0, 3.0], dtype=torch.float64)
 POS_WEIGHT = torch.tensor([0.5, 2.0, 4.0], dtype=torch.float64)

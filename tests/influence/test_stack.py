@@ -11,8 +11,6 @@ from sklearn_prune.influence import (
     Coordinates,
     HeadInfluence,
     HeadObjective,
-    SoftmaxCrossEntropy,
-    SquaredError,
     StackedCoordinates,
     StackedInfluence,
     all_coordinates,
@@ -21,6 +19,7 @@ from sklearn_prune.influence import (
     refit_head,
     stacked_coordinates,
 )
+from sklearn_prune.losses import SoftmaxCrossEntropy, SquaredError
 
 N = 60
 NORMS = ("loss", "parameter")

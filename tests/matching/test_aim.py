@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.matching import Table, embed_distribution
-from sklearn_prune.matching._aim import AimedRows, aimed
+from sklearn_prune.matching.aim import AimedRows, aimed
 from sklearn_prune.selection import SelectionProblem, solve
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.matching import Table
-from sklearn_prune.matching._allocation import Priorities, kept_shares, row_priorities
+from sklearn_prune.matching.allocation import Priorities, kept_shares, row_priorities
 from sklearn_prune.selection import SelectionProblem
 
 

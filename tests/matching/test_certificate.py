@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes
 from skorch import NeuralNetClassifier
 
-import sklearn_prune.matching._certificate as module
+import sklearn_prune.matching.certificate as module
 from sklearn_prune import InfluencePruner
 from sklearn_prune.matching import Choice
 from sklearn_prune.selection import SelectionProblem, solve

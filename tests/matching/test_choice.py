@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-import sklearn_prune.matching._choice as module
+import sklearn_prune.matching.choice as module
 from sklearn_prune import InfluencePruner
-from sklearn_prune._terms import Request
-from sklearn_prune.matching._choice import distribution_weight
+from sklearn_prune.matching.choice import distribution_weight
+from sklearn_prune.selection.terms import Request
 
 CALM = {"damping": 1e-2, "random_state": 0}
 MANY, LED, FEW = 2.0, 1.0, 0.3

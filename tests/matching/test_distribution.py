@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sklearn_prune.matching._distribution as module
+import sklearn_prune.matching.distribution as module
 from sklearn_prune.matching import Table, embed_distribution, target_labels
-from sklearn_prune.matching._distribution import DistributionEmbedding, embed_nonlinear_head
-from sklearn_prune.matching._feature_maps import FourierFeatures
+from sklearn_prune.matching.distribution import DistributionEmbedding, embed_nonlinear_head
+from sklearn_prune.matching.feature_maps import FourierFeatures
 
 
 def some_rows(n_rows=60, n_columns=3, n_classes=3, seed=0):

@@ -9,15 +9,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune._terms import Request, make_terms
-from sklearn_prune.influence import (
-    BinaryCrossEntropy,
-    HeadInfluence,
-    HeadObjective,
-    SquaredError,
-    refit_head,
-)
-from sklearn_prune.matching._reference import class_quota, fit_reference_head, shared_out
+from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.losses import BinaryCrossEntropy, SquaredError
+from sklearn_prune.matching.reference import class_quota, fit_reference_head, shared_out
+from sklearn_prune.selection.terms import Request, make_terms
 
 DAMPING = 1e-2
 

@@ -17,12 +17,12 @@ from sklearn_prune.influence import (
     Coordinates,
     HeadInfluence,
     HeadObjective,
-    SoftmaxCrossEntropy,
     StackedInfluence,
     all_coordinates,
     refit_head,
 )
-from sklearn_prune.matching._refinement import (
+from sklearn_prune.losses import SoftmaxCrossEntropy
+from sklearn_prune.matching.refinement import (
     match_rows,
     negligible_change,
     refine,

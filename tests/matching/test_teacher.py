@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from sklearn_prune.matching._teacher import teach_labels, teach_numbers
+from sklearn_prune.matching.teacher import teach_labels, teach_numbers
 
 N, N_REFERENCE = 1500, 200
 

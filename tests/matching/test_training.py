@@ -17,13 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune.matching._members as networks_module
-import sklearn_prune.matching._training as training_module
+import sklearn_prune.matching.trained_members as networks_module
+import sklearn_prune.matching.training as training_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
-from sklearn_prune.influence import NonConvexLossWarning
-from sklearn_prune.matching._certificate import StageClock
-from sklearn_prune.matching._job import TrainingJob
-from sklearn_prune.matching._training import train_once
+from sklearn_prune.losses import NonConvexLossWarning
+from sklearn_prune.matching.certificate import StageClock
+from sklearn_prune.matching.job import TrainingJob
+from sklearn_prune.matching.training import train_once
 
 X, Y = load_iris(return_X_y=True)
 WEIGHT = np.linspace(0.5, 1.5, len(X))
@@ -162,7 +162,7 @@ def test_a_network_that_cannot_be_pickled_is_trained_each_time(tmp_path, trained
 
 def test_a_change_of_this_package_trains_anew(tmp_path, trained, monkeypatch):
     pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
-    monkeypatch.setattr("sklearn_prune._digest._own_source", lambda: "another")
+    monkeypatch.setattr("sklearn_prune.data.hashing._own_source", lambda: "another")
     pruner.fit(X, Y)
     assert len(trained) == 2
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.matching._weights import WEIGHT_BOUNDS, Rows, kept_weights, near_one
+from sklearn_prune.matching.weights import WEIGHT_BOUNDS, Rows, kept_weights, near_one
 
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
 

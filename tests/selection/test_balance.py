@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sklearn_prune.selection._search as search_module
+import sklearn_prune.selection.search.descent as search_module
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
-
-from .brute_force import feasible_subsets
+from tests.selection.brute_force import feasible_subsets
 
 
 def both(n=300, k=4, more=20, seed=0):

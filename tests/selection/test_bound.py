@@ -8,9 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
-from sklearn_prune.selection._bound import change_lower_bound, saving_upper_bound
-
-from .brute_force import changes, feasible_subsets
+from sklearn_prune.selection.bound import change_lower_bound, saving_upper_bound
+from tests.selection.brute_force import changes, feasible_subsets
 
 
 @st.composite

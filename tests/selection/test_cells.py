@@ -16,16 +16,15 @@ from sklearn_prune.selection import (
     inclusion_probabilities,
     solve,
 )
-from sklearn_prune.selection import _cells as cells_module
-from sklearn_prune.selection._cells import (
+from sklearn_prune.selection import cells as cells_module
+from sklearn_prune.selection.cells import (
     CellProgram,
     _leading_directions,
     cell_counts,
     cell_labels,
     solve_cells,
 )
-
-from .brute_force import feasible_subsets
+from tests.selection.brute_force import feasible_subsets
 
 
 @st.composite

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator
 
 from sklearn_prune.selection import SelectionProblem, solve
-from sklearn_prune.selection import _coordinates as module
-from sklearn_prune.selection._coordinates import Coordinates, random_change
+from sklearn_prune.selection import coordinates as module
+from sklearn_prune.selection.coordinates import Coordinates, random_change
 
 
 class RowOperator(LinearOperator):

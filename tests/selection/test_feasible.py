@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem
-from sklearn_prune.selection._feasible import count_rows, feasible_set
-
-from .brute_force import all_subsets, feasible_subsets
+from sklearn_prune.selection.feasible import count_rows, feasible_set
+from tests.selection.brute_force import all_subsets, feasible_subsets
 
 
 @st.composite

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem
-
-from .brute_force import all_subsets
+from tests.selection.brute_force import all_subsets
 
 Z = np.random.default_rng(0).standard_normal((10, 3))
 TEN = np.arange(10)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem
-from sklearn_prune.selection._quota import KeptRange, kept_range, parse_range
+from sklearn_prune.selection.quota import KeptRange, kept_range, parse_range
 
 
 @st.composite

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from sklearn_prune import InfeasibleProblemError, InfluencePruner
-from sklearn_prune._terms import count_of
-
-from .fuzzing import fuzz_settings
+from sklearn_prune.selection.terms import count_of
+from tests.stories.fuzzing import fuzz_settings
 
 pytestmark = pytest.mark.fuzz
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
-
-from .fuzzing import fuzz_settings
+from tests.stories.fuzzing import fuzz_settings
 
 pytestmark = pytest.mark.fuzz
 

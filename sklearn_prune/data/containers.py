@@ -1,0 +1,191 @@
+"""Rows in whatever holds them: arrays, frames, dicts of arrays, files, datasets of torch."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import issparse
+from torch.utils.data import Dataset, IterableDataset, Subset
+
+from .._compat import num_samples, safe_indexing
+from ..utils import own_random_state
+
+__all__ = [
+    "CHUNK_CELLS",
+    "Identity",
+    "StoredRows",
+    "check_dataset",
+    "dataset_targets",
+    "is_dict",
+    "is_stored",
+    "n_rows",
+    "read_rows",
+    "take_rows",
+]
+
+# Cells read at a time where all rows are visited: 8 MB of float64.
+CHUNK_CELLS = 2**20
+
+
+class StoredRows:
+    """An array that is read a few rows at a time, such as numpy.memmap or one of h5py or zarr.
+
+    Parameters
+    ----------
+    array : object with ``shape``, ``dtype`` and rows by position and by slice
+        Never turned into an array as a whole.
+    dtype : dtype, default=None
+        What rows are cast to as they are read; None leaves them as they are.
+    """
+
+    def __init__(self, array: Any, dtype: DTypeLike | None = None) -> None:
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype(array.dtype if dtype is None else dtype)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: int | slice) -> NDArray[Any]:
+        """Return one row or a slice of them, in memory."""
+        return np.array(self._array[rows], dtype=self.dtype)
+
+    def astype(self, dtype: DTypeLike, copy: bool = False) -> StoredRows:
+        """Return the same rows, cast as they are read; nothing is read now."""
+        return StoredRows(self._array, dtype)
+
+
+def is_dict(rows: Any) -> bool:
+    """Whether rows are a dict of arrays; a sparse matrix in DOK format is none."""
+    return isinstance(rows, Mapping) and not issparse(rows)
+
+
+def is_stored(rows: Any) -> bool:
+    """Whether rows are to be read a few at a time; data frames and sparse matrices are not."""
+    if isinstance(rows, np.ndarray):
+        return isinstance(rows, np.memmap)
+    return (
+        isinstance(getattr(rows, "dtype", None), np.dtype)
+        and hasattr(rows, "shape")
+        and hasattr(rows, "__getitem__")
+        and not hasattr(rows, "iloc")
+        and not isinstance(rows, np.generic)
+        and not issparse(rows)
+    )
+
+
+def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
+    """Return the rows at ``indices`` of a stored array, read slice by slice."""
+    order = np.argsort(indices, kind="stable")
+    ascending = np.asarray(indices)[order]
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(array.shape[1:]))))
+    rows = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
+    for start in range(0, array.shape[0], step):
+        first, last = np.searchsorted(ascending, [start, start + step])
+        if first < last:
+            inside = ascending[first:last]
+            piece = np.asarray(array[int(inside[0]) : int(inside[-1]) + 1])
+            rows[order[first:last]] = piece[inside - inside[0]]
+    return rows
+
+
+def n_rows(container: Any) -> int:
+    """Return the number of rows of anything row-aligned, a dict of arrays included."""
+    if not is_dict(container):
+        return int(num_samples(container))
+    counts = {name: n_rows(value) for name, value in container.items()}
+    if len(set(counts.values())) != 1:
+        raise ValueError(
+            f"a dict of rows needs arrays of the same length; it has {counts or 'none'}. Cut them "
+            "from the same rows."
+        )
+    return next(iter(counts.values()))
+
+
+def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
+    """Return the rows at ``indices``, in a container of the same type.
+
+    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
+    array by array, and a torch dataset becomes a `torch.utils.data.Subset`. What is stored on disk
+    becomes an array. None stays.
+    """
+    if container is None:
+        return None
+    if is_dict(container):
+        kept = {name: take_rows(value, indices) for name, value in container.items()}
+        return type(container)(**kept) if isinstance(container, dict) else kept
+    if isinstance(container, Dataset):
+        return Subset(container, indices.tolist())
+    if is_stored(container) and not isinstance(container, np.ndarray):
+        return read_rows(container, indices)
+    if issparse(container):
+        return container.tocsr()[indices].asformat(container.format)
+    if not hasattr(container, "__getitem__"):
+        # All it can do is become an array.
+        container = np.asarray(container)
+    return safe_indexing(container, indices)
+
+
+class Identity:
+    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing: Callable[[], Any] = weakref.ref(thing)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        thing = self._thing()
+        return thing is not None and thing is other._thing()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_thing": _nothing}
+
+
+def _nothing() -> None:
+    """Return what a reference to an object that is gone returns."""
+
+
+def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
+    """Return the targets of a dataset of pairs, of shape (n_samples, ...), in one pass.
+
+    Raises
+    ------
+    ValueError
+        When the dataset has no length or its items are no pairs of a row and its target.
+    """
+    check_dataset(dataset)
+    targets = []
+    # What the dataset draws while it is read is its own business.
+    with own_random_state():
+        for i in range(len(dataset)):  # type: ignore[arg-type]
+            item = dataset[i]
+            _require_pair(dataset, i, item)
+            targets.append(np.asarray(item[1]))
+    return np.stack(targets)
+
+
+def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
+    if not (isinstance(item, tuple | list) and len(item) == 2):
+        raise ValueError(
+            f"a dataset must give pairs of a row and its target, as skorch takes them; item "
+            f"{position} of this {type(dataset).__name__} is a {type(item).__name__}. Return pairs."
+        )
+
+
+def check_dataset(dataset: Dataset[Any]) -> None:
+    """Raise ValueError where a dataset gives no pairs that can be counted and taken by position."""
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"rows are kept by position, and a {type(dataset).__name__} has no length or no "
+            "positions; give a dataset with __len__ and __getitem__."
+        )
+    if len(dataset):
+        with own_random_state():
+            _require_pair(dataset, 0, dataset[0])

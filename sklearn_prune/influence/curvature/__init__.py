@@ -1,0 +1,1 @@
+"""Hessians to solve with: dense, a Kronecker product, or products alone."""

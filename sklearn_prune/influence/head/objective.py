@@ -1,0 +1,342 @@
+"""The training objective of a network's last layer, on features that stay fixed."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from functools import cached_property, partial
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from ...losses import Array, HeadLoss, NonConvexLossWarning, OutputHessians, TorchLoss
+from ...utils import map_chunks, map_threads
+
+# Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
+_CHUNK = 2048
+# Features for each row from which on the space of the rows is worth a basis, and the numbers that
+# this may hold: 0.8 GB.
+_WIDE, _MAX_BASIS = 2, 100_000_000
+
+
+class HeadObjective:
+    r"""Damped mean loss of a linear head, and its derivatives.
+
+    ``J(Theta) = (1/N) sum_i nu_i l(Theta a_i, y_i) + (damping/2) ||Theta||^2 - <tilt, Theta>``
+
+    with ``N = sum_i nu_i``. Gradient ``(1/N) sum nu_i r_i a_i^T + damping Theta - tilt``, Hessian
+    ``(1/N) sum nu_i C_i (x) a_i a_i^T + damping I`` over ``theta = vec(Theta)``, row by row.
+    Rows are read in chunks and cast to float64 there; no array of shape (n, p) is made.
+
+    Parameters
+    ----------
+    design : ndarray of shape (n_samples, n_features)
+        Features ``a_i`` that enter the head, with a last column of ones if it has a bias.
+    targets : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes for `SoftmaxCrossEntropy`, else one column per output.
+    loss : HeadLoss
+        Loss of one sample as a function of its outputs.
+    damping : float
+        Weight of the squared parameters, the bias's included.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights ``nu_i``; None means 1 for every row.
+    n_outputs : int, default=None
+        Outputs K of the head; None takes as many as `targets` has columns or classes.
+    tilt : ndarray of shape (n_outputs, n_features), default=None
+        Slope of the linear term; None means 0. See `stationary_at`.
+    """
+
+    def __init__(
+        self,
+        design: Array,
+        targets: Array,
+        loss: HeadLoss,
+        damping: float,
+        sample_weight: Array | None = None,
+        *,
+        n_outputs: int | None = None,
+        tilt: Array | None = None,
+    ) -> None:
+        self.design = design
+        self.targets = targets
+        self.loss = loss
+        self.damping = damping
+        self.n_samples, self.n_features = design.shape
+        if sample_weight is None:
+            sample_weight = np.ones(self.n_samples)
+        self.sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        self.weight_sum = float(self.sample_weight.sum())
+        if n_outputs is None:
+            n_outputs = int(targets.max()) + 1 if targets.ndim == 1 else targets.shape[1]
+        self.n_outputs = n_outputs
+        self.shape = (n_outputs, self.n_features)
+        self.n_params = n_outputs * self.n_features
+        self.tilt = np.zeros(self.shape) if tilt is None else tilt
+
+    def subset(self, keep: Array, factor: Array | float = 1.0) -> HeadObjective:
+        """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs.
+
+        Their weights are multiplied by `factor`, one for all or one a row.
+        """
+        return HeadObjective(
+            self.design[keep],
+            self.targets[keep],
+            self.loss,
+            self.damping,
+            factor * self.sample_weight[keep],
+            n_outputs=self.n_outputs,
+            tilt=self.tilt,
+        )
+
+    def without(self, drop: Array) -> HeadObjective:
+        """Return the objective once the share ``w_i`` of each row's weight is gone.
+
+        `drop` is a mask of dropped rows, or shares of at most 1 of shape (n_samples,): a kept row
+        that counts ``v_i`` times has the share ``1 - v_i``, which may be negative.
+        """
+        kept = drop < 1
+        return self.subset(kept, 1.0 - drop[kept])
+
+    def stationary_at(self, theta: Array) -> HeadObjective:
+        """Return the objective tilted so that its gradient at `theta` is zero.
+
+        For a head that is to stay as it was trained: the Hessian is the same, and the influence
+        of a row is measured against the head as it is.
+        """
+        return self._with(self.damping, self.tilt + self.gradient(theta))
+
+    def damped(self, factor: float) -> HeadObjective:
+        """Return the objective with `factor` times the damping.
+
+        Without the tilt, which holds a head where it was trained with the damping that it had.
+        """
+        return self._with(factor * self.damping, np.zeros(self.shape))
+
+    def _with(self, damping: float, tilt: Array) -> HeadObjective:
+        part = copy.copy(self)
+        part.damping, part.tilt = damping, tilt
+        return part
+
+    def value(self, theta: Array) -> float:
+        """Return ``J(theta)`` for `theta` of shape (n_outputs, n_features)."""
+        return self.value_and_gradient(theta)[0]
+
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient of ``J``, of the shape of `theta` (n_outputs, n_features)."""
+        return self.value_and_gradient(theta)[1]
+
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return ``J(theta)`` and its gradient from one pass over the rows."""
+
+        def terms(rows: slice) -> tuple[float, Array]:
+            features = self._features(rows)
+            outputs = features @ theta.T
+            weights, targets = self.sample_weight[rows], self.targets[rows]
+            residual = self.loss.residual(outputs, targets)
+            value = float(weights @ self.loss.value(outputs, targets))
+            return value, (features.T @ (weights[:, None] * residual)).T
+
+        values, gradients = zip(*map_threads(terms, self._chunks), strict=True)
+        value = sum(values) / self.weight_sum + self.damping / 2 * float(np.sum(theta**2))
+        value -= float(np.sum(self.tilt * theta))
+        return value, sum(gradients) / self.weight_sum + self.damping * theta - self.tilt
+
+    def gradient_scale(self, theta: Array) -> float:
+        """Return the norm of ``(1/N) sum |gradient terms|``: rounding errors are a share of it."""
+        residual = np.abs(self.sample_weight[:, None] * self.residual(theta))
+
+        def terms(rows: slice) -> Array:
+            return (np.abs(self._features(rows)).T @ residual[rows]).T
+
+        scale = sum(map_threads(terms, self._chunks)) / self.weight_sum
+        return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
+
+    def outputs(self, theta: Array) -> Array:
+        """Return the head's outputs ``Theta a_i``, of shape (n_samples, n_outputs)."""
+        return np.concatenate(
+            map_threads(lambda rows: self._features(rows) @ theta.T, self._chunks)
+        )
+
+    def residual(self, theta: Array) -> Array:
+        """Return ``r_i = dl/df`` of every sample, of shape (n_samples, n_outputs), unweighted."""
+        return self.loss.residual(self.outputs(theta), self.targets)
+
+    def output_hessians(self, theta: Array) -> OutputHessians:
+        """Return ``C_i = d2l/df2`` of every sample, unweighted."""
+        return self.loss.hessians(self.outputs(theta), self.targets)
+
+    def hessian(self, theta: Array) -> Array:
+        """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
+
+        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``.
+        """
+        n_outputs, n_features = self.shape
+        hessians = self.output_hessians(theta)
+        blocks = np.zeros((n_outputs, n_features, n_outputs, n_features))
+        pairs = [(j, j) for j in range(n_outputs)]
+        if self.loss.couples_outputs:
+            n_free = n_outputs - hessians.rows_sum_to_zero
+            pairs = [(j, k) for j in range(n_free) for k in range(j, n_free)]
+
+        # No closure, which not every backend can send.
+        block = partial(self._hessian_block, hessians)
+        moments = map_chunks(block, pairs, self.hessian_flops)
+        for (j, k), moment in zip(pairs, moments, strict=True):
+            blocks[j, :, k] = blocks[k, :, j] = moment
+        if hessians.rows_sum_to_zero:
+            # The last output's blocks follow from the others.
+            blocks[:-1, :, -1] = -blocks[:-1, :, :-1].sum(axis=2)
+            blocks[-1, :, :-1] = blocks[:-1, :, -1].swapaxes(0, 1)
+            blocks[-1, :, -1] = -blocks[:-1, :, -1].sum(axis=0)
+        hessian = blocks.reshape(self.n_params, self.n_params)
+        hessian[np.diag_indices(self.n_params)] += self.damping
+        return hessian
+
+    def _hessian_block(self, hessians: OutputHessians, pair: tuple[int, int]) -> Array:
+        return self._weighted_moment(hessians.entry(*pair))
+
+    def _weighted_moment(self, entries: Array) -> Array:
+        """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of shape (n,).
+
+        Entries of one sign make it ``± W^T W`` with ``W = diag(sqrt|nu c|) A``, which BLAS
+        computes at half the price; both signs take one such product each.
+        """
+        moment = np.zeros((self.n_features, self.n_features))
+        buffer = np.empty((min(_CHUNK, self.n_samples), self.n_features))
+        for sign in (1.0, -1.0):
+            roots = np.sqrt(self.sample_weight * np.maximum(sign * entries, 0))
+            if not roots.any():
+                continue
+            for rows in self._chunks:
+                weighted = buffer[: rows.stop - rows.start]
+                np.multiply(roots[rows, None], self.design[rows], out=weighted)
+                moment += sign * (weighted.T @ weighted)
+        return moment / self.weight_sum
+
+    @property
+    def hessian_flops(self) -> float:
+        """Operations that `hessian` and its Cholesky factor take."""
+        n_blocks = float(self.n_outputs)
+        if self.loss.couples_outputs:
+            n_blocks *= (self.n_outputs + 1) / 2
+        return self.n_samples * self.n_features**2 * n_blocks + self.n_params**3 / 3
+
+    def hessian_product(self, theta: Array) -> HessianProduct:
+        """Return the map ``V -> H V`` at `theta`, computed in float32."""
+        return HessianProduct(self, theta)
+
+    @cached_property
+    def feature_eigenbasis(self) -> tuple[Array, Array]:
+        """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``.
+
+        Where rows are few beside the features, those in the space that the rows span: the others
+        have the eigenvalue 0.
+        """
+        if self.is_wide:
+            values, vectors = self.projected(self.row_basis).feature_eigenbasis
+            return values, self.row_basis @ vectors
+        values, vectors = np.linalg.eigh(self._weighted_moment(np.ones(self.n_samples)))
+        return np.maximum(values, 0), vectors
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the rows span so few of the features' dimensions that work in these pays."""
+        return self.n_features >= _WIDE * self.n_samples and self.design.size <= _MAX_BASIS
+
+    @cached_property
+    def row_basis(self) -> Array:
+        """Orthonormal basis of a space that holds all rows, (n_features, n_samples)."""
+        return np.linalg.qr(self.design.T.astype(np.float64, copy=False))[0]
+
+    def projected(self, basis: Array) -> HeadObjective:
+        """Return the objective as a function of the parameters' coordinates in a basis of rows."""
+        return HeadObjective(
+            self.design @ basis,
+            self.targets,
+            self.loss,
+            self.damping,
+            self.sample_weight,
+            n_outputs=self.n_outputs,
+            tilt=self.tilt @ basis,
+        )
+
+    @cached_property
+    def design_float32(self) -> Array:
+        """The design in float32: the design itself where it is that already."""
+        return self.design.astype(np.float32, copy=False)
+
+    @cached_property
+    def _chunks(self) -> list[slice]:
+        return list(gen_batches(self.n_samples, _CHUNK))
+
+    def _features(self, rows: slice) -> Array:
+        return self.design[rows].astype(np.float64, copy=False)
+
+
+class HessianProduct:
+    """``V -> (1/N) sum nu_i (C_i V a_i) a_i^T + damping V`` at one fixed theta.
+
+    In float32, twice as fast as float64 and enough for the inner iterations of a Newton step:
+    the gradient, which decides where the iteration ends, is computed in float64.
+
+    Attributes
+    ----------
+    output_curvature : ndarray of shape (n_outputs, n_outputs)
+        ``(1/N) sum nu_i C_i``, float64.
+    """
+
+    def __init__(self, objective: HeadObjective, theta: Array) -> None:
+        self._objective = objective
+        self._weights = (objective.sample_weight / objective.weight_sum).astype(np.float32)
+        hessians = objective.output_hessians(theta)
+        self._hessians = hessians.astype(np.float32)
+        self.output_curvature = hessians.weighted_sum(
+            objective.sample_weight / objective.weight_sum
+        )
+
+    def __call__(self, V: Array) -> Array:
+        """Return ``H V`` in float64 for V of shape (n_outputs, n_features)."""
+        objective = self._objective
+        V32 = V.astype(np.float32)
+
+        def terms(rows: slice) -> Array:
+            features = objective.design_float32[rows]
+            U = self._hessians[rows].product(features @ V32.T)
+            return (features.T @ (U * self._weights[rows, None])).T
+
+        total = sum(map_threads(terms, objective._chunks), start=np.zeros(objective.shape))
+        return total + objective.damping * V
+
+
+def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:
+    """Warn where the loss curves downward at the outputs that `theta` gives.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+        Its loss is convex unless it is a `TorchLoss`.
+    theta : ndarray of shape (n_outputs, n_features)
+        Parameters of the head.
+
+    Warns
+    -----
+    NonConvexLossWarning
+        With the smallest curvature found and the damping.
+    """
+    loss = objective.loss
+    if not isinstance(loss, TorchLoss):
+        return
+    smallest = loss.smallest_curvatures(objective.outputs(theta), objective.targets)
+    row = int(smallest.argmin())
+    # Eigenvalues are exact to rounding of the largest ones.
+    negative = smallest < -1e-9
+    if negative.any():
+        warnings.warn(
+            f"criterion={loss.name} is not convex: the smallest curvature in the outputs is "
+            f"{smallest[row]:.3g}, in row {row}, and {int(negative.sum())} of {len(smallest)} rows "
+            "have a negative one. Negative curvature is taken as zero, so that with damping="
+            f"{objective.damping:g} the Hessian is positive definite; forecasts are less exact "
+            "than for a convex criterion.",
+            NonConvexLossWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,257 @@
+"""Solving the head's convex objective: Newton steps, by Cholesky or by conjugate gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ...losses import Array
+from ...utils import serial_blas
+from ..curvature.dense import MAX_PARAMS, DenseCurvature
+from .objective import HeadObjective, HessianProduct
+
+Preconditioner = Callable[[Array], Array]
+
+# Below this a dense Newton step takes a few hundredths of a second, and it is the most accurate.
+_CHEAP_FLOPS = 2e9
+# Products in float32 are good to 1e-6 or so; asking the inner iteration for more is in vain.
+_SMALLEST_FORCING = 1e-4
+_MAX_CG_ITER = 500
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """Where `refit_head` ended.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (n_outputs, n_features)
+        Parameters of the head, float64.
+    gradient_norm : float
+        Euclidean norm of the objective's gradient there.
+    n_iter : int
+        Newton steps taken.
+    converged : bool
+        Whether the gradient norm is within the tolerance, or within it times the size of the
+        gradient's terms where these exceed 1.
+    """
+
+    theta: Array
+    gradient_norm: float
+    n_iter: int
+    converged: bool
+
+
+def refit_head(
+    objective: HeadObjective,
+    theta_start: Array | None = None,
+    *,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    precondition: Preconditioner | None = None,
+) -> HeadFit:
+    """Minimise the objective until the norm of its gradient is at most `tol`.
+
+    Each iteration solves ``H step = -gradient`` (exactly where that is cheap, else by
+    preconditioned conjugate gradients to a relative residual of ``min(0.1, ||gradient||)``) and
+    backtracks until the objective has fallen enough. It ends early when rounding allows no
+    further progress.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+        The convex objective; damping makes its minimiser unique.
+    theta_start : ndarray of shape (n_outputs, n_features), default=None
+        Where to begin; None means zero.
+    tol : float, default=1e-8
+        Gradient norm to reach.
+    max_iter : int, default=100
+        Newton steps at most.
+    precondition : callable, default=None
+        Approximate ``V -> H^-1 V`` on arrays of the shape of theta, for the conjugate gradients.
+        None takes the Kronecker product of the mean curvature and the features' second moment.
+
+    Returns
+    -------
+    HeadFit
+        The parameters and how exactly they solve the problem.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When the tolerance was not reached, with the gradient norm that was.
+    """
+    fit = fit_head(objective, theta_start, tol=tol, max_iter=max_iter, precondition=precondition)
+    if not fit.converged:
+        warnings.warn(
+            f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
+            f"Newton steps; {_allowed(objective, fit.theta, tol):.2g} was asked for. Scale the "
+            "features that enter the last layer, or raise damping.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return fit
+
+
+def fit_head(
+    objective: HeadObjective,
+    theta_start: Array | None = None,
+    *,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    precondition: Preconditioner | None = None,
+) -> HeadFit:
+    """Do what `refit_head` does, and leave it to the caller what not to converge means."""
+    theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
+    with serial_blas():
+        if objective.is_wide:
+            theta, n_iter = _minimise_in_row_space(objective, theta, tol, max_iter)
+        else:
+            theta, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
+    norm = float(np.linalg.norm(objective.gradient(theta)))
+    converged = norm <= tol or norm <= _allowed(objective, theta, tol)
+    return HeadFit(theta, norm, n_iter, converged)
+
+
+def _minimise_in_row_space(
+    objective: HeadObjective, theta: Array, tol: float, max_iter: int
+) -> tuple[Array, int]:
+    """Return the minimiser and the steps to it, taken in the space that the rows span.
+
+    With V an orthonormal basis of it, ``Theta = Theta' V^T + rest``: no output and no loss sees
+    the rest, which is the tilt's over the damping.
+    """
+    V = objective.row_basis
+    rest = (objective.tilt - objective.tilt @ V @ V.T) / objective.damping
+    inside, n_iter = _minimise(objective.projected(V), theta @ V, tol, max_iter, None)
+    return inside @ V.T + rest, n_iter
+
+
+def _minimise(
+    objective: HeadObjective,
+    theta: Array,
+    tol: float,
+    max_iter: int,
+    precondition: Preconditioner | None,
+) -> tuple[Array, int]:
+    """Return where the Newton iteration ends, and its steps."""
+    point = _Point.at(objective, theta)
+    exact = objective.hessian_flops <= _CHEAP_FLOPS
+    n_iter, polished = 0, False
+    # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
+    while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else tol):
+        polished = point.gradient_norm <= tol
+        n_iter += 1
+        forcing = max(min(0.1, point.gradient_norm), 0.5 * tol / point.gradient_norm)
+        step = newton_step(
+            objective, point.theta, point.gradient, forcing, exact=exact, precondition=precondition
+        )
+        previous, point = point, _backtrack(objective, point, step)
+        if point is previous:
+            if exact or objective.n_params > MAX_PARAMS:
+                break
+            # Products in float32 got stuck; the dense Hessian goes on.
+            exact = True
+    return point.theta, n_iter
+
+
+def newton_step(
+    objective: HeadObjective,
+    theta: Array,
+    gradient: Array,
+    forcing: float,
+    *,
+    exact: bool | None = None,
+    precondition: Preconditioner | None = None,
+) -> Array:
+    """Return ``-H^-1 gradient`` at `theta`, of shape (n_outputs, n_features).
+
+    `exact` takes the Cholesky factor of the dense Hessian; otherwise conjugate gradients run to a
+    residual of `forcing` times the gradient. None decides by the operations the former would take.
+    """
+    if exact is None:
+        exact = objective.hessian_flops <= _CHEAP_FLOPS
+    if exact:
+        curvature = DenseCurvature(objective.hessian(theta))
+        return -curvature.solve(gradient.ravel()).reshape(objective.shape)
+    product = objective.hessian_product(theta)
+    if precondition is None:
+        precondition = _kronecker_preconditioner(objective, product)
+    return _conjugate_gradients(
+        product, precondition, -gradient, max(forcing, _SMALLEST_FORCING), _MAX_CG_ITER
+    )
+
+
+@dataclass(frozen=True)
+class _Point:
+    theta: Array
+    value: float
+    gradient: Array
+    gradient_norm: float
+
+    @classmethod
+    def at(cls, objective: HeadObjective, theta: Array) -> _Point:
+        value, gradient = objective.value_and_gradient(theta)
+        return cls(theta, value, gradient, float(np.linalg.norm(gradient)))
+
+
+def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
+    """Return the first of ``theta + step / 2^k`` that falls enough, or `point` if none does.
+
+    Enough is Armijo's rule, ``J(new) <= J + 1e-4 scale <gradient, step>``. Where the fall to be
+    expected is within the rounding of J, a smaller gradient counts instead.
+    """
+    slope = float(np.sum(point.gradient * step))
+    rounding = 10 * np.finfo(np.float64).eps * abs(point.value)
+    for scale in 0.5 ** np.arange(30):
+        trial = _Point.at(objective, point.theta + scale * step)
+        if -slope <= rounding:
+            return trial if trial.gradient_norm < 0.9 * point.gradient_norm else point
+        if trial.value <= point.value + 1e-4 * scale * slope + rounding:
+            return trial
+    return point
+
+
+def _kronecker_preconditioner(objective: HeadObjective, product: HessianProduct) -> Preconditioner:
+    """Return ``V -> (mean(C) (x) mean(a a^T) + damping I)^-1 V``, by two eigendecompositions.
+
+    It is the Hessian itself for squared error, whose curvature is the same at every row.
+    """
+    outputs, Q = np.linalg.eigh(product.output_curvature)
+    features, S = objective.feature_eigenbasis
+    spectrum = np.outer(np.maximum(outputs, 0), features) + objective.damping
+
+    def precondition(V: Array) -> Array:
+        return Q @ ((Q.T @ V @ S) / spectrum) @ S.T
+
+    return precondition
+
+
+def _conjugate_gradients(
+    product: Preconditioner, precondition: Preconditioner, b: Array, rtol: float, max_iter: int
+) -> Array:
+    """Solve ``H x = b`` to ``||b - H x|| <= rtol ||b||``, or until `max_iter` products."""
+    x, residual = np.zeros_like(b), b.copy()
+    direction, previous = np.zeros_like(b), 1.0
+    target = rtol * np.linalg.norm(b)
+    for _ in range(max_iter):
+        if np.linalg.norm(residual) <= target:
+            break
+        z = precondition(residual)
+        rz = float(np.sum(residual * z))
+        direction = z + (rz / previous) * direction
+        curved = product(direction)
+        length = rz / float(np.sum(direction * curved))
+        x += length * direction
+        residual -= length * curved
+        previous = rz
+    return x
+
+
+def _allowed(objective: HeadObjective, theta: Array, tol: float) -> float:
+    """Return the gradient norm that counts as zero: the tolerance, or it times the terms' size."""
+    return tol * max(1.0, objective.gradient_scale(theta))

@@ -1,0 +1,1 @@
+"""Influence on more than the last layer of a network."""

@@ -1,0 +1,268 @@
+"""The curvature of a whole network: its dense Gauss-Newton matrix, or a factor for each layer."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Literal
+
+import torch
+from torch.func import grad, hessian, vmap
+
+from ...networks import left_as_found
+from ..curvature.dense import DenseCurvature
+from ..curvature.kronecker import KroneckerCurvature
+from .gradients import NetworkGradients
+from .linear_gauss_newton import calls_noted, gauss_newton
+from .parameters import Block
+
+Norm = Literal["loss", "parameter"]
+
+
+class DenseNetworkCurvature:
+    """Cholesky factor of the damped Gauss-Newton matrix, on the network's device.
+
+    Parameters
+    ----------
+    gradients : NetworkGradients
+        The network.
+    damping : float
+        Added to the diagonal.
+    """
+
+    def __init__(self, gradients: NetworkGradients, damping: float) -> None:
+        H = gauss_newton(gradients)
+        H.diagonal().add_(damping)
+        self._factor = torch.as_tensor(DenseCurvature(H.cpu().numpy()).factor).to(gradients.device)
+        self._factors = {
+            dtype: self._factor.to(dtype) for dtype in {torch.float64, gradients.dtype}
+        }
+
+    def solve(self, B: torch.Tensor) -> torch.Tensor:
+        """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
+        columns = B.reshape(len(B), -1)
+        return torch.cholesky_solve(columns, self._factors[B.dtype]).reshape(B.shape)
+
+    def coordinates(self, rows: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return ``L^-1 g_i`` or ``H^-1 g_i`` for gradients of shape (m, n_params)."""
+        if norm == "parameter":
+            return self.solve(rows.T).T
+        return torch.linalg.solve_triangular(self._factors[rows.dtype], rows.T, upper=False).T
+
+    def quadratic_form(self, delta: torch.Tensor) -> float:
+        """Return ``delta^T H delta`` for delta of shape (n_params,), float64."""
+        return float(((self._factor.T @ delta) ** 2).sum())
+
+
+class DiagonalCurvature:
+    """A diagonal matrix, with the methods of `KroneckerCurvature`.
+
+    Parameters
+    ----------
+    spectrum : torch.Tensor of shape (n_params,)
+        The diagonal, float64.
+    """
+
+    def __init__(self, spectrum: torch.Tensor) -> None:
+        self.spectrum = spectrum
+
+    def rotate(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the rows: the eigenvectors are the axes."""
+        return rows
+
+    def solve(self, B: torch.Tensor) -> torch.Tensor:
+        """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
+        return (B.T / self.spectrum).T
+
+
+class LayerCurvature:
+    """A Kronecker product for each Linear or convolution, a diagonal for all else; damped.
+
+    For a Linear, ``S (x) A`` of the second moments of the loss's derivative in its outputs (for
+    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). For a
+    convolution the same of its patches, as if these were independent; see Grosse & Martens (2016).
+    It ranks rows and speeds up conjugate gradients; it is not what a change is measured with.
+
+    Parameters
+    ----------
+    gradients : NetworkGradients
+        The network.
+    damping : float
+        Added to every eigenvalue.
+    random_state : int, default=0
+        Seeds the pseudo-labels.
+    """
+
+    def __init__(self, gradients: NetworkGradients, damping: float, random_state: int = 0) -> None:
+        self._sizes = [block.size for block in gradients.blocks]
+        sums = _FactorSums(gradients, random_state)
+        self._parts: list[KroneckerCurvature | DiagonalCurvature] = []
+        for block in gradients.blocks:
+            if block.layer not in sums.layers:
+                self._parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
+                continue
+            s, Q = torch.linalg.eigh(sums.outputs[block.layer])
+            a, V = torch.linalg.eigh(sums.features[block.layer])
+            spectrum = torch.outer(s.clamp(min=0), a.clamp(min=0)) + damping
+            self._parts.append(KroneckerCurvature(Q, V, spectrum))
+        self._spectrum = torch.cat([part.spectrum.flatten() for part in self._parts])
+
+    def solve(self, B: torch.Tensor) -> torch.Tensor:
+        """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
+        pieces = B.split(self._sizes)
+        return torch.cat([part.solve(b) for part, b in zip(self._parts, pieces, strict=True)])
+
+    def coordinates(self, rows: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Return the gradients (m, n_params) in the eigenbasis, over roots of eigenvalues.
+
+        Over the eigenvalues themselves for the norm of the parameters: in an orthonormal basis
+        lengths are the same.
+        """
+        pieces = rows.split(self._sizes, dim=1)
+        rotated = [part.rotate(piece) for part, piece in zip(self._parts, pieces, strict=True)]
+        power = 0.5 if norm == "loss" else 1.0
+        return torch.cat(rotated, dim=1) * (self._spectrum**-power).to(rows.dtype)
+
+
+class _FactorSums:
+    """One pass over the rows for the factors of `LayerCurvature`, weighted by ``nu_i / N``.
+
+    Attributes
+    ----------
+    layers : dict of str to torch.nn.Module
+        The layers that have factors. One that is not executed as a module, or on other rows than
+        those it is given (such as the frames of a film, folded into the batch), has none.
+    outputs, features : dict of str to torch.Tensor
+        The factors by layer, in float64.
+    diagonals : dict of str to torch.Tensor
+        The diagonal for each parameter outside of these layers, of its shape, in float64.
+    """
+
+    def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
+        self._gradients = gradients
+        self._generator = torch.Generator(gradients.device).manual_seed(random_state)
+        self.outputs: dict[str, Any] = {}
+        self.features: dict[str, Any] = {}
+        self.diagonals: dict[str, Any] = {}
+        modules = dict(gradients.net.module_.named_modules())
+        names = [block.layer for block in gradients.blocks if block.layer is not None]
+        # Held all the while: hooks would note what another thread runs.
+        with (
+            left_as_found(gradients.net),
+            calls_noted(gradients.net.module_, names) as self._calls,
+            closing(gradients.in_chunks(self._chunk)) as chunks,
+        ):
+            self.layers = {name: modules[name] for name in self._run_row_by_row()}
+            for _, (outputs, features, diagonals) in chunks:
+                _add(self.outputs, outputs)
+                _add(self.features, features)
+                _add(self.diagonals, diagonals)
+
+    def _run_row_by_row(self) -> list[str]:
+        """Return the layers that are executed on as many rows as the network is given."""
+        gradients = self._gradients
+        _, output = next(
+            gradients.in_chunks(lambda x, rows: gradients.outputs(gradients.parameters, x), 2)
+        )
+        return [
+            name
+            for name, calls in self._calls.items()
+            if all(len(inputs) == len(output) for inputs, _ in calls)
+        ]
+
+    def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
+        gradients = self._gradients
+        self._calls.clear()
+        weights = gradients.weights[rows]
+        parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
+        logits = gradients.outputs(parameters, x)
+        noise = self._noise(logits.detach(), rows)
+        calls = {name: self._calls[name] for name in self.layers}
+        made = [(name, i) for name in calls for i in range(len(calls[name]))]
+        deltas = torch.autograd.grad(
+            logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
+        )
+        outputs: dict[str, Any] = {}
+        features: dict[str, Any] = {}
+        for (name, i), delta in zip(made, deltas, strict=True):
+            if delta is not None:
+                block = next(b for b in gradients.blocks if b.layer == name)
+                inputs, delta = _by_position(self.layers[name], calls[name][i][0], delta)
+                S, A = _moments(inputs, delta, weights, block)
+                _add(outputs, {name: S})
+                # Inputs of one row are averaged over its positions and calls.
+                _add(features, {name: A / len(calls[name])})
+        self._calls.clear()
+        return outputs, features, self._squares(x, noise, weights)
+
+    def _noise(self, logits: torch.Tensor, rows: slice) -> torch.Tensor:
+        """Return ``C_i^(1/2) xi_i`` with standard normal xi, of the shape of the logits."""
+        xi = torch.randn(
+            logits.shape, generator=self._generator, device=logits.device, dtype=logits.dtype
+        )
+        if self._gradients.is_softmax:
+            # (diag(sqrt m) - m sqrt(m)^T) times its transpose is diag(m) - m m^T.
+            m = logits.softmax(dim=1)
+            return m.sqrt() * xi - m * (m.sqrt() * xi).sum(dim=1, keepdim=True)
+        C = vmap(hessian(self._gradients.loss))(logits, self._gradients.targets[rows])
+        values, vectors = torch.linalg.eigh(C)
+        return (vectors @ (values.clamp(min=0).sqrt() * xi)[..., None])[..., 0]
+
+    def _squares(
+        self, x: Any, noise: torch.Tensor, weights: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
+        gradients = self._gradients
+        outside = [
+            name
+            for block in gradients.blocks
+            if block.layer not in self.layers
+            for name in block.names
+        ]
+        if not outside:
+            return {}
+        rest = {name: gradients.parameters[name] for name in outside}
+
+        def along(parameters: dict[str, torch.Tensor], row: Any, xi: torch.Tensor) -> torch.Tensor:
+            return (gradients.outputs_of_row(gradients.parameters | parameters, row) * xi).sum()
+
+        by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
+        return {
+            name: torch.tensordot(weights, squares**2, 1).double()
+            for name, squares in by_name.items()
+        }
+
+
+def _by_position(
+    layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and derivatives in the outputs with their numbers in the last dimension.
+
+    Of a convolution, what lies under its kernel for each position, in the weight's order.
+    """
+    if not isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
+        return inputs, delta
+    options: dict[str, tuple[int, ...]] = {}
+    for name in ("kernel_size", "dilation", "padding", "stride"):
+        option: Any = getattr(layer, name)
+        # One dimension is a picture that is one pixel high.
+        options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
+    pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
+    patches = torch.nn.functional.unfold(pictures, **options)
+    return patches.transpose(1, 2), delta.flatten(2).transpose(1, 2)
+
+
+def _moments(
+    inputs: torch.Tensor, delta: torch.Tensor, weights: torch.Tensor, block: Block
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted second moments of output derivatives and of inputs, in float64."""
+    n_positions = delta[0].numel() // delta.shape[-1]
+    repeated = weights.repeat_interleave(n_positions).double()[:, None]
+    delta, inputs = delta.flatten(0, -2).double(), inputs.flatten(0, -2).double()
+    if len(block.names) == 2:
+        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+    return delta.T @ (repeated * delta), inputs.T @ (repeated * inputs) / n_positions
+
+
+def _add(total: dict, terms: dict) -> None:
+    for key, term in terms.items():
+        total[key] = total[key] + term if key in total else term

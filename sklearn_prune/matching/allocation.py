@@ -1,0 +1,333 @@
+r"""How likely each row should be to stay, for the sake of models that nothing is known about.
+
+Rows that mirror the training rows waste places: dense regions repeat what a flexible model knows,
+while sparse and uncertain ones get too few. Survey sampling draws more where strata vary more
+(Neyman 1934) and calibrates the probabilities to known totals (Deville and Särndal 1992). So does
+this module: the rows kept are to look like a draw with probabilities
+
+.. math:: π_i \propto d_i\, σ_i\, p_i \exp(l \cdot a_i)
+
+where d is the distance to a row's neighbours (large where rows are sparse), σ how uncertain trees
+are of the target there, and p, for classes, the probability that they give the row's own class (a
+label that its neighbourhood contradicts is likely to be wrong, or rare). The vector a holds the
+head's gradient and the trees' class probabilities; l is chosen so that their means over the draw
+equal those over all rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils import gen_batches
+
+from ..selection import SelectionProblem, inclusion_probabilities
+from ..utils import map_threads
+from .distribution import standardised
+from .feature_maps import CHUNK, Floats, Table
+
+# Of so many rows or fewer, none is preferred to another.
+FEWEST_ROWS = 32
+# Most rows to grow trees on, most distances to compute, and fewest rows to take them from. With
+# fewer of these, "sparse" becomes coarser.
+_GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e8, 1_000
+_N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
+# Rows in a leaf at least: of trees that predict the target, and of those that predict its variance.
+_LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
+# Odds below this quantile, or this share of the median, are raised to it. The last is the weight of
+# the uniform distribution that is mixed into class probabilities.
+_LEAST_ODDS, _LEAST_SHARE, _EVEN_SHARE = 0.05, 0.05, 0.02
+# Rows that a class keeps for any of them to be preferred: of a handful, typical ones teach most.
+LEAST_KEPT = 5
+# Steps of the calibration, their size in units of the largest that is safe at the start, and bounds
+# on what one step and all of them may change an exponent by.
+_N_STEPS, _CAUTION, _LONGEST_STEP, _LONGEST = 60, 0.5, 1.5, 3.0
+# What the calibration may leave, as a share of what chance leaves of a draw: exchanges do the rest.
+_CALIBRATED = 0.05
+
+
+@dataclass(frozen=True)
+class Priorities:
+    """What the probabilities to stay are made of, before the head is calibrated for.
+
+    Attributes
+    ----------
+    distance, spread, belief : ndarray of shape (n_samples,)
+        d, σ and p, positive.
+    expected : ndarray of shape (n_samples, n_classes - 1)
+        Probability of each class but the first, float32; no column for numbers.
+    """
+
+    distance: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    belief: NDArray[np.float64]
+    expected: NDArray[np.float32]
+
+    @property
+    def odds(self) -> NDArray[np.float64]:
+        """``d_i σ_i p_i``, shape (n_samples,)."""
+        return self.distance / self.distance.mean() * self.spread / self.spread.mean() * self.belief
+
+
+def row_priorities(
+    table: Table,
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    random_state: int = 0,
+) -> Priorities:
+    """Return the odds of each row to stay.
+
+    Parameters
+    ----------
+    table : Table
+        What enters the heads.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or numbers.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows in the trees. Distances count every row of positive weight alike.
+    is_labels : bool
+        Whether y holds class codes.
+    random_state : int, default=0
+        Seeds trees and reference rows. A constant, so that odds depend on the data alone.
+    """
+    if len(table.weighing) <= FEWEST_ROWS:
+        even = np.ones(len(y))
+        return Priorities(even, even, even, np.zeros((len(y), 0), dtype=np.float32))
+    rng = np.random.default_rng(random_state)
+    distance = _floored(_distance_to_neighbours(table, len(y), rng))
+    trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
+    if is_labels:
+        return _of_classes(trees, y, distance)
+    return _of_numbers(trees, standardised(y, sample_weight), distance)
+
+
+def kept_shares(
+    problem: SelectionProblem, priorities: Priorities, *, deadline: float = np.inf
+) -> Floats:
+    """Return the probability with which each row should stay, of shape (n_samples,).
+
+    Calibrated so that the dropped rows' change sums to about zero and their expected classes to
+    their share; then scaled so that each group's shares sum to the rows it keeps. 1 and 0 where a
+    row's fate is decided. A group that keeps fewer than five rows has the same share everywhere.
+
+    Parameters
+    ----------
+    problem : SelectionProblem
+        In the cardinality form.
+    priorities : Priorities
+        Of its rows.
+    deadline : float, default=inf
+        ``time.perf_counter()`` value after which no step of the calibration is begun.
+    """
+    assert problem.n_drop is not None
+    free, groups = problem.free, problem.groups[problem.free]
+    n_dropped = problem.dropped_counts(problem.n_drop) - problem.count(problem.must_drop)
+    n_kept = problem.count(problem.free) - n_dropped
+    shares = problem.must_keep.astype(np.float64)
+    shares[free] = inclusion_probabilities(priorities.odds[free], int(n_kept.sum()))
+    of_free = _calibrated(problem, priorities, shares, deadline)[free]
+    for group, count in enumerate(n_kept):
+        members = groups == group
+        odds = of_free[members] if count >= LEAST_KEPT else np.ones(int(members.sum()))
+        of_free[members] = inclusion_probabilities(odds, int(count))
+    shares[free] = of_free
+    return shares
+
+
+def _calibrated(
+    problem: SelectionProblem, priorities: Priorities, shares: Floats, deadline: float
+) -> Floats:
+    """Return the shares tilted so that the totals of the dropped rows come near zero.
+
+    l minimises a convex function, of which these totals are the gradient, by accelerated gradient
+    steps (Nesterov 1983). Newton steps would need fewer passes, but where some rows are certain to
+    stay, or directions are many, they turn rounding into other rows.
+    """
+    free, totals = problem.free, _Totals(problem, priorities)
+    base, n_kept = shares[free], shares[free].sum()
+    movable = np.where(free & (shares < 1.0), shares, 0.0)
+    chance = np.sqrt(movable @ totals.squared_norms)
+    if chance == 0:
+        return shares
+    step_size = _CAUTION / totals.largest_eigenvalue(movable)
+    # Of every row: a·l at the last point, and at the point that momentum led to.
+    last = point = np.zeros(len(base))
+    for n_steps in range(_N_STEPS):
+        left = totals.of(1.0 - shares)
+        if np.linalg.norm(left) <= _CALIBRATED * chance or time.perf_counter() > deadline:
+            break
+        moved = step_size * totals.scores(left)[free]
+        reached = point + moved * min(1.0, _LONGEST_STEP / max(np.abs(moved).max(), 1e-300))
+        point, last = reached + n_steps / (n_steps + 3) * (reached - last), reached
+        odds = base * np.exp(np.clip(point, -_LONGEST, _LONGEST))
+        shares = shares.copy()
+        shares[free] = inclusion_probabilities(odds, n_kept)
+    return shares
+
+
+class _Totals:
+    """The vectors ``a_i`` whose totals are held: expected classes less their mean, and the change.
+
+    Each expected class has mean square 1 over the rows, and the change mean squared length 1.
+
+    Attributes
+    ----------
+    squared_norms : ndarray of shape (n_samples,)
+        ``‖a_i‖²``.
+    """
+
+    def __init__(self, problem: SelectionProblem, priorities: Priorities) -> None:
+        share = problem.sample_weight / problem.sample_weight.sum()
+        expected = priorities.expected - share @ priorities.expected
+        size = np.sqrt(np.mean(expected**2, axis=0))
+        self._expected = expected / np.where(size > 0, size, 1.0)
+        self._change = problem.coordinates.block(0)
+        self._unit = np.sqrt(np.mean(self._change.squared_norms)) or 1.0
+        self.squared_norms = (
+            np.einsum("ij,ij->i", self._expected, self._expected)
+            + self._change.squared_norms / self._unit**2
+        )
+
+    def scores(self, v: Floats) -> Floats:
+        """Return ``a_i · v`` for each row, of shape (n_samples,)."""
+        n_classes = self._expected.shape[1]
+        of_change = self._change.scores(v[n_classes:]) / self._unit
+        return np.asarray(self._expected @ v[:n_classes] + of_change)
+
+    def of(self, w: Floats) -> Floats:
+        """Return ``Σ w_i a_i``."""
+        return np.concatenate([self._expected.T @ w, self._change.total(w) / self._unit])
+
+    def largest_eigenvalue(self, w: Floats) -> float:
+        """Return that of ``Σ w_i a_i a_iᵀ``, by a few power iterations."""
+        v = self.of(w)
+        value = 1.0
+        for _ in range(8):
+            v = v / (np.linalg.norm(v) or 1.0)
+            v = self.of(w * self.scores(v))
+            value = float(np.linalg.norm(v))
+        return value or 1.0
+
+
+class _Trees:
+    """Grows forests on some rows and predicts all, none of them from trees that saw it."""
+
+    def __init__(
+        self,
+        table: Table,
+        grown_on: NDArray[np.int64],
+        sample_weight: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> None:
+        self._table, self._weight, self._rng = table, sample_weight, rng
+        parts = np.array_split(rng.permutation(grown_on), _N_FOLDS)
+        self._folds = [np.sort(part) for part in parts]
+        self._others = np.setdiff1d(np.arange(len(sample_weight)), grown_on)
+
+    def probabilities(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what each class is given in each row, of shape (n_rows, n_classes)."""
+        n_classes = int(y.max()) + 1
+
+        def predict(forest: Any, rows: Floats) -> Floats:
+            probability = np.zeros((len(rows), n_classes))
+            probability[:, forest.classes_] = forest.predict_proba(rows)
+            return probability
+
+        forest = ExtraTreesClassifier(min_samples_leaf=_LEAST_IN_LEAF, **self._options())
+        return self._cross_fitted(forest, y, n_classes, predict)
+
+    def means(self, values: Floats, least_in_leaf: int) -> NDArray[np.float64]:
+        """Return what each row's values are in the mean, of the shape of ``values``."""
+        forest = ExtraTreesRegressor(min_samples_leaf=least_in_leaf, **self._options())
+        target = values.ravel() if values.shape[1] == 1 else values
+
+        def predict(forest: Any, rows: Floats) -> Floats:
+            return np.asarray(forest.predict(rows)).reshape(len(rows), -1)
+
+        return self._cross_fitted(forest, target, values.shape[1], predict)
+
+    def _of_rows(
+        self, predict: Callable[[Any, Floats], Floats], forest: Any, rows: NDArray[np.int64]
+    ) -> Floats:
+        return predict(forest, self._table[rows])
+
+    def _options(self) -> dict[str, Any]:
+        seed = int(self._rng.integers(np.iinfo(np.int32).max))
+        return {"n_estimators": _N_TREES // _N_FOLDS, "n_jobs": 1, "random_state": seed}
+
+    def _cross_fitted(
+        self,
+        forest: Any,
+        y: NDArray[Any],
+        n_columns: int,
+        predict: Callable[[Any, Floats], Floats],
+    ) -> NDArray[np.float64]:
+        table, predicted = self._table, np.zeros((len(y), n_columns))
+        batches = [self._others[part] for part in gen_batches(max(1, len(self._others)), CHUNK)]
+        for held_out in self._folds:
+            rows = np.setdiff1d(np.concatenate(self._folds), held_out)
+            fitted = clone(forest).fit(table[rows], y[rows], sample_weight=self._weight[rows])
+            predicted[held_out] = predict(fitted, table[held_out])
+            if len(self._others):
+                parts = map_threads(functools.partial(self._of_rows, predict, fitted), batches)
+                predicted[self._others] += np.concatenate(parts) / _N_FOLDS
+        return predicted
+
+
+def _of_classes(trees: _Trees, y: NDArray[Any], distance: NDArray[np.float64]) -> Priorities:
+    probability = trees.probabilities(y)
+    probability = (1 - _EVEN_SHARE) * probability + _EVEN_SHARE / probability.shape[1]
+    spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
+    belief = probability[np.arange(len(y)), y]
+    expected = probability[:, 1:].astype(np.float32)
+    return Priorities(distance, _floored(spread), _floored(belief), expected)
+
+
+def _of_numbers(trees: _Trees, values: Floats, distance: NDArray[np.float64]) -> Priorities:
+    """Take the variance from a second forest, grown on squared residuals; no number is unlikely."""
+    squares = (values - trees.means(values, _LEAST_IN_LEAF)) ** 2
+    variance = trees.means(squares.sum(axis=1, keepdims=True), _LEAST_IN_SMOOTH_LEAF).ravel()
+    spread = _floored(np.sqrt(np.maximum(variance, 0.0)))
+    return Priorities(
+        distance, spread, np.ones(len(values)), np.zeros((len(values), 0), np.float32)
+    )
+
+
+def _distance_to_neighbours(
+    table: Table, n_rows: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the mean distance of each row to the nearest of some other rows."""
+    most = max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows))
+    reference = table.some(most, rng)
+    n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
+    others = table[reference]
+
+    def nearest(rows: slice) -> Floats:
+        distances = euclidean_distances(table[rows], others)
+        return np.sort(np.partition(distances, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
+
+    parts = map_threads(nearest, list(gen_batches(n_rows, CHUNK)))
+    distances = np.concatenate(parts).astype(np.float64)
+    mean = distances[:, :_N_NEIGHBOURS].mean(axis=1)
+    # A reference row is its own nearest one.
+    mean[reference] = distances[reference, -_N_NEIGHBOURS:].mean(axis=1)
+    return np.asarray(mean)
+
+
+def _floored(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the odds, none far below the others; 1 where none is positive."""
+    positive = odds[odds > 0]
+    if not positive.size:
+        return np.ones(len(odds))
+    least = max(np.quantile(positive, _LEAST_ODDS), _LEAST_SHARE * np.median(positive))
+    return np.maximum(odds, least)

@@ -1,0 +1,358 @@
+r"""The joint distribution of rows and labels, as coordinates that are matched beside influences.
+
+The kernel mean embedding of (x, y) is the mean of ``φ(x) ⊗ t(y)``. How far it moves when rows go
+is a maximum mean discrepancy: it bounds what the mean loss of *every* model changes whose loss lies
+in the kernel's space (Gretton et al. 2012), which the influence of one head cannot do. It has the
+form of a head's gradients: t(y) stands in the place of the residual, φ(x) in that of the features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import gen_batches
+
+from ..utils import map_threads
+from .feature_maps import (
+    CHUNK,
+    FITTED_ROWS,
+    FeatureMap,
+    Floats,
+    FourierFeatures,
+    LeafIndicators,
+    Table,
+    WhitenedKernelColumns,
+)
+
+# Features of so many rows or fewer are kept; of more they are made anew in each pass.
+_STORED_ROWS = 20_000
+
+
+class DistributionEmbedding(LinearOperator):
+    r"""The operator B of shape (n_samples, n_labels * n_features).
+
+    Row i is what dropping row i takes from the centred mean embedding,
+
+    .. math:: b_i = \frac{ν_i}{N} \big( t_i \otimes φ_i - μ \big), \qquad
+              μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
+
+    so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1,
+    so that the mean label is held. The others are centred; each map's are scaled so that their
+    variances sum to 1.
+
+    Parameters
+    ----------
+    table : Table
+        The rows.
+    maps : sequence of FeatureMap
+        Whose features stand side by side.
+    labels : ndarray of shape (n_samples, n_labels)
+        ``t_i``: one-hot classes, or ``[1, y]``.
+    sample_weight : ndarray of shape (n_samples,)
+        ν.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        maps: Sequence[FeatureMap],
+        labels: Floats,
+        sample_weight: NDArray[np.float64],
+    ) -> None:
+        self._table: Table | None = table
+        self._maps = maps
+        self.labels = np.asarray(labels, dtype=np.float32)
+        self.sample_weight = sample_weight
+        self.weight_sum = float(sample_weight.sum())
+        self._set_moments()
+        n_rows, n_labels = self.labels.shape
+        super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
+        self._features: Floats | None = None
+        if n_rows <= _STORED_ROWS:
+            # From here on the rows themselves are not needed, nor pickled by a memory.
+            self._features, self._table = self._made(np.arange(n_rows)), None
+        self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
+
+    def labelled(self, labels: Floats) -> DistributionEmbedding:
+        """Return the embedding of the same rows with other labels ``t_i``."""
+        part = copy.copy(self)
+        part.labels = np.asarray(labels, dtype=np.float32)
+        part.shape = (len(part.labels), part.labels.shape[1] * (1 + len(self._mean)))
+        part._centre = part._moment(self.sample_weight) / self.weight_sum
+        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        return part
+
+    def among(self, indices: Any) -> DistributionEmbedding:
+        """Return the embedding of the rows at `indices` as if there were no others."""
+        part = self.take(indices)
+        part.weight_sum = float(part.sample_weight.sum())
+        return part.labelled(part.labels)
+
+    def aimed_at(self, mean: NDArray[np.float64]) -> DistributionEmbedding:
+        """Return the embedding with another mean in the place of μ.
+
+        It has shape (n_labels, n_features). ``Bᵀw`` of all rows is then no longer zero, but how far
+        their mean is from this one.
+        """
+        part = copy.copy(self)
+        part._centre = mean
+        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        return part
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
+        return self._centre
+
+    def _set_moments(self) -> None:
+        """Set μ, the mean of each feature, and what makes the variance of each map's sum to 1.
+
+        All from one pass over the features as they are made.
+        """
+
+        def moments(rows: slice) -> list[tuple[Any, ...]]:
+            chunk, weight = self._rows_of_table(rows), self.sample_weight[rows].astype(np.float32)
+            labels, found = self.labels[rows] * weight[:, None], []
+            for feature_map in self._maps:
+                made = feature_map(chunk)
+                square = weight @ np.einsum("ij,ij->i", made, made)
+                found.append((weight @ made, float(square), labels.T @ made))
+            return found
+
+        batches = map_threads(moments, self._batches())
+        means, factors, centres = [], [], []
+        label_mean = self.sample_weight @ self.labels.astype(np.float64) / self.weight_sum
+        for of_map in zip(*batches, strict=True):
+            mean, square, products = (
+                np.asarray(np.sum(parts, axis=0, dtype=np.float64)) / self.weight_sum
+                for parts in zip(*of_map, strict=True)
+            )
+            variance = float(square - mean @ mean)
+            # What float32 sums resolve.
+            factor = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
+            means.append(mean)
+            factors.append(np.full(len(mean), factor))
+            centres.append((products - np.outer(label_mean, mean)) * factor)
+        self._mean = np.concatenate(means).astype(np.float32)
+        self._factor = np.concatenate(factors).astype(np.float32)
+        self._centre = np.hstack([label_mean[:, None], *centres])
+
+    def rows(self, indices: Any) -> Floats:
+        """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""
+        features, labels = self._features_of(indices), self.labels[indices]
+        products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
+        products -= self._centre.ravel().astype(np.float32)
+        return products * self._share(indices)[:, None]
+
+    def products(self, indices: Any, v: Floats) -> tuple[Floats, Floats]:
+        """Return the Gram matrix of the rows at `indices`, and their products with v.
+
+        No row of B is made: ``(t_i ⊗ φ_i)·(t_j ⊗ φ_j) = (t_i·t_j)(φ_i·φ_j)``.
+        """
+        features, labels = self._features_of(indices), self.labels[indices]
+        share, centre = self._share(indices), self._centre.astype(np.float32)
+        crossed = np.einsum("ij,ij->i", features @ centre.T, labels)
+        gram = _gram(features, labels)
+        gram -= crossed[:, None] + crossed[None, :] - np.sum(centre**2)
+        gram *= share[:, None] * share[None, :]
+        return gram, self._scores(features, labels, share, v)
+
+    def take(self, indices: Any) -> DistributionEmbedding:
+        """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
+        part = copy.copy(self)
+        part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
+        part._norms = self._norms[indices]
+        part._features, part._table = self._features_of(indices), None
+        part.shape = (len(part.labels), self.shape[1])
+        return part
+
+    def row_norms(self) -> NDArray[np.float64]:
+        """Return ``‖b_i‖`` of every row, of shape (n_samples,)."""
+        return self._norms
+
+    def _features_of(self, rows: Any) -> Floats:
+        return self._made(rows) if self._features is None else self._features[rows]
+
+    def _made(self, rows: Any) -> Floats:
+        """Return 1 and the features of these rows, centred and scaled, float32."""
+        if not isinstance(rows, slice) and len(rows) > CHUNK:
+            parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
+            return np.concatenate(parts)
+        chunk = self._rows_of_table(rows)
+        made = np.hstack([feature_map(chunk) for feature_map in self._maps])
+        ones = np.ones((len(made), 1), dtype=np.float32)
+        return np.hstack([ones, (made - self._mean) * self._factor])
+
+    def _rows_of_table(self, rows: Any) -> Floats:
+        # What `take` returns has its features and no table.
+        assert self._table is not None
+        return self._table[rows]
+
+    def _share(self, rows: Any) -> Floats:
+        return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
+
+    def _batches(self) -> list[slice]:
+        return list(gen_batches(len(self.labels), CHUNK))
+
+    def _norms_of(self, rows: slice) -> NDArray[np.float64]:
+        features, labels = self._features_of(rows), self.labels[rows]
+        centre = self._centre.astype(np.float32)
+        squared = np.einsum("ij,ij->i", labels, labels) * np.einsum("ij,ij->i", features, features)
+        squared -= 2 * np.einsum("ij,ij->i", features @ centre.T, labels)
+        squared = squared.astype(np.float64) + float(np.sum(self._centre**2))
+        return np.sqrt(np.maximum(squared, 0.0)) * self._share(rows)
+
+    def _moment(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``Σ w_i t_i φ_iᵀ``, float64 of shape (n_labels, n_features)."""
+
+        def moment(rows: Any) -> NDArray[np.float64]:
+            weighted = self.labels[rows] * w[rows, None].astype(np.float32)
+            return (weighted.T @ self._features_of(rows)).astype(np.float64)
+
+        # A set of few rows costs a pass over those rows only.
+        weighing = np.flatnonzero(w)
+        batches = [weighing[i : i + CHUNK] for i in range(0, len(weighing), CHUNK)]
+        nothing = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
+        return sum(map_threads(moment, batches), start=nothing)
+
+    def _scores(self, features: Floats, labels: Floats, share: Floats, v: Floats) -> Floats:
+        V = np.reshape(v, self._centre.shape)
+        centred = float(np.sum(V * self._centre))
+        products = np.einsum("ij,ij->i", features @ V.T.astype(np.float32), labels)
+        return (products - np.float32(centred)) * share
+
+    def _matvec(self, v: Floats) -> NDArray[np.float64]:
+        def scores(rows: slice) -> Floats:
+            return self._scores(self._features_of(rows), self.labels[rows], self._share(rows), v)
+
+        return np.concatenate(map_threads(scores, self._batches())).astype(np.float64)
+
+    def _matmat(self, V: Floats) -> NDArray[np.float64]:
+        # As when a small operator is tabulated: not one pass over the rows for each column.
+        batches = [self.rows(np.arange(len(self.labels))[rows]) for rows in self._batches()]
+        return np.concatenate([rows @ V for rows in batches])
+
+    def _rmatvec(self, w: Floats) -> NDArray[np.float64]:
+        weighted = np.ravel(w) * self.sample_weight
+        moment = self._moment(weighted) - weighted.sum() * self._centre
+        return moment.ravel() / self.weight_sum
+
+
+def _gram(features: Floats, labels: Floats) -> Floats:
+    """Return ``(t_i·t_j)(φ_i·φ_j)``; of rows of different classes, where it is 0, none is made."""
+    is_one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    if not is_one_hot:
+        products: Floats = labels @ labels.T
+        products *= features @ features.T
+        return products
+    gram: Floats = np.zeros((len(labels), len(labels)), dtype=np.float32)
+    for column in labels.T:
+        members = np.flatnonzero(column)
+        gram[np.ix_(members, members)] = features[members] @ features[members].T
+    return gram
+
+
+def embed_distribution(
+    table: Table,
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    random_state: int = 0,
+) -> DistributionEmbedding:
+    """Return the embedding of what enters the heads, and of the target.
+
+    Parameters
+    ----------
+    table : Table
+        What enters the heads.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or numbers: of a regression, or 0 and 1 of several labels.
+    sample_weight : ndarray of shape (n_samples,)
+        ν.
+    is_labels : bool
+        Whether y holds class codes.
+    random_state : int, default=0
+        Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
+    """
+    rng = np.random.default_rng(random_state)
+    targets = y if is_labels else standardised(y, sample_weight)
+    maps: list[FeatureMap] = [
+        FourierFeatures.fit(table, rng),
+        LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
+    ]
+    labels = target_labels(y, sample_weight, is_labels=is_labels)
+    return DistributionEmbedding(table, maps, labels, sample_weight)
+
+
+def embed_nonlinear_head(
+    table: Table,
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    learned: NDArray[np.float64] | None = None,
+    random_state: int = 0,
+) -> DistributionEmbedding:
+    r"""Return the influences of all rows on a ridge regression with kernel columns.
+
+    Of one-hot classes, or standardised numbers, on the columns and 150 kernel columns. With
+    whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i`` is
+    ``L⁻¹ g_i``, but for the scales of :class:`DistributionEmbedding`, which let the intercept count
+    more: rows whose sum is zero leave this head where it is. What a linear head calls noise is
+    signal to it, as it is to most other models.
+
+    Parameters
+    ----------
+    table, y, sample_weight, is_labels, random_state
+        As in :func:`embed_distribution`.
+    learned : ndarray of shape (n_samples, n_targets), default=None
+        What the regression is fitted to instead, in the units of the targets; residuals are still
+        those of the targets.
+    """
+    rng = np.random.default_rng(random_state)
+    features = WhitenedKernelColumns.fit(table, rng)
+    targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
+    share = sample_weight / sample_weight.sum()
+    learned = targets if learned is None else learned
+    mean = share @ learned
+    targets, learned = targets - mean, learned - mean
+    batches = list(gen_batches(len(y), CHUNK))
+    # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
+    some = table.some(FITTED_ROWS, rng)
+    coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
+    fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
+    return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
+
+
+def target_labels(
+    y: NDArray[Any],
+    sample_weight: NDArray[np.float64],
+    *,
+    is_labels: bool,
+    strata: NDArray[np.int64] | None = None,
+) -> Floats:
+    """Return what stands for the target, ``t_i``, of shape (n_samples, n_labels).
+
+    One-hot classes, ``[1, y]`` with y standardised, and with ``strata``, the class and group (or
+    group) of each row, these in the place of the class or the 1.
+    """
+    codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
+    one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
+    if is_labels:
+        return one_hot
+    return np.hstack([one_hot, standardised(y, sample_weight)]).astype(np.float32)
+
+
+def standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return y as columns of mean 0 and variance 1, of shape (n_samples, n_outputs)."""
+    columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    share = sample_weight / sample_weight.sum()
+    columns = columns - share @ columns
+    deviation = np.sqrt(share @ columns**2)
+    return columns / np.where(deviation > 0, deviation, 1.0)

@@ -1,0 +1,249 @@
+"""Features of rows whose sums are matched: random Fourier features, tree leaves, kernel columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics import pairwise_distances
+from sklearn.metrics.pairwise import rbf_kernel
+
+from ..networks import column_scaler
+
+Floats = NDArray[np.floating[Any]]
+
+# Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
+# what neighbours and forests see, the wide one what nearly linear models do.
+BANDWIDTHS = (0.2, 1.0, 5.0)
+# Frequencies in all; each gives a cosine and a sine.
+_N_FREQUENCIES = 150
+# Rows that the median distance is taken of, and that trees and heads are fitted on, at most.
+_MEDIAN_ROWS, FITTED_ROWS = 1_000, 20_000
+_N_TREES, _N_LEAVES = 12, 32
+# Kernel columns, and the damping of their whitening, in units of a column's variance.
+_N_CENTRES, _RIDGE = 150, 1e-3
+# Columns beyond which rows are projected.
+_MAX_COLUMNS = 300
+# Rows read at a time.
+CHUNK = 4096
+
+
+class FeatureMap(Protocol):
+    """What turns standardised rows into features whose mean is compared."""
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the features of these rows, float32 of shape (n_rows, n_features)."""
+
+
+class Table:
+    """What enters the heads of one or several networks, side by side, on standardised scale.
+
+    ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Each network's columns are
+    divided by the square root of how many vary, so that every network adds the same to a squared
+    distance. Constant columns are zero. More than 300 columns are projected at random onto as many,
+    which keeps distances (Johnson and Lindenstrauss 1984).
+
+    Parameters
+    ----------
+    designs : sequence of ndarray of shape (n_samples, n_columns_b)
+        Inputs of each head; read a few thousand rows at a time.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights of the rows in means and scales.
+    """
+
+    def __init__(self, designs: Sequence[Any], sample_weight: Floats) -> None:
+        self._designs = designs
+        # Rows of weight zero are not there for what is fitted.
+        self.weighing = np.flatnonzero(sample_weight)
+        self._scales = [_column_scales(design, sample_weight) for design in designs]
+        self.n_columns = sum(design.shape[1] for design in designs)
+        self._projection: Floats | None = None
+        if self.n_columns > _MAX_COLUMNS:
+            draws = np.random.default_rng(0).standard_normal((self.n_columns, _MAX_COLUMNS))
+            self._projection = (draws / np.sqrt(_MAX_COLUMNS)).astype(np.float32)
+            self.n_columns = _MAX_COLUMNS
+
+    def some(self, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the positions, ascending, of at most so many rows of positive weight."""
+        return np.sort(rng.permutation(self.weighing)[:most])
+
+    def __getitem__(self, rows: Any) -> Floats:
+        parts = [
+            (np.asarray(design[rows], dtype=np.float64) - mean) * factor
+            for design, (mean, factor) in zip(self._designs, self._scales, strict=True)
+        ]
+        columns = np.hstack(parts).astype(np.float32)
+        return columns if self._projection is None else columns @ self._projection
+
+
+def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
+    """Return the mean of each column, and what its distance from the mean is multiplied by."""
+    scaler = column_scaler(design, sample_weight)
+    is_constant = scaler.var_ <= 10 * np.finfo(np.float64).eps * scaler.mean_**2
+    n_varying = max(1, int((~is_constant).sum()))
+    factor = np.where(is_constant, 0.0, 1.0 / scaler.scale_) / np.sqrt(n_varying)
+    return scaler.mean_, factor
+
+
+def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
+    """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 where there are none."""
+    sample = table[table.some(_MEDIAN_ROWS, rng)]
+    distances = pairwise_distances(sample, metric="sqeuclidean")
+    distances = distances[np.triu_indices(len(sample), 1)]
+    positive = distances[distances > 1e-12]
+    return float(np.median(positive)) if positive.size else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class FourierFeatures:
+    r"""Random Fourier features of Gaussian kernels of several bandwidths.
+
+    .. math:: \varphi(x) = \big[\cos(W^T x), \sin(W^T x)\big] / \sqrt{D},
+              \qquad W_{\cdot j} \sim N(0, 2 γ_j I)
+
+    so that ``φ(x)·φ(x')`` estimates the mean of ``exp(-γ ‖x - x'‖²)`` over the bandwidths.
+
+    Attributes
+    ----------
+    frequencies : ndarray of shape (n_columns, D)
+        W, float32.
+
+    References
+    ----------
+    Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", NeurIPS 2007.
+    """
+
+    frequencies: Floats
+
+    @classmethod
+    def fit(
+        cls,
+        table: Table,
+        rng: np.random.Generator,
+        bandwidths: Sequence[float] = BANDWIDTHS,
+    ) -> FourierFeatures:
+        """Draw frequencies; γ is a bandwidth over the median squared distance of some rows."""
+        gammas = np.resize(bandwidths, _N_FREQUENCIES) / median_squared_distance(table, rng)
+        draws = rng.standard_normal((table.n_columns, _N_FREQUENCIES))
+        return cls((draws * np.sqrt(2 * gammas)).astype(np.float32))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return cosines and sines, float32 of shape (n_rows, 2 D)."""
+        angles = rows @ self.frequencies
+        scale = np.float32(1 / np.sqrt(angles.shape[1]))
+        return np.hstack([np.cos(angles), np.sin(angles)]) * scale
+
+
+@dataclass(frozen=True, eq=False)
+class LeafIndicators:
+    """In which leaf of each of a few randomised trees a row lies.
+
+    The trees are grown on the target, so that they cut where it changes: what forests and boosting
+    will see, and a kernel that treats all columns alike does not.
+
+    Attributes
+    ----------
+    forest : ExtraTreesClassifier or ExtraTreesRegressor
+        Fitted.
+    codes : tuple of ndarray
+        For each tree, the column of each of its leaves, by node.
+    n_leaves : int
+        Leaves in all.
+
+    References
+    ----------
+    Geurts, Ernst and Wehenkel, "Extremely Randomized Trees", Machine Learning 63, 2006.
+    """
+
+    forest: Any
+    codes: tuple[NDArray[np.int64], ...]
+    n_leaves: int
+
+    @classmethod
+    def fit(
+        cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
+    ) -> LeafIndicators:
+        """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
+        chosen = table.some(FITTED_ROWS, rng)
+        make = ExtraTreesClassifier if is_labels else ExtraTreesRegressor
+        forest = make(
+            n_estimators=_N_TREES,
+            max_leaf_nodes=_N_LEAVES,
+            n_jobs=1,
+            random_state=int(rng.integers(np.iinfo(np.int32).max)),
+        )
+        # One column of numbers is a vector to a tree.
+        values = targets[chosen]
+        forest.fit(table[chosen], values.ravel() if values.size == len(chosen) else values)
+        codes, n_leaves = [], 0
+        for tree in forest.estimators_:
+            is_leaf = tree.tree_.children_left < 0
+            codes.append(n_leaves + np.cumsum(is_leaf) - 1)
+            n_leaves += int(is_leaf.sum())
+        return cls(forest, tuple(codes), n_leaves)
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return ones at the leaves and zeros elsewhere, float32 of shape (n_rows, n_leaves)."""
+        indicators = np.zeros((len(rows), self.n_leaves), dtype=np.float32)
+        nodes = self.forest.apply(rows)
+        for codes, tree_nodes in zip(self.codes, nodes.T, strict=True):
+            indicators[np.arange(len(rows)), codes[tree_nodes]] = 1.0
+        return indicators
+
+
+@dataclass(frozen=True, eq=False)
+class WhitenedKernelColumns:
+    r"""The columns and kernel columns beside them, whitened.
+
+    .. math:: \varphi(x) = L^{-1} f(x), \qquad f(x) = [x, k(x, c_1), \dots, k(x, c_m)], \qquad
+              \operatorname{cov}(f) + λ I = L L^T
+
+    with every entry of f standardised and the :math:`c_j` some rows: what a ridge regression on
+    the columns and on a Gaussian kernel sees (Williams and Seeger, "Using the Nyström Method to
+    Speed Up Kernel Machines", NeurIPS 2000).
+
+    Attributes
+    ----------
+    centres : ndarray of shape (m, n_columns)
+        Rows c.
+    gamma : float
+        Of the kernel ``exp(-γ ‖x - c‖²)``.
+    mean : ndarray of shape (n_columns + m,)
+        Of f.
+    whitening : ndarray of shape (n_columns + m, n_columns + m)
+        What ``f - mean`` is multiplied by.
+    """
+
+    centres: Floats
+    gamma: float
+    mean: Floats
+    whitening: Floats
+
+    @classmethod
+    def fit(cls, table: Table, rng: np.random.Generator) -> WhitenedKernelColumns:
+        """Choose centres and whiten, on some of the rows."""
+        gamma = 1 / median_squared_distance(table, rng)
+        chosen = rng.permutation(table.weighing)
+        centres = table[np.sort(chosen[:_N_CENTRES])]
+        raw = _beside_kernel(table[np.sort(chosen[:FITTED_ROWS])], centres, gamma)
+        values = raw.astype(np.float64)
+        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        factor = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        values = (values - mean) * factor
+        covariance = values.T @ values / len(values) + _RIDGE * np.eye(len(mean))
+        root = cholesky(covariance, lower=True)
+        whitening = factor[:, None] * solve_triangular(root, np.eye(len(mean)), lower=True).T
+        return cls(centres, gamma, mean.astype(np.float32), whitening.astype(np.float32))
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the whitened columns, float32 of shape (n_rows, n_columns + m)."""
+        return (_beside_kernel(rows, self.centres, self.gamma) - self.mean) @ self.whitening
+
+
+def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
+    return np.hstack([rows, rbf_kernel(rows, centres, gamma=gamma)])

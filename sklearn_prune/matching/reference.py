@@ -1,0 +1,325 @@
+"""What reference rows change: the head that is held, what rows are suspect, where the mean goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from ..influence import HeadFit, HeadObjective, refit_head
+from ..selection import Request, RowTerms, n_to_drop
+from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
+from .feature_maps import Table
+from .teacher import Taught, teach_labels, teach_numbers
+
+__all__ = ["Aim", "ReferenceHead", "aim_at_reference", "class_quota", "fit_reference_head"]
+
+Floats = NDArray[np.float64]
+
+# Multiples of the damping that are tried: few rows need more of it.
+_FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
+# Folds, and how many where rows are many.
+_N_FOLDS, _MANY_ROWS, _FEW_FOLDS = 5, 5_000, 2
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceHead:
+    """A head that was fitted on reference rows.
+
+    Attributes
+    ----------
+    objective : HeadObjective
+        On the reference rows, with the damping that was chosen.
+    fit : HeadFit
+        Its minimiser.
+    held_out : ndarray of shape (n_reference, n_outputs)
+        Outputs for each row of a head that was fitted without it.
+    score : float
+        Accuracy of these, or R² for numbers.
+    """
+
+    objective: HeadObjective
+    fit: HeadFit
+    held_out: Floats
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What a selection is told about reference rows.
+
+    Attributes
+    ----------
+    losses : ndarray of shape (n_samples,)
+        How hard each training row's target is for what the reference rows teach.
+    suspect : ndarray of bool of shape (n_samples,)
+        Whether its label is more likely wrong than right.
+    class_shares : ndarray of shape (n_classes,) or None
+        Of the distribution that is aimed at; None for numbers.
+    similarity : float
+        1 where the reference rows look like drawn from the training rows' columns, so that the mean
+        is taken over these; 0 where they do not at all, so that it is the reference rows' own.
+    n_rows : int
+        Reference rows.
+    score, damping : float
+        Of the head; of several the mean.
+    """
+
+    losses: Floats
+    suspect: NDArray[np.bool_]
+    class_shares: Floats | None
+    similarity: float
+    n_rows: int
+    score: float
+    damping: float
+
+
+def fit_reference_head(
+    objective: HeadObjective, theta_start: Floats, y: NDArray[Any], *, is_labels: bool
+) -> ReferenceHead:
+    """Fit a head on reference rows, with at least the damping asked for.
+
+    Of that and its multiples by ten the one with the least loss on rows held out is taken, by
+    cross-validation.
+
+    Parameters
+    ----------
+    objective : HeadObjective
+        On the reference rows, with the damping asked for.
+    theta_start : ndarray of shape (n_outputs, n_features)
+        Where to begin.
+    y : ndarray of shape (n_reference,) or (n_reference, n_outputs)
+        Class codes, by which folds are stratified, or numbers.
+    is_labels : bool
+        Whether y holds class codes.
+    """
+    folds = _folds(y, is_labels=is_labels)
+    best, least = None, np.inf
+    for factor in _FACTORS:
+        damped = objective if factor == 1 else objective.damped(factor)
+        held_out = _held_out(damped, theta_start, folds)
+        weights = objective.sample_weight
+        loss = float(weights @ objective.loss.value(held_out, objective.targets)) / weights.sum()
+        if best is not None and not loss < least:
+            break
+        best, least = (damped, held_out), loss
+    assert best is not None
+    chosen, held_out = best
+    score = _score(held_out, y if is_labels else chosen.targets, is_labels=is_labels)
+    return ReferenceHead(chosen, refit_head(chosen, theta_start), held_out, score)
+
+
+def _folds(y: NDArray[Any], *, is_labels: bool) -> list[tuple[Any, Any]]:
+    n_folds = _FEW_FOLDS if len(y) > _MANY_ROWS else min(_N_FOLDS, len(y))
+    if is_labels and np.bincount(y)[np.unique(y)].min() >= n_folds:
+        return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(y, y))
+    return list(KFold(n_folds, shuffle=True, random_state=0).split(y))
+
+
+def _held_out(
+    objective: HeadObjective, theta_start: Floats, folds: Sequence[tuple[Any, Any]]
+) -> Floats:
+    outputs = np.empty((objective.n_samples, objective.n_outputs))
+    for others, fold in folds:
+        theta = refit_head(objective.subset(others), theta_start).theta
+        outputs[fold] = objective.subset(fold).outputs(theta)
+    return outputs
+
+
+def _score(outputs: Floats, truth: NDArray[Any], *, is_labels: bool) -> float:
+    if not is_labels:
+        return float(r2_score(truth, outputs))
+    codes = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+    return float(accuracy_score(truth, codes))
+
+
+class _OneAfterAnother:
+    """Two tables with the same columns as one, of which rows are read when they are asked for."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self._first, self._second = first, second
+        self.shape = (len(first) + len(second), first.shape[1])
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(self.shape[0]))
+        n_first, rows = len(self._first), np.asarray(rows)
+        is_first = rows < n_first
+        table = np.empty((len(rows), self.shape[1]))
+        table[is_first] = self._first[rows[is_first]]
+        table[~is_first] = self._second[rows[~is_first] - n_first]
+        return table
+
+
+def aim_at_reference(
+    objectives: Sequence[HeadObjective],
+    heads: Sequence[ReferenceHead],
+    designs: Sequence[tuple[Any, Any]],
+    y: NDArray[Any],
+    reference_y: NDArray[Any],
+    *,
+    is_labels: bool,
+    random_state: int = 0,
+) -> tuple[Aim, tuple[DistributionEmbedding, ...]]:
+    """Return what the reference rows say of the training rows, and what is held beside the head.
+
+    Parameters
+    ----------
+    objectives : sequence of HeadObjective
+        Of each head, on the training rows.
+    heads : sequence of ReferenceHead
+        The same on the reference rows.
+    designs : sequence of pairs of ndarray
+        Tables of the training rows and of the reference rows whose distribution is to be held.
+    y, reference_y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or numbers.
+    is_labels : bool
+        Whether these are class codes.
+    random_state : int, default=0
+        Seeds the forest. A constant, so that what is aimed at depends on the data alone.
+    """
+    n, weights = len(y), objectives[0].sample_weight
+    # A reference row counts as much as a training row does on average.
+    all_weights = np.r_[weights, np.full(len(reference_y), weights.mean())]
+    table = Table([_OneAfterAnother(*pair) for pair in designs], all_weights)
+    outputs = np.hstack(
+        [
+            objective.outputs(head.fit.theta)
+            for objective, head in zip(objectives, heads, strict=True)
+        ]
+    )
+    taught = (teach_labels if is_labels else teach_numbers)(
+        table[np.arange(n)],
+        y,
+        outputs,
+        table[np.arange(n, n + len(reference_y))],
+        reference_y,
+        np.hstack([head.held_out for head in heads]),
+        random_state=random_state,
+    )
+    balance, similarity = _aimed_balance(
+        table, y, reference_y, all_weights, taught, is_labels=is_labels
+    )
+    aim = Aim(
+        losses=taught.losses,
+        suspect=taught.suspect,
+        class_shares=balance[0].mean[:, 0] if is_labels else None,
+        similarity=similarity,
+        n_rows=len(reference_y),
+        score=float(np.mean([head.score for head in heads])),
+        damping=float(np.mean([head.objective.damping for head in heads])),
+    )
+    return aim, balance
+
+
+def _aimed_balance(
+    table: Table,
+    y: NDArray[Any],
+    reference_y: NDArray[Any],
+    weights: Floats,
+    taught: Taught,
+    *,
+    is_labels: bool,
+) -> tuple[tuple[DistributionEmbedding, ...], float]:
+    r"""Return the distribution and the nonlinear head, aimed at, and how similar the columns are.
+
+    The reference rows' mean :math:`μ_r` is right and noisy, as they are few. That of the training
+    rows with the targets that they should have, :math:`μ_t`, has little noise, and is right where
+    both are drawn from the same columns. Aimed at is
+
+    .. math:: s μ_t + (1 - s) μ_r, \qquad s = \min(1, E\|μ_r - E μ_r\|^2 / \|μ_r - μ_t\|^2)
+
+    which is the former where they differ by no more than that noise (James and Stein 1961).
+    """
+    n, every = len(y), np.concatenate([y, reference_y])
+    if is_labels:
+        own = np.eye(int(every.max()) + 1)[every]
+        learned = np.vstack([taught.targets, own[n:]])
+    else:
+        every = every.reshape(len(every), -1).astype(np.float64)
+        share = weights / weights.sum()
+        mean = share @ every
+        deviation = np.sqrt(share @ (every - mean) ** 2)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        own = every = (every - mean) / deviation
+        learned = np.vstack([(taught.targets - mean) / deviation, own[n:]])
+    correction = learned[:n] - own[:n]
+    options: dict[str, Any] = {"is_labels": is_labels}
+    distribution = embed_distribution(table, every, weights, **options)
+    nonlinear = embed_nonlinear_head(table, every, weights, learned=learned, **options)
+    # The mean label of numbers, 1, is right as it is.
+    n_ones = distribution.labels.shape[1] - correction.shape[1]
+    padded = np.hstack([np.zeros((n, n_ones)), correction])
+    similarity, aimed = None, []
+    for embedding, change in ((distribution, padded), (nonlinear, correction)):
+        training = embedding.among(np.arange(n))
+        reference = embedding.among(np.arange(n, len(every)))
+        taught_mean = training.labelled(training.labels + change).mean
+        if similarity is None:
+            noise = float(np.sum(reference.row_norms() ** 2))
+            distance = float(np.sum((reference.mean - taught_mean) ** 2))
+            similarity = min(1.0, noise / distance) if distance > 0 else 1.0
+        mean = similarity * taught_mean + (1 - similarity) * reference.mean
+        aimed.append(training.aimed_at(mean))
+    assert similarity is not None
+    return tuple(aimed), similarity
+
+
+def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Any, int]:
+    """Return how many rows each class (each pair of class and group) keeps, by shares of classes.
+
+    As near to the shares as masks and the sizes of the classes allow; groups keep what shares they
+    have of their class.
+    """
+    assert request.prune_ratio is not None and terms.classes is not None
+    assert terms.strata is not None
+    n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
+    most = terms.count(~terms.must_drop)
+    least = np.minimum(np.maximum(terms.count(terms.must_keep), 1), most)
+    class_of = np.empty(len(terms.names), dtype=np.int64)
+    class_of[terms.strata] = terms.classes
+    sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
+    in_class = np.bincount(class_of, sizes, minlength=len(shares))[class_of]
+    wanted = np.maximum(shares, 0)[class_of] * sizes / in_class
+    counts = shared_out(wanted, terms.n_samples - n_drop, least, most)
+    return dict(zip(terms.names, counts.tolist(), strict=True))
+
+
+def shared_out(
+    wanted: Floats, total: int, least: NDArray[np.int64], most: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return whole numbers between bounds that sum to ``total``, as near as can be to the shares.
+
+    Parameters
+    ----------
+    wanted : ndarray of shape (n_parts,)
+        Shares, not negative, in any unit.
+    total : int
+        Between the sums of the bounds.
+    least, most : ndarray of int of shape (n_parts,)
+        Bounds.
+    """
+    shares = np.maximum(wanted, 1e-12)
+    low, high = 0.0, float((most / shares).max()) + 1.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        if np.clip(middle * shares, least, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    parts = np.clip(high * shares, least, most)
+    counts = np.floor(parts + 1e-9).astype(np.int64)
+    # Largest remainders first; of what rounding leaves, whoever has room.
+    order = np.argsort(-(parts - counts), kind="stable")
+    for part in [*order, *order]:
+        if counts.sum() < total and counts[part] < most[part]:
+            counts[part] += 1
+    for part in order[::-1]:
+        if counts.sum() > total and counts[part] > least[part]:
+            counts[part] -= 1
+    return counts

@@ -1,0 +1,254 @@
+r"""Weights near 1 under which the kept rows hold the head itself, and not just its first order.
+
+A head that is retrained on the kept rows with weights v ends where it was exactly if
+:math:`\sum_i v_i z_i = 0` over them: it is stationary there, and no Newton step is left to take. Of
+the weights that do this, those nearest to 1 are taken,
+
+.. math:: \min_v \tfrac12 \|v - 1\|^2 + \tfrac c2 \|B^T v - b\|^2 \quad \text{subject to} \quad
+          Z^T v = 0, \quad \sum_i v_i = n, \quad l \le v_i \le u
+
+where the columns of B are what else is to stay: heads of more damping, whose sums are to be zero,
+and the distribution of the rows kept, whose sums are to be what they are without weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
+
+from ..influence import Coordinates, HeadInfluence, Influence, StackedInfluence, all_coordinates
+from ..utils import serial_blas
+from .distribution import DistributionEmbedding
+
+__all__ = ["WEIGHT_BOUNDS", "kept_weights", "near_one"]
+
+Floats = NDArray[np.float64]
+
+# A row counts half at least and twice at most: beyond, a few rows would decide what other models
+# learn.
+WEIGHT_BOUNDS = (0.5, 2.0)
+# Heads of so many times the damping are held as well, since other models regularise otherwise.
+_DAMPING_FACTORS = (10.0, 100.0)
+# c, for rows of B whose mean square norm is 1: beside equalities, where on Diamonds, 90 % pruned, a
+# tenth takes the distribution as near as 1 does, and where there are none.
+_STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
+# Share of the length of the sum of Z, unweighted, that counts as none; and the share of the rows
+# that weights must be worth where it is more.
+_MET, _WORTH = 1e-3, 0.95
+# What the equalities give way in the dual, so that it stays bounded where they cannot be met, and
+# how often what they gave way is put on their right sides.
+_SLACK, _N_CORRECTIONS = 1e-3, 6
+# A correction that leaves more than this share of the violation is the last.
+_PROGRESS = 0.7
+_OPTIONS = {"maxiter": 300, "maxfun": 600, "maxcor": 30, "ftol": 1e-15, "gtol": 1e-8}
+# Of a mean.
+_ROUNDING = 1e-12
+# Steps onto the equalities at the end, and iterations for each.
+_N_STEPS, _N_ITERATIONS = 8, 2000
+
+
+def kept_weights(
+    influence: Influence,
+    coordinates: Coordinates,
+    balance: Sequence[DistributionEmbedding],
+    kept: NDArray[np.intp],
+) -> Floats:
+    """Return weights of the kept rows, of mean 1, under which they hold the head.
+
+    Parameters
+    ----------
+    influence : Influence
+        Influences of all rows.
+    coordinates : Coordinates
+        What of them is matched.
+    balance : sequence of DistributionEmbedding
+        What is held beside them.
+    kept : ndarray of shape (n_kept,)
+        Positions of the kept rows.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_kept,)
+        Within `WEIGHT_BOUNDS`. Where no weights within them hold the head, they hold it as far as
+        they can, if that leaves them worth 95 % of the rows. Else, and where fewer rows are kept
+        than coordinates are matched, it is one of the things that are held as far as weights near 1
+        can.
+    """
+    damped, nothing = _damped(influence, coordinates), np.zeros((len(kept), 0))
+    ones = np.ones(len(kept))
+    with serial_blas():
+        held = Rows(balance, kept).T @ ones if balance else np.zeros(0)
+        if len(kept) > coordinates.Z.shape[1]:
+            Z = Rows([coordinates.Z], kept)
+            beside = [*damped, *balance]
+            B = Rows(beside, kept) if beside else nothing
+            weights = near_one(Z, B, np.r_[np.zeros(B.shape[1] - len(held)), held])
+            is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(Z.T @ ones)
+            if is_met or _WORTH * (weights @ weights) <= len(kept):
+                return weights
+        B = Rows([coordinates.Z, *damped, *balance], kept)
+        wanted = np.r_[np.zeros(B.shape[1] - len(held)), held]
+        return near_one(nothing, B, wanted, strength=_STRENGTH_ALONE)
+
+
+def _damped(influence: Influence, coordinates: Coordinates) -> list[Any]:
+    """Return the influences on heads of more damping, where there are heads to be damped."""
+    if not (influence.is_exact and coordinates.is_operator):
+        return []
+    assert isinstance(influence, HeadInfluence | StackedInfluence)
+    return [all_coordinates(influence.damped(factor)) for factor in _DAMPING_FACTORS]
+
+
+class Rows(LinearOperator):
+    """Some rows of matrices side by side, each scaled to a mean square norm of 1 over all its rows.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray or LinearOperator of shape (n_samples, n_columns_b)
+        One at least. Operators must also have ``row_norms()`` and ``take(indices)``.
+    rows : ndarray of shape (n_rows,)
+        Positions of the rows.
+    """
+
+    def __init__(self, parts: Sequence[Any], rows: NDArray[np.intp]) -> None:
+        widths = [part.shape[1] for part in parts]
+        super().__init__(np.float64, (len(rows), sum(widths)))
+        self._bounds = np.cumsum(widths)[:-1]
+        self._parts = [
+            part[rows] if isinstance(part, np.ndarray) else part.take(rows) for part in parts
+        ]
+        self._factors = [_inverse_size(part) for part in parts]
+
+    def _matvec(self, v: Floats) -> Floats:
+        pieces = zip(self._parts, self._factors, np.split(np.ravel(v), self._bounds), strict=True)
+        total: Floats = np.sum([part @ (factor * piece) for part, factor, piece in pieces], axis=0)
+        return total
+
+    def _rmatvec(self, w: Floats) -> Floats:
+        parts = zip(self._parts, self._factors, strict=True)
+        return np.concatenate([factor * (part.T @ np.ravel(w)) for part, factor in parts])
+
+
+def _inverse_size(part: Any) -> float:
+    norms = np.linalg.norm(part, axis=1) if isinstance(part, np.ndarray) else part.row_norms()
+    size = float(np.sqrt(np.mean(np.square(norms, dtype=np.float64))))
+    return 1 / size if size > 0 else 0.0
+
+
+def near_one(
+    Z: Any,
+    B: Any,
+    wanted: Any = 0.0,
+    *,
+    bounds: tuple[float, float] = WEIGHT_BOUNDS,
+    strength: float = _STRENGTH,
+) -> Floats:
+    r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
+
+    The dual of the problem above is smooth and has no bounds: at multipliers μ of all columns the
+    weights are ``clip(1 + [1, Z, B] μ, l, u)``, and its gradient is the violation of the equalities
+    plus what they give way. ``scipy.optimize.minimize`` solves it.
+
+    Parameters
+    ----------
+    Z : ndarray or LinearOperator of shape (n_rows, n_held)
+        Where no weights within the bounds make the sum zero, they make it small.
+    B : ndarray or LinearOperator of shape (n_rows, n_near)
+        Rows whose sum is to be near ``wanted``.
+    wanted : float or ndarray of shape (n_near,), default=0.0
+        b.
+    bounds : tuple of float, default=(0.5, 2.0)
+        l and u, around 1.
+    strength : float, default=0.1
+        c.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_rows,)
+        v, of mean 1.
+    """
+    Z, B = aslinearoperator(Z), aslinearoperator(B)
+    (n_rows, n_held), n_near = Z.shape, B.shape[1]
+    # Of all equalities the mean gives way least.
+    slack = np.r_[1e-3 * _SLACK, np.full(n_held, _SLACK), np.full(n_near, 1 / strength)]
+    target = np.r_[n_rows, np.zeros(n_held), np.broadcast_to(wanted, n_near)]
+
+    def moved_by(multipliers: Floats) -> Floats:
+        of_Z, of_B = np.split(multipliers[1:], [n_held])
+        return multipliers[0] + Z @ of_Z + B @ of_B
+
+    def dual(multipliers: Floats, target: Floats) -> tuple[float, Floats]:
+        moved = moved_by(multipliers)
+        v = np.clip(1 + moved, *bounds)
+        value = v @ moved - 0.5 * np.sum((v - 1) ** 2) - target @ multipliers
+        gradient = np.r_[v.sum(), Z.T @ v, B.T @ v] - target + slack * multipliers
+        return float(value + 0.5 * multipliers @ (slack * multipliers)), gradient
+
+    multipliers, violation, weights = np.zeros(len(slack)), np.inf, np.ones(n_rows)
+    for _ in range(_N_CORRECTIONS):
+        result = minimize(
+            dual, multipliers, args=(target,), jac=True, method="L-BFGS-B", options=_OPTIONS
+        )
+        v = np.clip(1 + moved_by(result.x), *bounds)
+        excess = np.r_[v.sum() - n_rows, Z.T @ v]
+        if not np.linalg.norm(excess) < _PROGRESS * violation:
+            break
+        multipliers, violation, weights = result.x, float(np.linalg.norm(excess)), v
+        target = target - np.r_[excess, np.zeros(n_near)]
+    return _of_mean_one(_onto_equalities(Z, weights, bounds), bounds)
+
+
+def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, float]) -> Floats:
+    """Return weights that meet the equalities to rounding, moved as little as that takes.
+
+    Weights at a bound stay there; those that a step takes to one stop and are left out of the next.
+    A step that leaves as large a violation is not taken.
+    """
+
+    def excess_of(v: Floats) -> Floats:
+        return np.r_[v.sum() - len(v), Z.T @ v]
+
+    columns = _beside_ones(Z)
+    excess = excess_of(weights)
+    for _ in range(_N_STEPS):
+        free = ((weights > bounds[0]) & (weights < bounds[1])).astype(np.float64)
+        sums = columns.T @ aslinearoperator(diags_array(free))
+        step = lsqr(sums, excess, atol=1e-15, btol=1e-15, iter_lim=_N_ITERATIONS)[0]
+        v = np.clip(weights - step, *bounds)
+        reached = excess_of(v)
+        if not np.linalg.norm(reached) < np.linalg.norm(excess):
+            break
+        weights, excess = v, reached
+    return weights
+
+
+def _of_mean_one(weights: Floats, bounds: tuple[float, float]) -> Floats:
+    """Return weights shifted by the number that makes their mean 1, within the bounds.
+
+    It is 0 where the equalities are met.
+    """
+    low, high = bounds[0] - weights.max(), bounds[1] - weights.min()
+    for _ in range(100):
+        middle = (low + high) / 2
+        if np.clip(weights + middle, *bounds).mean() < 1:
+            low = middle
+        else:
+            high = middle
+    shifted: Floats = np.clip(weights + (low + high) / 2, *bounds)
+    return shifted if abs(weights.mean() - 1) > _ROUNDING else weights
+
+
+def _beside_ones(Z: LinearOperator) -> LinearOperator:
+    """Return ``[1, Z]``."""
+    return LinearOperator(
+        (Z.shape[0], 1 + Z.shape[1]),
+        matvec=lambda m: np.ravel(m)[0] + Z @ np.ravel(m)[1:],
+        rmatvec=lambda w: np.r_[np.sum(w), Z.T @ np.ravel(w)],
+        dtype=np.float64,
+    )

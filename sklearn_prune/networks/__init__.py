@@ -1,0 +1,41 @@
+"""From a skorch network to the features and the loss of its last layer."""
+
+from .batching import batches
+from .casting import head_targets
+from .checkpoints import Checkpoints
+from .criteria import UnsupportedNetworkError, read_criterion, require_row_by_row, target_kind
+from .default_linear import column_scaler, linear_network
+from .finite import require_finite
+from .fitting import fit_network, try_network
+from .functional import Inference, map_tensors, merged, tensors_of
+from .last_layer import Head, network_codes, read_head, write_head
+from .state import left_as_found, uncompiled
+from .trials import criterion_loss, require_criterion_trained, require_own_outputs
+
+__all__ = [
+    "Checkpoints",
+    "Head",
+    "Inference",
+    "UnsupportedNetworkError",
+    "batches",
+    "column_scaler",
+    "criterion_loss",
+    "fit_network",
+    "head_targets",
+    "left_as_found",
+    "linear_network",
+    "map_tensors",
+    "merged",
+    "network_codes",
+    "read_criterion",
+    "read_head",
+    "require_criterion_trained",
+    "require_finite",
+    "require_own_outputs",
+    "require_row_by_row",
+    "target_kind",
+    "tensors_of",
+    "try_network",
+    "uncompiled",
+    "write_head",
+]

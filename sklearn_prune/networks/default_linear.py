@@ -1,0 +1,165 @@
+"""The network that stands in when the user brings none: one linear layer on scaled columns."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+
+from ..losses import Array
+from ..utils import own_random_state
+
+# Rows made dense at a time.
+_CHUNK = 4096
+
+
+class StandardizedLinear(torch.nn.Module):
+    """``target_mean + target_scale * Linear((x - mean) / scale)`` in float64.
+
+    The scales are buffers, not parameters. The output's are 0 and 1 for classifiers; for
+    regression they make the head see standardised targets, so that damping and influence do not
+    depend on the unit of y.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+    target_mean: torch.Tensor
+    target_scale: torch.Tensor
+
+    def __init__(self, n_features: int, n_outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("target_mean", torch.zeros(n_outputs))
+        self.register_buffer("target_scale", torch.ones(n_outputs))
+        self.linear = torch.nn.Linear(n_features, n_outputs)
+        torch.nn.init.zeros_(self.linear.weight)
+        torch.nn.init.zeros_(self.linear.bias)
+        self.double()
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, of shape (n, n_outputs), for X of any dtype."""
+        standardized = (X.to(self.mean.dtype) - self.mean) / self.scale
+        return self.target_mean + self.target_scale * self.linear(standardized)
+
+    def standardize_output(self, output: torch.Tensor) -> torch.Tensor:
+        """Return what the linear layer gave for this output of shape (n, n_outputs)."""
+        output = output.reshape(len(output), -1)
+        return (output - self.target_mean) / self.target_scale
+
+    def standardize_target(self, targets: Array) -> Array:
+        """Return the targets (n, n_outputs) in the units of the linear layer's output."""
+        return (targets - self.target_mean.cpu().numpy()) / self.target_scale.cpu().numpy()
+
+
+def linear_network(
+    kind: Literal["multiclass", "binary", "regression"],
+    X: Any,
+    y: Array,
+    sample_weight: Array | None = None,
+) -> NeuralNet:
+    """Return a linear skorch network on standardised columns, its weights zero.
+
+    It is meant to be solved by `refit_head`, not trained: its last layer is all of it. Columns
+    without variance get the scale 1.
+
+    Parameters
+    ----------
+    kind : {"multiclass", "binary", "regression"}
+        Softmax over the classes, one logit, or one output per column of y.
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Training data; CSR is made dense a few thousand rows at a time.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes (integers from 0) or regression targets.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights for means and scales.
+
+    Returns
+    -------
+    skorch.NeuralNet
+        An initialised network whose module is in float64.
+    """
+    targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
+    n_outputs = {"multiclass": int(targets.max()) + 1, "binary": 1}.get(kind, targets.shape[1])
+    # Building a Linear draws random weights before they are set to zero.
+    with own_random_state():
+        net = _new_net(kind, X.shape[1], n_outputs).initialize()
+    module = net.module_
+    _set_scale("X", module.mean, module.scale, X, sample_weight)
+    if kind == "regression":
+        _set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
+    return net
+
+
+class _NoOptimizer:
+    """Stands where skorch makes an optimizer, which would import torch's compiler (1.5 s)."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        self.param_groups = [{"params": list(params), "lr": lr}]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the head is solved for, and nothing was learned step by step."""
+        return {}
+
+    def step(self, closure: Any = None) -> None:
+        """Refuse to train."""
+        raise RuntimeError(
+            "this network is the linear one that a pruner solves for; train a network of your own."
+        )
+
+
+def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
+    options: dict[str, Any] = {
+        "module": StandardizedLinear,
+        "module__n_features": n_features,
+        "module__n_outputs": n_outputs,
+        "train_split": None,
+        "optimizer": _NoOptimizer,
+        "batch_size": _CHUNK,
+        "verbose": 0,
+    }
+    if kind == "multiclass":
+        return NeuralNetClassifier(
+            criterion=torch.nn.CrossEntropyLoss, classes=list(range(n_outputs)), **options
+        )
+    if kind == "binary":
+        return NeuralNetBinaryClassifier(**options)
+    return NeuralNetRegressor(**options)
+
+
+def _set_scale(
+    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
+) -> None:
+    scaler = column_scaler(values, sample_weight)
+    if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
+        largest = np.abs(values.data if sparse.issparse(values) else values[:]).max()
+        raise ValueError(
+            f"{name} holds numbers up to {largest:.2g}, whose squares are beyond float64; scale "
+            "it, for example to a largest number of 1."
+        )
+    mean.copy_(torch.as_tensor(scaler.mean_))
+    scale.copy_(torch.as_tensor(scaler.scale_))
+
+
+def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
+    """Return a fitted scaler of the columns of an array or CSR matrix, read in chunks."""
+    scaler = StandardScaler()
+    for rows in gen_batches(values.shape[0], _CHUNK):
+        weights = None if sample_weight is None else sample_weight[rows]
+        # The scaler takes no chunk that weighs nothing.
+        if weights is not None and not weights.any():
+            continue
+        chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
+        # Sums of a column differ in their last bits between rows and columns stored together.
+        chunk = np.asarray(chunk).astype(np.float64, order="C")
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler.partial_fit(chunk, sample_weight=weights)
+    # Rounding, where weights are of very different sizes.
+    constant = scaler.var_ < 0
+    scaler.var_[constant], scaler.scale_[constant] = 0, 1
+    return scaler

@@ -1,0 +1,171 @@
+"""Fitting a skorch network on all rows, after trying whether it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+
+from ..data import n_rows
+from ..losses import Array
+from ..utils import own_random_state
+from .batching import SKETCH_ROWS, first_rows
+from .casting import cast_input, cast_target, head_targets
+from .checkpoints import tells_of_epochs
+from .criteria import UnsupportedNetworkError, read_criterion
+from .interrupts import interrupts_pass
+from .last_layer import first_output, read_head
+from .trials import require_criterion_trained, require_plain_steps
+
+
+def fit_network(
+    estimator: Any,
+    X: Any,
+    y: Array,
+    *,
+    random_state: Any = None,
+    on_epoch_end: Callable[[NeuralNet], None] | None = None,
+    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+) -> NeuralNet:
+    """Return a network fitted on all rows; the estimator itself is never changed.
+
+    A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
+    been fitted before. `sklearn.frozen.FrozenEstimator` around a fitted network keeps it as it is.
+    The clone has ``train_split=None``: skorch would hold out a fifth of the rows by default, and
+    rows a network never saw have no influence on it. A split that takes none of the rows, such as
+    `skorch.helper.predefined_split`, is kept. Callbacks are kept, so without such a split one that
+    watches ``valid_loss`` must be told to watch ``train_loss``. The clone has ``verbose=0``.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNet or FrozenEstimator
+        The network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Training data, cast to the dtype of the network's parameters.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes (integers from 0) or regression targets, cast and shaped as the criterion
+        wants them.
+    random_state : int, RandomState instance or None, default=None
+        Seeds torch while the network is fitted. The state of torch's generators is put back.
+    on_epoch_end : callable, default=None
+        Called after each epoch, with the network as it then is.
+    try_reading : callable, default=None
+        What is to be done with the fitted network, tried on an untrained copy and a few rows; None
+        is `read_head`.
+
+    Returns
+    -------
+    skorch.NeuralNet
+        The fitted clone, or the network inside the FrozenEstimator.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        If this network could not be read; raised before any training where the module can be run
+        on a few rows.
+    KeyboardInterrupt
+        When training is interrupted, unless by a callback that raises it to stop early.
+    """
+    if isinstance(estimator, FrozenEstimator):
+        net = _require_network(estimator.estimator)
+        check_is_fitted(net)
+        return net
+    net = clone(_require_network(estimator)).set_params(verbose=0)
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    with own_random_state(seed):
+        data = _training_data(net, X, y, try_reading or read_head)
+        net.set_params(train_split=data.train_split)
+    with own_random_state(seed), tells_of_epochs(net, on_epoch_end), interrupts_pass(net):
+        try:
+            net.fit(data.X, data.y)
+        except Exception as error:
+            holds_out = net.train_split is None and estimator.train_split is not None
+            if not (holds_out and (isinstance(error, KeyError) or "in history" in str(error))):
+                raise
+            raise UnsupportedNetworkError(
+                f"training stopped at {type(error).__name__}: {error}. A pruner trains on all "
+                f"rows, so train_split={estimator.train_split!r} is not used and nothing is "
+                "validated. Let callbacks watch train_loss, or give rows of their own to validate "
+                "on: train_split=skorch.helper.predefined_split(dataset)."
+            ) from error
+    return net
+
+
+def try_network(
+    estimator: Any,
+    X: Any,
+    y: Array,
+    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+) -> None:
+    """Raise what `fit_network` would raise for this network before training it."""
+    net = clone(_require_network(estimator)).set_params(verbose=0)
+    with own_random_state():
+        _training_data(net, X, y, try_reading or read_head)
+
+
+def _require_network(estimator: Any) -> NeuralNet:
+    if not isinstance(estimator, NeuralNet):
+        raise UnsupportedNetworkError(
+            f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
+            "(NeuralNetClassifier, NeuralNetBinaryClassifier, NeuralNetRegressor), or None for a "
+            "linear one. Do preprocessing in a pipeline step before the pruner."
+        )
+    return estimator
+
+
+@dataclass(frozen=True)
+class _TrainingData:
+    """X, y and ``train_split`` as a network's ``fit`` needs them."""
+
+    X: Any
+    y: Array
+    train_split: Any
+
+
+def _training_data(
+    net: NeuralNet, X: Any, y: Array, try_reading: Callable[[NeuralNet, Any, Array], Any]
+) -> _TrainingData:
+    """Return what this network's ``fit`` needs, after trying a few rows.
+
+    An untrained copy is read first, so that a network that cannot be read fails before it is
+    trained. Where the copy cannot be run, a callback may be what completes the module when
+    training begins; if not, ``fit`` raises the same error in its own words.
+    """
+    sketch = clone(net).initialize()
+    y = np.asarray(y)
+    criterion = read_criterion(sketch, y)
+    X_cast = cast_input(sketch, X)
+    try:
+        output = first_output(sketch, X_cast)
+    except UnsupportedNetworkError:
+        raise
+    except Exception:
+        y_cast = cast_target(sketch, criterion.loss, y, output_tail=(2,))
+        return _TrainingData(X_cast, y_cast, _split_that_takes_none(sketch, X_cast, y_cast))
+    try_reading(sketch, first_rows(X_cast), y[:SKETCH_ROWS])
+    # All of y: the first rows need not show every class.
+    head_targets(sketch, criterion.loss, y, output[0].numel())
+    require_criterion_trained(sketch, X_cast, y, criterion.loss)
+    y_cast = cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
+    split = _split_that_takes_none(sketch, X_cast, y_cast)
+    # Last, since it changes the sketch.
+    require_plain_steps(sketch, first_rows(X_cast), y_cast[:SKETCH_ROWS])
+    return _TrainingData(X_cast, y_cast, split)
+
+
+def _split_that_takes_none(net: NeuralNet, X: Any, y: Array) -> Any:
+    """Return the network's ``train_split`` if all rows are trained on with it, else None."""
+    if net.train_split is None:
+        return None
+    try:
+        train, _ = net.get_split_datasets(X, y)
+    except Exception:
+        return None
+    return net.train_split if len(train) == n_rows(X) else None

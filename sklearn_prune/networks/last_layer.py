@@ -1,0 +1,347 @@
+"""Reading the inputs of a skorch network's last layer without changing it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import expit, log_softmax, softmax
+from sklearn.utils import gen_batches
+from skorch import NeuralNet
+
+from ..data import n_rows
+from ..losses import Array, HeadLoss
+from .batching import batches, first_rows
+from .casting import head_targets
+from .criteria import (
+    SUPPORTED,
+    Criterion,
+    UnsupportedNetworkError,
+    read_criterion,
+    require_row_by_row,
+)
+from .default_linear import StandardizedLinear
+from .finite import require_finite
+from .state import left_as_found, uncompiled
+from .trials import require_criterion_trained, require_own_outputs
+
+_LINKS: dict[str, Callable[[Array], Array]] = {
+    "identity": lambda logits: logits,
+    "softmax": lambda logits: softmax(logits, axis=1),
+    "log_softmax": lambda logits: log_softmax(logits, axis=1),
+    "sigmoid": expit,
+}
+# Rows whose losses are taken at a time.
+_LOSS_ROWS = 8192
+# Features that take more are kept in a file.
+_SPILL_BYTES = 2**32
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a network and what enters it.
+
+    Attributes
+    ----------
+    design : ndarray of shape (n_samples, n_features)
+        Inputs of the last Linear in the network's dtype, with a last column of ones if it has a
+        bias.
+    targets : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes for softmax cross-entropy, else float64, one column per output.
+    loss : HeadLoss
+        Loss of one sample as a function of the Linear's outputs.
+    theta : ndarray of shape (n_outputs, n_features)
+        The layer's present weight, its bias as the last column, in float64.
+    has_bias : bool
+        Whether the Linear has a bias.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weight of each row in the criterion's mean; None where all weigh the same.
+    """
+
+    design: Array
+    targets: Array
+    loss: HeadLoss
+    theta: Array
+    has_bias: bool
+    sample_weight: Array | None = None
+
+    def losses(self) -> Array:
+        """Return the loss of each row, not weighted, of shape (n_samples,)."""
+        losses = np.empty(len(self.design))
+        for rows in gen_batches(len(self.design), _LOSS_ROWS):
+            outputs = self.design[rows].astype(np.float64) @ self.theta.T
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses[rows] = self.loss.value(outputs, self.targets[rows])
+        return losses
+
+
+def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
+    """Run a fitted network over X in evaluation mode and return its last layer.
+
+    The last layer is the last torch.nn.Linear that is executed. That the module's output is this
+    layer's output, or its softmax, log-softmax or sigmoid, is checked on every row. Parameters,
+    buffers, training flags, gradients, hooks and torch's random state are left as they were.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Rows to read, cast to the dtype of the network's parameters.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes (integers from 0) or regression targets.
+
+    Returns
+    -------
+    Head
+        Inputs, targets, loss and parameters of the last layer.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        If the last layer, the criterion or what follows the layer is none of those supported.
+    """
+    net, y = uncompiled(net), np.asarray(y)
+    criterion = read_criterion(net, y)
+    n_samples = n_rows(X)
+    design: Array | None = None
+    possible = set(_LINKS)
+    largest = np.zeros(n_samples)
+    with left_as_found(net):
+        start = 0
+        for layer, features, output in _executed_heads(net, X):
+            stop = start + len(features)
+            largest[start:stop] = _largest(output, len(features))
+            if np.isfinite(largest[start:stop]).all():
+                possible &= _matching_links(net, layer, features, output)
+            if not possible:
+                raise UnsupportedNetworkError(_describe_tail(layer, output))
+            if design is None:
+                design = _empty_design(n_samples, layer, features)
+            design[start:stop, : layer.in_features] = _to_numpy(features)
+            start = stop
+        if design is not None:
+            theta = _parameters(layer)
+    if design is None or start != n_samples:
+        raise UnsupportedNetworkError(
+            f"The network's iterator_valid gave {0 if design is None else start} of {n_samples} "
+            "rows; remove options such as drop_last that leave rows out."
+        )
+    require_finite("outputs", largest)
+    _require_link(net, criterion, possible)
+    targets = head_targets(net, criterion.loss, y, layer.out_features)
+    require_row_by_row(criterion, targets, layer.out_features)
+    require_own_outputs(net, X)
+    require_criterion_trained(net, X, y, criterion.loss)
+    head = Head(
+        design=design,
+        targets=targets,
+        loss=criterion.loss,
+        theta=theta,
+        has_bias=layer.bias is not None,
+        sample_weight=criterion.sample_weight,
+    )
+    require_finite("losses", head.losses())
+    return head
+
+
+def _parameters(layer: torch.nn.Linear) -> Array:
+    """Return the layer's weight with its bias as the last column, in float64."""
+    theta = layer.weight.detach()
+    if layer.bias is not None:
+        theta = torch.cat([theta, layer.bias.detach()[:, None]], dim=1)
+    return _to_numpy(theta).astype(np.float64)
+
+
+def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
+    """Return the classes of the rows as the codes that a fitted network was trained on.
+
+    As many outputs as classes (or one for two) stand for the classes in sorted order. A network
+    with more outputs knows classes that y lacks, and only labels that are codes below their number
+    say which.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        A fitted network.
+    X : ndarray or CSR matrix of shape (n_samples, ...)
+        Rows, a few of which are run to see how many outputs there are.
+    y : ndarray of int of shape (n_samples,)
+        Positions in ``classes``.
+    classes : ndarray of shape (n_classes,)
+        The labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        When outputs and classes cannot be matched.
+    """
+    n_outputs, n_classes = first_output(net, X)[0].numel(), len(classes)
+    if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
+        return y
+    if classes.dtype.kind in "iuf" and classes[0] >= 0 and classes[-1] < n_outputs:
+        return classes[y].astype(np.int64)
+    raise ValueError(
+        f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so which is "
+        f"which cannot be known; give y as the codes 0 to {n_outputs - 1} that the network was "
+        "trained on."
+    )
+
+
+def write_head(net: NeuralNet, theta: Array) -> None:
+    """Put refitted parameters into the last layer of a network made by `linear_network`.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        From `linear_network`; it is changed in place.
+    theta : ndarray of shape (n_outputs, n_features + 1)
+        Weight, with the bias as its last column.
+    """
+    layer = net.module_.linear
+    with torch.no_grad():
+        layer.weight.copy_(torch.as_tensor(theta[:, :-1]))
+        layer.bias.copy_(torch.as_tensor(theta[:, -1]))
+
+
+def first_output(net: NeuralNet, X: Any) -> torch.Tensor:
+    """Return the module's output for the first rows."""
+    net = uncompiled(net)
+    with left_as_found(net):
+        batch = next(iter(batches(net, first_rows(X))))
+        output = net.evaluation_step(batch, training=False)
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
+
+
+@dataclass
+class _LastCall:
+    """The last call of a Linear in one forward pass, kept by a hook."""
+
+    layer: torch.nn.Linear | None = None
+    features: torch.Tensor | None = None
+    n_calls: dict[torch.nn.Linear, int] = field(default_factory=dict)
+
+    def note(self, layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+        assert isinstance(layer, torch.nn.Linear)
+        self.layer, self.features = layer, args[0] if args else named["input"]
+        self.n_calls[layer] = self.n_calls.get(layer, 0) + 1
+
+
+def _executed_heads(
+    net: NeuralNet, X: Any
+) -> Iterator[tuple[torch.nn.Linear, torch.Tensor, torch.Tensor]]:
+    """Yield the last executed Linear, its input and the module's output, batch by batch."""
+    call = _LastCall()
+    linears = [m for m in net.module_.modules() if isinstance(m, torch.nn.Linear)]
+    first: torch.nn.Linear | None = None
+    handles = [layer.register_forward_hook(call.note, with_kwargs=True) for layer in linears]
+    try:
+        for batch in batches(net, X):
+            call.layer, call.features, call.n_calls = None, None, {}
+            output = net.evaluation_step(batch, training=False)
+            layer, features = _require_head(net, call)
+            first = first or layer
+            if layer is not first:
+                raise UnsupportedNetworkError(
+                    "Different batches end in different torch.nn.Linear layers. " + SUPPORTED
+                )
+            yield layer, features, output[0] if isinstance(output, tuple) else output
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, torch.Tensor]:
+    if call.layer is None or call.features is None:
+        kinds = sorted({type(m).__name__ for m in net.module_.modules()})
+        hint = " A compiled part hides its layers: compile the whole module, or none of it."
+        raise UnsupportedNetworkError(
+            f"No torch.nn.Linear was executed by the module, which consists of "
+            f"{', '.join(kinds)}.{hint if 'OptimizedModule' in kinds else ''} {SUPPORTED}"
+        )
+    layer, features = call.layer, call.features
+    if call.n_calls[layer] > 1:
+        raise UnsupportedNetworkError(
+            f"The last layer, {layer}, is called {call.n_calls[layer]} times in one forward pass; "
+            f"its gradient is no product of one residual and one feature. {SUPPORTED}"
+        )
+    if features.ndim != 2:
+        raise UnsupportedNetworkError(
+            f"The last layer, {layer}, receives an input of shape {tuple(features.shape)}; "
+            f"one row of features per sample is needed. Pool or flatten it before. {SUPPORTED}"
+        )
+    return layer, features
+
+
+def _matching_links(
+    net: NeuralNet, layer: torch.nn.Linear, features: torch.Tensor, output: torch.Tensor
+) -> set[str]:
+    """Return the names of the functions that lead from the layer's output to the module's."""
+    with torch.no_grad():
+        logits = _to_numpy(torch.nn.functional.linear(features, layer.weight, layer.bias))
+        if isinstance(net.module_, StandardizedLinear):
+            output = net.module_.standardize_output(output)
+    found = _to_numpy(output)
+    if found.size != logits.size:
+        return set()
+    # The dtype's own rounding, with room for one more operation on it.
+    rtol = 1e3 * torch.finfo(features.dtype).eps
+    # Not torch.allclose: on small arrays its threads spend their time waiting for each other.
+    return {
+        name
+        for name, link in _LINKS.items()
+        if np.allclose(link(logits), found.reshape(logits.shape), rtol, rtol / 100, equal_nan=True)
+    }
+
+
+def _largest(output: torch.Tensor, n_rows: int) -> Array:
+    """Return the largest absolute output of each row, NaN where one is; of all rows if they mix."""
+    sizes = np.abs(_to_numpy(output))
+    if len(sizes) != n_rows:
+        return np.full(n_rows, sizes.max())
+    largest: Array = sizes.reshape(n_rows, -1).max(axis=1)
+    return largest
+
+
+def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
+    return (
+        f"The module's output, of shape {tuple(output.shape)}, is not the output of its last "
+        f"Linear, {layer}, nor its softmax, log-softmax or sigmoid: other layers or operations "
+        f"follow. {SUPPORTED}"
+    )
+
+
+def _require_link(net: NeuralNet, criterion: Criterion, found: set[str]) -> None:
+    if found.isdisjoint(criterion.links):
+        raise UnsupportedNetworkError(
+            f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(found))} "
+            f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
+        )
+
+
+def _empty_design(n_samples: int, layer: torch.nn.Linear, features: torch.Tensor) -> Array:
+    """Return ones of the design's shape, in a temporary file where they are very many.
+
+    The file has no name from the start, so that nothing is left of it however the program ends.
+    """
+    has_bias = layer.bias is not None
+    dtype = np.dtype(np.float64 if features.dtype == torch.float64 else np.float32)
+    shape = (n_samples, layer.in_features + has_bias)
+    if n_samples * shape[1] * dtype.itemsize <= _SPILL_BYTES:
+        return np.ones(shape, dtype=dtype)
+    with tempfile.TemporaryFile() as file:
+        design = np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+    if has_bias:
+        design[:, -1] = 1
+    return design
+
+
+def _to_numpy(tensor: torch.Tensor) -> Array:
+    # numpy has no bfloat16.
+    tensor = tensor.detach().cpu()
+    return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()

@@ -1,0 +1,205 @@
+"""What is tried on a few rows before a network's outputs and its loss are taken at their word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+
+from ..data import n_rows, take_rows
+from ..losses import Array, HeadLoss, TorchLoss, spread_rows
+from ..utils import own_random_state
+from .batching import batches
+from .casting import cast_target
+from .criteria import UnsupportedNetworkError
+from .functional import joined, map_tensors, tensors_of
+from .state import left_as_found
+
+_BATCH_ROWS = 16
+_LOSS_ROWS = 256
+_REMEDY = (
+    "In evaluation mode a module must neither mix rows nor draw numbers: batch norm needs "
+    "track_running_stats=True, and batch_norm and dropout of torch.nn.functional "
+    "training=self.training."
+)
+_STEPS = ("train_step", "train_step_single")
+
+
+def require_own_outputs(net: NeuralNet, X: Any) -> None:
+    """Raise where the outputs for a row depend on the rows beside it, or on chance.
+
+    A batch of a few rows is run, run again, and run in two halves.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        When the outputs differ.
+    """
+    n_samples = n_rows(X)
+    rows = np.linspace(0, n_samples - 1, min(_BATCH_ROWS, n_samples)).astype(np.intp)
+    with left_as_found(net):
+        x = _cast(net, next(iter(batches(net, take_rows(X, rows))))[0])
+        whole = _first_output(net, x)
+        _require_same(whole, _first_output(net, x), "are run again")
+        n = len(whole)
+        halves = [_slice(x, n, slice(0, n // 2)), _slice(x, n, slice(n // 2, n))]
+        if n < 2 or any(half is None for half in halves):
+            return
+        try:
+            parts = torch.cat([_first_output(net, half) for half in halves])
+        except Exception as error:
+            raise UnsupportedNetworkError(
+                f"the module runs on a batch of {n} rows, but not on its halves ({error}), so no "
+                f"row has outputs of its own. {_REMEDY}"
+            ) from error
+        _require_same(whole, parts, f"are run in two batches and not in one of {n}")
+
+
+def _cast(net: NeuralNet, x: Any) -> Any:
+    """Return a batch in bfloat16 for a network of that dtype, which numpy does not have."""
+    dtypes = {parameter.dtype for parameter in net.module_.parameters()}
+    if torch.bfloat16 not in dtypes:
+        return x
+    return map_tensors(lambda t: t.bfloat16() if t.is_floating_point() else t, x)
+
+
+def _first_output(net: NeuralNet, x: Any) -> torch.Tensor:
+    output = net.evaluation_step((x, None), training=False)
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
+
+
+def _slice(x: Any, n: int, rows: slice) -> Any:
+    """Return some rows of a batch of n; None where it is no tensors with a row each."""
+    try:
+        tensors = tensors_of(x)
+        if any(len(tensor) != n for tensor in tensors):
+            return None
+        return map_tensors(lambda tensor: tensor[rows], x)
+    except (TypeError, AttributeError):
+        return None
+
+
+def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
+    if first.shape != second.shape:
+        difference = np.inf
+    elif not (torch.isfinite(first).all() and torch.isfinite(second).all()):
+        # Which is for another check to say.
+        return
+    else:
+        difference = float((first - second).abs().max())
+    scale = float(first.abs().max())
+    if difference > scale * torch.finfo(first.dtype).eps ** 0.5:
+        raise UnsupportedNetworkError(
+            f"the module's outputs for the same rows differ by {difference:.2g} where they {what}, "
+            f"so no row has outputs of its own. {_REMEDY}"
+        )
+
+
+def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) -> None:
+    """Raise where the network's ``get_loss`` is not its criterion, which is what is differentiated.
+
+    skorch's own methods are not tried. Another one may unpack several outputs, but must give what
+    the criterion gives for the first; rows of all classes are tried, in two pairings of outputs
+    and targets.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        When the losses differ.
+    """
+    is_own = _is_own(net, "get_loss")
+    # A criterion of torch's own takes one output, another may take several.
+    if not (is_own or isinstance(loss, TorchLoss)):
+        return
+    with left_as_found(net), torch.no_grad():
+        rows = spread_rows(y, _LOSS_ROWS)
+        inputs = [_cast(net, x) for x, _ in batches(net, take_rows(X, rows))]
+        outputs = [net.evaluation_step((x, None), training=False) for x in inputs]
+        if not (is_own or isinstance(outputs[0], tuple)):
+            return
+        x, output = joined(inputs), joined(outputs)
+        first = output[0] if isinstance(output, tuple) else output
+        target = torch.as_tensor(cast_target(net, loss, y[rows], tuple(first.shape[1:])))
+        for shift in (0, 1):
+            moved = map_tensors(lambda t, s=shift: torch.roll(t, s, 0), output)
+            first = moved[0] if isinstance(moved, tuple) else moved
+            expected = criterion_loss(net, first, target)
+            found = _trained_loss(net, moved, target, x)
+            if not _agree(found, expected):
+                raise UnsupportedNetworkError(
+                    f"{type(net).__name__}.get_loss gives {float(found):.6g} where "
+                    f"criterion={type(net.criterion_).__name__} gives {float(expected):.6g} for "
+                    "the first output, and the criterion is what influences are taken of. Put the "
+                    "whole loss into a criterion, a torch.nn.Module such as "
+                    "CrossEntropyLoss(weight=...), and leave get_loss as skorch has it."
+                )
+
+
+def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Any) -> torch.Tensor:
+    try:
+        return net.get_loss(output, target, X=x, training=True)
+    except Exception as error:
+        raise UnsupportedNetworkError(
+            f"{type(net).__name__}.get_loss stopped at {type(error).__name__}: {error}. It is "
+            "called as skorch calls it, with all that the module gives."
+        ) from error
+
+
+def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return what skorch's own ``get_loss``, for this kind of network, gives."""
+    loss: torch.Tensor = _skorch_method(net, "get_loss")(net, output, target, training=False)
+    return loss
+
+
+def require_plain_steps(net: NeuralNet, X: Any, y: Array) -> None:
+    """Raise where a training step of this network minimises something else than ``get_loss``.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNet
+        Initialised, and thrown away afterwards: a step changes it.
+    X, y
+        A few rows as its ``fit`` takes them.
+    """
+    own = [name for name in _STEPS if _is_own(net, name)]
+    if not own:
+        return
+    with own_random_state():
+        batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
+    with own_random_state(), torch.no_grad():
+        net.module_.train()
+        x, target = batch
+        expected = net.get_loss(net.infer(x), target, X=x, training=True)
+    with own_random_state():
+        found = net.train_step(batch)["loss"]
+    if not _agree(found, expected):
+        raise UnsupportedNetworkError(
+            f"{type(net).__name__}.{own[0]} minimises {float(found):.6g} where the criterion gives "
+            f"{float(expected):.6g} for the batch, and the criterion is what influences are taken "
+            "of. Put the whole loss into a criterion, or train the network yourself and wrap it in "
+            "FrozenEstimator."
+        )
+
+
+def _agree(found: Any, expected: Any) -> bool:
+    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+    tolerance = 10 * torch.finfo(expected.dtype).eps ** 0.5
+    return bool(
+        torch.allclose(found.to(expected), expected, tolerance, tolerance / 10, equal_nan=True)
+    )
+
+
+def _is_own(net: NeuralNet, method: str) -> bool:
+    """Whether a network has such a method of its own, and not skorch's."""
+    return method in vars(net) or getattr(type(net), method) is not _skorch_method(net, method)
+
+
+def _skorch_method(net: NeuralNet, method: str) -> Callable[..., Any]:
+    """Return the method that a network inherits from skorch."""
+    owners = (one for one in type(net).__mro__ if one.__module__.split(".")[0] == "skorch")
+    found: Callable[..., Any] = next(getattr(one, method) for one in owners if hasattr(one, method))
+    return found

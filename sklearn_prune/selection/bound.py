@@ -1,0 +1,177 @@
+"""Bounds that hold for every set, from the duals of the two relaxations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from .coordinates import Booleans, Coordinates, Floats
+from .problem import SelectionProblem
+from .quota import Counts
+
+# A relaxed change below this share of a typical row is zero.
+_ZERO = 1e-9
+# Share of the scores that rounding may cost in their sum: Z may be in float32.
+_ROUNDING = 1.2e-7
+
+
+@dataclass(frozen=True)
+class DualBound:
+    """Upper bound on what can be saved within a tolerance, and the order it suggests.
+
+    Attributes
+    ----------
+    value : float
+        No set within the tolerance saves more (in rows, or in units of ``cost``).
+    scores : ndarray of shape (n_samples,)
+        Reduced savings ``cost_i - y·z_i - ε‖y‖ν_i/N``: the relaxation drops the rows where it is
+        positive, and is fractional where it is zero.
+    """
+
+    value: float
+    scores: Floats
+
+
+def change_lower_bound(
+    problem: SelectionProblem, n_drop: int, objective: float, *, deadline: float, n_iter: int = 30
+) -> float:
+    r"""Return a value that ``‖Zᵀw‖₂`` cannot go below when ``n_drop`` rows are dropped.
+
+    For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`, where the
+    minimum over the sets with the right counts is a sum of smallest entries. The best y is the
+    direction of the relaxation's solution, found by Frank-Wolfe steps from the barycentre
+    (Wolfe 1976, the nearest point of a polytope). It is 0 wherever the relaxation reaches 0, which
+    it does for every problem whose rows sum to zero and whose quotas are proportional: the
+    iteration ends, with 0, once the relaxation is within one percent of ``objective``, the value
+    of the set at hand.
+    """
+    negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
+    coordinates = problem.coordinates.block(0)
+    low, high = problem.dropped_bounds(n_drop)
+    open_rows = problem.free
+    sizes = problem.count(open_rows)
+    forced = problem.count(problem.must_drop)
+    share = np.where(sizes > 0, (low - forced) / np.maximum(sizes, 1), 0.0)
+    spare = (n_drop - low.sum()) / max(1, (high - low).sum())
+    share = share + spare * (high - low) / np.maximum(sizes, 1)
+    w = np.where(open_rows, share[problem.groups], problem.must_drop)
+    point = coordinates.total(w)
+    best = 0.0
+    for _ in range(n_iter):
+        length = float(np.linalg.norm(point))
+        if length <= negligible:
+            return 0.0
+        if time.perf_counter() > deadline:
+            break
+        scores = coordinates.scores(point / length)
+        vertex = _cheapest_set(problem, scores, n_drop, low, high)
+        corner = coordinates.total(vertex)
+        rounding = _ROUNDING * float(np.abs(scores).sum())
+        best = max(best, float(point @ corner) / length - rounding)
+        if length - best <= 1e-3 * length:
+            break
+        direction = corner - point
+        step = -float(point @ direction) / max(float(direction @ direction), _ZERO**2)
+        point = point + min(1.0, max(0.0, step)) * direction
+    return best * coordinates.scale
+
+
+def _cheapest_set(
+    problem: SelectionProblem, scores: Floats, n_drop: int, low: Counts, high: Counts
+) -> Booleans:
+    """Return the set of ``n_drop`` rows with the smallest sum of scores within the counts."""
+    key = np.where(problem.must_drop, -np.inf, np.where(problem.must_keep, np.inf, scores))
+    order = np.lexsort((key, problem.groups))
+    starts = np.searchsorted(problem.groups[order], np.arange(len(low)))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - starts[problem.groups[order]]
+    vertex = rank < low[problem.groups]
+    spare = np.flatnonzero(~vertex & (rank < high[problem.groups]) & ~problem.must_keep)
+    missing = n_drop - int(vertex.sum())
+    if missing > 0:
+        vertex[spare[np.argsort(key[spare], kind="stable")[:missing]]] = True
+    return vertex
+
+
+def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBound:
+    r"""Bound what can be saved within the tolerance ε, for any quotas.
+
+    For every vector y, with f the sum of the rows that must go,
+
+    .. math:: c^T w \le ε \|y\|_2 - y^T f
+              + \sum_i \max(0,\; c_i - y^T z_i - ε \|y\|_2 ν_i / N)
+
+    (Lagrangian dual of the cone ``‖Zᵀw‖ <= ε(1 - νᵀw/N)``). The right-hand side is convex in y;
+    it is minimised by L-BFGS with the positive part smoothed less and less, and evaluated
+    without smoothing, so that it is a bound wherever the minimisation stopped.
+    """
+    tolerance = problem.tolerance
+    assert tolerance is not None
+    coordinates, free = problem.coordinates.block(0), problem.free
+    epsilon = tolerance / coordinates.scale
+    saving = np.ones(problem.n_samples) if problem.cost is None else problem.cost
+    share = problem.sample_weight / problem.sample_weight.sum()
+    fixed = coordinates.total(problem.must_drop)
+    room = 1.0 - float(share[problem.must_drop].sum())
+    unit = float(np.abs(saving).max(initial=0.0)) or 1.0
+
+    def reduced(y: Floats) -> Floats:
+        return saving / unit - coordinates.scores(y) - epsilon * np.linalg.norm(y) * share
+
+    def value(y: Floats) -> float:
+        positive = np.maximum(reduced(y)[free], 0.0).sum()
+        rounding = _ROUNDING * np.abs(coordinates.scores(y)).sum()
+        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive + rounding)
+
+    def stop_in_time(y: Floats) -> None:
+        if time.perf_counter() > deadline:
+            raise StopIteration
+
+    y = np.zeros(coordinates.n_coordinates)
+    best_y, best = y, value(y)
+    for width in (0.3, 0.03, 0.003, 0.0003):
+        if time.perf_counter() > deadline:
+            break
+        objective = _smoothed(coordinates, reduced, free, share, epsilon, fixed, room, width)
+        y = minimize(
+            objective,
+            best_y,
+            jac=True,
+            method="L-BFGS-B",
+            callback=stop_in_time,
+            options={"maxiter": 200},
+        ).x
+        if value(y) < best:
+            best_y, best = y, value(y)
+    paid = float(saving[problem.must_drop].sum())
+    return DualBound(best * unit + paid, reduced(best_y) * unit)
+
+
+def _smoothed(
+    coordinates: Coordinates,
+    reduced: Callable[[Floats], Floats],
+    free: Booleans,
+    share: Floats,
+    epsilon: float,
+    fixed: Floats,
+    room: float,
+    width: float,
+) -> Callable[[Floats], tuple[float, Floats]]:
+    """Return the dual and its gradient; max(0, t) becomes ``width * log(1 + exp(t / width))``."""
+
+    def objective(y: Floats) -> tuple[float, Floats]:
+        # The norm is rounded off near 0, where it has no gradient.
+        length = float(np.sqrt(y @ y + 1e-12))
+        t = reduced(y)[free] / width
+        active = np.zeros(len(free))
+        active[free] = expit(t)
+        value = epsilon * room * length - y @ fixed + width * np.logaddexp(0.0, t).sum()
+        pull = epsilon * (room - float(active @ share)) / length
+        return float(value), pull * y - fixed - coordinates.total(active)
+
+    return objective

@@ -1,0 +1,1 @@
+"""Selections of few rows, solved to proven optimality."""

@@ -1,0 +1,147 @@
+"""The set of smallest norm of up to some thirty rows, by comparing all sets of two halves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..coordinates import Booleans, Floats, Integers
+from .system import Accept, ExactResult, LinearSystem, first_accepted, subsets
+
+# Rows of which the sets of each half can be held.
+_MAX_ROWS = 32
+# Pairs of sets that are compared at most, groups of them by their values in the linear rows, and
+# pairs whose norms are added up again.
+_MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
+# Products that are held at a time, and what rounding costs in one as a share of its terms.
+_AT_ONCE, _ROUNDING = 4_000_000, 1e-13
+
+
+@dataclass(frozen=True)
+class _Half:
+    """All sets of one half of the rows, grouped by their values in the linear rows.
+
+    Attributes
+    ----------
+    sets : ndarray of bool of shape (n_sets, n_rows)
+    sums : ndarray of shape (n_sets, n_coordinates)
+        Sum of the rows of each set.
+    values : ndarray of shape (n_groups, n_linear_rows)
+        Values of each group.
+    members : list of ndarray
+        The sets of each group.
+    """
+
+    sets: Booleans
+    sums: Floats
+    values: Floats
+    members: list[Integers]
+
+    @classmethod
+    def of(cls, rows: Floats, A: Floats, offset: Floats) -> _Half:
+        """Return the half of these rows, the columns A of the linear rows and a part of the sum."""
+        sets = subsets(len(rows))
+        values, group = np.unique(sets @ A.T, axis=0, return_inverse=True)
+        order, sizes = np.argsort(group.ravel(), kind="stable"), np.bincount(group.ravel())
+        return cls(sets, offset + sets @ rows, values, np.split(order, np.cumsum(sizes)[:-1]))
+
+
+def best_by_halves(
+    rows: Floats,
+    offset: Floats,
+    system: LinearSystem,
+    incumbent: Booleans,
+    *,
+    accept: Accept,
+    deadline: float,
+) -> ExactResult:
+    r"""Minimise ``‖offset + Zᵀw‖₂`` by comparing every set of one half with every set of the other.
+
+    .. math:: \|a + b\|^2 = [2a,\; \|a\|^2,\; 1] \cdot [b,\; 1,\; \|b\|^2]
+
+    so that one product of matrices gives the norms of all pairs of two groups: 32 rows have 6e8
+    sets of half of them, which takes some seconds (Horowitz & Sahni 1974, meet in the middle).
+    Sets that rounding cannot tell from the best are added up again, row by row. Rows are rotated to
+    the space that they span, so that at most as many coordinates count as there are rows.
+
+    Parameters
+    ----------
+    rows, offset, system, incumbent, accept, deadline
+        As in :func:`smallest_change`.
+
+    Returns
+    -------
+    ExactResult
+        Not proven where there are too many sets, or time ran out.
+    """
+    unproven = ExactResult(incumbent, 0.0, False, 0, 0)
+    if len(rows) > _MAX_ROWS:
+        return unproven
+    half, (Z, c) = len(rows) // 2, _in_row_space(rows, offset)
+    first = _Half.of(Z[:half], system.A[:, :half], c)
+    second = _Half.of(Z[half:], system.A[:, half:], np.zeros_like(c))
+    if len(first.members) * len(second.members) > _MAX_GROUPS:
+        return unproven
+    pairs = _nearest(first, second, system, float(np.sum((c + incumbent @ Z) ** 2)), deadline)
+    if pairs is None:
+        return unproven
+    sets = np.hstack([first.sets[pairs[0]], second.sets[pairs[1]]])
+    lengths = np.array([np.linalg.norm(offset + rows[w].sum(axis=0)) for w in sets])
+    known = float(np.linalg.norm(offset + rows[incumbent].sum(axis=0)))
+    shorter = np.flatnonzero(lengths < known)
+    order = shorter[np.argsort(lengths[shorter], kind="stable")]
+    result = first_accepted(sets[order], accept, deadline)
+    if result.drop is not None:
+        best = float(np.linalg.norm(offset + rows[result.drop].sum(axis=0)))
+        return ExactResult(result.drop, best, True, 0, 0)
+    # Where none was accepted there may be others that were no candidates.
+    is_best = result.proven and not len(order)
+    return ExactResult(incumbent, known if is_best else 0.0, is_best, 0, 0)
+
+
+def _in_row_space(rows: Floats, offset: Floats) -> tuple[Floats, Floats]:
+    """Return rows and offset in an orthonormal basis of the rows; what is left is constant."""
+    rotation, _ = np.linalg.qr(rows.T)
+    return rows @ rotation, offset @ rotation
+
+
+def _nearest(
+    first: _Half, second: _Half, system: LinearSystem, least: float, deadline: float
+) -> tuple[Integers, Integers] | None:
+    """Return the pairs whose squared norm is the least within rounding; None for too many."""
+    left = np.column_stack([2 * first.sums, _squared(first.sums), np.ones(len(first.sums))])
+    right = np.column_stack([second.sums, np.ones(len(second.sums)), _squared(second.sums)])
+    rounding = _ROUNDING * (left[:, -2].max() + right[:, -1].max())
+    pairs, n_left = _allowed_groups(first, second, system), _MAX_PAIRS
+    found: list[tuple[Floats, Integers, Integers]] = []
+    for i, j in pairs:
+        members, others = first.members[i], second.members[j]
+        n_left -= len(members) * len(others)
+        step = max(1, _AT_ONCE // len(others))
+        for start in range(0, len(members), step):
+            if n_left < 0 or time.perf_counter() > deadline:
+                return None
+            some = members[start : start + step]
+            squares = left[some] @ right[others].T
+            least = min(least, float(squares.min()))
+            a, b = np.nonzero(squares <= least + rounding)
+            if len(a):
+                found.append((squares[a, b], some[a], others[b]))
+    if not found:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    squares, a, b = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    near = squares <= least + rounding
+    return None if near.sum() > _MAX_CANDIDATES else (a[near], b[near])
+
+
+def _squared(sums: Floats) -> Floats:
+    return np.einsum("ij,ij->i", sums, sums)
+
+
+def _allowed_groups(first: _Half, second: _Half, system: LinearSystem) -> Integers:
+    """Return the pairs of groups that meet the linear rows together, shape (n_pairs, 2)."""
+    values = first.values[:, None] + second.values[None]
+    allowed = system.may_hold(values.reshape(-1, len(system.A)))
+    return np.argwhere(allowed.reshape(values.shape[:2]))

@@ -1,0 +1,69 @@
+"""Draws in which rows are kept with unequal probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .coordinates import Booleans, Floats, Integers
+
+
+def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
+    """Return probabilities proportional to ``weight``, at most 1, that sum to ``n_kept``.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows,)
+        Positive.
+    n_kept : float
+        At most n_rows.
+    """
+    certain = np.zeros(len(weight), dtype=bool)
+    while True:
+        rest, total = n_kept - certain.sum(), weight[~certain].sum()
+        probabilities = np.where(certain, 1.0, weight * (rest / total if total > 0 else 0.0))
+        beyond = ~certain & (probabilities >= 1.0)
+        if not beyond.any():
+            return np.maximum(probabilities, 0.0)
+        certain |= beyond
+
+
+def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Booleans:
+    """Draw rows with these probabilities, as many as they sum to, which is a whole number.
+
+    The rows stand in random order on a line, each as long as its probability, and every whole step
+    from a random start picks the row it lands on (Madow 1949).
+    """
+    drawn = probabilities >= 1.0
+    open_rows = rng.permutation(np.flatnonzero(~drawn))
+    ends = np.cumsum(probabilities[open_rows])
+    n_left = round(float(ends[-1])) if len(ends) else 0
+    if n_left:
+        steps = (rng.random() + np.arange(n_left)) * (ends[-1] / n_left)
+        drawn[open_rows[np.searchsorted(ends, steps, side="right")]] = True
+    return drawn
+
+
+def draw_dropped(
+    labels: Integers, n_dropped: Integers, kept_share: Floats | None, rng: np.random.Generator
+) -> Booleans:
+    """Draw ``n_dropped[c]`` rows of each cell c; those of label -1 are never drawn.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_rows,)
+        Cell of each row.
+    n_dropped : ndarray of shape (n_cells,)
+        Rows to draw.
+    kept_share : ndarray of shape (n_rows,) or None
+        Odds of each row to stay; None: the same for all.
+    """
+    dropped = np.zeros(len(labels), dtype=bool)
+    for cell, m in enumerate(n_dropped):
+        members = np.flatnonzero(labels == cell)
+        if kept_share is None:
+            dropped[rng.choice(members, size=int(m), replace=False)] = True
+            continue
+        odds = np.maximum(kept_share[members], np.finfo(np.float64).tiny)
+        probabilities = inclusion_probabilities(odds, len(members) - int(m))
+        dropped[members[~systematic_sample(probabilities, rng)]] = True
+    return dropped

@@ -1,0 +1,1 @@
+"""Selections of many rows, improved by exchanges."""

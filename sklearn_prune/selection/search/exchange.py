@@ -1,0 +1,174 @@
+"""Pair exchange: swap a dropped row for a kept one while that brings the sum closer to zero."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..coordinates import Booleans, Coordinates, Floats, Integers
+from ..problem import LinearRows
+from .pool import Pool, draw_pool
+
+# Pool of one round: large enough that many swaps fit in it, small enough that its Gram matrix
+# costs less than a few passes over Z.
+_MAX_POOL = 3000
+# Swaps between two looks at the clock.
+_SWAPS_PER_LOOK = 64
+# Dropped rows that are tried against every kept row before a stratum counts as exhausted.
+_BEST_DROPPED = 64
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """Result of one round of exchanges.
+
+    Attributes
+    ----------
+    drop : ndarray of shape (n_rows,)
+        True where the row is dropped.
+    n_swaps : int
+        Swaps made.
+    """
+
+    drop: Booleans
+    n_swaps: int
+
+
+def exchange_round(
+    coordinates: Coordinates,
+    labels: Integers,
+    drop: Booleans,
+    rng: np.random.Generator,
+    *,
+    reward: Floats | None = None,
+    deadline: float = np.inf,
+    linear_rows: LinearRows | None = None,
+    max_swaps: int = 100_000,
+) -> Exchanged:
+    r"""Swap rows of the same stratum inside one pool until no swap of the pool helps.
+
+    With c = Zᵀw, putting back row i and dropping row j changes the squared norm by
+
+    .. math:: \|c - z_i + z_j\|^2 - \|c\|^2
+              = -(2 s_i - q_i) + (2 s_j + q_j) - 2 z_i \cdot z_j,
+              \qquad s = Z c,\quad q_i = \|z_i\|^2
+
+    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside it the Gram
+    matrix gives every product, so a swap costs O(pool), whatever the number of coordinates, and
+    the scores are updated, never recomputed.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        The rows, n_rows of them.
+    labels : ndarray of shape (n_rows,)
+        Stratum of each row; swaps stay inside a stratum. -1: the row is fixed.
+    drop : ndarray of bool of shape (n_rows,)
+        The set to improve; rows of fixed fate are counted in it.
+    rng : numpy.random.Generator
+        Draws half of the pool.
+    deadline : float, default=inf
+        ``time.perf_counter()`` value at which the round ends with the swaps made so far.
+    reward : ndarray of shape (n_rows,), default=None
+        What dropping each row is worth: minimises ``‖Zᵀw‖² - rewardᵀw`` instead.
+    linear_rows : LinearRows, default=None
+        Rows ``low <= A w <= high`` that hold now and are kept.
+    max_swaps : int, default=100_000
+        Swaps after which the round ends.
+    """
+    pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
+    room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
+    search = _PoolSearch(pool, room, deadline)
+    n_swaps = search.run(max_swaps)
+    return Exchanged(pool.improved(drop, search.drop), n_swaps)
+
+
+class _PoolSearch:
+    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone."""
+
+    def __init__(self, pool: Pool, room: _Room | None, deadline: float) -> None:
+        self._room, self._deadline = room, deadline
+        self._gram = pool.gram
+        self._scores = pool.scores.astype(np.float64)
+        self._norms = np.diag(pool.gram).astype(np.float64)
+        self.drop = pool.drop.copy()
+        self._slices = [slice(a, b) for a, b in pool.bounds]
+        # Gains below what float32 products resolve would let the search run in circles.
+        self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
+
+    def run(self, max_swaps: int) -> int:
+        """Swap until a whole pass over the strata finds nothing; return the number of swaps."""
+        n_swaps, improving = 0, True
+        while improving and n_swaps < max_swaps:
+            improving = False
+            for stratum in self._slices:
+                done = self._exhaust(stratum, max_swaps - n_swaps)
+                n_swaps += done
+                improving |= done > 0
+        return n_swaps
+
+    def _exhaust(self, stratum: slice, max_swaps: int) -> int:
+        dropped = np.where(self.drop[stratum], 0.0, -np.inf)
+        kept = np.where(self.drop[stratum], -np.inf, 0.0)
+        norms, gram = self._norms[stratum], self._gram[stratum, stratum]
+        for n_swaps in range(max_swaps):
+            if n_swaps % _SWAPS_PER_LOOK == 0 and time.perf_counter() > self._deadline:
+                return n_swaps
+            twice = 2.0 * self._scores[stratum]
+            back = twice - norms + dropped
+            out = kept - twice - norms
+            i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try=1)
+            if not gain > self._least_gain:
+                i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try=_BEST_DROPPED)
+            if not gain > self._least_gain:
+                return n_swaps
+            dropped[i], kept[i], dropped[j], kept[j] = -np.inf, 0.0, 0.0, -np.inf
+            i, j = i + stratum.start, j + stratum.start
+            self.drop[i], self.drop[j] = False, True
+            self._scores += self._gram[j] - self._gram[i]
+            if self._room is not None:
+                self._room.swap(i, j)
+        return max_swaps
+
+    def _best_pair(
+        self, back: Floats, out: Floats, gram: Floats, start: int, n_try: int
+    ) -> tuple[int, int, float]:
+        """Return the best pair among the most promising dropped rows and every kept row."""
+        n_try = min(n_try, len(back))
+        if n_try == 1:
+            tried = np.array([back.argmax()])
+        else:
+            tried = np.argpartition(-back, n_try - 1)[:n_try]
+        gains = back[tried, None] + out + 2.0 * gram[tried]
+        if self._room is not None:
+            gains[~self._room.allows(tried + start, start, len(out))] = -np.inf
+        best = int(gains.argmax())
+        row, j = divmod(best, len(out))
+        return int(tried[row]), j, float(gains[row, j])
+
+
+class _Room:
+    """How far the pool's swaps may move the user's linear rows ``low <= A w <= high``."""
+
+    def __init__(self, columns: Floats, value: Floats, low: Floats, high: Floats) -> None:
+        self._columns, self._value, self._low, self._high = columns, value, low, high
+
+    @classmethod
+    def of(cls, linear_rows: LinearRows, drop: Booleans, pool: Integers) -> _Room:
+        """Return the room of these linear rows at the set ``drop``."""
+        value = linear_rows.A @ drop.astype(np.float64)
+        low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
+        return cls(linear_rows.A[:, pool], value, low, high)
+
+    def allows(self, returned: Integers, start: int, length: int) -> Booleans:
+        """Whether swapping each returned row for each row of a slice keeps every linear row."""
+        out = self._columns[:, start : start + length]
+        moved = self._value[:, None, None] - self._columns[:, returned, None] + out[:, None, :]
+        inside = (moved >= self._low[:, None, None]) & (moved <= self._high[:, None, None])
+        return np.asarray(inside.all(axis=0))
+
+    def swap(self, returned: int, dropped: int) -> None:
+        """Record that one row came back and another one went."""
+        self._value = self._value - self._columns[:, returned] + self._columns[:, dropped]

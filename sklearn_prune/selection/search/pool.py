@@ -1,0 +1,109 @@
+"""The pool of one round: the rows that may be swapped, and their Gram matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..coordinates import Booleans, Coordinates, Floats, Integers
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows of one round, stratum by stratum.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n_pool,)
+        Positions of the rows.
+    labels : ndarray of shape (n_pool,)
+        Stratum of each, ascending.
+    gram : ndarray of shape (n_pool, n_pool)
+        Inner products of the rows, in units of the squared scale.
+    scores : ndarray of shape (n_pool,)
+        Inner product of each row with the sum of the dropped rows, less half of its reward.
+    drop : ndarray of bool of shape (n_pool,)
+        True where the row is dropped.
+    """
+
+    indices: Integers
+    labels: Integers
+    gram: Floats
+    scores: Floats
+    drop: Booleans
+
+    @property
+    def bounds(self) -> list[tuple[int, int]]:
+        """First position and end of each stratum of two rows or more."""
+        edges = np.flatnonzero(np.diff(self.labels)) + 1
+        ends = zip(np.r_[0, edges], np.r_[edges, len(self.labels)], strict=True)
+        return [(int(a), int(b)) for a, b in ends if b - a > 1]
+
+    def improved(self, drop: Booleans, drop_in_pool: Booleans) -> Booleans:
+        """Return ``drop`` with the pool's rows as they are in ``drop_in_pool``."""
+        improved = drop.copy()
+        improved[self.indices] = drop_in_pool
+        return improved
+
+
+def draw_pool(
+    coordinates: Coordinates,
+    labels: Integers,
+    drop: Booleans,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    reward: Floats | None = None,
+) -> Pool:
+    r"""Draw the rows of one round, as many dropped as kept ones where there are enough.
+
+    With c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``, a quarter are those whose own swap
+    promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one); a quarter
+    are those most parallel to c, of the largest ``s_i² / q_i``: where c lies in a direction that
+    few rows have, these are the rows to rearrange, however large. The other half are drawn at
+    random with preference for small norms, which do the fine tuning.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        The rows, n_rows of them.
+    labels : ndarray of shape (n_rows,)
+        Stratum of each row; -1: the row is fixed.
+    drop : ndarray of bool of shape (n_rows,)
+        The set now.
+    rng : numpy.random.Generator
+        Draws the random half.
+    size : int
+        Rows in all, at most.
+    reward : ndarray of shape (n_rows,), default=None
+        What dropping each row is worth.
+    """
+    residual = coordinates.residual(drop)
+    scores, norms = coordinates.scores(residual), coordinates.squared_norms
+    worth = 0.0 if reward is None else reward / 2
+    typical = float(np.median(norms[labels >= 0])) if (labels >= 0).any() else 1.0
+    smallest = max(1e-6 * typical, np.finfo(float).tiny)
+    promise = np.where(drop, 2.0, -2.0) * (scores - worth) - norms
+    parallel = scores**2 / np.maximum(norms, smallest)
+    # Exponential races: rows are drawn without replacement with odds 1 / (norm + typical norm).
+    race = -rng.exponential(size=len(norms)) * (norms + 0.1 * typical)
+    n_strata = int(labels.max(initial=-1)) + 1
+    share = max(4, size // max(1, 2 * n_strata))
+    parts = ((promise, share // 4), (race, share // 2), (parallel, share // 4))
+    chosen = []
+    for stratum in range(n_strata):
+        members = labels == stratum
+        for side in (members & drop, members & ~drop):
+            candidates = np.flatnonzero(side)
+            for key, count in parts:
+                n_best = min(count, len(candidates))
+                if n_best:
+                    best = np.argpartition(-key[candidates], n_best - 1)[:n_best]
+                    chosen.append(candidates[best])
+                    candidates = np.delete(candidates, best)
+    indices = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
+    gram, in_pool = coordinates.products(indices, residual)
+    if reward is not None:
+        in_pool = in_pool - reward[indices] / 2
+    return Pool(indices, labels[indices], gram, in_pool, drop[indices])

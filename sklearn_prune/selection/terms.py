@@ -1,0 +1,404 @@
+"""The terms of a selection: how many rows go, of which groups, and which must."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import as_labels, as_numbers, check_weights, is_missing
+from .cells import can_keep_weight
+from .problem import SelectionProblem
+from .quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
+
+Booleans = NDArray[np.bool_]
+Codes = NDArray[np.int64]
+# Positions and what they stand for.
+Strata = tuple[Codes | None, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asks of a selection; see `InfluencePruner` for the meaning of each."""
+
+    prune_ratio: float | None
+    tolerance: float | None
+    quota: Any
+    trim: float
+    distribution_weight: float | Literal["auto"] = 0.0
+    # Where reference rows say which labels are more likely wrong than right, these go first.
+    drops_suspects: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what one parameter says about another."""
+        if (self.prune_ratio is None) == (self.tolerance is None):
+            raise ValueError(
+                "give exactly one of prune_ratio and tolerance; prune_ratio is "
+                f"{self.prune_ratio} and tolerance is {self.tolerance}. Set the other to None."
+            )
+        for label in self.quota if isinstance(self.quota, Mapping) else ():
+            if any(map(is_missing, label if isinstance(label, tuple) else (label,))):
+                raise ValueError(
+                    f"quota names the label {label!r}, and no label may be missing; leave it out."
+                )
+        if self.prune_ratio is not None and self.trim > self.prune_ratio:
+            raise ValueError(
+                f"trim={self.trim} of the rows cannot go first where prune_ratio="
+                f"{self.prune_ratio} go in all; lower trim to {self.prune_ratio} or less."
+            )
+
+
+@dataclass(frozen=True)
+class RowTerms:
+    """What is known of each row before anything is trained; arrays have shape (n_samples,).
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of rows.
+    classes : ndarray of int or None
+        Class of each row, as a position in ``class_names``; None for regression.
+    class_names : tuple
+        The labels, sorted.
+    strata : ndarray of int or None
+        Group that quotas speak of, as a position in ``names``; None for regression without groups.
+    names : tuple
+        What each stratum is called: the class, ``(class, group)`` where groups are given, or the
+        group for regression.
+    must_keep, must_drop : ndarray of bool
+        Rows whose fate is decided.
+    cost : ndarray or None
+        What dropping each row saves.
+    sample_weight : ndarray or None
+        Weight of each row.
+    """
+
+    n_samples: int
+    classes: Codes | None
+    class_names: tuple[Any, ...]
+    strata: Codes | None
+    names: tuple[Any, ...]
+    must_keep: Booleans
+    must_drop: Booleans
+    cost: NDArray[np.float64] | None = None
+    sample_weight: NDArray[np.float64] | None = None
+
+    def count(self, mask: Booleans) -> Codes:
+        """Return the number of rows in ``mask`` for each stratum."""
+        assert self.strata is not None
+        return np.bincount(self.strata[mask], minlength=len(self.names))
+
+    def by_class(self) -> RowTerms:
+        """Return the same terms with the classes as strata."""
+        return replace(self, strata=self.classes, names=self.class_names)
+
+
+def make_terms(
+    n_samples: int,
+    classes: NDArray[Any] | None,
+    *,
+    groups: Any = None,
+    sample_weight: Any = None,
+    sample_cost: Any = None,
+    must_keep: Any = None,
+    must_drop: Any = None,
+) -> RowTerms:
+    """Check weights, masks, costs and groups, and name the strata.
+
+    ``classes`` holds the label of each row, None for regression; the others are as given to
+    ``fit``.
+    """
+    keep = None if must_keep is None else as_labels("must_keep", must_keep)
+    drop = None if must_drop is None else as_labels("must_drop", must_drop)
+    keep, drop = decided_rows(keep, drop, n_samples)
+    cost = None if sample_cost is None else as_numbers("sample_cost", sample_cost, n_samples)
+    by_class: Strata = (None, ()) if classes is None else _coded(classes)
+    strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
+    weights = check_weights(sample_weight, n_samples)
+    return RowTerms(n_samples, *by_class, *strata, keep, drop, cost, weights)
+
+
+def _strata(
+    n_samples: int, classes: Codes | None, class_names: tuple[Any, ...], groups: Any
+) -> tuple[Codes, tuple[Any, ...]]:
+    # A list of 1 and "1" would become an array of strings.
+    is_typed = hasattr(groups, "dtype")
+    values = as_labels("groups", groups if is_typed else np.asarray(groups, dtype=object))
+    if values.shape != (n_samples,):
+        raise ValueError(
+            f"groups must have shape ({n_samples},), one label a row; it has shape {values.shape}."
+        )
+    codes, labels = _coded(values)
+    if classes is None:
+        return codes, labels
+    pairs, strata = np.unique(classes * len(labels) + codes, return_inverse=True)
+    names = [(class_names[p // len(labels)], labels[p % len(labels)]) for p in pairs.tolist()]
+    return strata.astype(np.int64), tuple(names)
+
+
+def _coded(values: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]]:
+    """Return the position of each value among the distinct ones, and those."""
+    try:
+        distinct, codes = np.unique(values, return_inverse=True)
+        names = distinct.tolist()
+    except TypeError:
+        # Labels of several types have no order; the way they are written has one.
+        written = np.array([repr(value) for value in values])
+        _, first, codes = np.unique(written, return_index=True, return_inverse=True)
+        names = [values[row] for row in first]
+    return codes.astype(np.int64), tuple(names)
+
+
+def count_of(share: float, n_samples: int) -> int:
+    """Return ``share * n_samples`` rounded to the nearest whole number, a half downward."""
+    return math.ceil(share * n_samples - 0.5)
+
+
+def n_to_drop(prune_ratio: float, n_samples: int, n_classes: int) -> int:
+    """Return the number of rows to drop, one row a class (or one in all) being left.
+
+    Raises
+    ------
+    ValueError
+        When fewer rows are left.
+    """
+    n_drop = count_of(prune_ratio, n_samples)
+    n_keep, needed = n_samples - n_drop, max(1, n_classes)
+    if n_keep < needed:
+        target = f"{n_classes} classes" if n_classes else "a model to train on"
+        raise ValueError(
+            f"prune_ratio={prune_ratio} leaves {_rows(n_keep)} for {target}; "
+            f"{_lower_ratio(n_samples - needed, n_samples)}."
+        )
+    return n_drop
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _digits(n_samples: int) -> int:
+    return max(2, len(str(n_samples)) - 1)
+
+
+def _lower_ratio(most: int, n_samples: int, name: str = "it") -> str:
+    """Return the advice that drops ``most`` rows at most."""
+    scale = 10 ** _digits(n_samples)
+    highest = most * scale // n_samples / scale
+    if not highest:
+        return f"set {name} to 0.0, or give more rows"
+    return f"lower {name} to {highest} or less"
+
+
+def make_problem(
+    Z: Any,
+    terms: RowTerms,
+    request: Request,
+    length_of: Any = float,
+    balance: Sequence[Any] = (),
+    balance_weight: float = 0.0,
+    *,
+    holds_norms: bool = True,
+) -> SelectionProblem:
+    """Return the selection problem that the request states on these rows.
+
+    Parameters
+    ----------
+    Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
+        What each row adds to the change.
+    terms : RowTerms
+        Masks, costs, and groups.
+    request : Request
+        Ratio or tolerance, and quota.
+    length_of : callable, default=float
+        Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
+    balance : sequence of LinearOperator
+        What is held beside it.
+    balance_weight : float, default=0.0
+        How much that counts.
+    holds_norms : bool, default=True
+        Whether rows of similar norm keep the same share.
+    """
+    n_drop = n_keep = None
+    if request.prune_ratio is not None:
+        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
+        n_keep = terms.n_samples - n_drop
+        _check_masks(terms, request.prune_ratio, n_drop)
+    _check_no_class_vanishes(terms, request.prune_ratio, n_keep)
+    groups, quota = _groups_and_range(terms, request.quota, n_keep)
+    problem = SelectionProblem(
+        Z,
+        n_drop=n_drop,
+        tolerance=None if request.tolerance is None else length_of(request.tolerance),
+        cost=terms.cost,
+        balance=balance,
+        balance_weight=balance_weight,
+        groups=groups,
+        quota=quota,
+        must_keep=terms.must_keep,
+        must_drop=terms.must_drop,
+        sample_weight=terms.sample_weight,
+        holds_norms=holds_norms,
+    )
+    _check_weight_stays(problem)
+    return problem
+
+
+def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
+    """Return the problem of counts alone: zeros stand in the place of influences."""
+    return make_problem(np.zeros((terms.n_samples, 1)), terms, request)
+
+
+def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
+    least, n = int(terms.must_drop.sum()), terms.n_samples
+    if least == n:
+        raise InfeasibleProblemError(
+            f"one row must stay, and must_drop takes all {n}; free a row of must_drop."
+        )
+    most = n - int(terms.must_keep.sum())
+    if n_drop > most:
+        raise InfeasibleProblemError(
+            f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
+            f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
+        )
+    if least == n:
+        raise InfeasibleProblemError(
+            f"must_drop takes all {n} rows, and at least one stays; free a row of must_drop."
+        )
+    if n_drop < least:
+        scale = 10 ** _digits(n)
+        raise InfeasibleProblemError(
+            f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_drop takes {least}; "
+            f"raise it to {-(-least * scale // n) / scale} or more, or free rows of must_drop."
+        )
+
+
+def _check_no_class_vanishes(
+    terms: RowTerms, prune_ratio: float | None, n_keep: int | None
+) -> None:
+    if terms.classes is None:
+        return
+    classes = terms.by_class()
+    keep, left = classes.count(terms.must_keep), classes.count(~terms.must_drop)
+    if not left.all():
+        raise InfeasibleProblemError(
+            "every class keeps at least one row; must_drop takes all rows of class "
+            f"{classes.names[int(left.argmin())]!r}. Free one of them, or remove the class from X "
+            "and y."
+        )
+    needed = int(np.maximum(keep, 1).sum())
+    if n_keep is not None and needed > n_keep:
+        waiting = [name for name, count in zip(classes.names, keep, strict=True) if not count]
+        listed = ", ".join(map(repr, waiting[:10])) + (", ..." if len(waiting) > 10 else "")
+        taken = int(keep.sum())
+        raise InfeasibleProblemError(
+            f"every class keeps at least one row; must_keep takes {taken} of the "
+            f"{_rows(n_keep)} that prune_ratio={prune_ratio} keeps, which leaves "
+            f"{n_keep - taken} for classes {listed}; "
+            f"{_lower_ratio(terms.n_samples - needed, terms.n_samples, 'prune_ratio')}, or free "
+            f"{_rows(needed - n_keep)} of must_keep."
+        )
+
+
+def _check_weight_stays(problem: SelectionProblem) -> None:
+    """Raise where all rows of positive weight would have to go."""
+    if can_keep_weight(problem):
+        return
+    positive = problem.sample_weight > 0
+    raise InfeasibleProblemError(
+        f"at least one of the {_rows(int(positive.sum()))} of positive sample_weight must stay; "
+        f"must_drop takes {int((positive & problem.must_drop).sum())}, and must_keep and the "
+        "quotas leave no place for another. Free a row of those masks, or leave out sample_weight."
+    )
+
+
+def _groups_and_range(
+    terms: RowTerms, quota: Any, n_keep: int | None
+) -> tuple[Codes | None, KeptRange | None]:
+    """Return the groups, and how many rows each keeps so that each class keeps one."""
+    if isinstance(quota, Mapping) and quota and terms.strata is None:
+        raise ValueError(
+            f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
+            "classes; give groups= to fit, or set quota=None."
+        )
+    if quota is None and terms.classes is not None:
+        terms = terms.by_class()
+    if terms.strata is None or (quota is None and terms.classes is None):
+        return None, None
+    class_of = None
+    if terms.classes is not None:
+        class_of = np.empty(len(terms.names), dtype=np.int64)
+        class_of[terms.strata] = terms.classes
+    bounds = kept_range(
+        "proportional" if quota == "class" else quota,
+        terms.names,
+        terms.count(np.ones(terms.n_samples, dtype=bool)),
+        terms.count(terms.must_keep),
+        terms.count(terms.must_drop),
+        n_keep,
+        least_named=1,
+        classes=class_of,
+    )
+    return terms.strata, bounds
+
+
+def first_to_go(
+    terms: RowTerms, request: Request, hardness: Callable[[], NDArray[np.float64]]
+) -> RowTerms:
+    """Return terms under which the hardest share and the rows of weight zero must go.
+
+    ``hardness`` gives the loss of each row; it is called where ``trim`` asks for it.
+    """
+    weight = terms.sample_weight
+    if request.trim:
+        losses, candidates = hardness(), np.ones(terms.n_samples, dtype=bool)
+        if weight is not None:
+            weighs = (weight > 0) & ~terms.must_drop
+            candidates[np.where(weighs, losses, np.inf).argmin()] = False
+        terms = drop_first(terms, request, request.trim, candidates, losses)
+    if weight is None:
+        return terms
+    # Rows that weigh nothing cost nothing. Were they kept, rows that weigh something would have
+    # to go in their place.
+    weightless = weight == 0
+    if request.tolerance is not None and terms.cost is not None:
+        weightless &= terms.cost >= 0
+    return drop_first(terms, request, 1.0, weightless, weight)
+
+
+def drop_first(
+    terms: RowTerms, request: Request, share: float, candidates: Booleans, rank: NDArray[np.float64]
+) -> RowTerms:
+    """Return terms under which the candidates of highest rank must go as well.
+
+    Parameters
+    ----------
+    terms : RowTerms
+        Masks and groups.
+    request : Request
+        Ratio and quota.
+    share : float
+        Share of all rows that must go, the same in every stratum as far as the rows that must
+        stay, the strata's own counts and the candidates allow.
+    candidates : ndarray of bool of shape (n_samples,)
+        Rows that may be taken.
+    rank : ndarray of shape (n_samples,)
+        The highest go first; ties go by position.
+    """
+    problem = count_problem(terms, request)
+    sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)
+    room = sizes - np.maximum(problem.kept_range.low, 1) - dropped
+    if problem.n_drop is not None:
+        room = problem.dropped_counts(problem.n_drop) - dropped
+    room = np.clip(room, 0, problem.count(problem.free & candidates))
+    first = KeptRange(np.zeros_like(room), room, sizes.astype(np.float64))
+    counts = first.counts(min(count_of(share, terms.n_samples), int(room.sum())))
+    must_drop = problem.must_drop.copy()
+    for stratum, n_rows in enumerate(counts):
+        free = np.flatnonzero((problem.groups == stratum) & problem.free & candidates)
+        must_drop[free[np.argsort(-rank[free], kind="stable")][:n_rows]] = True
+    return replace(terms, must_drop=must_drop)

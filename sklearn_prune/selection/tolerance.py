@@ -1,0 +1,367 @@
+"""The generalization-guaranteed form: as many rows as a bound on the change allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .bound import saving_upper_bound
+from .cells import CellCounts
+from .coordinates import Booleans
+from .exact.enumeration import largest_saving
+from .exact.system import ExactResult
+from .feasible import count_rows
+from .problem import SelectionProblem
+from .quota import InfeasibleProblemError
+from .search.descent import Found, improve_cost, search
+
+# Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
+# number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
+_WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
+_MAX_TRIALS = 40
+# How often a number of rows is tried where the change comes within this factor of the tolerance.
+_ATTEMPTS, _NEAR = 3, 1.5
+# Shares of the balance's weight that a number of rows is tried with: with less of it the change may
+# come within the tolerance, and the balance may still be that of random rows.
+_BALANCE_SHARES = (1.0, 0.1)
+# Shares of the time that branch and bound, and the bound, may take before the search.
+_EXACT_SHARE, _BOUND_SHARE = 0.7, 0.3
+# The same where none of these met the tolerance, and sizes all over the range are tried.
+_MAX_SCAN = 160
+
+
+@dataclass(frozen=True)
+class Within:
+    """Largest set found within the tolerance.
+
+    Attributes
+    ----------
+    drop : ndarray of bool of shape (n_samples,) or None
+        None where no set was found, the rows that must go alone neither.
+    bound : float
+        No set within the tolerance saves more.
+    proven : bool
+        Whether the set is proven optimal.
+    smallest_reachable : float
+        Smallest change, with the size factor and in the unit of Z, of the non-empty sets tried.
+    n_swaps : int
+        Exchanges made.
+    timed_out : bool
+        Whether the deadline cut the work short anywhere.
+    cells : CellCounts or None
+        How the rows of each cell of the set were decided, where they were.
+    """
+
+    drop: Booleans | None
+    bound: float
+    proven: bool
+    smallest_reachable: float
+    n_swaps: int
+    timed_out: bool
+    cells: CellCounts | None = None
+
+
+def largest_within(
+    problem: SelectionProblem, rng: np.random.Generator, *, exact_rows: int, deadline: float
+) -> Within:
+    """Maximise the rows (or the cost) saved while the change stays within the tolerance.
+
+    Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
+    number of rows and an order of them; the number is then searched downward from the bound, each
+    trial a cardinality problem in a window of that order, and the first number whose set passes
+    the exact check is refined by bisection. With a balance no rows are fixed, since a window of
+    that order would tip it; and a set passes only if it is at least as balanced as random sets of
+    its counts are in the root mean square.
+    """
+    if problem.free.sum() > exact_rows:
+        return _SizeSearch(problem, rng, deadline).run()
+    now = time.perf_counter()
+    exact = _exact(problem, now + _EXACT_SHARE * (deadline - now))
+    if exact.proven:
+        return exact
+    found = _SizeSearch(problem, rng, deadline).run()
+    best = max(found, exact, key=lambda within: _saving(problem, within))
+    return replace(
+        best,
+        bound=min(found.bound, exact.bound),
+        smallest_reachable=min(found.smallest_reachable, exact.smallest_reachable),
+        timed_out=found.timed_out or exact.timed_out,
+    )
+
+
+def _saving(problem: SelectionProblem, within: Within) -> float:
+    return -np.inf if within.drop is None else problem.saving(within.drop)
+
+
+def _exact(problem: SelectionProblem, deadline: float) -> Within:
+    """Solve by branch and bound; apportioned quotas fix the counts, so each number is tried."""
+    least = int(problem.must_drop.sum())
+    most = problem.n_samples - max(1, int(problem.must_keep.sum()))
+    sizes: list[int | None] = [None]
+    if problem.kept_range.is_fixed:
+        sizes = list(range(most, least - 1, -1))
+    best: Booleans | None = None
+    best_saving, proven, bound = -np.inf, True, -np.inf
+    for n_drop in sizes:
+        result = _exact_size(problem, n_drop, deadline)
+        if result is None:
+            continue
+        proven &= result.proven
+        bound = max(bound, result.bound)
+        if result.drop is not None:
+            drop = problem.with_free(result.drop)
+            saving = problem.saving(drop)
+            if saving > best_saving:
+                best, best_saving = drop, saving
+            if problem.cost is None and result.proven:
+                break
+    reachable = min(map(problem.predicted_change, _simplest_sets(problem)), default=np.inf)
+    timed_out = not proven and time.perf_counter() > deadline
+    return Within(best, best_saving if proven else bound, proven, reachable, 0, timed_out)
+
+
+def _exact_size(
+    problem: SelectionProblem, n_drop: int | None, deadline: float
+) -> ExactResult | None:
+    coordinates, free = problem.coordinates.block(0), problem.free
+    try:
+        system = count_rows(problem, n_drop)
+    except InfeasibleProblemError:
+        return None
+    tolerance = (problem.tolerance or 0.0) / coordinates.scale
+    share = problem.sample_weight / problem.sample_weight.sum()
+    saving = np.ones(len(free)) if problem.cost is None else problem.cost
+    result = largest_saving(
+        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
+        coordinates.residual(problem.must_drop),
+        saving[free],
+        (tolerance * share[free], tolerance * float(share[~problem.must_drop].sum())),
+        system,
+        accept=lambda chosen: is_allowed(problem, problem.with_free(chosen)),
+        deadline=deadline,
+    )
+    bound = result.bound + float(saving[problem.must_drop].sum())
+    if n_drop is not None and problem.cost is None:
+        bound = min(bound, n_drop)
+    return replace(result, bound=bound)
+
+
+def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
+    """Whether a set meets every rule in float64: counts, masks, rows, tolerance and balance."""
+    assert problem.tolerance is not None
+    return (
+        problem.is_feasible(drop)
+        and problem.predicted_change(drop) <= problem.tolerance
+        and is_balanced_enough(problem, drop)
+    )
+
+
+def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
+    """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
+    if not problem.is_balanced:
+        return True
+    factor, factors = problem.size_factor(drop), problem.random_size_factors(drop)[1:]
+    allowed = np.multiply(factors, problem.random_lengths(drop).imbalances)
+    found = np.multiply(factor, problem.lengths(drop).imbalances)
+    return bool((found <= allowed * (1 + 1e-9)).all())
+
+
+def _simplest_sets(problem: SelectionProblem) -> Iterator[Booleans]:
+    """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
+    norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
+    for group in range(len(problem.group_names)):
+        members = np.flatnonzero(problem.free & (problem.groups == group))
+        if len(members):
+            drop = problem.must_drop.copy()
+            drop[members[norms[members].argmin()]] = True
+            if problem.is_feasible(drop):
+                yield drop
+
+
+class _SizeSearch:
+    """Search over the number of rows dropped, downward from the dual bound."""
+
+    def __init__(
+        self, problem: SelectionProblem, rng: np.random.Generator, deadline: float
+    ) -> None:
+        self._problem, self._deadline = problem, deadline
+        self._seed = int(rng.integers(2**32))
+        now = time.perf_counter()
+        bound_ends = now + _BOUND_SHARE * (deadline - now)
+        self._dual = saving_upper_bound(problem, deadline=bound_ends)
+        self._timed_out = time.perf_counter() > bound_ends
+        self._best: Booleans | None = None
+        self._best_saving = -np.inf
+        self._cells: CellCounts | None = None
+        self._reachable = np.inf
+        self._n_swaps = self._n_trials = 0
+        self._dropped_any = False
+        # A trial on all rows takes a second or so.
+        self._resolution = max(1, problem.n_samples // 2000) if problem.is_balanced else 1
+        sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
+        forced, kept = int(problem.must_drop.sum()), problem.kept_range.low
+        self._least = max(forced, int((sizes - problem.kept_range.high).sum()))
+        self._most = min(problem.n_samples - max(1, int(kept.sum())), self._cap())
+
+    def run(self) -> Within:
+        """Try simple sets and a middle size; then the bound and ever smaller ones; then bisect.
+
+        The first are a start that a time limit leaves time for. The bound is mostly met within some
+        rows, and the bisection goes on above the last success.
+        """
+        self._try_simple_sets()
+        passed, failed = self._least, self._most + 1
+        middle = (passed + failed) // 2
+        if passed < middle < failed and not self._stop() and self._passes(middle):
+            passed = middle
+        n_drop, step = self._most, max(1, self._problem.n_samples // 2000)
+        while n_drop > passed and not self._stop():
+            if self._passes(n_drop):
+                passed = n_drop
+                break
+            failed, n_drop, step = n_drop, max(passed, n_drop - step), 2 * step
+        if passed == self._least and self._least > 0 and not self._stop():
+            self._passes(self._least)
+        while failed - passed > self._resolution and not self._stop():
+            middle = (failed + passed) // 2
+            if self._passes(middle):
+                passed = middle
+            else:
+                failed = middle
+        if not self._dropped_any:
+            self._scan()
+        return Within(
+            self._best,
+            self._dual.value,
+            False,
+            self._reachable,
+            self._n_swaps,
+            self._timed_out or time.perf_counter() > self._deadline,
+            self._cells,
+        )
+
+    def _try_simple_sets(self) -> None:
+        """Try what must go alone, one row more, and random rows of ever smaller numbers."""
+        problem = self._problem
+        self._keep_if_within(problem.must_drop)
+        for drop in _simplest_sets(problem):
+            self._keep_if_within(drop)
+        n_drop = self._most
+        # Some passes over the rows, whatever the time: without them there may be no answer at all.
+        while n_drop > self._least:
+            try:
+                drop = problem.random_set(n_drop, self._rng(n_drop))
+            except InfeasibleProblemError:
+                return
+            if self._keep_if_within(drop):
+                return
+            n_drop = (n_drop + self._least) // 2
+
+    def _scan(self) -> None:
+        """Try sizes all over the range: under masks and quotas the change is not monotone."""
+        left = max(0, _MAX_SCAN - self._n_trials)
+        least = max(1, self._least)
+        for n_drop in np.unique(np.linspace(least, self._most, left).astype(int)):
+            if time.perf_counter() > self._deadline or self._passes(int(n_drop)):
+                return
+
+    def _cap(self) -> int:
+        """Return the most rows that are tried.
+
+        As many as the bound allows or, of rows that cost, as many as the relaxation drops.
+        """
+        if self._problem.cost is None:
+            return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
+        pays = self._problem.must_drop | (self._problem.free & (self._dual.scores > 0))
+        return int(pays.sum())
+
+    def _stop(self) -> bool:
+        return self._n_trials >= _MAX_TRIALS or time.perf_counter() > self._deadline
+
+    def _passes(self, n_drop: int) -> bool:
+        """Whether a set of ``n_drop`` rows was found within the tolerance."""
+        self._n_trials += 1
+        for share in _BALANCE_SHARES if self._problem.is_balanced else (1.0,):
+            for attempt in range(_ATTEMPTS):
+                found = self._solve_window(n_drop, share, self._rng(n_drop, attempt))
+                if found is None:
+                    return False
+                self._n_swaps += found.n_swaps
+                self._timed_out |= found.timed_out
+                if self._keep_if_within(found.drop, found.cells):
+                    self._improve_cost(found)
+                    return True
+                if not self._is_near(found.drop):
+                    break
+        return False
+
+    def _is_near(self, drop: Booleans) -> bool:
+        """Whether other random rows may well meet the tolerance, and there is time for them."""
+        near = _NEAR * (self._problem.tolerance or 0.0)
+        in_time = time.perf_counter() < self._deadline
+        return in_time and self._problem.predicted_change(drop) <= near
+
+    def _improve_cost(self, found: Found) -> None:
+        """Exchange rows for dearer ones, as far as the tolerance allows."""
+        problem = self._problem
+        if problem.cost is None or problem.tolerance is None:
+            return
+        room = problem.tolerance / problem.size_factor(found.drop) / problem.coordinates.scale
+        rng = self._rng(int(found.drop.sum()))
+        dearer = improve_cost(problem, found, room, rng, self._deadline)
+        self._n_swaps += dearer.n_swaps - found.n_swaps
+        self._keep_if_within(dearer.drop, found.cells)
+
+    def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
+        problem = self._problem
+        if not (problem.is_feasible(drop) and is_balanced_enough(problem, drop)):
+            return False
+        change, is_more = problem.predicted_change(drop), bool((drop & problem.free).any())
+        if is_more:
+            self._reachable = min(self._reachable, change)
+        if change > (problem.tolerance or 0.0):
+            return False
+        self._dropped_any |= is_more
+        saving = problem.saving(drop)
+        if saving > self._best_saving:
+            self._best, self._best_saving, self._cells = drop, saving, cells
+        return True
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        """Return the generator of a number of rows, whatever was tried before.
+
+        So a tolerance that was found to be met by so many rows is met when it is asked for.
+        """
+        return np.random.default_rng([self._seed, *key])
+
+    def _solve_window(self, n_drop: int, share: float, rng: np.random.Generator) -> Found | None:
+        """Solve the cardinality form among the rows near the relaxation's cut.
+
+        With a balance, by a share of its weight.
+        """
+        problem = self._problem
+        try:
+            window = self._window(n_drop, problem.dropped_counts(n_drop))
+            window.coordinates = window.coordinates.with_less_balance(share)
+            return search(window, n_drop, rng, deadline=self._deadline)
+        except InfeasibleProblemError:
+            return None
+
+    def _window(self, n_drop: int, counts: np.ndarray) -> SelectionProblem:
+        problem, scores = self._problem, self._dual.scores
+        if problem.is_balanced:
+            return problem.fixing(n_drop, problem.must_keep, problem.must_drop)
+        k = problem.coordinates.n_coordinates
+        half = max(_WINDOW_ROWS, _WINDOW_MULTIPLE * k, problem.n_samples // 20)
+        free = problem.free
+        keep, drop = problem.must_keep.copy(), problem.must_drop.copy()
+        wanted = counts - problem.count(problem.must_drop)
+        for group, m in enumerate(wanted):
+            members = np.flatnonzero(free & (problem.groups == group))
+            order = members[np.argsort(-scores[members], kind="stable")]
+            drop[order[: max(0, int(m) - half)]] = True
+            keep[order[int(m) + half :]] = True
+        return problem.fixing(n_drop, keep, drop)

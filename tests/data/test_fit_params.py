@@ -1,0 +1,133 @@
+"""Arguments of fit are cut with the rows by what they are, never by their length alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from sklearn_prune import Pipeline, PrunedClassifier, make_pipeline
+from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.data.fit_params import take_params
+from sklearn_prune.model_selection import PruneRatioSearchCV
+
+X, Y = make_classification(200, 5, random_state=0)
+KEPT = np.arange(0, 40, 3)
+
+OTHER_ROWS = [
+    "X_val",
+    "y_val",
+    "Xval",
+    "sample_weight_val",
+    "X_valid",
+    "valid_sets",
+    "validation_data",
+    "eval_set",
+    "evals",
+    "eval_sample_weight",
+    "sample_weight_eval_set",
+    "X_test",
+    "y_test",
+    "X_dev",
+    "X_calibration",
+    "coef_init",
+    "intercept_init",
+    "feature_weights",
+]
+OWN_ROWS = [
+    "sample_weight",
+    "groups",
+    "must_keep",
+    "sample_cost",
+    "sensitive_features",
+    "base_margin",
+    "init_score",
+    "qid",
+    "evaluator_id",
+    "testimony",
+    "aligned",
+]
+
+
+@given(
+    name=st.sampled_from(OTHER_ROWS),
+    prefix=st.sampled_from(["", "model__", "outer__model__"]),
+    n_other=st.integers(1, 60),
+    container=st.sampled_from([np.asarray, list, pd.Series]),
+)
+def test_what_speaks_of_other_rows_stays_whole_at_any_length(name, prefix, n_other, container):
+    value = container(np.arange(n_other))
+    assert take_params(np.zeros((40, 2)), {prefix + name: value}, KEPT)[prefix + name] is value
+
+
+@pytest.mark.parametrize("name", OWN_ROWS)
+@pytest.mark.parametrize("container", [np.asarray, list, pd.Series])
+def test_what_has_an_entry_a_row_is_cut(name, container):
+    cut = take_params(np.zeros((40, 2)), {name: container(np.arange(40))}, KEPT)[name]
+    assert list(cut) == KEPT.tolist()
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "groups", "model__sample_weight"])
+def test_weights_of_another_length_are_refused(name):
+    short = name.rpartition("__")[2]
+    with pytest.raises(ValueError, match=f"{short} must have one entry a row; it has 14 .* 40"):
+        take_params(np.zeros((40, 2)), {name: np.ones(len(KEPT))}, KEPT)
+
+
+@pytest.mark.parametrize("n_val", [99, 100, 101, 10])
+def test_a_validation_set_of_any_length_is_handed_on_whole(n_val):
+    class Recorder(HistGradientBoostingClassifier):
+        def fit(self, X, y, **others):
+            self.lengths_ = {name: len(value) for name, value in others.items()} | {"X": len(X)}
+            return super().fit(X, y, **others)
+
+    boosting = Recorder(early_stopping=True, max_iter=5)
+    given = {
+        "X_val": X[100 : 100 + n_val],
+        "y_val": Y[100 : 100 + n_val],
+        "sample_weight_val": np.ones(len(X[100 : 100 + n_val])),
+        "sample_weight": np.ones(100),
+    }
+    n_val = len(given["X_val"])
+    expected = {"X_val": n_val, "y_val": n_val, "sample_weight_val": n_val, "X": 10}
+    expected["sample_weight"] = 10
+    pruner = RandomPruner(prune_ratio=0.9, random_state=0)
+    model = PrunedClassifier(boosting, pruner).fit(X[:100], Y[:100], **given)
+    assert model.estimator_.lengths_ == expected
+    named = {f"recorder__{name}": value for name, value in given.items()}
+    pipe = make_pipeline(pruner, boosting).fit(X[:100], Y[:100], **named)
+    assert pipe[-1].lengths_ == expected
+    search = PruneRatioSearchCV(boosting, pruner, ratios=[0.9], tolerance=1.0, cv=2)
+    assert search.fit(X[:100], Y[:100], **given).estimator_.lengths_ == expected
+
+
+class TakesValidation(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y, X_val=None):
+        self.classes_, self.n_val_ = np.unique(y), len(X_val)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def test_a_routed_validation_set_is_handed_on_whole():
+    with sklearn.config_context(enable_metadata_routing=True):
+        inner = TakesValidation().set_fit_request(X_val=True)
+        for model in (
+            PrunedClassifier(inner, RandomPruner(0.9)),
+            Pipeline([("prune", RandomPruner(0.9)), ("model", inner)]),
+        ):
+            fitted = model.fit(X[:100], Y[:100], X_val=X[100:])
+            last = fitted[-1] if isinstance(fitted, Pipeline) else fitted.estimator_
+            assert last.n_val_ == 100
+
+
+def test_what_a_step_calls_a_validation_set_is_one_by_any_other_name():
+    with sklearn.config_context(enable_metadata_routing=True):
+        inner = TakesValidation().set_fit_request(X_val="more_rows")
+        pipe = Pipeline([("prune", RandomPruner(0.9)), ("model", inner)])
+        assert pipe.fit(X[:100], Y[:100], more_rows=X[100:])[-1].n_val_ == 100

@@ -1,0 +1,104 @@
+"""Equal values have one digest, in any process; different ones do not."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_prune.data.hashing import digest
+
+
+def net(*widths: int, act: type = nn.ReLU) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *[nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)], act()
+    )
+
+
+def test_copies_have_one_digest():
+    module, values = net(3, 4, 2), np.arange(5.0)
+    assert digest(module, values) == digest(copy.deepcopy(module), values.copy())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.arange(4), np.arange(4.0)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        (torch.zeros(2), torch.zeros(2, requires_grad=True)),
+        (net(3, 4, 2), net(3, 4, 2, act=nn.Tanh)),
+        (nn.Sequential(nn.ReLU(), nn.Tanh()), nn.Sequential(nn.Tanh(), nn.ReLU())),
+        ({"lr": 0.1}, {"lr": 0.2}),
+        ([1, 2], (1, 2)),
+    ],
+)
+def test_different_values_have_different_digests(one, other):
+    assert digest(one) != digest(other)
+
+
+def test_one_changed_weight_changes_the_digest():
+    module = net(3, 2)
+    before = digest(module)
+    with torch.no_grad():
+        module[0].weight[0, 0] += 1e-6
+    assert digest(module) != before
+
+
+def test_a_shared_weight_is_not_two_equal_ones():
+    shared, equal = nn.Linear(2, 2), nn.Linear(2, 2)
+    pair = [shared, copy.deepcopy(shared)]
+    equal.weight = shared.weight
+    assert digest([shared, equal]) != digest(pair)
+
+
+def test_the_digest_holds_in_another_process():
+    code = (
+        "import numpy as np, torch; from sklearn_prune.data.hashing import digest;"
+        "print(digest(np.arange(3.0), {'b': 1, 'a': torch.ones(2)}, torch.nn.ReLU))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == digest(np.arange(3.0), {"b": 1, "a": torch.ones(2)}, torch.nn.ReLU)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Net(torch.nn.Module):\n def forward(self, X):\n  return {} * X\n",
+        "def twice(X):\n return {} * X\nclass Net(torch.nn.Module):\n forward = twice\n",
+    ],
+)
+def test_code_is_part_of_it(source, tmp_path):
+    found = []
+    for factor in (1, 2):
+        (tmp_path / "users_net.py").write_text("import torch\n" + source.format(factor))
+        code = (
+            "import users_net; from sklearn_prune.data.hashing import digest;"
+            "print(digest(users_net.Net()))"
+        )
+        run = subprocess.run(
+            [sys.executable, "-B", "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONPATH": f"{tmp_path}:{':'.join(p for p in sys.path if p)}"},
+        )
+        found.append(run.stdout)
+    assert found[0] != found[1]
+
+
+def test_a_class_without_source_has_no_digest():
+    code = (
+        "import torch; from sklearn_prune.data.hashing import digest\n"
+        "class Typed(torch.nn.Module): pass\n"
+        "digest(Typed())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "source" in run.stderr or "built-in" in run.stderr

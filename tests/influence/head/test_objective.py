@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from sklearn_prune.influence import HeadObjective
+from sklearn_prune.losses import SoftmaxCrossEntropy
+from tests.influence.heads import LOSSES, random_objective, torch_objective
+
+each_loss = pytest.mark.parametrize("name", sorted(LOSSES))
+weighted_or_not = pytest.mark.parametrize("weighted", [False, True])
+
+
+@each_loss
+@weighted_or_not
+def test_value_and_gradient_are_those_of_autograd(name, weighted):
+    objective, theta = random_objective(name, weighted=weighted)
+    function, at = torch_objective(name, objective), torch.as_tensor(theta.ravel())
+    value, gradient = objective.value_and_gradient(theta)
+    assert abs(value - function(at).item()) < 1e-12
+    np.testing.assert_allclose(gradient.ravel(), torch.func.grad(function)(at), rtol=0, atol=1e-10)
+
+
+@each_loss
+@weighted_or_not
+def test_hessian_is_that_of_autograd(name, weighted):
+    objective, theta = random_objective(name, weighted=weighted)
+    expected = torch.func.hessian(torch_objective(name, objective))(torch.as_tensor(theta.ravel()))
+    np.testing.assert_allclose(objective.hessian(theta), expected, rtol=0, atol=1e-10)
+
+
+@each_loss
+@weighted_or_not
+def test_hessian_product_is_the_hessian_times_a_vector(name, weighted):
+    objective, theta = random_objective(name, weighted=weighted)
+    V = np.random.default_rng(1).standard_normal(objective.shape)
+    expected = objective.hessian(theta) @ V.ravel()
+    product = objective.hessian_product(theta)(V).ravel()
+    np.testing.assert_allclose(product, expected, rtol=0, atol=1e-5)
+
+
+@each_loss
+def test_rows_in_many_chunks_give_what_rows_in_one_give(name, monkeypatch):
+    objective, theta = random_objective(name, n=100, weighted=True)
+    gradient, hessian = objective.gradient(theta), objective.hessian(theta)
+    monkeypatch.setattr("sklearn_prune.influence.head.objective._CHUNK", 7)
+    chunked, _ = random_objective(name, n=100, weighted=True)
+    np.testing.assert_allclose(chunked.gradient(theta), gradient, atol=1e-14)
+    np.testing.assert_allclose(chunked.hessian(theta), hessian, atol=1e-14)
+
+
+def test_integer_weights_count_rows_several_times():
+    objective, theta = random_objective("softmax")
+    counts = np.random.default_rng(2).integers(0, 4, objective.n_samples)
+    weighted = HeadObjective(
+        objective.design, objective.targets, objective.loss, 0.05, counts, n_outputs=4
+    )
+    repeated = objective.subset(np.repeat(np.arange(objective.n_samples), counts))
+    np.testing.assert_allclose(weighted.gradient(theta), repeated.gradient(theta), atol=1e-14)
+    np.testing.assert_allclose(weighted.hessian(theta), repeated.hessian(theta), atol=1e-14)
+
+
+@weighted_or_not
+def test_subset_is_the_mean_over_the_kept_rows(weighted):
+    objective, theta = random_objective("three logits", weighted=weighted)
+    keep = np.arange(objective.n_samples) % 3 > 0
+    kept = objective.subset(keep)
+    losses = objective.loss.value(objective.design @ theta.T, objective.targets)
+    mean = np.average(losses[keep], weights=objective.sample_weight[keep])
+    assert kept.weight_sum == pytest.approx(objective.sample_weight[keep].sum())
+    assert kept.value(theta) == pytest.approx(mean + 0.025 * np.sum(theta**2))
+
+
+def test_a_subset_without_the_last_class_keeps_its_outputs():
+    objective, theta = random_objective("softmax")
+    kept = objective.subset(objective.targets < 3)
+    assert kept.gradient(theta).shape == objective.shape
+
+
+def test_tilt_makes_any_point_stationary_and_leaves_the_hessian():
+    objective, theta = random_objective("softmax", weighted=True)
+    tilted = objective.stationary_at(theta)
+    assert np.abs(tilted.gradient(theta)).max() < 1e-15
+    np.testing.assert_array_equal(tilted.hessian(theta), objective.hessian(theta))
+    other = theta + 1
+    step = 1e-6 * np.random.default_rng(0).standard_normal(theta.shape)
+    slope = (tilted.value(other + step) - tilted.value(other - step)) / 2
+    assert slope == pytest.approx(np.sum(tilted.gradient(other) * step), rel=1e-6)
+
+
+def test_gradient_scale_bounds_the_gradient():
+    objective, theta = random_objective("softmax", weighted=True)
+    assert np.linalg.norm(objective.gradient(theta)) <= objective.gradient_scale(theta)
+
+
+def test_float32_design_is_summed_in_float64():
+    rng = np.random.default_rng(0)
+    design, targets = rng.standard_normal((500, 3)).astype(np.float32), rng.integers(3, size=500)
+    single = HeadObjective(design, targets, SoftmaxCrossEntropy(), 0.1)
+    double = HeadObjective(design.astype(float), targets, SoftmaxCrossEntropy(), 0.1)
+    theta = rng.standard_normal(single.shape)
+    np.testing.assert_array_equal(single.gradient(theta), double.gradient(theta))
+    np.testing.assert_array_equal(single.hessian(theta), double.hessian(theta))

@@ -1,0 +1,265 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+
+from sklearn_prune.influence import HeadInfluence, HeadObjective, NetworkGradients, NetworkInfluence
+from sklearn_prune.influence.layers.network_curvature import LayerCurvature, _by_position
+from sklearn_prune.networks import read_head
+from tests.influence.networks import KINDS, fitted
+
+DAMPING = 0.05
+each_norm = pytest.mark.parametrize("norm", ["loss", "parameter"])
+each_curvature = pytest.mark.parametrize("curvature", ["dense", "kronecker"])
+
+
+def gradients_of(kind, weighted=False, **options):
+    net, X, y = fitted(kind)
+    weights = np.random.default_rng(1).uniform(0.5, 2, len(X)) if weighted else None
+    return NetworkGradients(net, X, y, sample_weight=weights, **options)
+
+
+def dense(gradients):
+    """Return the damped Gauss-Newton matrix and the centred gradients, weighted, not over N."""
+    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(gradients.n_params)
+    G = torch.cat([g for _, g in gradients.per_sample()]).numpy()
+    weights = gradients.sample_weight
+    return H, weights[:, None] * (G - weights @ G / weights.sum())
+
+
+@each_norm
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_coordinates_have_the_lengths_of_the_dense_formula(kind, norm):
+    gradients = gradients_of(kind, weighted=True)
+    influence = NetworkInfluence(gradients, DAMPING, norm)
+    H, G = dense(gradients)
+    S = np.linalg.solve(H, G.T).T
+    gram = (G @ S.T if norm == "loss" else S @ S.T) / gradients.weight_sum**2
+    Z = influence.coordinates.Z
+    assert (influence.curvature_name, influence.is_exact) == ("dense", True)
+    assert Z.dtype == np.float32
+    assert Z.shape == influence.shape
+    np.testing.assert_allclose(Z @ Z.T, gram, atol=1e-5 * gram.max())
+    np.testing.assert_allclose(influence.row_norms(), np.sqrt(np.diag(gram)), rtol=1e-9)
+
+
+@each_norm
+@each_curvature
+@pytest.mark.parametrize("kind", ["softmax", "binary", "convolution"])
+def test_what_is_promised_uses_the_gauss_newton_matrix_itself(kind, curvature, norm):
+    gradients = gradients_of(kind, weighted=True)
+    influence = NetworkInfluence(gradients, DAMPING, norm, curvature=curvature)
+    H, G = dense(gradients)
+    drop = np.arange(30) < 12
+    kept_weight = gradients.sample_weight[~drop].sum()
+    expected = np.linalg.solve(H, G[drop].sum(axis=0)) / kept_weight
+    np.testing.assert_allclose(influence.first_order_step(drop), expected, rtol=1e-6, atol=1e-8)
+    size = 0.5 * expected @ H @ expected if norm == "loss" else np.linalg.norm(expected)
+    assert influence.measure(expected) == pytest.approx(size)
+    weights = torch.as_tensor(gradients.sample_weight * ~drop / kept_weight)
+    H_kept = gradients.gauss_newton(weights).numpy() + DAMPING * np.eye(len(H))
+    step = np.linalg.solve(H_kept, G[drop].sum(axis=0)) / kept_weight
+    np.testing.assert_allclose(influence.kept_step(drop), step, rtol=1e-5, atol=1e-8)
+
+
+@each_norm
+def test_on_the_last_layer_it_is_the_influence_of_the_head(norm):
+    net, X, y = fitted("softmax")
+    head = read_head(net, X, y)
+    objective = HeadObjective(head.design, head.targets, head.loss, DAMPING, n_outputs=3)
+    expected = HeadInfluence(objective.stationary_at(head.theta), head.theta, norm)
+    influence = NetworkInfluence(
+        NetworkGradients(net, X, y, layers=["2.*"]), DAMPING, norm, random_state=0
+    )
+    drop = np.arange(30) % 3 == 0
+    np.testing.assert_allclose(influence.row_norms(), expected.row_norms(), rtol=1e-5)
+    np.testing.assert_allclose(
+        influence.first_order_step(drop), expected.first_order_step(drop), rtol=1e-9
+    )
+    np.testing.assert_allclose(influence.kept_step(drop), expected.kept_step(drop).ravel(), 1e-5)
+    assert influence.size_factor(drop) == expected.size_factor(drop)
+    np.testing.assert_allclose(influence.row_losses(), expected.row_losses())
+
+
+def test_one_rows_factors_are_its_gauss_newton_matrix():
+    # Squared error of one output: C is a number, so that even the pseudo-label's square is exact
+    # but for its random length, which the eigenvalues are divided by.
+    net, X, y = fitted("binary")
+    gradients = NetworkGradients(net, X[:1], y[:1], layers=["2.*"])
+    layer = LayerCurvature(gradients, DAMPING)
+    H = gradients.gauss_newton().numpy()
+    factored = np.linalg.inv(layer.solve(torch.eye(6, dtype=torch.float64)).numpy())
+    factored -= DAMPING * np.eye(6)
+    np.testing.assert_allclose(factored / np.trace(factored), H / np.trace(H), atol=1e-10)
+
+
+def test_many_pseudo_labels_give_the_factors_of_a_linear_layer():
+    net, X, y = fitted("regression", n=4000)
+    gradients = NetworkGradients(net, X, y, layers=["2.*"])
+    layer = LayerCurvature(gradients, DAMPING)
+    solved = layer.solve(torch.eye(gradients.n_params, dtype=torch.float64))
+    # C is the same for all rows of a squared error, so the Kronecker product is H itself.
+    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(gradients.n_params)
+    np.testing.assert_allclose(np.linalg.inv(solved), H, atol=0.08 * H.max())
+
+
+def test_softmax_noise_has_the_covariance_of_the_outputs_curvature():
+    gradients = gradients_of("softmax", layers=["2.bias", "0.weight"])
+    # The diagonal of a bias: sum of squares of noise, whose mean is the diagonal of C.
+    estimates = [
+        LayerCurvature(gradients, 0.0, seed)._parts[1].spectrum.numpy() for seed in range(300)
+    ]
+    expected = np.diag(gradients.gauss_newton())[-3:]
+    np.testing.assert_allclose(np.mean(estimates, axis=0), expected, rtol=0.1)
+
+
+@each_curvature
+@each_norm
+def test_fewer_coordinates_are_the_leading_ones_and_their_error_is_measured(curvature, norm):
+    gradients = gradients_of("softmax")
+    few, more, full = (
+        NetworkInfluence(gradients, DAMPING, norm, curvature=curvature, n_components=k)
+        for k in (3, 20, 43)
+    )
+    assert few.coordinates.Z.shape == (30, 3)
+    kept = (few.coordinates.Z.astype(float) ** 2).sum()
+    energy = full.coordinates.Z.astype(float) ** 2
+    assert few.coordinates.energy_share == pytest.approx(kept / energy.sum(), rel=1e-5)
+    np.testing.assert_allclose(few.row_norms(), full.row_norms(), rtol=1e-6)
+    if curvature == "dense":
+        best = np.linalg.svd(full.coordinates.Z, compute_uv=False)[:3] ** 2
+        assert kept >= 0.95 * best.sum()
+        assert full.coordinates.relative_error == 0
+        assert few.coordinates.relative_error > more.coordinates.relative_error > 0
+    else:
+        columns = np.sort(energy.sum(axis=0))[-3:]
+        assert kept == pytest.approx(columns.sum(), rel=1e-4)
+        assert few.coordinates.relative_error > 0
+
+
+def test_centred_gradients_of_a_network_that_is_not_stationary_sum_to_zero():
+    gradients = gradients_of("softmax", weighted=True)
+    influence = NetworkInfluence(gradients, DAMPING)
+    assert influence.gradient_sum(np.ones(30, bool)).abs().max() < 1e-13
+    plain = gradients.weighted_sum(torch.as_tensor(gradients.sample_weight)[:, None])
+    assert plain.abs().max() > 0.1
+
+
+def test_single_precision_networks_agree_with_double():
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        net, X, y = fitted("softmax", dtype=torch.float32)
+        net.module_.to(dtype)
+        gradients = NetworkGradients(net, X.astype(str(dtype).split(".")[1]), y)
+        results.append(NetworkInfluence(gradients, DAMPING, curvature="kronecker"))
+    drop = np.arange(30) < 9
+    single, double = (r.first_order_step(drop) for r in results)
+    np.testing.assert_allclose(single, double, atol=1e-3 * np.abs(double).max())
+
+
+def test_it_survives_pickling():
+    influence = NetworkInfluence(gradients_of("softmax"), DAMPING, curvature="kronecker")
+    again = pickle.loads(pickle.dumps(influence))
+    drop = np.arange(30) < 9
+    np.testing.assert_allclose(again.first_order_step(drop), influence.first_order_step(drop))
+
+
+def test_auto_takes_the_dense_matrix_where_it_is_small(monkeypatch):
+    gradients = gradients_of("softmax")
+    monkeypatch.setattr("sklearn_prune.influence.layers.network_influence._DENSE_PARAMS", 42)
+    assert NetworkInfluence(gradients, DAMPING).curvature_name == "kronecker"
+    monkeypatch.setattr("sklearn_prune.influence.layers.network_influence._MAX_DENSE_PARAMS", 42)
+    with pytest.raises(ValueError, match="43 parameters.*limited to 42.*'kronecker' or fewer"):
+        NetworkInfluence(gradients, DAMPING, curvature="dense")
+
+
+def test_dropping_every_row_is_refused():
+    influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
+    with pytest.raises(ValueError, match="removes all 30 rows"):
+        influence.first_order_step(np.ones(30, bool))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
+        torch.nn.Conv1d(2, 3, 2, stride=2, padding=1),
+        torch.nn.Linear(6, 3),
+    ],
+)
+def test_a_layers_output_is_its_weight_times_what_lies_under_it(layer):
+    torch.manual_seed(0)
+    shape = {4: (5, 2, 6, 7), 3: (5, 2, 9), 2: (5, 4, 6)}[layer.weight.ndim]
+    x = torch.randn(shape)
+    output = layer(x)
+    inputs, by_position = _by_position(layer, x, output)
+    expected = inputs @ layer.weight.flatten(1).T + layer.bias
+    torch.testing.assert_close(by_position, expected)
+
+
+def test_independent_patches_give_the_factors_of_a_convolution():
+    rng = np.random.default_rng(0)
+    # Kernels that do not overlap on numbers without correlation, and a mean over positions.
+    X, y = rng.standard_normal((4000, 1, 6)), rng.standard_normal((4000, 2))
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 2, 2, stride=2, bias=False), torch.nn.AvgPool1d(3), torch.nn.Flatten()
+    ).double()
+    net = NeuralNetRegressor(module, train_split=None, verbose=0).initialize()
+    gradients = NetworkGradients(net, X, y)
+    solved = LayerCurvature(gradients, DAMPING).solve(torch.eye(4, dtype=torch.float64))
+    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(4)
+    np.testing.assert_allclose(np.linalg.inv(solved), H, atol=0.08 * H.max())
+
+
+class Odd(torch.nn.Module):
+    """Layers that are executed on other rows, not as modules, or not at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.frames, self.bare = torch.nn.Conv1d(1, 2, 2), torch.nn.Linear(4, 3)
+        self.unused, self.last = torch.nn.Linear(4, 3), torch.nn.Linear(7, 3)
+
+    def forward(self, x):
+        frames = self.frames(x.reshape(len(x) * 2, 1, 2)).reshape(len(x), -1)
+        bare = torch.nn.functional.linear(x, self.bare.weight, self.bare.bias)
+        return self.last(torch.cat([frames, torch.tanh(bare)], dim=1))
+
+
+def test_layers_that_are_not_run_row_by_row_have_a_diagonal():
+    X, y = np.random.default_rng(0).standard_normal((30, 4)), np.arange(30) % 3
+    torch.manual_seed(0)
+    net = NeuralNetClassifier(
+        Odd().double(), criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+    ).initialize()
+    gradients = NetworkGradients(net, X, y)
+    parts = LayerCurvature(gradients, DAMPING)._parts
+    assert [type(part).__name__ for part in parts] == ["DiagonalCurvature"] * 3 + [
+        "KroneckerCurvature"
+    ]
+    influence = NetworkInfluence(gradients, DAMPING, curvature="kronecker")
+    H, G = dense(gradients)
+    drop = np.arange(30) < 12
+    expected = np.linalg.solve(H, G[drop].sum(axis=0)) / 18
+    np.testing.assert_allclose(influence.first_order_step(drop), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_convolution_with_one_position_has_the_factors_of_a_linear_layer():
+    X = np.random.default_rng(0).standard_normal((20, 1, 2, 3))
+    y = np.arange(20) % 3
+    torch.manual_seed(0)
+    first, last = torch.nn.Conv2d(1, 4, (2, 3)), torch.nn.Linear(4, 3)
+    same = torch.nn.Linear(6, 4)
+    same.weight.data, same.bias.data = first.weight.data.flatten(1), first.bias.data
+    solutions = []
+    for layers in ([first, torch.nn.Flatten()], [torch.nn.Flatten(), same]):
+        module = torch.nn.Sequential(*layers, torch.nn.Tanh(), last).double()
+        net = NeuralNetClassifier(
+            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
+        ).initialize()
+        gradients = NetworkGradients(net, X, y)
+        B = torch.eye(gradients.n_params, dtype=torch.float64)
+        solutions.append(LayerCurvature(gradients, DAMPING).solve(B))
+    torch.testing.assert_close(*solutions)

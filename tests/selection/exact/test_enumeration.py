@@ -1,0 +1,199 @@
+"""Branch and bound against enumeration, and what it claims when it is cut short."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_prune.selection.exact.enumeration import LinearSystem, largest_saving, smallest_change
+from tests.selection.brute_force import all_subsets
+
+
+@st.composite
+def systems(draw):
+    """Up to nine rows with an offset, a count range and a linear row; some are infeasible."""
+    n, k = draw(st.integers(1, 9)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows = rng.standard_normal((n, k))
+    if draw(st.booleans()):
+        # Duplicates, and fewer independent directions than coordinates.
+        rows[n // 2 :] = rows[: n - n // 2]
+    offset = draw(st.sampled_from([0.0, 1.0])) * rng.standard_normal(k)
+    low = draw(st.integers(0, n))
+    A = np.vstack([np.ones(n), rng.integers(-2, 3, n)])
+    system = LinearSystem(A, np.array([low, -2.0]), np.array([draw(st.integers(low, n)), 3.0]))
+    return rows, offset, system
+
+
+def feasible(system):
+    sets = all_subsets(system.A.shape[1])
+    values = sets @ system.A.T
+    return sets[((values >= system.low) & (values <= system.high)).all(axis=1)]
+
+
+def by_count(n, m):
+    return LinearSystem(np.ones((1, n)), np.array([float(m)]), np.array([float(m)]))
+
+
+def prove(rows, offset, system, incumbent, seconds=30.0):
+    deadline = time.perf_counter() + seconds
+    return smallest_change(rows, offset, system, incumbent, gap=1e-4, deadline=deadline)
+
+
+@settings(max_examples=60, deadline=None)
+@given(systems())
+def test_the_smallest_change_is_that_of_the_best_subset(drawn):
+    rows, offset, system = drawn
+    sets = feasible(system)
+    if not len(sets):
+        return
+    norms = np.linalg.norm(offset + sets @ rows, axis=1)
+    result = prove(rows, offset, system, sets[0])
+    assert result.proven
+    assert (sets == result.drop).all(axis=1).any()
+    found = np.linalg.norm(offset + result.drop @ rows)
+    assert found == pytest.approx(norms.min(), rel=2e-4, abs=1e-6)
+    assert result.bound <= norms.min() * (1 + 1e-9) + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(systems(), st.integers(0, 2**32 - 1), st.floats(0.1, 5.0))
+def test_the_largest_saving_is_that_of_the_best_subset_in_the_cone(drawn, seed, b):
+    rows, offset, system = drawn
+    rng = np.random.default_rng(seed)
+    a, saving = 0.2 * rng.random(len(rows)), rng.standard_normal(len(rows))
+    sets = feasible(system)
+    sets = sets[np.linalg.norm(offset + sets @ rows, axis=1) + sets @ a <= b]
+    deadline = time.perf_counter() + 30
+    result = largest_saving(rows, offset, saving, (a, b), system, deadline=deadline)
+    assert result.proven
+    if not len(sets):
+        assert result.drop is None
+        return
+    assert result.drop is not None
+    assert saving @ result.drop == pytest.approx((sets @ saving).max(), abs=1e-6)
+    assert result.bound >= (sets @ saving).max() - 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_the_scale_of_the_rows_does_not_matter(scale):
+    rows = np.random.default_rng(0).standard_normal((12, 3))
+    start = np.arange(12) < 6
+    result = prove(scale * rows, np.zeros(3), by_count(12, 6), start)
+    sets = all_subsets(12)
+    sets = sets[sets.sum(axis=1) == 6]
+    best = np.linalg.norm(sets @ rows, axis=1).min()
+    assert result.proven
+    assert np.linalg.norm(result.drop @ rows) == pytest.approx(best, rel=2e-4)
+    assert result.bound / scale == pytest.approx(best, rel=2e-4)
+
+
+def test_twenty_four_rows_are_proven_in_seconds():
+    rows = np.random.default_rng(0).standard_normal((24, 4))
+    result = prove(rows, np.zeros(4), by_count(24, 12), np.arange(24) < 12)
+    assert result.proven
+    assert result.n_cuts > 0
+    assert result.n_nodes > 0
+
+
+def test_an_incumbent_of_zero_change_needs_no_search():
+    rows = np.array([[1.0], [-1.0], [3.0]])
+    result = prove(rows, np.zeros(1), by_count(3, 2), np.array([True, True, False]))
+    assert (result.proven, result.bound, result.n_nodes) == (True, 0.0, 0)
+
+
+def test_no_free_row_leaves_the_offset():
+    empty = LinearSystem(np.ones((1, 0)), np.zeros(1), np.zeros(1))
+    result = prove(np.empty((0, 2)), np.array([3.0, 4.0]), empty, np.zeros(0, dtype=bool))
+    assert (result.proven, result.bound) == (True, 5.0)
+
+
+def test_rows_that_are_all_zero_leave_the_offset():
+    result = prove(np.zeros((4, 2)), np.array([3.0, 4.0]), by_count(4, 2), np.arange(4) < 2)
+    assert result.proven
+    assert result.bound == pytest.approx(5.0, rel=2e-4)
+
+
+def test_a_deadline_that_has_passed_gives_the_incumbent_and_no_proof():
+    rows, start = np.random.default_rng(0).standard_normal((20, 4)), np.arange(20) < 10
+    result = prove(rows, np.zeros(4), by_count(20, 10), start, seconds=-1.0)
+    np.testing.assert_array_equal(result.drop, start)
+    assert not result.proven
+    assert result.bound == 0.0
+    cone = (np.zeros(20), 1.0)
+    none = largest_saving(
+        rows, np.zeros(4), np.ones(20), cone, by_count(20, 10), deadline=time.perf_counter() - 1
+    )
+    assert none.drop is None
+    assert not none.proven
+    assert none.bound >= 10
+
+
+def test_cut_short_the_bound_still_holds():
+    rows, start = np.random.default_rng(1).standard_normal((36, 6)), np.arange(36) < 18
+    result = prove(rows, np.zeros(6), by_count(36, 18), start, seconds=0.5)
+    change = np.linalg.norm(result.drop @ rows)
+    assert result.drop.sum() == 18
+    assert 0.0 <= result.bound <= change <= np.linalg.norm(start @ rows)
+
+
+def test_a_cone_that_only_the_empty_set_meets_saves_nothing():
+    rows = np.ones((5, 1))
+    none = LinearSystem(np.ones((1, 5)), np.zeros(1), np.full(1, 5.0))
+    result = largest_saving(
+        rows, np.zeros(1), np.ones(5), (np.zeros(5), 0.5), none, deadline=time.perf_counter() + 10
+    )
+    assert result.proven
+    assert not result.drop.any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(systems(), st.integers(0, 2**32 - 1))
+def test_only_accepted_sets_are_returned(drawn, seed):
+    rows, offset, system = drawn
+    sets = feasible(system)
+    accepted = sets[np.random.default_rng(seed).random(len(sets)) < 0.3]
+    if not len(accepted):
+        return
+    codes = {w.tobytes() for w in accepted}
+    options = {"accept": lambda w: w.tobytes() in codes, "deadline": time.perf_counter() + 30}
+    norms = np.linalg.norm(offset + accepted @ rows, axis=1)
+    smallest = smallest_change(rows, offset, system, accepted[0], gap=1e-4, **options)
+    assert smallest.proven
+    assert smallest.drop.tobytes() in codes
+    assert np.linalg.norm(offset + smallest.drop @ rows) <= norms.min() * (1 + 2e-4) + 1e-12
+    saving, b = np.random.default_rng(seed).random(len(rows)), float(np.median(norms))
+    within = accepted[norms <= b * (1 - 1e-8)]
+    largest = largest_saving(rows, offset, saving, (np.zeros(len(rows)), b), system, **options)
+    assert largest.proven
+    if len(within):
+        assert largest.drop.tobytes() in codes
+        assert saving @ largest.drop >= (within @ saving).max() - 1e-5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 12))
+def test_rows_of_very_different_size_are_told_apart(seed, n):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, 1)) * 10.0 ** rng.uniform(-9, 9, (n, 1))
+    sets = all_subsets(n)
+    sets = sets[sets.sum(axis=1) == n // 2]
+    norms = np.abs(sets @ rows)[:, 0]
+    result = prove(rows, np.zeros(1), by_count(n, n // 2), sets[0])
+    assert result.proven
+    found = abs((result.drop @ rows)[0])
+    assert found <= norms.min() * (1 + 2e-4) + 1e-15 * np.abs(rows).sum()
+
+
+@pytest.mark.parametrize(("n", "is_proven"), [(20, True), (34, False)])
+def test_sets_that_highs_cannot_tell_from_zero_are_compared_one_by_one(n, is_proven):
+    rows = np.random.default_rng(0).standard_normal((n, 1))
+    # The last two rows cancel but for 1e-8.
+    rows[n - 2 :] = [[1.0], [-1.0 + 1e-8]]
+    result = prove(rows, np.zeros(1), by_count(n, 2), np.arange(n) >= n - 2)
+    assert result.proven == is_proven
+    assert result.bound == pytest.approx(1e-8 if is_proven else 0.0)

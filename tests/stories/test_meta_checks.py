@@ -1,0 +1,28 @@
+"""scikit-learn's own checks of the estimators that prune; none may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.meta import PrunedClassifier, PrunedRegressor
+from tests.expected_failures import expected_failures
+
+
+@parametrize_with_checks(
+    [
+        PrunedClassifier(LogisticRegression(), InfluencePruner(random_state=0)),
+        PrunedClassifier(LogisticRegression(), RandomPruner(random_state=0)),
+        # At the default ratio two checks pass as well, but have half a minute of integer programs.
+        PrunedRegressor(Ridge(), InfluencePruner(prune_ratio=0.1, random_state=0)),
+        PrunedRegressor(Ridge(), RandomPruner(random_state=0)),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable) -> None:
+    check(estimator)

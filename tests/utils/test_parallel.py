@@ -1,0 +1,158 @@
+import gc
+import linecache
+import sys
+import threading
+
+import joblib
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sklearn_prune.utils.parallel import map_chunks, map_threads, serial_blas, workers
+from tests.influence.heads import random_objective
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_results_come_in_the_order_of_the_items(limit):
+    with threadpool_limits(limits=limit):
+        assert map_threads(lambda i: i * i, range(50)) == [i * i for i in range(50)]
+
+
+def test_an_error_in_one_item_is_raised():
+    def fail(i):
+        raise KeyError(i)
+
+    with threadpool_limits(limits=2), pytest.raises(KeyError, match="1"):
+        map_threads(fail, [1, 2])
+
+
+def test_sums_are_the_same_on_one_thread_and_on_several():
+    objective, theta = random_objective("softmax", n=10_000, d=40)
+    with threadpool_limits(limits=2):
+        several = objective.gradient(theta), objective.hessian(theta)
+    with threadpool_limits(limits=1):
+        one = objective.gradient(theta), objective.hessian(theta)
+    np.testing.assert_array_equal(several[0], one[0])
+    np.testing.assert_array_equal(several[1], one[1])
+
+
+def names_of_threads(n_items=8):
+    barrier = threading.Barrier(2)
+
+    def name(_):
+        # Two threads must be here at once; one alone would wait for ever.
+        barrier.wait(timeout=30)
+        return threading.current_thread().name
+
+    return set(map_threads(name, range(n_items)))
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda: workers(2), lambda: joblib.parallel_config("threading", n_jobs=2)]
+)
+def test_as_many_threads_run_as_were_asked_for(asked):
+    with threadpool_limits(limits=1), asked():
+        assert len(names_of_threads()) == 2
+
+
+def test_one_worker_is_the_caller_itself():
+    with workers(1):
+        found = map_threads(lambda _: threading.current_thread(), range(4))
+    assert set(found) == {threading.current_thread()}
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_workers_of_another_backend_give_the_same_numbers(backend, monkeypatch):
+    objective, theta = random_objective("softmax", n=3_000, d=20)
+    here = objective.hessian(theta)
+    monkeypatch.setattr("sklearn_prune.utils.parallel._WORTH_SENDING", 0)
+    with joblib.parallel_config(backend, n_jobs=2):
+        there = objective.hessian(theta)
+        pids = map_chunks(_process, range(4), 1)
+    np.testing.assert_array_equal(here, there)
+    assert _process(0) not in pids
+
+
+def test_small_work_is_not_sent_away():
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert set(map_chunks(_process, range(4), 1e9)) == {_process(0)}
+
+
+def _process(_):
+    import os
+
+    return os.getpid()
+
+
+def blas_threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_the_last_to_leave_gives_blas_its_threads_again():
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay_longer():
+        with serial_blas():
+            inside.set()
+            leave.wait(60)
+
+    with threadpool_limits(limits=2):
+        before = blas_threads()
+        thread = threading.Thread(target=stay_longer)
+        with serial_blas():
+            thread.start()
+            inside.wait(60)
+        assert set(blas_threads()) == {1}
+        leave.set()
+        thread.join()
+        assert blas_threads() == before
+
+
+def interrupted_at(line, function):
+    """Run it, with Ctrl-C at the so many-th line of `_parallel`; return whether that came."""
+    # Coverage is measured by a trace function too.
+    seen, before = 0, sys.gettrace()
+
+    def trace(frame, event, arg):
+        nonlocal seen
+        file = frame.f_code.co_filename
+        if not file.endswith("_parallel.py"):
+            return None
+        # Python lets no interrupt in between the end of a `with` block and what it releases.
+        if event == "line" and not linecache.getline(file, frame.f_lineno).lstrip().startswith(
+            "with"
+        ):
+            seen += 1
+            if seen == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interrupt_at_any_line_gives_blas_its_threads_again():
+    def hold():
+        with serial_blas():
+            np.ones((2, 2)) @ np.ones((2, 2))
+
+    with threadpool_limits(limits=2):
+        before = blas_threads()
+        line = 1
+        while interrupted_at(line, hold):
+            gc.collect()
+            assert blas_threads() == before, line
+            # And whoever comes next holds BLAS to one thread again.
+            with serial_blas():
+                assert set(blas_threads()) == {1}
+            line += 1
+    assert line > 10
