@@ -97,5 +97,5 @@ def _source(obj: Any) -> list[str]:
 @cache
 def _own_source() -> str:
     """Return a digest of this package's files: what is kept was computed by them."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
