@@ -228,7 +228,7 @@ def test_a_criterion_that_is_not_convex_warns_of_the_smallest_curvature_and_the_
     assert np.linalg.eigvalsh(objective.hessian(theta)).min() > 0.99e-3
 
 
-@pytest.mark.filterwarnings("error::sklearn_prune.influence.NonConvexLossWarning")
+@pytest.mark.filterwarnings("error::sklearn_prune.losses.NonConvexLossWarning")
 def test_a_convex_criterion_does_not_warn():
     for criterion, n_outputs, target in ((LogCosh, 3, "several real"), (nn.MSELoss, 1, "real")):
         objective, theta = objective_of(network(criterion, n_outputs), TARGETS[target])

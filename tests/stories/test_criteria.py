@@ -174,7 +174,7 @@ def state_of(net):
         (Bounded(), CODES),
     ],
 )
-@pytest.mark.filterwarnings("ignore::sklearn_prune.influence.NonConvexLossWarning")
+@pytest.mark.filterwarnings("ignore::sklearn_prune.losses.NonConvexLossWarning")
 def test_the_users_network_is_never_changed(criterion, y, freeze):
     torch.manual_seed(0)
     net = NeuralNet(Stateful, criterion=criterion, max_epochs=2, verbose=0, train_split=None)
