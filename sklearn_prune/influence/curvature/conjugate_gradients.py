@@ -9,6 +9,8 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
+from ...utils import check_time
+
 # A numpy array or a torch tensor: what the product takes and returns.
 Columns = Any
 
@@ -107,6 +109,7 @@ def _iterate(
         active = _norms(residual) > targets
         if not active.any():
             return X, n_iter
+        check_time()
         Z = precondition(residual)
         rz = (residual * Z).sum(0)
         direction = Z + direction * (rz / previous)

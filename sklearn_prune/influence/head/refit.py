@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ...losses import Array
-from ...utils import serial_blas
+from ...utils import check_time, serial_blas
 from ..curvature.dense import MAX_PARAMS, DenseCurvature
 from .objective import HeadObjective, HessianProduct
 
@@ -144,6 +144,7 @@ def _minimise(
     n_iter, polished = 0, False
     # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
     while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else tol):
+        check_time()
         polished = point.gradient_norm <= tol
         n_iter += 1
         forcing = max(min(0.1, point.gradient_norm), 0.5 * tol / point.gradient_norm)
@@ -241,6 +242,7 @@ def _conjugate_gradients(
     for _ in range(max_iter):
         if np.linalg.norm(residual) <= target:
             break
+        check_time()
         z = precondition(residual)
         rz = float(np.sum(residual * z))
         direction = z + (rz / previous) * direction
