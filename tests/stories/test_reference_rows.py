@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn_prune.influence_pruner as module
+import sklearn_prune._influence_pruner as module
 import torch
 from scipy.sparse import csr_array
 from sklearn import config_context
