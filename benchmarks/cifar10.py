@@ -29,25 +29,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from . import networks
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    environment,
-    markdown_table,
-    read_records,
-)
+from ._common import argument_parser, environment, markdown_table, output_folder
+from .cells import Key, append_record, read_records
 from .image_pruners import PRUNERS, Lab
 from .images import Images, read_images
+from .scores import LEVEL, Gain, gain
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 TRANSFERS = ("vgg11", "convmixer")
 # Points below the accuracy of all images that count as reached.
 MARGIN = 0.013
-LEVEL = 0.95
 FULL, BASELINE = "all images", "random"
 # The best of the literature for ResNet-18 and 200 epochs, in percent.
 LITERATURE = {0.3: 95.5, 0.5: 95.2, 0.7: 93.0, 0.8: 91.4, 0.9: 87.1}
@@ -79,7 +72,7 @@ class Cell:
     accuracies: str
 
     @property
-    def key(self) -> tuple[str, int, str, float, str, int]:
+    def key(self) -> Key:
         setting = (self.protocol, self.n_epochs)
         return (*setting, self.pruner, self.prune_ratio, self.architecture, self.seed)
 
@@ -173,22 +166,13 @@ def table(cells: Sequence[Cell]) -> str:
     return "\n\n".join(parts)
 
 
-def gain(cells: Iterable[Cell], pruner: str, ratio: float) -> tuple[float, float, int]:
-    """Return the mean gain over random images, half its interval, and the number of seeds.
-
-    Student's interval of differences that are paired by seed; infinite for a single one.
-    """
+def gain_over_random(cells: Iterable[Cell], pruner: str, ratio: float) -> Gain:
+    """Return the gain over random images, paired by seed."""
     by_seed: dict[str, dict[int, float]] = {pruner: {}, BASELINE: {}}
     for cell in cells:
         if cell.pruner in by_seed and cell.prune_ratio == ratio:
             by_seed[cell.pruner][cell.seed] = cell.accuracy
-    mine, random = by_seed[pruner], by_seed[BASELINE]
-    paired = np.array([mine[seed] - random[seed] for seed in mine.keys() & random.keys()])
-    if len(paired) < 2:
-        return float(paired.mean()) if len(paired) else np.nan, np.inf, len(paired)
-    quantile = stats.t.ppf((1 + LEVEL) / 2, len(paired) - 1)
-    half = quantile * paired.std(ddof=1) / np.sqrt(len(paired))
-    return float(paired.mean()), float(half), len(paired)
+    return gain(by_seed[pruner], by_seed[BASELINE])
 
 
 def _shown(cells: Sequence[Cell], pruner: str, ratio: float, aim: float) -> str:
@@ -199,11 +183,11 @@ def _shown(cells: Sequence[Cell], pruner: str, ratio: float, aim: float) -> str:
     until = np.array([cell.seconds_until(aim) for cell in found])
     if not np.isnan(until).any():
         shown += f", {until.mean():.0f} s"
-    mean, half, n_seeds = gain(cells, pruner, ratio)
-    if pruner == BASELINE or np.isnan(mean):
+    over = gain_over_random(cells, pruner, ratio)
+    if pruner == BASELINE or not over.n_seeds:
         return shown
-    interval = f" ± {100 * half:.2f}" if np.isfinite(half) else ""
-    return f"{shown} ({100 * mean:+.2f}{interval}, {n_seeds})"
+    interval = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
+    return f"{shown} ({100 * over.mean:+.2f}{interval}, {over.n_seeds})"
 
 
 def _mean(accuracies: Sequence[float]) -> str:
@@ -226,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images = read_images(args.data_dir).subset(args.subset)
     except FileNotFoundError as error:
         parser.exit(2, f"{error}\n")
-    folder = args.out or (None if args.subset else RESULTS)
+    folder = output_folder(args)
     path = folder / "cifar10_images.csv" if folder else None
     cells = read_records(path, Cell) if path else []
 

@@ -19,16 +19,30 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 
-from ._common import Figure, argument_parser, limit_threads, output_folder, write_figures
+from ._common import (
+    BENCHMARKS_README,
+    RESULTS,
+    Figure,
+    argument_parser,
+    insert_table,
+    limit_threads,
+    markdown_table,
+    output_folder,
+    write_figures,
+)
+from .tables import Figures
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = {"digits": 3, "cifar10": 2, "million": 1}
 RATIO = {"digits": 0.4, "cifar10": 0.9, "million": 0.4}
+README_TABLE = "cost"
+METRICS = {"cpu": "processor, s", "wall": "wall clock, s", "peak_memory_mb": "peak memory, MB"}
 
 
 def rows_of(job: str, data_dir: Path, subset: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +103,17 @@ def figures(args: argparse.Namespace) -> Iterator[Figure]:
                     yield Figure(job, name, RATIO[job], turn, metric, value)
 
 
+def table(figures: Figures) -> str:
+    """Return the mean cost of a fit by job, of this package and of the earlier one."""
+    rows = []
+    for job, name in product(RATIO, ("this", "earlier")):
+        runs = [figures.values(job, name, RATIO[job], metric) for metric in METRICS]
+        if all(runs):
+            shown = [f"{np.mean(values):,.1f}" for values in runs]
+            rows.append([job, f"{RATIO[job]:.0%}", name, str(len(runs[0])), *shown])
+    return markdown_table(["job", "pruned", "package", "fits", *METRICS.values()], rows)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argument_parser("python -m benchmarks.cost", __doc__)
     parser.add_argument("--job", nargs="+", choices=RATIO, default=list(RATIO))
@@ -108,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = output_folder(args)
     if folder:
         write_figures(folder, "cost", found)
+    if folder == RESULTS:
+        insert_table(BENCHMARKS_README, README_TABLE, table(Figures(found)))
 
 
 if __name__ == "__main__":

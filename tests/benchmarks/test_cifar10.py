@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import stats
 
 from benchmarks import cifar10, image_pruners, images, networks
-from benchmarks._common import RESULTS, read_records
+from benchmarks._common import BENCHMARKS_README, RESULTS
+from benchmarks.cells import read_records
 from sklearn_prune.baselines import CoveragePruner, DUALPruner
 
 N = 120
@@ -193,10 +194,10 @@ def test_the_time_is_that_of_the_first_test_that_reaches_the_aim():
 def test_gains_are_paired_by_seed():
     cells = [cell("random", seed, accuracy) for seed, accuracy in enumerate((0.5, 0.6, 0.7, 0.9))]
     cells += [cell("dual", seed, accuracy) for seed, accuracy in enumerate((0.52, 0.61, 0.73))]
-    mean, half, n_seeds = cifar10.gain(cells, "dual", 0.5)
+    over = cifar10.gain_over_random(cells, "dual", 0.5)
     oracle = stats.ttest_rel([0.52, 0.61, 0.73], [0.5, 0.6, 0.7]).confidence_interval()
-    assert n_seeds == 3
-    np.testing.assert_allclose([mean - half, mean + half], oracle)
+    assert over.n_seeds == 3
+    np.testing.assert_allclose([over.mean - over.half, over.mean + over.half], oracle)
     assert "| dual | 62.00 (+2.00 ± 2.48, 3) |" in cifar10.table(cells)
 
 
@@ -204,15 +205,14 @@ MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
 
 
 def test_the_readme_says_what_was_measured():
-    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
-    readme = " ".join(readme.split())
+    readme = " ".join(BENCHMARKS_README.read_text(encoding="utf-8").split())
     random = [c.accuracy for c in MEASURED if (c.pruner, c.prune_ratio) == ("random", 0.9)]
     both = "influence, embedding and last layer"
     at_90 = [(pruner, 0.9) for pruner in ("influence, embedding", both, "coverage", "dual")]
     for pruner, ratio in [*at_90, ("influence, embedding", 0.95), ("coverage", 0.95)]:
-        mean, half, n_seeds = cifar10.gain(MEASURED, pruner, ratio)
-        gained = f"{100 * mean:+.2f} ± {100 * half:.2f}".replace("-", "−")
-        assert f"{gained} ({n_seeds} seeds)" in readme, pruner
+        over = cifar10.gain_over_random(MEASURED, pruner, ratio)
+        gained = f"{100 * over.mean:+.2f} ± {100 * over.half:.2f}".replace("-", "−")
+        assert f"{gained} ({over.n_seeds} seeds)" in readme, pruner
     assert f"random images gave {100 * np.mean(random):.1f} %" in readme
     full = [c.accuracy for c in MEASURED if c.pruner == cifar10.FULL]
     assert f"one network with all images {100 * np.mean(full):.1f} %" in readme

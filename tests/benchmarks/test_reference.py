@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import reference, reference_report
-from benchmarks._common import read_records
+from benchmarks.cells import read_records
 from benchmarks.data import Split
 from benchmarks.reference import Setting
 from benchmarks.reference_report import Cell, Task
@@ -152,7 +152,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
 
 
 def test_validating_writes_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(reference, "append_record", None)
+    monkeypatch.setattr("benchmarks.cells.append_record", None)
     reference.main(
         ["--validate", "--dataset", "digits", "--kind", "symmetric", "--noise", "0.2"]
         + ["--method", "reference alone", "--downstream", "head", "--seeds", "1"]
@@ -198,14 +198,6 @@ def test_figures_count_models_above_and_near():
     alone, together = reference_report.figures(cells).splitlines()[2:]
     assert alone.endswith("| rows kept | 1 | head +0.0500 | 1 of 1 | 0 of 1 |  |")
     assert together.endswith("| rows kept and reference | 1 | head +0.1500 | 1 of 1 | 1 of 1 |  |")
-
-
-def test_differences_are_paired_by_seed():
-    mean, half, n_seeds = reference_report.paired(
-        {0: 0.5, 1: 0.7, 2: 0.9}, {0: 0.4, 1: 0.6, 5: 0.0}
-    )
-    assert (mean, half, n_seeds) == (pytest.approx(0.1), pytest.approx(0, abs=1e-12), 2)
-    assert np.isnan(reference_report.paired({0: 1.0}, {1: 1.0})[0])
 
 
 def test_means_have_a_line_for_each_method_and_ratio():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import weights
-from benchmarks._common import read_records
+from benchmarks.cells import read_records
 from benchmarks.data import load
 
 
