@@ -65,7 +65,7 @@ class _Prepared:
         self.parameters = {name: named[name] for name in self.by_hand.layout.parameters}
         self.layers = [name.rpartition(".")[0] for name in self.parameters if "weight" in name]
 
-    def loader(self, batch_size: int = BATCH) -> DataLoader:
+    def loader(self, batch_size: int = BATCH) -> DataLoader[Any]:
         data = TensorDataset(self.by_hand.X, self.by_hand.y)
         return DataLoader(data, batch_size=batch_size, shuffle=False)
 
