@@ -33,13 +33,13 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate
 
 
 def measured(job: Job, method: Method) -> tuple[dict[str, float], np.ndarray]:
-    """Return seconds, their ratio to ours and peak memory where it can be told; what was found."""
+    """Return seconds, their ratio to ours and peak memory where it can be told; the solution."""
     ours = methods(job)["ours"]
     # Whatever is imported or compiled at the first call.
-    for one in (ours, method):
-        one.solve(job.few_rows())
+    for timed_method in (ours, method):
+        timed_method.solve(job.few_rows())
     before = restart_peak()
-    first, found = timed(method.solve, job)
+    first, solution = timed(method.solve, job)
     peak = float(np.maximum(memory_mb("VmHWM") - before, 0.0))
     seconds, ratios = [first], []
     for turn in range(N_ROUNDS if first < _QUICK else 1):
@@ -52,7 +52,7 @@ def measured(job: Job, method: Method) -> tuple[dict[str, float], np.ndarray]:
     }
     if np.isfinite(peak):
         figures["peak_memory_mb"] = peak
-    return figures, found
+    return figures, solution
 
 
 def timed(solve: Callable[[Job], np.ndarray], job: Job) -> tuple[float, np.ndarray]:
@@ -63,9 +63,9 @@ def timed(solve: Callable[[Job], np.ndarray], job: Job) -> tuple[float, np.ndarr
     """
     start, n_solved = process_time(), 0
     while n_solved == 0 or process_time() - start < _CLOCK:
-        found = solve(job)
+        solution = solve(job)
         n_solved += 1
-    return (process_time() - start) / n_solved, found
+    return (process_time() - start) / n_solved, solution
 
 
 def memory_mb(line: str) -> float:
@@ -113,8 +113,8 @@ def main() -> None:
     method = methods(job)[name]
     restrict(float(sys.argv[3]))
     try:
-        figures, found = measured(job, method)
-        np.save(path.with_suffix(".npy"), found)
+        figures, solution = measured(job, method)
+        np.save(path.with_suffix(".npy"), solution)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(x in str(error) for x in _OUT_OF_MEMORY):
             raise

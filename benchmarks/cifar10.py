@@ -79,7 +79,7 @@ class Cell:
     def seconds_until(self, accuracy: float) -> float:
         """Seconds of training until the test accuracy first was at least this; nan if never."""
         pairs = zip(self.times.split(), self.accuracies.split(), strict=True)
-        reached = (float(time) for time, found in pairs if float(found) >= accuracy)
+        reached = (float(time) for time, score in pairs if float(score) >= accuracy)
         return next(reached, float("nan"))
 
 
@@ -176,11 +176,11 @@ def gain_over_random(cells: Iterable[Cell], pruner: str, ratio: float) -> Gain:
 
 
 def _shown(cells: Sequence[Cell], pruner: str, ratio: float, aim: float) -> str:
-    found = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
-    if not found:
+    trained = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+    if not trained:
         return ""
-    shown = _mean([cell.accuracy for cell in found])
-    until = np.array([cell.seconds_until(aim) for cell in found])
+    shown = _mean([cell.accuracy for cell in trained])
+    until = np.array([cell.seconds_until(aim) for cell in trained])
     if not np.isnan(until).any():
         shown += f", {until.mean():.0f} s"
     over = gain_over_random(cells, pruner, ratio)

@@ -75,10 +75,10 @@ def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -
     X, y = rows_of(job, data_dir, subset)
     started, clock = process_time(), perf_counter()
     pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0).fit(X, y)
-    found = {"cpu": process_time() - started, "wall": perf_counter() - clock}
-    found |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
-    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps(found))
+    costs = {"cpu": process_time() - started, "wall": perf_counter() - clock}
+    costs |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
+    costs["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(json.dumps(costs))
 
 
 def measured(job: str, package: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -124,17 +124,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.child:
         fit_and_print(args.child, args.package, args.data_dir, args.subset)
         return
-    found = []
+    taken = []
     for figure in figures(args):
         print(
             f"{figure.job:8} {figure.method:8} {figure.seed} {figure.metric:22} {figure.value:.2f}"
         )
-        found.append(figure)
+        taken.append(figure)
     folder = output_folder(args)
     if folder:
-        write_figures(folder, "cost", found)
+        write_figures(folder, "cost", taken)
     if folder == RESULTS:
-        insert_table(BENCHMARKS_README, README_TABLE, table(Figures(found)))
+        insert_table(BENCHMARKS_README, README_TABLE, table(Figures(taken)))
 
 
 if __name__ == "__main__":

@@ -189,10 +189,10 @@ def summary(scores: Scores) -> str:
 
 def trims_chosen(measured: Sequence[Cell]) -> str:
     """Return how often cross-validation chose each trim."""
-    found = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
+    automatic = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
     rows = []
-    for dataset, noise in distinct((c.dataset, c.noise) for c in found):
-        trims = [c.trim for c in found if (c.dataset, c.noise) == (dataset, noise)]
+    for dataset, noise in distinct((c.dataset, c.noise) for c in automatic):
+        trims = [c.trim for c in automatic if (c.dataset, c.noise) == (dataset, noise)]
         rows.append([dataset, f"{noise:.0%}", *(str(trims.count(trim)) for trim in TRIMS)])
     return markdown_table(["data", "wrong labels", *(f"trim={trim}" for trim in TRIMS)], rows)
 

@@ -225,10 +225,10 @@ def deviation_table(measured: Sequence[Point]) -> str:
     return markdown_table([*header, f"within {percent(CLOSE)} to {percent(FAR)}"], rows)
 
 
-def deviation_cell(found: Sequence[Point]) -> str:
-    if not found:
+def deviation_cell(group: Sequence[Point]) -> str:
+    if not group:
         return ""
-    worst = max((point.deviation() for point in found), key=abs)
+    worst = max((point.deviation() for point in group), key=abs)
     return f"{100 * worst:+.{1 if abs(worst) < CLOSE else 0}f} %"
 
 

@@ -69,8 +69,8 @@ def by_lissa(job: Job) -> np.ndarray:
     few = np.arange(min(n, 5_000))
     # Room for batches whose largest eigenvalue is above that of all rows.
     scale = 2 * largest_eigenvalue(partial(_on, net, few), len(net.theta), n) + DAMPING
-    found = lissa(net.product, net.group_sums(), n, damping=DAMPING, scale=scale, depth=depth)
-    return (found / n).T.numpy()
+    solution = lissa(net.product, net.group_sums(), n, damping=DAMPING, scale=scale, depth=depth)
+    return (solution / n).T.numpy()
 
 
 def _on(net: ByHand, few: np.ndarray, rows: np.ndarray, V: torch.Tensor) -> torch.Tensor:
@@ -78,10 +78,10 @@ def _on(net: ByHand, few: np.ndarray, rows: np.ndarray, V: torch.Tensor) -> torc
 
 
 def methods(job: Job) -> dict[str, Method]:
-    found = {"ours": Method(ours)}
+    by_name = {"ours": Method(ours)}
     if not job.last_layer_only:
-        found["ours, CG"] = Method(partial(network_changes, curvature="kronecker"))
-    found |= {"torch.func by hand": Method(by_hand), "LiSSA": Method(by_lissa)}
+        by_name["ours, CG"] = Method(partial(network_changes, curvature="kronecker"))
+    by_name |= {"torch.func by hand": Method(by_hand), "LiSSA": Method(by_lissa)}
     for peer in peers.installed():
-        found[peer.name] = Method(peer.solve, peer.matrix, peer.on_rows)
-    return found
+        by_name[peer.name] = Method(peer.solve, peer.matrix, peer.on_rows)
+    return by_name

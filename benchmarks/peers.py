@@ -195,10 +195,10 @@ def kronfluence_scores(job: Job) -> np.ndarray:
     module = analyzer.prepare_model(it.module, task)
     double = torch.float64
     with TemporaryDirectory() as folder:
-        found = analyzer.Analyzer(
+        analysis = analyzer.Analyzer(
             "job", module, task, cpu=True, disable_tqdm=True, output_dir=folder
         )
-        found.fit_all_factors(
+        analysis.fit_all_factors(
             "factors",
             TensorDataset(X, y),
             per_device_batch_size=BATCH,
@@ -210,7 +210,7 @@ def kronfluence_scores(job: Job) -> np.ndarray:
                 lambda_dtype=double,
             ),
         )
-        found.compute_pairwise_scores(
+        analysis.compute_pairwise_scores(
             "scores",
             "factors",
             query_dataset=TensorDataset(W),
@@ -224,7 +224,7 @@ def kronfluence_scores(job: Job) -> np.ndarray:
                 score_dtype=double,
             ),
         )
-        scores = found.load_pairwise_scores("scores")
+        scores = analysis.load_pairwise_scores("scores")
     return scores["all_modules"].numpy()
 
 

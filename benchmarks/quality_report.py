@@ -232,7 +232,7 @@ def won_back(scores: Scores) -> list[WonBack]:
     The noise is the standard deviation (n - 1) of their score over seeds; for a single seed it is
     unknown, and the case left out.
     """
-    found = []
+    cases = []
     for dataset, downstream, ratio in distinct(
         (k[0], k[3], k[2]) for k in scores if k[1] == BASELINE and k[2] >= MANY
     ):
@@ -246,8 +246,8 @@ def won_back(scores: Scores) -> list[WonBack]:
         here = (k for k in scores if (k[0], k[2], k[3]) == (dataset, ratio, downstream))
         gains = {k[1]: gain_over(scores, k, BASELINE).mean for k in here if k[1] != BASELINE}
         shares = {name: gain / lost for name, gain in gains.items() if np.isfinite(gain)}
-        found.append(WonBack(dataset, downstream, ratio, lost, shares))
-    return sorted(found, key=lambda case: (case.dataset, case.downstream, case.ratio))
+        cases.append(WonBack(dataset, downstream, ratio, lost, shares))
+    return sorted(cases, key=lambda case: (case.dataset, case.downstream, case.ratio))
 
 
 def won_back_means(cases: Sequence[WonBack]) -> str:
@@ -331,8 +331,8 @@ def surely_worse(comparisons: Iterable[Comparison]) -> str:
 
 
 def _range(counts: Iterable[int]) -> str:
-    found = sorted(set(counts))
-    return "-".join(map(str, found[:1] + found[1:][-1:]))
+    sizes = sorted(set(counts))
+    return "-".join(map(str, sizes[:1] + sizes[1:][-1:]))
 
 
 def markdown(cells: Sequence[Cell]) -> str:

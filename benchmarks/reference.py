@@ -100,10 +100,10 @@ def tasks(args: argparse.Namespace) -> list[Task]:
         for kind, noise, dataset in product(KINDS[:2], NOISES, N_REFERENCE)
         for n_reference in N_REFERENCE[dataset]
     ]
-    found = first if args.figures else list(dict.fromkeys([*first, *others]))
+    wanted = first if args.figures else list(dict.fromkeys([*first, *others]))
     return [
         task
-        for task in found
+        for task in wanted
         if task.dataset in args.dataset
         and task.kind in args.kind
         and (task.kind == "shift" or task.noise in args.noise)

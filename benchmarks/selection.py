@@ -238,8 +238,8 @@ def exact(args: argparse.Namespace) -> Iterator[Measured]:
                     "exact", "gaussian", "ours", ratio, n, k, EXACT_LIMIT, seed, "", metric, value
                 )
         beyond = BEYOND[:2] if args.quick else BEYOND
-        found = pool.map(_beyond, *zip(*beyond, strict=True), [limit] * len(beyond))
-        for (n, k), figures in zip(beyond, found, strict=True):
+        results = pool.map(_beyond, *zip(*beyond, strict=True), [limit] * len(beyond))
+        for (n, k), figures in zip(beyond, results, strict=True):
             for metric, value in figures.items():
                 yield Measured(
                     "exact", "gaussian, beyond", "ours", 0.5, n, k, limit, 0, "", metric, value

@@ -95,8 +95,8 @@ def test_each_method_trains_on_its_rows():
     sizes = {}
     for method in reference.METHODS:
         if method != "cleanlab":
-            found = list(reference.training_rows(method, s, pruners, [0.4, 0.5]))
-            sizes[method] = [(ratio, len(y)) for ratio, (_, y) in found]
+            by_ratio = list(reference.training_rows(method, s, pruners, [0.4, 0.5]))
+            sizes[method] = [(ratio, len(y)) for ratio, (_, y) in by_ratio]
     assert sizes.pop("all noisy rows") == sizes.pop("all clean rows") == [(0.0, 200)]
     assert sizes.pop("reference alone") == [(0.0, 60)]
     assert sizes.pop("reference and all noisy rows") == [(0.0, 260)]
@@ -126,13 +126,13 @@ def test_what_figures_are_asked_of_comes_first():
         kind=list(reference.KINDS),
         noise=list(reference.NOISES),
     )
-    found = reference.tasks(args)
+    all_tasks = reference.tasks(args)
     # Two kinds, three shares, and two counts of Adult's and one of digits' reference rows.
-    assert len(found) == len(set(found)) == 2 * 3 * 3 + 1
+    assert len(all_tasks) == len(set(all_tasks)) == 2 * 3 * 3 + 1
     args.figures = True
-    assert reference.tasks(args) == found[:3]
+    assert reference.tasks(args) == all_tasks[:3]
     args.kind = ["shift"]
-    assert reference.tasks(args) == [found[2]]
+    assert reference.tasks(args) == [all_tasks[2]]
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path):
