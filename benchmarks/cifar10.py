@@ -5,7 +5,7 @@
     python -m benchmarks.cifar10 --protocol cpu --architecture small --transfer --ratio 0.9
     python -m benchmarks.cifar10 --subset 2000 --epochs 2 --architecture tiny --transfer  # a trial
 
-Pruners choose images (`benchmarks.image_pruners` says how); new networks, of the architecture that
+Pruners choose images (`cifar10_pruners.py` says how); new networks, of the architecture that
 the pruners looked at and of two others, are trained on these, for as many epochs as on all images
 (with the protocol `cpu`, more). Measured is the accuracy on the test images after the last epoch,
 and on the way there; the table also has the seconds until it first is within 1.3 points of that of
@@ -30,11 +30,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import networks
+from . import cifar10_networks as networks
 from ._common import argument_parser, environment, markdown_table, output_folder
 from .cells import Key, append_record, read_records
-from .image_pruners import PRUNERS, Lab
-from .images import Images, read_images
+from .cifar10_images import Images, read_images
+from .cifar10_pruners import PRUNERS, Lab
 from .scores import LEVEL, Gain, gain
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)

@@ -33,7 +33,8 @@ from sklearn_prune.__main__ import loss_change, random_rows, retrain
 from sklearn_prune.influence import HeadObjective, refit_head
 from sklearn_prune.losses import SoftmaxCrossEntropy
 
-from . import forecast, tables
+from . import core_forecast as forecast
+from . import tables
 from ._common import N_THREADS, Figure, argument_parser, limit_threads, output_folder, write_figures
 from .data import Split, load
 

@@ -20,9 +20,9 @@ from sklearn_prune.influence import (
 )
 from sklearn_prune.networks import read_head
 
-from . import peers
+from . import influence_peers as peers
 from .influence_jobs import DAMPING, ByHand, Job, by_hand
-from .lissa import largest_eigenvalue, lissa
+from .influence_lissa import largest_eigenvalue, lissa
 
 LISSA_DEPTH = 500
 

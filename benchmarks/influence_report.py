@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._common import RESULTS, Figure, markdown_table
-from .peers import ALL
+from .influence_peers import ALL
 from .tables import read_figures
 
 LAST_LAYER = ("head", "last layer")

@@ -55,7 +55,7 @@ History = list[tuple[float, float]]
 
 
 def rivals(args: argparse.Namespace) -> Iterator[Measured]:
-    from .annealing import compile_rivals
+    from .selection_annealing import compile_rivals
 
     compile_rivals()
     scale = 0.1 if args.quick else 1.0
@@ -100,7 +100,7 @@ def rivals_on(job: Job, scale: float) -> Iterator[Measured]:
 
 def annealing(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
     """Every cooling gets the shortest time, the best of them the longer ones."""
-    from .annealing import Schedule, anneal
+    from .selection_annealing import Schedule, anneal
 
     start, coolings = job.random_set(1), list(COOLINGS)
     for budget, n_coolings in zip(budgets, N_COOLINGS, strict=True):
@@ -115,7 +115,7 @@ def annealing(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
 
 
 def herding(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
-    from .annealing import herd
+    from .selection_annealing import herd
 
     value, cut_short = np.inf, True
     for budget in budgets:

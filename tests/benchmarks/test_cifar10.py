@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from benchmarks import cifar10, image_pruners, images, networks
+from benchmarks import cifar10
+from benchmarks import cifar10_images as images
+from benchmarks import cifar10_networks as networks
+from benchmarks import cifar10_pruners as image_pruners
 from benchmarks._common import BENCHMARKS_README, RESULTS
 from benchmarks.cells import read_records
 from sklearn_prune.baselines import CoveragePruner, DUALPruner

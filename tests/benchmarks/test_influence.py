@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import alone, influence, influence_report, peers, tables
+from benchmarks import influence, influence_report, tables
+from benchmarks import influence_alone as alone
+from benchmarks import influence_peers as peers
 from benchmarks._common import Figure, write_figures
 from benchmarks.influence_jobs import ByHand, by_hand, peer_jobs
+from benchmarks.influence_lissa import largest_eigenvalue, lissa
 from benchmarks.influence_methods import Method, by_lissa, methods, network_changes, ours
-from benchmarks.lissa import largest_eigenvalue, lissa
 
 
 @pytest.fixture(scope="module")

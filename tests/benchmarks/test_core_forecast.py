@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from benchmarks import forecast, tables
+from benchmarks import core_forecast as forecast
+from benchmarks import tables
 
 
 def test_more_newton_steps_foresee_retraining_better(monkeypatch):

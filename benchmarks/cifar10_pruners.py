@@ -22,8 +22,8 @@ from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import CoveragePruner, DUALPruner, RandomPruner
 from sklearn_prune.baselines._dual import dual_scores
 
-from . import networks
-from .images import Images
+from . import cifar10_networks as networks
+from .cifar10_images import Images
 
 DAMPING = 1e-3
 N_CHECKPOINTS = 3

@@ -91,7 +91,7 @@ def in_a_process(path: Path, name: str, seconds: float) -> tuple[dict[str, float
 
     seconds : of the processor for all of `measured`, turns of this package included.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.alone", str(path), name]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.influence_alone", str(path), name]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         [*command, str(seconds)], env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True
