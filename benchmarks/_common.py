@@ -77,7 +77,7 @@ def limit_threads(n_threads: int | None = None) -> None:
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, object]:
-    """What a reader needs to judge the seconds; versions of further packages, if installed."""
+    """Describe the machine and the versions that timings depend on."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -107,7 +107,7 @@ def _processor() -> str:
 def write_figures(
     folder: Path, name: str, figures: Iterable[Figure], packages: Sequence[str] = ()
 ) -> None:
-    """Write name.csv, one line a figure, and name.json, where they were measured."""
+    """Write name.csv, one line a figure, and name.json, the machine that measured them."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Cells: each is measured once and kept as a line of a csv file, from which a later run goes on."""
+"""Cells: each is measured once and kept as a line of a csv file, so that a run can resume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Done = set[Key]
 
 
 class Cell(Protocol):
-    """A dataclass of int, float and str: one measured number or more, and what it was measured of.
+    """A dataclass of int, float and str: a measurement and what was measured.
 
-    key : what it was measured of. No two cells of a file have the same.
+    key : identifies the measurement within its file.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -58,7 +58,7 @@ def measure(
     except FileNotFoundError as error:
         parser.exit(2, f"{error}\n")
     if path:
-        # As it was rounded, so that anyone makes the same report of the file.
+        # The file holds rounded values; reading them back makes the report reproducible from it.
         cells = read_records(path, kind)
         path.with_suffix(".md").write_text(report(cells) + "\n", encoding="utf-8")
     print(report(cells))

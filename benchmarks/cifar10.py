@@ -39,7 +39,7 @@ from .scores import LEVEL, Gain, gain
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 TRANSFERS = ("vgg11", "convmixer")
-# Points below the accuracy of all images that count as reached.
+# Accuracy counts as reached this far below that of all images.
 MARGIN = 0.013
 FULL, BASELINE = "all images", "random"
 # The best of the literature for ResNet-18 and 200 epochs, in percent.
@@ -120,7 +120,7 @@ def run(
         on_trained=lambda test: note(test, n_images, FULL, 0.0, args.architecture, 0),
     )
     architectures = list(dict.fromkeys([args.architecture, *args.transfer]))
-    # Seeds innermost: a pruner's influences are there as long as no other pruner's turn has come.
+    # Seeds innermost: the lab keeps the influences of one pruner at a time.
     for pruner, ratio, seed in product(args.pruner, args.ratio, range(args.seeds)):
         missing = [name for name in architectures if not measured(pruner, ratio, name, seed)]
         rows = PRUNERS[pruner](lab, ratio, seed) if missing else np.arange(0)

@@ -177,7 +177,7 @@ def cifar10(args: argparse.Namespace) -> Iterator[Figure]:
 
 
 def train_full_heads(split: Split, design: np.ndarray) -> tuple[list[Figure], np.ndarray]:
-    """Train the head on all rows three ways, each to a gradient norm of 1e-8 as far as it gets.
+    """Train the head on all rows in three ways, each down to a gradient norm of 1e-8 if it can.
 
     Returns seconds and the gradient norm of each, and the parameters of scikit-learn's newton-cg.
     """

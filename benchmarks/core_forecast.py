@@ -1,4 +1,4 @@
-"""How well retraining is foreseen: random groups of rows, three forecasts, and the fact.
+"""How well three forecasts predict retraining without random groups of rows.
 
 For each data set and share of rows, random groups are dropped and the change of the head,
 ``1/2 D^T H D`` with H on all rows, is forecast

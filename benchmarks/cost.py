@@ -1,4 +1,4 @@
-"""What a fit costs: a small one, a wide one, and one of a million rows, each part by itself.
+"""What a fit costs: a small one, a wide one and one of a million rows, stage by stage.
 
     python -m benchmarks.cost
     python -m benchmarks.cost --earlier ../release-0.1     # a checkout to compare with, in one run

@@ -83,7 +83,7 @@ def _find(data_dir: Path, filename: str) -> Path:
 
 
 def _read_csv(data_dir: Path, filename: str) -> pd.DataFrame:
-    # Kept out of processes whose memory is measured and that read no table.
+    # Imported here because some benchmarks measure memory and read no table.
     import pandas as pd
 
     return pd.read_csv(_find(data_dir, filename))

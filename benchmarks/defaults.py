@@ -42,7 +42,7 @@ N_SEEDS = 5
 N_FOLDS = 3
 TRIMS = (0.0, 0.1, 0.2, 0.3)
 DEFAULT, NORM, AUTO, RANDOM = "default", "norm=parameter", "trim=auto", "random rows"
-# What `select` is given.
+# Keyword arguments of `select`.
 CHANGES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     NORM: {},
@@ -147,7 +147,7 @@ def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
         if not tasks:
             continue
         part = resplit(split, noise, seed)
-        # Neither svm nor neighbours are asked for.
+        # No svm and no neighbours are trained here.
         tuned = Tuned(tune_damping(part), penalty=1.0, n_neighbors=1)
         for option, ratio, trim, rows in choices(part, tuned, tasks, seed):
             for d in missing(option, ratio, seed, noise):

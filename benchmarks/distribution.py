@@ -46,8 +46,8 @@ RANDOM = "random rows"
 WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 0.5, 1.0, 2.0, 4.0)}
 ALONE = ("distribution alone", "nonlinear head alone")
 FEATURES = ("Fourier features", "leaves")
-# What the draw that is aimed at knows of: all of it, or not one part. In the options before it is
-# the distribution of all rows that is aimed at.
+# The target distribution: with all of its parts, or without one of them. All other options target
+# the distribution of all rows.
 FACTORS = ("distance", "spread", "belief")
 DRAWS = ("even draw", "calibrated draw", *(f"draw without {name}" for name in FACTORS))
 

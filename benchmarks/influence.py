@@ -226,7 +226,7 @@ def retraining(args: argparse.Namespace) -> Iterator[Figure]:
         for share in (1 / n_samples, *SHARES):
             rng = np.random.default_rng(0)
             found = []
-            # Single rows differ more than groups do.
+            # Single rows vary more than groups, so draw twice as many.
             for _ in range(n_groups if args.quick or share > 1 / n_samples else 2 * n_groups):
                 drop = np.zeros(n_samples, dtype=bool)
                 n_drop = max(1, round(share * n_samples))
@@ -325,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--job", default="", help="peers: only jobs whose name holds this; figures of others stay"
     )
     args = parser.parse_args(argv)
-    # Waiting for each other, several threads take longer than one on jobs as small as these.
+    # On jobs this small, one thread is faster than several.
     limit_threads(1)
     folder = None if args.quick and args.out is None else output_folder(args)
     for part in ["peers", "retraining"] if args.part == "all" else [args.part]:
@@ -335,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             for figure in PARTS[part](args):
                 figures.append(figure)
-                # As it goes: a run may take an hour.
+                # Written as it goes, since a run may take an hour.
                 if folder:
                     others = [f for f in before if args.job not in f.job]
                     write_figures(folder, name, others + figures, DISTRIBUTIONS)

@@ -1,4 +1,4 @@
-"""One method on one job, in a process of its own, taking turns with this package.
+"""Time one method on one job in its own process, taking turns with this package.
 
 Only there can its peak memory be told, and only there can it be stopped. Seconds are those of the
 processor: on one thread that is what the wall clock would show if nobody else used the machine.
@@ -26,7 +26,7 @@ from .influence_methods import Method, methods
 
 # Rounds of a method that takes less than so many seconds; others have one.
 N_ROUNDS, _QUICK = 3, 10.0
-# Seconds that the processor's clock can tell from none.
+# Shorter times are below the resolution of the processor's clock.
 _CLOCK = 0.05
 MEMORY_LIMIT_MB = 8 * 2**10
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
@@ -35,7 +35,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate
 def measured(job: Job, method: Method) -> tuple[dict[str, float], np.ndarray]:
     """Return seconds, their ratio to ours and peak memory where it can be told; the solution."""
     ours = methods(job)["ours"]
-    # Whatever is imported or compiled at the first call.
+    # A warm-up call imports and compiles.
     for timed_method in (ours, method):
         timed_method.solve(job.few_rows())
     before = restart_peak()
@@ -108,7 +108,7 @@ def main() -> None:
     limit_threads(1)
     warnings.simplefilter("ignore")
     path, name = Path(sys.argv[1]), sys.argv[2]
-    # The parent wrote this file itself.
+    # Safe to unpickle: the parent process wrote this file.
     job = pickle.loads(path.read_bytes())
     method = methods(job)[name]
     restrict(float(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""How the changes of `benchmarks.influence_jobs` are found: by this package, by hand, by peers."""
+"""Methods that solve `benchmarks.influence_jobs`: this package, by hand, and peers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def by_lissa(job: Job) -> np.ndarray:
     net, n = ByHand(job), len(job.X)
     depth = min(LISSA_DEPTH, n)
     few = np.arange(min(n, 5_000))
-    # Room for batches whose largest eigenvalue is above that of all rows.
+    # Batches may have a larger eigenvalue than all rows together.
     scale = 2 * largest_eigenvalue(partial(_on, net, few), len(net.theta), n) + DAMPING
     solution = lissa(net.product, net.group_sums(), n, damping=DAMPING, scale=scale, depth=depth)
     return (solution / n).T.numpy()

@@ -1,4 +1,4 @@
-"""Other packages for influence functions, each on the same job; they run where installed.
+"""Other influence-function packages on the same jobs, where they are installed.
 
 All of them are given the same network in float64, the same rows and, where they take it, the sums
 of centred gradients of the groups (`ByHand.group_sums`, which is in their time): what is measured

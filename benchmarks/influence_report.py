@@ -16,7 +16,7 @@ from .influence_peers import ALL
 from .tables import read_figures
 
 LAST_LAYER = ("head", "last layer")
-# Errors up to which a method counts as exact: some round to float32 on the way.
+# A method with at most this error counts as exact; some round to float32 on the way.
 EXACT = 1e-6
 SIZE = "1,000,000 x 128 x 10"
 Measured = dict[str, dict[str, dict[str, float]]]
@@ -208,7 +208,7 @@ def draw(measured: Measured, path: Path) -> None:
         axis.plot([], [], "s", color=colour, label=job)
         for name, at in methods.items():
             if "time_ratio" in at:
-                # No error at all has no place on this axis.
+                # A log axis cannot show an error of zero.
                 error = max(own_error(at), 1e-16)
                 size = 14 if name.startswith("ours") else 8
                 marker: Any = markers[name]

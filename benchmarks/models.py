@@ -1,4 +1,4 @@
-"""Models that are trained on the rows kept, from zero, and how they are tuned on training rows."""
+"""The downstream models, trained from scratch on kept rows and tuned on training rows."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
 from .data import Split
 
-# Of the network that training dynamics are watched on, and of the downstream MLP.
+# Of the network whose training dynamics are recorded, and of the downstream MLP.
 N_EPOCHS = 30
 DAMPINGS = (1e-5, 1e-4, 1e-3, 1e-2)
-# Tuning looks at so many training rows.
+# Training rows used for tuning.
 TUNING_ROWS = 5_000
-# Of the kernel SVM: rows it is tuned on, whose distances set its width, and that it learns from.
+# Of the kernel SVM: rows for tuning, for the median distance, and at most for training.
 KERNEL_TUNING_ROWS = 2_500
 MEDIAN_ROWS = 1_000
 KERNEL_ROWS = 10_000
@@ -40,7 +40,7 @@ KERNEL_PENALTIES = (1.0, 10.0)
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was chosen for a data set, by training rows alone.
+    """Hyperparameters of a data set, chosen on training rows only.
 
     gamma, kernel_penalty : of the kernel SVM, where a benchmark trains one.
     """
@@ -53,7 +53,7 @@ class Tuned:
 
 
 def tune(split: Split) -> Tuned:
-    """Choose by cross-validation on training rows what every pruner and model then gets."""
+    """Choose the hyperparameters that every pruner and model gets, by cross-validation."""
     part = split.subset(TUNING_ROWS)
     X, y = part.X_train, part.y_train
     cls = LinearSVC if split.is_classification else LinearSVR
@@ -100,15 +100,15 @@ def tune_damping(split: Split) -> float:
 
 
 def head(split: Split, damping: float, n_rows: int) -> BaseEstimator:
-    """The linear model with the damping of the mean loss that the pruner has."""
+    """Return the linear model that the pruner matches, with the same damping of the mean loss."""
     if split.is_classification:
         return LogisticRegression(C=1 / (n_rows * damping), tol=1e-5, max_iter=2000)
     return Ridge(alpha=n_rows * damping / 2)
 
 
 def kernel_svm(split: Split, gamma: float, penalty: float) -> BaseEstimator:
-    """The SVM with an RBF kernel; numbers to learn are standardised, as its margin is absolute."""
-    # In MB: room for all of its kernel matrix.
+    """Return the RBF SVM; it standardises regression targets, since its margin is absolute."""
+    # In MB; holds the whole kernel matrix.
     options = {"gamma": gamma, "C": penalty, "cache_size": 500}
     if split.is_classification:
         return SVC(**options)
@@ -148,7 +148,7 @@ def model_of(name: str, split: Split, tuned: Tuned, n_rows: int, seed: int) -> B
 
 
 def score_of(name: str, split: Split, tuned: Tuned, rows: np.ndarray, seed: int) -> float:
-    """Train the downstream model on these rows from zero; return its score on the test rows."""
+    """Train the downstream model on these rows from scratch; return its test score."""
     model = model_of(name, split, tuned, len(rows), seed)
     part = replace(split, X_train=split.X_train[rows], y_train=split.y_train[rows])
     if name == "kernel-svm":
@@ -158,7 +158,7 @@ def score_of(name: str, split: Split, tuned: Tuned, rows: np.ndarray, seed: int)
 
 
 def fit(model: Any, X: np.ndarray, y: np.ndarray, **weights: np.ndarray) -> Any:
-    """Fit a model; those that are trained for a fixed time are not meant to converge."""
+    """Fit a model; ignore convergence warnings, since some train for a fixed time."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(X, y, **weights)

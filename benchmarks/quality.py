@@ -1,4 +1,4 @@
-"""Every pruner on every data set: what is a model worth that was trained on the rows kept?
+"""Every pruner on every data set: how good are models trained on the rows kept?
 
     python -m benchmarks.quality                                # all cells that are missing
     python -m benchmarks.quality --dataset adult --pruner influence random --ratio 0.9
@@ -67,7 +67,7 @@ N_SEEDS = 5
 
 @dataclass(frozen=True)
 class Bench:
-    """A data set, and what is found out about it once.
+    """A data set, with what is computed once for it.
 
     known : rows kept, by pruner and ratio, where they are the same for every seed.
     """
@@ -106,20 +106,20 @@ def influence(split: Split, tuned: Tuned, ratio: float, seed: int, **options: An
     """
     damping = tuned.damping
     if split.is_classification:
-        # Its last layer is all of it, and that is refitted.
+        # The network is its last layer, which is refitted, so one epoch is enough.
         options["estimator"] = network(split, seed).set_params(max_epochs=1)
         if split.y_train.max() == 1:
-            # Two logits share what scikit-learn has in one: their squares sum to half of its.
+            # Two logits split scikit-learn's one, which halves the squared parameters.
             damping *= 2
     return InfluencePruner(prune_ratio=ratio, damping=damping, random_state=seed, **options)
 
 
-# What enters the last layer is all that they read of a network: here the columns, trained or not.
+# These read only the inputs of the last layer: here the columns, however long it trains.
 FROM_COLUMNS = ("HerdingPruner", "KCenterPruner", "KMeansPruner", "ModeratePruner")
 
 
 def rival(name: str) -> Callable[..., BasePruner]:
-    """Return what makes the rival of this class name."""
+    """Return a factory of the pruner of this class name."""
 
     def make(split: Split, tuned: Tuned, ratio: float, seed: int) -> BasePruner:
         options: dict[str, Any] = {"prune_ratio": ratio, "random_state": seed}
@@ -141,9 +141,9 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
         if name.endswith("Pruner")
     },
 }
-# What picks by the rows alone: here what enters the last layer are the columns themselves.
+# Deterministic pruners: they read only the columns.
 WITHOUT_CHANCE = ("herding", "kcenter")
-# What needs no classes.
+# Pruners that need no classes.
 FOR_REGRESSION = (
     "influence",
     "random",
@@ -222,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         benches = [
             Bench(load(name, args.data_dir).subset(args.subset), {}) for name in args.dataset
         ]
-        # One seed of everything comes first.
+        # Finish one seed of every data set before the next seed.
         for seed, bench in product(range(args.seeds), benches):
             yield from cells(bench, args, seed, done)
 

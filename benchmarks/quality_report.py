@@ -31,13 +31,13 @@ from .scores import (
 )
 
 SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
-# Ours as released before: a point of reference, never a rival.
+# Our previous release: shown for reference, never counted as a rival.
 EARLIER = "influence-0.1"
-# Where rows are few enough for random ones to lose something.
+# From this ratio on, random rows lose something.
 MANY = 0.8
 # Data whose unseen models the benchmarks' README speaks of; the others are in quality.md.
 UNSEEN_IN_README = ("adult", "cifar10", "diamonds")
-# Of the picture, a line and a column for each.
+# Rows and columns of the picture.
 DRAWN_DATA = {"adult": "Adult", "diamonds": "Diamonds", "cifar10": "CIFAR-10 embedding"}
 DRAWN_MODELS = {
     SAME_HEAD: "linear model (matched)",
@@ -45,7 +45,7 @@ DRAWN_MODELS = {
     "kernel-svm": "kernel SVM",
     "neighbours": "nearest neighbours",
 }
-# Of README's small table.
+# The small table of README.md.
 README_TABLE, README_RATIO = "when it helps", 0.9
 
 WON_BACK_NOTE = (
@@ -55,7 +55,7 @@ WON_BACK_NOTE = (
     "first, the best of them on top; a mean over fewer cases compares with ours in the same ones."
 )
 
-# What each part of ours does alone, and what users of kernel machines do.
+# The nearest rivals: one part of ours alone, and k-means prototypes.
 KMEANS = "kmeans"
 NEAREST = (OURS, "distribution", KMEANS)
 
@@ -469,7 +469,7 @@ def draw(scores: Scores, path: Path) -> None:
         display = curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
         full = mean_of(scores[dataset, FULL, 0.0, downstream])
         ax.axhline(full, color="gray", linestyle="--", label="all rows")
-        # Near 100 %, each step that halves the rows kept is as wide.
+        # On this scale, halving the kept rows is the same step everywhere near 100 %.
         ax.set_xscale("logit")
         ax.minorticks_off()
         ratios = display.prune_ratios["rows kept"]

@@ -84,7 +84,7 @@ class Setting:
 
 # Training rows of a method: X and y.
 Rows = tuple[np.ndarray, np.ndarray]
-# From ratios to each of them and the rows kept.
+# Maps ratios to pairs of ratio and kept rows.
 Choose = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray]]]
 
 
@@ -180,7 +180,7 @@ def with_wrong_labels(y: np.ndarray, task: Task, rng: np.random.Generator) -> np
 
 
 def as_they_are(setting: Setting) -> dict[str, Callable[[], Rows]]:
-    """Rows that nothing is dropped of."""
+    """Return the methods that drop nothing."""
     s = setting
     return {
         "all noisy rows": lambda: (s.X, s.y),
@@ -221,7 +221,7 @@ def least_loss(setting: Setting, ratio: float) -> np.ndarray:
 
 
 def pruned(setting: Setting, seed: int) -> dict[str, Choose]:
-    """For each pruner, what yields each ratio and the rows kept, by one fit for all ratios."""
+    """Return by pruner a function that yields ratios and kept rows, from one fit for all."""
     s = setting
 
     def chosen(pruner: Any, **led: Any) -> Choose:
@@ -274,7 +274,7 @@ def scores(model: Any, X_test: np.ndarray, y_test: np.ndarray) -> tuple[float, f
     accuracy = float((shares.argmax(axis=1) == y_test).mean())
     of_one = shares[:, 1] if n_classes == 2 else shares / shares.sum(axis=1, keepdims=True)
     area = roc_auc_score(y_test, of_one, multi_class="ovr")
-    # No model is so sure that a single row decides.
+    # Clip, so that no single row dominates the log loss.
     clipped = np.clip(shares, 1e-4, 1.0)
     clipped /= clipped.sum(axis=1, keepdims=True)
     return accuracy, float(area), float(log_loss(y_test, clipped))

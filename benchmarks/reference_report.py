@@ -12,7 +12,7 @@ from .scores import Gain, Run, distinct, gain, shown_mean
 NOISY, CLEAN, ALONE = "all noisy rows", "all clean rows", "reference alone"
 OURS, WITH_REFERENCE = "influence", "influence and reference"
 MEASURES = ("accuracy", "auc", "log_loss")
-# Within so much of all clean rows.
+# Largest loss of accuracy that counts as near.
 NEAR = 0.005
 
 
@@ -77,7 +77,7 @@ def figures(cells: Sequence[Cell]) -> str:
     return markdown_table(header, [_figure(runs, *line) for line in lines])
 
 
-# What the rows kept are called that models are trained on.
+# Display names of the methods.
 NAMES = {OURS: "rows kept", WITH_REFERENCE: "rows kept and reference"}
 
 
@@ -111,7 +111,7 @@ def _models(runs: Runs, task: Task) -> list[str]:
     return distinct(model for other, _, _, model in runs if other == task)
 
 
-# Lines of the table in the benchmarks' README, and what it calls their tasks.
+# Methods and tasks in the table of the benchmarks' README, with their display names.
 README_METHODS = (NOISY, OURS, WITH_REFERENCE, CLEAN)
 README_TASKS = {
     Task("adult", "symmetric", 0.2, 1000): "Adult, 1,000 trusted rows",

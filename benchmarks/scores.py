@@ -12,7 +12,7 @@ from scipy import stats
 from ._common import markdown_table
 
 LEVEL = 0.95
-# Of `counted_gains`.
+# Column names of `counted_gains`.
 GAINS = ("mean gain", "better", "even", "worse")
 
 T = TypeVar("T")

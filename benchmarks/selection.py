@@ -208,7 +208,7 @@ def print_scale(n: int) -> None:
         "seconds": seconds,
         "value": selection.certificate.objective / mean_row_norm(problem),
         "share_of_random": selection.certificate.share_of_random,
-        # The interpreter and its libraries included; below, what they are alone.
+        # Includes the interpreter and its libraries; the next line measures those alone.
         "peak_memory_above_Z_mb": peak_resident_mb() - Z.nbytes / 2**20,
         "memory_before_mb": before,
     }
@@ -383,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if args.quick:
         args.subset = args.subset or 2_000
-    # A run of some jobs must not overwrite the results of all.
+    # Results of some jobs must not overwrite those of all.
     folder = args.out if args.jobs else output_folder(args)
     measured: list[Measured] = []
     for part in PARTS if args.part == "all" else [args.part]:

@@ -87,7 +87,7 @@ def anneal(
 
 
 def compile_rivals() -> None:
-    """Have numba compile everything, so that no one's seconds are spent on it."""
+    """Compile everything ahead of time, so that no measurement includes compilation."""
     Z = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
     labels, drop = np.zeros(100, dtype=np.int64), np.arange(100) < 50
     # The first call compiles and may see its time run out.

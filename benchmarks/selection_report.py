@@ -121,7 +121,7 @@ def comparisons(measured: Sequence[Measured]) -> Iterator[Comparison]:
     for job in distinct(values, "job"):
         of_job = pick(values, job=job)
         for budget in distinct(pick(of_job, method="annealing"), "budget"):
-            # Whoever did better in less time would have stopped there.
+            # A rival may stop early and keep its better result.
             by_budget = [one for one in of_job if (one.budget or np.inf) <= budget]
             for method in ("ours", "ours, dense"):
                 for ours in pick(of_job, method=method, budget=budget):

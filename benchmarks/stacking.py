@@ -41,11 +41,11 @@ from .scores import GAINS, LEVEL, Scores, collected, counted_gains, distinct, ta
 RATIOS = (0.8, 0.9, 0.95)
 DOWNSTREAM = ("mlp-steps", "head")
 N_SEEDS = 5
-# Of the networks whose last layers are matched together, and of one network's checkpoints.
+# Number of networks, or of checkpoints, that are matched together.
 N_TOGETHER = 3
 # Seconds for each choice.
 TIME_LIMIT = 15.0
-# As in the mlp of `models`.
+# Hidden units, as in the mlp of `models`.
 N_HIDDEN = 64
 RANDOM = "random rows"
 
@@ -67,14 +67,14 @@ class Cell:
 
 
 class Mlp(nn.Sequential):
-    """A class, not an object, so that each of several networks starts from weights of its own."""
+    """A class rather than an instance, so that each network gets its own random start."""
 
     def __init__(self, n_features: int, n_classes: int) -> None:
         super().__init__(nn.Linear(n_features, N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, n_classes))
 
 
 def network(split: Split) -> NeuralNetClassifier:
-    """The network that `models` trains on the rows kept, as one whose last layer can be read."""
+    """The mlp of `models` as a skorch network, whose last layer the pruner can read."""
     n_classes = int(split.y_train.max()) + 1
     return NeuralNetClassifier(
         Mlp,
@@ -131,7 +131,7 @@ def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
         if not any(missing.values()):
             continue
         part = split.inner(*SIZES[split.name], seed)
-        # Neither svm nor neighbours are asked for.
+        # No svm and no neighbours are trained here.
         tuned = Tuned(tune_damping(part), penalty=1.0, n_neighbors=1)
         for matched, jobs in missing.items():
             if not jobs:

@@ -40,7 +40,7 @@ LINES = (
 
 
 class Figures:
-    """Figures, to be asked for means over seeds; nan where nothing was measured."""
+    """Figures and their means over seeds; nan where nothing was measured."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
         self._figures = figures

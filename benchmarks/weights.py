@@ -42,7 +42,7 @@ N_SEEDS = 5
 WEIGHTED, EQUAL = "weighted", "equal weights"
 CHANGE, LEAST, GREATEST, EFFECTIVE = "change", "least weight", "greatest weight", "effective share"
 MEASURES = (CHANGE, LEAST, GREATEST, EFFECTIVE, *DOWNSTREAM)
-# Share of the rows below which a category is left out of the frequent ones.
+# A category with a smaller share of the rows counts as rare.
 RARE = 0.01
 # Of both the pruner and the downstream head.
 DAMPING = 1e-4

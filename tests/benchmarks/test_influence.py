@@ -26,6 +26,7 @@ def jobs():
 @pytest.mark.parametrize("part", sorted(influence.PARTS))
 def test_every_part_runs_and_writes_what_it_measured(part, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(alone, "N_ROUNDS", 1)
+    monkeypatch.setattr(influence, "SHARES", (0.1,))
     influence.main(["--quick", "--part", part, "--out", str(tmp_path)])
     written = tables.read_figures(tmp_path)
     assert written
