@@ -11,6 +11,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
 
+from ._common import limit_threads
+
 Key = tuple[Hashable, ...]
 Done = set[Key]
 
@@ -46,6 +48,7 @@ def measure(
     folder : None keeps nothing.
     """
     path = folder / f"{name}.csv" if folder else None
+    limit_threads()
     cells = read_records(path, kind) if path else []
     started = perf_counter()
     try:

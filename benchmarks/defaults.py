@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
-from ._common import argument_parser, limit_threads, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, Key, measure
 from .data import Split, load
 from .models import Tuned, score_of, tune_damping
@@ -220,7 +220,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--option", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     args = parser.parse_args(argv)
-    limit_threads()
 
     def missing(done: Done) -> Iterator[Cell]:
         for dataset in args.dataset:

@@ -30,7 +30,7 @@ from sklearn_prune.matching import DistributionEmbedding, target_labels
 from sklearn_prune.matching.feature_maps import FourierFeatures, LeafIndicators, Table
 
 from . import quality
-from ._common import argument_parser, limit_threads, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, measure
 from .data import Split, load
 from .models import Tuned, score_of, tune
@@ -164,7 +164,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     parser.add_argument("--option", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     args = parser.parse_args(argv)
-    limit_threads()
 
     def missing(done: Done) -> Iterator[Cell]:
         for seed, name in product(range(args.seeds), args.dataset):

@@ -44,7 +44,7 @@ from sklearn_prune import InfluencePruner, baselines
 from sklearn_prune.base import BasePruner
 
 from . import quality_report
-from ._common import argument_parser, limit_threads, output_folder
+from ._common import argument_parser, output_folder
 from .cells import Done, measure
 from .data import Split, load
 from .models import N_EPOCHS, Tuned, score_of, tune
@@ -212,7 +212,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     parser.add_argument("--quick", action="store_true", help="two bundled sets, three ratios")
     args = parser.parse_args(argv)
-    limit_threads()
     if args.quick:
         args.dataset, args.ratio, args.seeds = ["digits", "breast_cancer"], [0.5, 0.8, 0.9], 2
         args.subset = args.subset or 500

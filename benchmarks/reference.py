@@ -49,7 +49,6 @@ from ._common import (
     RESULTS,
     argument_parser,
     insert_table,
-    limit_threads,
     output_folder,
 )
 from .cells import Done, measure, read_records
@@ -343,7 +342,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", action="store_true", help="40 % pruned, of three tasks")
     parser.add_argument("--validate", action="store_true", help="score on held-out training rows")
     args = parser.parse_args(argv)
-    limit_threads()
     if args.figures:
         args.ratio = [0.4]
     folder = None if args.validate and args.out is None else output_folder(args)

@@ -31,7 +31,7 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 from . import models
-from ._common import argument_parser, limit_threads, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, Key, measure
 from .data import Split, load
 from .defaults import SIZES
@@ -180,7 +180,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     args = parser.parse_args(argv)
-    limit_threads()
 
     def missing(done: Done) -> Iterator[Cell]:
         for dataset in args.dataset:

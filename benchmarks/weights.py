@@ -28,7 +28,7 @@ import numpy as np
 
 from sklearn_prune import InfluencePruner
 
-from ._common import argument_parser, limit_threads, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, Key, measure
 from .data import Split, load
 from .models import Tuned, fit, model_of
@@ -184,7 +184,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     args = parser.parse_args(argv)
-    limit_threads()
 
     def missing(done: Done) -> Iterator[Cell]:
         for seed, name in product(range(args.seeds), args.dataset):

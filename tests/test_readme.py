@@ -24,6 +24,7 @@ from benchmarks import (
 )
 from benchmarks._common import BENCHMARKS_README, README, RESULTS, around_table
 from benchmarks.cells import read_records
+from benchmarks.scores import gain_over
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = README.read_text(encoding="utf-8")
@@ -131,3 +132,25 @@ def test_ci_runs_the_commands_that_the_readme_shows():
     assert "-m pytest" in listed[1]
     for command in listed:
         assert f"```sh\n{command}\n```" in TEXT
+
+
+def test_what_the_readme_says_of_when_it_helps_was_measured():
+    scores = quality_report.by_run(read_records(RESULTS / "quality.csv", quality_report.Cell))
+
+    def over(dataset: str, ratio: float, other: str) -> float:
+        return gain_over(scores, (dataset, "influence", ratio, "head"), other).mean
+
+    assert f"k-centers win by {-over('digits', 0.99, 'kcenter'):.2f}" in TEXT
+    assert all(over(dataset, 0.4, "random") < 0 for dataset in ("digits", "breast_cancer"))
+    comparisons = quality_report.compare(scores)
+    light = [c for c in comparisons if c.downstream == "head" and c.ratio <= 0.6]
+    assert light and all(c.over_best.mean < 0 for c in light)
+    lines = quality_report.readme_table(
+        read_records(RESULTS / "quality.csv", quality_report.Cell)
+    ).splitlines()[2:]
+    shares = [[int(share) for share in re.findall(r"(-?\d+)%", line)] for line in lines]
+    assert sum(kmeans > ours for ours, kmeans in shares) == 3
+    assert len(shares) == 5 and "k-means more on three of five data sets" in TEXT
+    images = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
+    points = 100 * cifar10.gain_over_random(images, "influence, embedding", 0.9).mean
+    assert f"{points:+.1f} points on CIFAR-10, 90 % dropped" in TEXT
