@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._compat import Task
-from ..influence import Coordinates, HeadFit, Influence, influences_of
+from ..influence import HeadFit, Influence, MatchedCoordinates, influences_of
 from ..selection import InfeasibleProblemError, Selection, SelectionProblem, draw_dropped
 from ..utils import telling
 from .reference import Aim
@@ -374,7 +374,7 @@ def beyond_tolerance(
     return InfeasibleProblemError(message, tolerance=tolerance, change=change)
 
 
-def require_exact(coordinates: Coordinates) -> None:
+def require_exact(coordinates: MatchedCoordinates) -> None:
     """Raise ValueError where a bound on the coordinates would not bound the change."""
     if coordinates.relative_error:
         raise ValueError(
@@ -452,7 +452,7 @@ def _of_distribution(influence: Influence, chosen: Choice) -> _Distribution:
 
 def certify(
     influence: Influence,
-    coordinates: Coordinates,
+    coordinates: MatchedCoordinates,
     head_fit: HeadFit,
     chosen: Choice,
     aim: Aim | None = None,

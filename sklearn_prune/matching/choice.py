@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..influence import Coordinates, Influence, influences_of
+from ..influence import Influence, MatchedCoordinates, influences_of
 from ..selection import (
     InfeasibleProblemError,
     Request,
@@ -48,7 +48,7 @@ def check_counts(terms: RowTerms, request: Request) -> None:
 
 def choose_rows(
     influence: Influence,
-    coordinates: Coordinates,
+    coordinates: MatchedCoordinates,
     balance: Sequence[DistributionEmbedding],
     priorities: Priorities | None,
     terms: RowTerms,
@@ -64,7 +64,7 @@ def choose_rows(
     ----------
     influence : Influence
         Influences of all rows.
-    coordinates : Coordinates
+    coordinates : MatchedCoordinates
         What of them is matched.
     balance : sequence of DistributionEmbedding
         What is held beside them.
@@ -120,7 +120,6 @@ def choose_rows(
     try:
         selection = match_rows(
             influence,
-            coordinates,
             problem,
             time_limit=deadline - time.perf_counter(),
             random_state=random_state,

@@ -14,7 +14,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..data import StoredRows, digest, fingerprint
-from ..influence import CurvatureName
 from .certificate import Norm
 
 __all__ = ["Reference", "TrainingJob", "members", "unfrozen"]
@@ -127,7 +126,7 @@ class TrainingJob:
     features: Any = None
     n_checkpoints: int = 1
     layers: str | Sequence[str] = "last"
-    curvature: CurvatureName = "auto"
+    curvature: str = "auto"
     n_components: int | Literal["auto"] = "auto"
     reference: Reference | None = None
 

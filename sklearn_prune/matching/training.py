@@ -14,18 +14,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 
 from ..influence import (
-    Coordinates,
     HeadFit,
     HeadInfluence,
     HeadObjective,
     Influence,
+    MatchedCoordinates,
     NetworkGradients,
     NetworkInfluence,
-    StackedInfluence,
     head_coordinates,
     head_influence,
     influences_of,
     refit_head,
+    stack_influences,
     stacked_coordinates,
     warn_if_not_convex,
 )
@@ -53,7 +53,7 @@ class TrainedHead:
         one after the other, the worst gradient norm and the most steps.
     influence : HeadInfluence, NetworkInfluence or StackedInfluence
         The influences of all rows.
-    coordinates : Coordinates
+    coordinates : MatchedCoordinates
         What of them the selection matches.
     balance : tuple of DistributionEmbedding
         What is held beside the influences: the distribution, and a nonlinear head; nothing where
@@ -72,7 +72,7 @@ class TrainedHead:
     networks: tuple[Any, ...]
     head_fit: HeadFit
     influence: Influence
-    coordinates: Coordinates
+    coordinates: MatchedCoordinates
     balance: tuple[DistributionEmbedding, ...]
     priorities: Priorities | None
     row_changes: NDArray[np.float64]
@@ -104,7 +104,7 @@ class _Matched:
 
     head_fit: HeadFit
     influence: Influence
-    coordinates: Coordinates
+    coordinates: MatchedCoordinates
 
 
 def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
@@ -149,10 +149,6 @@ def _fit_head(job: TrainingJob, member: Member) -> _Head:
     if job.reference is not None:
         return _fit_head_at_reference(job, member)
     objective, theta = _read_objective(job, member, job.damping)
-    if not (job.refit or member.is_linear):
-        # As it was trained, the head need not be stationary; the tilt makes it so.
-        norm = float(np.linalg.norm(objective.gradient(theta)))
-        return _Head(objective.stationary_at(theta), HeadFit(theta, norm, 0, False))
     head_fit = refit_head(objective, theta)
     if member.is_linear:
         write_head(member.network, head_fit.theta)
@@ -190,10 +186,8 @@ def _read_objective(
 
 def _last_layer(job: TrainingJob, head: _Head) -> _Matched:
     reference = None if head.reference is None else head.reference.objective
-    influence = head_influence(
-        head.objective, head.fit.theta, job.norm, job.curvature, reference=reference
-    )
-    return _Matched(head.fit, influence, head_coordinates(influence, job.n_components))
+    influence = head_influence(head.objective, head.fit.theta, job.norm, reference)
+    return _Matched(head.fit, influence, head_coordinates(influence))
 
 
 def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matched:
@@ -205,13 +199,7 @@ def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matc
         sample_weight=job.sample_weight,
         verbose=clock.verbose,
     )
-    influence = NetworkInfluence(
-        gradients,
-        job.damping,
-        job.norm,
-        curvature=job.curvature,
-        n_components=job.n_components,
-    )
+    influence = NetworkInfluence(gradients, job.damping, job.norm)
     theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
     # The network is taken as it was trained: its parameters are not refitted.
     head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
@@ -223,7 +211,7 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
     if len(matched) == 1:
         return matched[0]
     fits = [one.head_fit for one in matched]
-    influence = StackedInfluence([one.influence for one in matched], units)
+    influence = stack_influences([one.influence for one in matched], units)
     return _Matched(
         HeadFit(
             np.concatenate([fit.theta.ravel() for fit in fits]),

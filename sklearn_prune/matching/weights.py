@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
-from ..influence import Coordinates, HeadInfluence, Influence, StackedInfluence, all_coordinates
+from ..influence import Influence, MatchedCoordinates, RefittableInfluence
 from ..utils import serial_blas
 from .distribution import DistributionEmbedding
 
@@ -55,7 +55,7 @@ _N_STEPS, _N_ITERATIONS = 8, 2000
 
 def kept_weights(
     influence: Influence,
-    coordinates: Coordinates,
+    coordinates: MatchedCoordinates,
     balance: Sequence[DistributionEmbedding],
     kept: NDArray[np.intp],
 ) -> Floats:
@@ -65,7 +65,7 @@ def kept_weights(
     ----------
     influence : Influence
         Influences of all rows.
-    coordinates : Coordinates
+    coordinates : MatchedCoordinates
         What of them is matched.
     balance : sequence of DistributionEmbedding
         What is held beside them.
@@ -80,7 +80,7 @@ def kept_weights(
         than coordinates are matched, it is one of the things that are held as far as weights near 1
         can.
     """
-    damped, nothing = _damped(influence, coordinates), np.zeros((len(kept), 0))
+    damped, nothing = _damped(influence), np.zeros((len(kept), 0))
     ones = np.ones(len(kept))
     with serial_blas():
         held = Rows(balance, kept).T @ ones if balance else np.zeros(0)
@@ -97,12 +97,11 @@ def kept_weights(
         return near_one(nothing, B, wanted, strength=_STRENGTH_ALONE)
 
 
-def _damped(influence: Influence, coordinates: Coordinates) -> list[Any]:
+def _damped(influence: Influence) -> list[Any]:
     """Return the influences on heads of more damping, where there are heads to be damped."""
-    if not (influence.is_exact and coordinates.is_operator):
+    if not isinstance(influence, RefittableInfluence):
         return []
-    assert isinstance(influence, HeadInfluence | StackedInfluence)
-    return [all_coordinates(influence.damped(factor)) for factor in _DAMPING_FACTORS]
+    return [influence.damped(factor).Z for factor in _DAMPING_FACTORS]
 
 
 class Rows(LinearOperator):

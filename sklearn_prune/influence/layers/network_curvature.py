@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.func import grad, hessian, vmap
@@ -11,11 +11,10 @@ from torch.func import grad, hessian, vmap
 from ...networks import left_as_found
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
+from ..protocols import Norm
 from .gradients import NetworkGradients
 from .linear_gauss_newton import calls_noted, gauss_newton
 from .parameters import Block
-
-Norm = Literal["loss", "parameter"]
 
 
 class DenseNetworkCurvature:
