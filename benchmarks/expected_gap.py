@@ -71,7 +71,7 @@ def same_direction(pruner: InfluencePruner, labels: np.ndarray, start: np.ndarra
 
     ``||Z^T w||`` is convex in w, so that taking the rows of largest ``Z (Z^T w)`` never lowers it.
     """
-    influence, drop = pruner._coordinates_.Z, start
+    influence, drop = pruner.matched_.coordinates.Z, start
     counts = np.bincount(labels[start], minlength=int(labels.max()) + 1)
     for _ in range(50):
         scores = influence @ (influence.T @ drop.astype(np.float64))

@@ -30,7 +30,7 @@ import torch
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from sklearn_prune import InfluencePruner
+from sklearn_prune import InfluencePruner, checkpoints
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
@@ -102,7 +102,7 @@ def same(X: Any) -> Any:
 MATCHED: dict[str, Callable[[NeuralNetClassifier], dict[str, Any]]] = {
     "inputs": lambda net: {},
     "last layer": lambda net: {"estimator": net},
-    "checkpoints": lambda net: {"estimator": net, "n_checkpoints": N_TOGETHER},
+    "checkpoints": lambda net: {"estimator": checkpoints(net, N_TOGETHER)},
     "networks": lambda net: {"estimator": [net] * N_TOGETHER},
     "inputs, last layer": lambda net: {"estimator": net, "features": same},
     "inputs, networks": lambda net: {"estimator": [net] * N_TOGETHER, "features": same},

@@ -97,7 +97,7 @@ def measured_on(
     """Yield each measure of some rows under some weights."""
     dropped = np.ones(len(support))
     dropped[support] = 1 - weights
-    yield CHANGE, pruner._influence_.refitted_change(dropped)
+    yield CHANGE, pruner.influence_.refitted_change(dropped)
     yield LEAST, float(weights.min())
     yield GREATEST, float(weights.max())
     yield EFFECTIVE, float(weights.sum() ** 2 / (weights @ weights) / len(weights))

@@ -1,7 +1,7 @@
 """Choose which rows of a training set to keep."""
 
 from ._influence_pruner import InfluencePruner
-from .matching import Certificate
+from .matching import Certificate, checkpoints
 from .meta import PrunedClassifier, PrunedRegressor
 from .networks import UnsupportedNetworkError
 from .pipeline import Pipeline, make_pipeline
@@ -15,6 +15,7 @@ __all__ = [
     "PrunedClassifier",
     "PrunedRegressor",
     "UnsupportedNetworkError",
+    "checkpoints",
     "make_pipeline",
 ]
 

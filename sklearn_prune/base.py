@@ -125,7 +125,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return self._fit(X, y, **fit_params)
 
-    def _fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+    def _fit(self, X: Any, y: Any, *, target_kind: TargetKind = "auto", **fit_params: Any) -> Self:
         owner = owner_that_keeps_rows(self)
         if owner is not None:
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
@@ -134,7 +134,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = check_rows(staged, X, reset=True)
         if y is None and isinstance(rows, Dataset):
             y = dataset_targets(rows)
-        target = staged._check_target(y, n_rows(rows))
+        target = staged._check_target(y, n_rows(rows), target_kind)
         if target is not None and target.classes is not None:
             staged.classes_ = target.classes
         support = staged._select_rows(rows, None if target is None else target.values, **fit_params)
@@ -153,14 +153,14 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         return staged
 
-    def _check_target(self, y: Any, n_samples: int) -> Target | None:
+    def _check_target(self, y: Any, n_samples: int, target_kind: TargetKind) -> Target | None:
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._kind_of_target(y))
+        return check_target(self, y, n_samples, self._kind_of_target(y, target_kind))
 
-    def _kind_of_target(self, y: Any) -> Kind | None:
+    def _kind_of_target(self, y: Any, said: TargetKind) -> Kind | None:
         """Return what y is to the user, the network or a meta-estimator; None leaves it to y."""
-        said: TargetKind = getattr(self, "target_kind", "auto")
+        said = getattr(self, "target_kind", said)
         known = self._target_kind(y)
         if said == "auto":
             return known or self._assumed_kind
@@ -228,10 +228,14 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
-        if n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_:
+        if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)
         # set_output renames columns in place, which must not reach the caller's frame.
         return copy.copy(container) if hasattr(container, "columns") else container
+
+    def was_fitted_on(self, rows: Any) -> bool:
+        """Whether validated rows are those of ``fit``, as `transform` recognises them."""
+        return n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_
 
     def prune(self, *containers: Any) -> Any:
         """Return the kept rows of containers that are aligned with the training rows.

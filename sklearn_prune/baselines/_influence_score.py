@@ -109,7 +109,6 @@ class InfluenceScorePruner(ScoredPruner):
             sample_weight=None,
             norm=self.norm,
             damping=self.damping,
-            refit=True,
             seed=job.seed,
         )
-        return train_once(training, None, StageClock()).row_changes
+        return train_once(training, None, StageClock(), with_priorities=False).row_changes

@@ -395,7 +395,10 @@ def check_reference_rows(estimator: BaseEstimator, X_ref: Any) -> Any:
     try:
         return check_rows(estimator, X_ref, reset=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"X_ref must be rows like those of X: {error}") from error
+        raise ValueError(
+            f"X_ref must be rows like those of X: {error} Give X_ref the columns of X, in their "
+            "order and after the same preprocessing."
+        ) from error
 
 
 def check_reference_target(

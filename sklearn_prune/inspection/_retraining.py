@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from .._influence_pruner import InfluencePruner
-from ..data import check_rows, check_target, dataset_targets, fingerprint, n_rows, plain
+from ..data import check_rows, check_target, dataset_targets, n_rows, plain
 from ..influence import (
     HeadInfluence,
     HeadObjective,
@@ -259,7 +259,7 @@ def retraining_check(
 
 
 def _head_influence(pruner: InfluencePruner) -> HeadInfluence:
-    influence = pruner._influence_
+    influence = pruner.influence_
     if isinstance(influence, StackedInfluence):
         raise ValueError(
             "retraining_check follows one last layer, and this pruner matches those of "
@@ -324,7 +324,7 @@ def _check_training_rows(pruner: InfluencePruner, X: Any, y: Any) -> None:
     """Raise where X and y are not what the pruner was fitted on."""
     n_samples = len(pruner.support_)
     rows = check_rows(pruner, X, reset=False)
-    if n_rows(rows) != n_samples or fingerprint(rows) != pruner._fingerprint_:
+    if not pruner.was_fitted_on(rows):
         raise ValueError(
             f"X must hold the {n_samples} rows that the pruner was fitted on, in their order (a "
             f"dataset must be the same object); it holds others, {n_rows(rows)} of them. Give "

@@ -1,34 +1,48 @@
 """What is matched, and by which rows: the only room that knows networks and selection.
 
-A `TrainingJob` is trained once; its influences, with what holds the distribution, become
-coordinates; rows are chosen that keep their sums; the certificate says what that costs.
+A `TrainingJob` is trained once. Its influences become coordinates, together with what holds the
+distribution. Rows are chosen that keep their sums, and the certificate says what that costs.
 """
 
-from .certificate import Certificate, Choice, StageClock, certify
-from .choice import check_counts, choose_rows
+from .arrays import Booleans, Floats, Rows
+from .certificate import Certificate, certify
+from .choice import Choice, check_counts, choose_rows
+from .clock import StageClock
 from .distribution import DistributionEmbedding, embed_distribution, target_labels
 from .feature_maps import Table
-from .job import Reference, TrainingJob, members, unfrozen
+from .job import Layers, Reference, TrainingJob
+from .matched import Matched
+from .members import Network, checkpoints, members, unfrozen
 from .network_checks import check_ensemble, check_networks, check_reference, kind_of_target
 from .refinement import ENOUGH
 from .trained_members import default_network
-from .training import train_once
+from .training import Trained, train_once
+from .units import Norm
 from .weights import kept_weights
 
 __all__ = [
+    "Booleans",
     "Certificate",
     "Choice",
     "DistributionEmbedding",
     "ENOUGH",
+    "Floats",
+    "Layers",
+    "Matched",
+    "Network",
+    "Norm",
     "Reference",
+    "Rows",
     "StageClock",
     "Table",
+    "Trained",
     "TrainingJob",
     "certify",
     "check_counts",
     "check_ensemble",
     "check_networks",
     "check_reference",
+    "checkpoints",
     "choose_rows",
     "default_network",
     "embed_distribution",

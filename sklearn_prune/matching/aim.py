@@ -1,59 +1,52 @@
-"""Coordinates of rows whose sum is not to be zero: what is dropped must make up for the rest."""
+"""Rows shifted so that the *kept* rows sum to zero, where all rows together do not."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-Floats = NDArray[np.floating[Any]]
+from .arrays import Floats, Integers, RowMatrix, norms_of, part_of, rows_of
 
 
 class AimedRows(LinearOperator):
     r"""The operator of rows :math:`z_i - \frac 1m \sum_j z_j`, of shape (n_samples, n_columns).
 
-    With any m rows dropped, their sum is :math:`Z^T w - Z^T 1`: less than nothing of what is kept.
-    So a selection of m rows that makes it small makes the sum of the *kept* rows small, whatever
-    all rows sum to.
+    If m rows are dropped, their shifted rows sum to :math:`Z^T w - Z^T 1`, which is minus the sum
+    of the kept rows. A selection of m rows that makes this sum small makes the sum of the *kept*
+    rows small, whatever all rows sum to.
 
     Parameters
     ----------
-    Z : ndarray or LinearOperator of shape (n_samples, n_columns)
-        The rows. An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)``.
+    Z : ndarray or RowOperator of shape (n_samples, n_columns)
+        The rows.
     n_drop : int
         m, at least 1.
     """
 
-    def __init__(self, Z: Any, n_drop: int) -> None:
+    def __init__(self, Z: RowMatrix, n_drop: int) -> None:
         total = np.asarray(Z.T @ np.ones(Z.shape[0]), dtype=np.float64)
         self._set(Z, total / n_drop, None)
 
-    def _set(self, Z: Any, shift: NDArray[np.float64], norms: NDArray[np.float64] | None) -> None:
+    def _set(self, Z: RowMatrix, shift: Floats, norms: Floats | None) -> None:
         super().__init__(np.float64, Z.shape)
         self._Z, self._shift = Z, shift
         self._norms = self._shifted_norms() if norms is None else norms
 
-    def _shifted_norms(self) -> NDArray[np.float64]:
-        stored = isinstance(self._Z, np.ndarray)
-        norms = np.linalg.norm(self._Z, axis=1) if stored else self._Z.row_norms()
+    def _shifted_norms(self) -> Floats:
         crossed = np.asarray(self._Z @ self._shift, dtype=np.float64)
-        squared = norms.astype(np.float64) ** 2 - 2 * crossed + self._shift @ self._shift
-        return np.sqrt(np.maximum(squared, 0.0))
+        squared = norms_of(self._Z).astype(np.float64) ** 2 - 2 * crossed
+        return np.sqrt(np.maximum(squared + self._shift @ self._shift, 0.0))
 
-    def rows(self, indices: Any) -> Floats:
+    def rows(self, indices: Integers) -> Floats:
         """Return the rows at `indices`, float32 of shape (len(indices), n_columns)."""
-        stored = isinstance(self._Z, np.ndarray)
-        rows = self._Z[indices] if stored else self._Z.rows(indices)
-        return np.asarray(rows - self._shift.astype(np.float32), dtype=np.float32)
+        shifted = rows_of(self._Z, indices) - self._shift.astype(np.float32)
+        return np.asarray(shifted, dtype=np.float32)
 
-    def row_norms(self) -> NDArray[np.float64]:
+    def row_norms(self) -> Floats:
         """Return the norm of every row, of shape (n_samples,)."""
         return self._norms
 
-    def products(self, indices: Any, v: Floats) -> tuple[Floats, Floats]:
+    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
         """Return the Gram matrix of the rows at `indices`, and their products with v."""
         if not hasattr(self._Z, "products"):
             rows = self.rows(indices)
@@ -63,15 +56,10 @@ class AimedRows(LinearOperator):
         gram = gram - crossed[:, None] - crossed[None, :] + np.float32(self._shift @ self._shift)
         return gram, scores - float(self._shift @ v)
 
-    def take(self, indices: Any) -> AimedRows:
-        """Return the operator of the rows at `indices` alone; the shift stays that of all."""
-        stored = isinstance(self._Z, np.ndarray)
+    def take(self, indices: Integers) -> AimedRows:
+        """Return the operator of the rows at `indices` alone; the shift stays that of all rows."""
         part = object.__new__(AimedRows)
-        part._set(
-            self._Z[indices] if stored else self._Z.take(indices),
-            self._shift,
-            self._norms[indices],
-        )
+        part._set(part_of(self._Z, indices), self._shift, self._norms[indices])
         return part
 
     def _matvec(self, v: Floats) -> Floats:
@@ -86,6 +74,6 @@ class AimedRows(LinearOperator):
         return np.asarray(self._Z.T @ w, dtype=np.float64) - w.sum() * self._shift
 
 
-def aimed(Z: Any, n_drop: int | None, *, is_centred: bool) -> Any:
-    """Return Z where all of its rows sum to zero, else what makes those kept sum to zero."""
+def aimed(Z: RowMatrix, n_drop: int | None, *, is_centred: bool) -> RowMatrix:
+    """Return Z where all of its rows sum to zero, else the rows shifted for `n_drop`."""
     return Z if is_centred or not n_drop else AimedRows(Z, n_drop)

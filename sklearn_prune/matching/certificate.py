@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._compat import Task
-from ..influence import HeadFit, Influence, MatchedCoordinates, influences_of
-from ..selection import InfeasibleProblemError, Selection, SelectionProblem, draw_dropped
-from ..utils import telling
-from .reference import Aim
+from ..influence import HeadFit, Influence, influences_of
+from ..utils import OutOfTimeError, time_limited
+from .choice import Choice
+from .matched import Matched
+from .units import Norm, in_unit_of
 
-Norm = Literal["loss", "parameter"]
+__all__ = ["Certificate", "certify"]
 
 # Refits on random rows, and the numbers (rows kept times parameters) beyond which one is enough.
 _N_REFITS, _LONG_REFIT = 3, 2e7
-# In words: shares of what random rows do at which choosing was worth it, and at which nothing is
-# left to say; and how far beyond the prediction makes it doubtful.
+# For the summary, as shares of what random rows do: below the first, choosing was worth it; below
+# the second, the head hardly moves. Beyond the third, the prediction is doubtful.
 _WORTH_CHOOSING, _HARDLY_MOVES, _FAR_BEYOND = 0.7, 0.05, 10.0
 # A length that is nothing but rounding.
 _ROUNDING = 1e-10
@@ -36,8 +32,8 @@ class Certificate:
     Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
     training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
     mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
-    rows that were returned, in all parameters of the head. What is said of the distribution has no
-    unit; it is summed in float64 from features in float32.
+    rows that were returned, in all parameters of the head. Distances between distributions have no
+    unit; they are summed in float64 from features in float32.
 
     Attributes
     ----------
@@ -46,36 +42,40 @@ class Certificate:
     norm : {"loss", "parameter"}
         Unit of the changes.
     predicted_change : float
-        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. For a ratio
-        this was made small against ``random_change``, but not as small as it can be.
+        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. At a ratio, the
+        selection makes it small against ``random_change``, but not as small as possible.
     kept_hessian_change : float
-        One Newton step with the Hessian of the kept rows. For a ratio this was made small next, at
-        which ``predicted_change`` may have risen a little; where fewer rows than parameters are
-        left, both may have risen for what retraining costs.
+        One Newton step with the Hessian of the kept rows. At a ratio, the selection makes this
+        small next, which may raise ``predicted_change`` a little; if fewer rows than parameters are
+        kept, it may raise both to reduce what retraining costs.
     actual_change : float
-        What the head does when it is refitted on the kept rows. NaN for more layers than the last:
-        a network that is trained again ends elsewhere even on the same rows.
+        What the head does when it is refitted on the kept rows. NaN for more layers than the last,
+        as a network that is trained again ends elsewhere even on the same rows; and if
+        ``refits_timed_out``.
     random_change : float
         First-order change for random rows, as many of each class: the expected value for the norm
-        "loss", the root mean square for "parameter"; where weights differ, the mean of some
-        thousand draws. What ``predicted_change`` compares with.
+        "loss", the root mean square for "parameter"; if weights differ, the mean of some thousand
+        draws. Compare ``predicted_change`` with it.
     random_actual_change : float
         What the head does when it is refitted on random rows, as many of each class or group: the
-        mean of three draws, of one where a refit is long. What ``actual_change`` compares with.
-        NaN where that is, and where the refit does not converge.
+        mean of three draws, or one draw if a refit is long. Compare ``actual_change`` with it. NaN
+        where that is, and if a refit does not converge.
+    refits_timed_out : bool
+        Whether ``time_limit`` ended before the head was refitted. The changes that a refit would
+        tell are then NaN.
     distribution_error, random_distribution_error : float
-        How far the kept rows are from the distribution that was aimed at: the maximum mean
-        discrepancy in the features that were held; and how far random rows, as many of each class
-        or group, are from all rows (a root mean square). NaN where no distribution was held.
+        Maximum mean discrepancy, in the features that were matched, between the kept rows and the
+        distribution that they aim at; and between random rows, as many of each class or group, and
+        all rows (a root mean square). NaN if no distribution was matched.
     distribution_tilt : float
-        How far the distribution that was aimed at is itself from all rows, on the same scale. For a
-        ratio it has more rows where they are sparse or their target is uncertain, since other
-        models learn most from these; for a tolerance, and with costs, it is that of all rows (0).
+        How far the distribution that was aimed at is from that of all rows, on the same scale. At a
+        ratio, it has more rows where they are sparse or their target is uncertain, since other
+        models learn most from these; under a tolerance, and with costs, it is that of all rows (0).
     least_weight, greatest_weight : float
-        Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. The three
-        changes and that of the distribution are those of the weighted rows.
+        Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. With it, all
+        changes and the distribution are those of the weighted rows.
     effective_rows : float
-        ``(Σ v)² / Σ v²``: as many rows of equal weight average as well.
+        ``(Σ v)² / Σ v²``: the number of equally weighted rows whose mean is as precise.
     n_reference : int
         Reference rows; 0 without any. With them, every change is one from the head of the
         *reference* rows to that of the rows kept, and the distribution's from the one aimed at.
@@ -83,30 +83,27 @@ class Certificate:
         What their head scores on reference rows that were held out (accuracy, or R²), and the
         damping that was chosen there. NaN without any.
     reference_similarity : float
-        1 where the reference rows look like training rows drawn at random, in all but their
-        labels; near 0 where they are others, so that their own distribution is aimed at. NaN
-        without any.
+        1 if the reference rows look like training rows drawn at random, their labels aside; near 0
+        if they do not, so that their own distribution is aimed at. NaN without any.
     n_suspect, n_suspect_kept : int
         Training rows whose labels, by the reference rows, are more likely wrong than right; and how
         many of them are kept.
     lower_bound : float
-        No set of as many rows under the same rules has a smaller first-order change; 0 where
-        nothing better is known, which is the rule with many rows: sets of almost no change exist.
-        NaN, as are ``gap`` and ``saving_bound``, for a Kronecker-factored curvature, in whose
-        coordinates a bound says nothing of the change itself.
+        No set of as many rows under the same rules has a smaller first-order change. With many rows
+        it is mostly 0, as sets of almost no change exist. NaN, as are ``gap`` and ``saving_bound``,
+        for a Kronecker-factored curvature, in whose coordinates a bound says nothing of the change.
     gap : float
-        How far the selection can be from the best one, as a share; 0 is proven optimal. For a
-        ratio the share is one of the length whose size ``predicted_change`` is, and near 1
-        wherever ``lower_bound`` is 0; for a tolerance one of ``saving_bound``.
+        How far the selection can be from the best one, as a share; 0 is proven optimal. At a ratio,
+        a share of the length whose size ``predicted_change`` is, near 1 wherever ``lower_bound`` is
+        0; under a tolerance, a share of ``saving_bound``.
     saving_bound : float
-        For a tolerance: no set within it drops more rows (or saves more, where costs were
-        given). Infinite for a ratio.
+        Under a tolerance, no set within it drops more rows (or saves more, if costs were given).
+        Infinite at a ratio.
     status : str
         How the selection ended.
     n_integers, n_nodes : int
-        What ``scipy.optimize.milp`` decided: how many rows of each of so many cells go, or, of few
-        rows, which; and the branch-and-bound nodes that it visited. 0 where the rules leave no
-        count open.
+        What ``scipy.optimize.milp`` decided: how many rows of each cell go or, of few rows, which
+        ones; and the branch-and-bound nodes that it visited. 0 if the rules leave no count open.
     milp_gap, milp_seconds : float
         The relative gap that it proved for these counts (NaN where it gave none), and its time.
     gradient_norm : float
@@ -118,7 +115,7 @@ class Certificate:
         squares, for the norm "parameter"), parameters and coordinates sums, ``gradient_norm`` and
         ``n_iter`` the largest.
     curvature : {"dense", "kronecker"}, or both with a comma
-        Which curvature the coordinates are of. Changes are always measured with the exact one.
+        Curvature that the coordinates are computed with. Changes use the exact Hessian.
     n_parameters : int
         Parameters that influence was taken on.
     n_coordinates : int
@@ -141,6 +138,7 @@ class Certificate:
     actual_change: float
     random_change: float
     random_actual_change: float
+    refits_timed_out: bool
     distribution_error: float
     random_distribution_error: float
     distribution_tilt: float
@@ -187,9 +185,9 @@ class Certificate:
             ("norm", f"{self.norm} ({unit})"),
             ("predicted change", f"{self.predicted_change:.4g}"),
             ("  kept rows' Hessian", f"{self.kept_hessian_change:.4g}"),
-            ("  actual, head refitted", f"{self.actual_change:.4g}"),
+            ("  actual, head refitted", self._refitted(self.actual_change)),
             ("random rows, predicted", f"{self.random_change:.4g}"),
-            ("  actual, head refitted", f"{self.random_actual_change:.4g}"),
+            ("  actual, head refitted", self._refitted(self.random_actual_change)),
             ("lower bound, gap", f"{self.lower_bound:.4g}, {self.gap:.2%}"),
             ("solver", solver),
             ("milp", f"{self.n_integers:,} integers, {self.n_nodes:,} nodes"),
@@ -228,6 +226,10 @@ class Certificate:
         words = textwrap.fill(self.summary(), 96, initial_indent="  ", subsequent_indent="  ")
         return f"Certificate\n{table}\n{words}"
 
+    def _refitted(self, change: float) -> str:
+        is_cut = self.refits_timed_out and np.isnan(change)
+        return "not computed for want of time" if is_cut else f"{change:.4g}"
+
     def summary(self) -> str:
         """Return in words what to expect, and when to distrust it."""
         if not self.n_dropped:
@@ -238,7 +240,11 @@ class Certificate:
         share = _times(
             self.actual_change, self.random_actual_change, in_unit_of(self.norm, _ROUNDING)
         )
-        if np.isnan(self.actual_change):
+        if self.refits_timed_out and np.isnan(share):
+            sentences.append(
+                "time_limit left no time to refit the last layer on these rows and on random ones."
+            )
+        elif np.isnan(self.actual_change):
             sentences.append(
                 "What training more layers than the last does is not known beforehand: compare "
                 "scores on rows held out."
@@ -290,156 +296,20 @@ def _times(change: float, random: float, rounding: float) -> float:
     return change / random if random else np.inf
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The rows to drop, and the problem that they solve.
-
-    Attributes
-    ----------
-    selection : Selection
-        What was chosen.
-    problem : SelectionProblem
-        What was asked.
-    weights : ndarray of shape (n_kept,) or None
-        Weights of the rows kept, of mean 1; None where all are 1.
-    """
-
-    selection: Selection
-    problem: SelectionProblem
-    weights: NDArray[np.float64] | None = None
-
-    @property
-    def dropped(self) -> NDArray[Any]:
-        """The mask of dropped rows; with weights v, the share ``1 - v_i`` of each row's weight."""
-        drop = self.selection.drop
-        if self.weights is None:
-            return drop
-        share = np.ones(len(drop))
-        share[~drop] = 1 - self.weights
-        return share
-
-    def random_rows(self, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw rows to drop, as many of each group, where the problem leaves a choice."""
-        problem, drop = self.problem, self.selection.drop
-        labels = np.where(problem.free, problem.groups, -1)
-        n_dropped = problem.count(drop & problem.free)
-        return problem.must_drop | draw_dropped(labels, n_dropped, None, rng)
-
-
-def in_unit_of(norm: Norm, length: float) -> float:
-    """Return the change that a length ``‖Zᵀw‖₂`` stands for: ``½ length²`` for the loss norm."""
-    return 0.5 * length**2 if norm == "loss" else length
-
-
-def length_in(norm: Norm) -> Callable[[float], float]:
-    """Return the inverse of `in_unit_of`: from a change to a length."""
-    return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
-
-
-def beyond_tolerance(
-    error: InfeasibleProblemError,
-    influence: Influence,
-    must_drop: NDArray[np.bool_],
-    *,
-    tolerance: float,
-    causes: dict[str, str],
-    is_balanced: bool,
-) -> InfeasibleProblemError:
-    """Return the solver's error about a length as one about the change that the user limits.
-
-    ``must_drop`` holds the rows that go in any case, and ``causes`` why: the parameter and its
-    remedy.
-    """
-    if error.change is None:
-        return error
-    change = in_unit_of(influence.norm, error.change)
-    sets, remedies = "that meet the quotas", ["widen the quotas"]
-    if influence.measure(influence.first_order_step(must_drop)) > tolerance:
-        sets = f"that include the {int(must_drop.sum())} rows of {' and '.join(causes)}"
-        remedies = list(causes.values())
-    found = ""
-    if np.isfinite(change):
-        found = f"; the smallest change found is {change:.3g}"
-        # Rounded up, so that the value that is named can be met.
-        remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
-    if error.timed_out:
-        found += "; time_limit ended the search"
-        remedies.append("raise time_limit")
-    if is_balanced:
-        remedies.append("set distribution_weight to 0")
-    message = (
-        f"tolerance={tolerance:g}, but no rows within it were found {sets}{found}. "
-        f"To go on, {', or '.join(remedies)}."
-    )
-    return InfeasibleProblemError(message, tolerance=tolerance, change=change)
-
-
-def require_exact(coordinates: MatchedCoordinates) -> None:
-    """Raise ValueError where a bound on the coordinates would not bound the change."""
-    if coordinates.relative_error:
-        raise ValueError(
-            "tolerance bounds the change in all parameters, and the coordinates are off by "
-            f"{coordinates.relative_error:.0%}; take curvature='dense' and n_components of all "
-            "parameters, or give prune_ratio instead."
-        )
-
-
-def single_row_changes(influence: Influence) -> NDArray[np.float64]:
-    """Return the first-order change for dropping each row alone, of shape (n_samples,).
-
-    ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries
-    all of the weight.
-    """
-    weights, total = influence.sample_weight, influence.weight_sum
-    rest = total - weights
-    lengths = influence.row_norms() * total
-    norms = np.divide(lengths, rest, out=np.full(len(rest), np.inf), where=rest > 0)
-    return 0.5 * norms**2 if influence.norm == "loss" else norms
-
-
-class StageClock:
-    """Seconds of each stage, printed where ``verbose`` asks for it; callbacks are told as well."""
-
-    def __init__(self, verbose: int = 0, task: Task | None = None) -> None:
-        self.verbose, self._task = verbose, task or Task()
-        self.seconds: tuple[tuple[str, float], ...] = ()
-
-    @contextmanager
-    def stage(self, name: str, n_parts: int | None = 0) -> Iterator[None]:
-        """Add the seconds spent inside to ``seconds``, and tell the callbacks of its parts.
-
-        ``n_parts`` is how many will be told by `part_done`; None where that is not known.
-        """
-        start = time.perf_counter()
-        with self._task.part(name, n_parts) as task, telling(task.tick):
-            yield
-        self.add(name, time.perf_counter() - start)
-
-    def add(self, name: str, seconds: float) -> None:
-        """Add the seconds of something that was timed elsewhere."""
-        self.seconds += ((name, seconds),)
-        self.say(f"{name:<12} {seconds:8.2f} s")
-
-    def say(self, line: str) -> None:
-        """Print a line where ``verbose`` asks for it."""
-        if self.verbose:
-            print(f"[InfluencePruner] {line}")
-
-
 class _Distribution(NamedTuple):
-    """What a certificate says of the distribution, with the size factors; NaN where not held."""
+    """What a certificate says about the distribution, size factors included; NaN if not matched."""
 
     error: float = np.nan
     random_error: float = np.nan
     tilt: float = np.nan
 
 
-def _of_distribution(influence: Influence, chosen: Choice) -> _Distribution:
-    problem, solver = chosen.problem, chosen.selection.certificate
+def _of_distribution(influence: Influence, choice: Choice) -> _Distribution:
+    problem, solver = choice.problem, choice.selection.certificate
     if not problem.is_balanced:
         return _Distribution()
     embedding = problem.coordinates.block(1)
-    moved = influence.size_factor(chosen.dropped) * embedding.total(chosen.dropped)
+    moved = influence.size_factor(choice.dropped) * embedding.total(choice.dropped)
     aim = np.zeros(embedding.n_coordinates)
     if problem.kept_share is not None:
         weights = problem.sample_weight
@@ -450,44 +320,69 @@ def _of_distribution(influence: Influence, chosen: Choice) -> _Distribution:
     return _Distribution(error, random_error, tilt)
 
 
+class _Changes(NamedTuple):
+    """How far the head moves when rows are dropped; NaN where that is not known."""
+
+    first_order: float
+    kept_hessian: float = np.nan
+    refitted: float = np.nan
+
+
 def certify(
-    influence: Influence,
-    coordinates: MatchedCoordinates,
+    matched: Matched,
     head_fit: HeadFit,
-    chosen: Choice,
-    aim: Aim | None = None,
+    choice: Choice,
     *,
+    deadline: float = np.inf,
     random_state: int = 0,
 ) -> Certificate:
     """Compute the certificate of a choice from the rows it drops.
 
-    ``aim`` is what reference rows say; ``random_state`` seeds the draws of random rows to compare
-    with.
+    Parameters
+    ----------
+    matched : Matched
+        What the rows were chosen by.
+    head_fit : HeadFit
+        How the head was found.
+    choice : Choice
+        The rows.
+    deadline : float, default=inf
+        ``time.perf_counter()`` value at which refits end; what they would tell is then NaN.
+    random_state : int, default=0
+        Seeds the draws of random rows.
     """
-    selection = chosen.selection
-    solver, drop = selection.certificate, selection.drop
-    norm, n_dropped = influence.norm, int(drop.sum())
-    forecast = influence.forecast(chosen.dropped)
-    weights = np.ones(1) if chosen.weights is None else chosen.weights
+    influence, aim, norm = matched.influence, matched.aim, matched.influence.norm
+    solver, drop = choice.selection.certificate, choice.selection.drop
+    n_dropped = int(drop.sum())
+    changes = _changes(influence, choice, deadline)
+    random_changes = _random_changes(influence, choice, deadline, random_state)
+    timed_out = changes is None or random_changes is None
+    if changes is None:
+        step = influence.first_order_step(choice.dropped)
+        changes = _Changes(influence.measure(step))
+    weights = np.ones(1) if choice.weights is None else choice.weights
     # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
     # curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
-    distribution = _of_distribution(influence, chosen)
+    distribution = _of_distribution(influence, choice)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
         n_kept=len(drop) - n_dropped,
         norm=norm,
-        predicted_change=forecast.first_order,
-        kept_hessian_change=forecast.kept_hessian,
-        actual_change=forecast.refitted,
-        random_actual_change=_random_actual_change(influence, chosen, random_state),
+        predicted_change=changes.first_order,
+        kept_hessian_change=changes.kept_hessian,
+        actual_change=changes.refitted,
+        random_actual_change=np.nan if random_changes is None else float(np.mean(random_changes)),
+        refits_timed_out=timed_out,
         distribution_error=distribution.error,
         random_distribution_error=distribution.random_error,
         distribution_tilt=distribution.tilt,
         random_change=in_unit_of(
             norm,
-            solver.random_size_factors[0] * coordinates.length_ratio * solver.random_objective,
+            solver.random_size_factors[0]
+            * matched.coordinates.length_ratio
+            * solver.random_objective,
         ),
         least_weight=float(weights.min()),
         greatest_weight=float(weights.max()),
@@ -511,18 +406,36 @@ def certify(
         n_networks=len(influences_of(influence)),
         curvature=influence.curvature_name,
         n_parameters=influence.shape[1],
-        n_coordinates=coordinates.Z.shape[1],
-        coordinate_share=coordinates.energy_share,
-        coordinate_error=coordinates.relative_error,
+        n_coordinates=matched.coordinates.Z.shape[1],
+        coordinate_share=matched.coordinates.energy_share,
+        coordinate_error=matched.coordinates.relative_error,
     )
 
 
-def _random_actual_change(influence: Influence, chosen: Choice, random_state: int) -> float:
-    """Return the mean change of the head refitted on random rows, as many of each group."""
-    rng, drop = np.random.default_rng(random_state), chosen.selection.drop
-    is_long = (len(drop) - drop.sum()) * influence.shape[1] > _LONG_REFIT
-    changes = [
-        influence.refitted_change(chosen.random_rows(rng))
-        for _ in range(1 if is_long else _N_REFITS)
-    ]
-    return float(np.mean(changes))
+def _changes(influence: Influence, choice: Choice, deadline: float) -> _Changes | None:
+    """Return what dropping the rows does to the head; None if the time ran out."""
+    try:
+        with time_limited(deadline):
+            forecast = influence.forecast(choice.dropped)
+    except OutOfTimeError:
+        return None
+    return _Changes(forecast.first_order, forecast.kept_hessian, forecast.refitted)
+
+
+def _random_changes(
+    influence: Influence, choice: Choice, deadline: float, random_state: int
+) -> list[float] | None:
+    """Return what the head does on random rows, a number a draw; None if the time ran out at once.
+
+    There are as many rows of each group as in the choice.
+    """
+    rng, support = np.random.default_rng(random_state), choice.support
+    is_long = support.sum() * influence.shape[1] > _LONG_REFIT
+    changes: list[float] = []
+    try:
+        with time_limited(deadline):
+            for _ in range(1 if is_long else _N_REFITS):
+                changes.append(influence.refitted_change(choice.random_rows(rng)))
+    except OutOfTimeError:
+        pass
+    return changes or None

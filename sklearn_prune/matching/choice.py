@@ -1,11 +1,10 @@
-"""From influences and what is asked to the rows to drop, or to the reason why there are none."""
+"""From what is matched and what is asked to the rows to drop, or to why there are none."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,142 +13,159 @@ from ..selection import (
     InfeasibleProblemError,
     Request,
     RowTerms,
+    Selection,
     SelectionProblem,
     count_problem,
+    draw_dropped,
     drop_first,
-    first_to_go,
+    drop_weightless,
     make_problem,
-    n_to_drop,
 )
 from ..utils import serial_blas
 from .aim import aimed
-from .allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, kept_shares
-from .certificate import Choice, beyond_tolerance, in_unit_of, length_in, require_exact
-from .distribution import DistributionEmbedding
+from .allocation import FEWEST_ROWS, LEAST_KEPT, kept_shares
+from .arrays import Booleans, Floats
+from .matched import Matched
 from .network_checks import check_aim
 from .reference import Aim, class_quota
 from .refinement import match_rows
+from .units import in_unit_of, length_in
 
-__all__ = ["check_counts", "choose_rows", "distribution_weight"]
+__all__ = ["Choice", "check_counts", "choose_rows", "distribution_weight"]
 
 # Weight of the distribution where at least five rows are kept for each parameter that is matched,
 # and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
-# The same where reference rows lead; see `benchmarks.reference`, on rows to validate on.
+# The same with reference rows; see `benchmarks.reference`, on rows to validate on.
 _LED_WEIGHT = 1.0
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The rows to drop, and the problem that they solve.
+
+    Attributes
+    ----------
+    selection : Selection
+        The rows, and what the solver knows about them.
+    problem : SelectionProblem
+        What it solved.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the kept rows, of mean 1; None where all are 1.
+    """
+
+    selection: Selection
+    problem: SelectionProblem
+    weights: Floats | None = None
+
+    @property
+    def support(self) -> Booleans:
+        """The mask of kept rows."""
+        return ~self.selection.drop
+
+    @property
+    def dropped(self) -> Booleans | Floats:
+        """The mask of dropped rows; with weights v, the share ``1 - v_i`` of each row's weight."""
+        if self.weights is None:
+            return self.selection.drop
+        share = np.ones(len(self.support))
+        share[self.support] = 1 - self.weights
+        return share
+
+    def random_rows(self, rng: np.random.Generator) -> Booleans:
+        """Draw rows to drop, as many of each group, within the masks of the problem."""
+        problem, drop = self.problem, self.selection.drop
+        labels = np.where(problem.free, problem.groups, -1)
+        n_dropped = problem.count(drop & problem.free)
+        return problem.must_drop | draw_dropped(labels, n_dropped, None, rng)
+
+
 def check_counts(terms: RowTerms, request: Request) -> None:
-    """Raise InfeasibleProblemError where counts, masks, quotas and costs cannot be met together."""
+    """Raise InfeasibleProblemError if counts, masks, quotas and costs cannot be met together."""
     count_problem(terms, request)
-    # Which rows are hard is not known yet; how many of each stratum go is.
-    count_problem(first_to_go(terms, request, lambda: np.zeros(terms.n_samples)), request)
+    count_problem(drop_weightless(terms, request), request)
 
 
 def choose_rows(
-    influence: Influence,
-    coordinates: MatchedCoordinates,
-    balance: Sequence[DistributionEmbedding],
-    priorities: Priorities | None,
+    matched: Matched,
     terms: RowTerms,
     request: Request,
-    aim: Aim | None = None,
     *,
-    time_limit: float,
-    random_state: int,
+    deadline: float = np.inf,
+    random_state: int = 0,
 ) -> Choice:
     """Choose the rows to drop.
 
+    With reference rows, classes keep the shares that they have there, and suspect labels go first.
+
     Parameters
     ----------
-    influence : Influence
-        Influences of all rows.
-    coordinates : MatchedCoordinates
-        What of them is matched.
-    balance : sequence of DistributionEmbedding
-        What is held beside them.
-    priorities : Priorities or None
-        Which rows other models learn most from.
+    matched : Matched
+        What the kept rows are to match.
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
     request : Request
-        How many are to go.
-    aim : Aim, default=None
-        What reference rows say: classes then keep their shares in what is aimed at, hardness is
-        judged by them, and suspect labels go first unless ``trim`` says how many are to.
-    time_limit : float
-        Seconds for the selection and its refinement.
-    random_state : int
+        How many rows go.
+    deadline : float, default=inf
+        ``time.perf_counter()`` value at which the selection and its refinement end.
+    random_state : int, default=0
         Seeds both.
 
     Raises
     ------
     InfeasibleProblemError
-        When no set within a tolerance was found, in words of the user's parameters.
+        If no set within a tolerance was found, in terms of the user's parameters.
     ValueError
-        When a tolerance is asked for and the coordinates are not exact.
+        If a tolerance is asked for and the coordinates are not exact.
     """
-    deadline = time.perf_counter() + time_limit
     if request.tolerance is not None:
-        require_exact(coordinates)
-    norm = influence.norm
-    all_terms = terms
-    if aim is None:
-        terms = first_to_go(terms, request, influence.row_losses)
+        _require_exact(matched.coordinates)
+    given = terms
+    if matched.aim is not None:
+        request, terms = _led_by(matched.aim, terms, request)
     else:
-        request, terms = _led_by(aim, terms, request)
-    n_drop = None
-    if request.prune_ratio is not None:
-        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
-    # Integers and draws hang on the last bits of what they are made of.
+        terms = drop_weightless(terms, request)
+    # Integers and draws depend on the last bits of what they are made of.
     with serial_blas():
-        problem = make_problem(
-            aimed(coordinates.Z, n_drop, is_centred=influence.is_centred),
-            terms,
-            request,
-            length_in(norm),
-            [aimed(embedding, n_drop, is_centred=aim is None) for embedding in balance],
-            distribution_weight(
-                request, influence, has_cost=terms.cost is not None, is_led=aim is not None
-            ),
-            holds_norms=aim is None,
-        )
-        if priorities is not None and _is_allocated(problem):
-            shares = kept_shares(problem, priorities, deadline=deadline)
-            problem = problem.aimed_at(shares)
+        problem = _problem(matched, terms, request, deadline)
     try:
         selection = match_rows(
-            influence,
+            matched.influence,
             problem,
             time_limit=deadline - time.perf_counter(),
             random_state=random_state,
         )
     except InfeasibleProblemError as error:
-        if request.tolerance is None:
+        if request.tolerance is None or error.change is None:
             raise
-        raise beyond_tolerance(
-            error,
-            influence,
-            problem.must_drop,
-            tolerance=request.tolerance,
-            causes=_why_rows_must_go(all_terms, request),
-            is_balanced=problem.is_balanced,
-        ) from error
+        raise _beyond_tolerance(error, matched.influence, problem, given, request) from error
     if request.tolerance is not None and not selection.drop.any():
-        smallest = in_unit_of(norm, selection.certificate.smallest_reachable)
-        reason = f"tolerance={request.tolerance} allows no row to be dropped"
-        if selection.certificate.status == "time limit":
-            reason = (
-                f"time_limit={time_limit} ended the search before it found rows that "
-                f"tolerance={request.tolerance} allows to be dropped (raise it)"
-            )
-        warnings.warn(
-            f"{reason}, all {terms.n_samples} are kept; the smallest change found is "
-            f"{smallest:.3g}.",
-            UserWarning,
-            stacklevel=3,
-        )
+        _warn_of_nothing(selection, matched.influence, request)
     return Choice(selection, problem)
+
+
+def _problem(
+    matched: Matched, terms: RowTerms, request: Request, deadline: float
+) -> SelectionProblem:
+    """Return the problem to solve, with the draw that the kept rows are to look like."""
+    influence, aim, n_drop = matched.influence, matched.aim, request.n_drop(terms)
+    weight = distribution_weight(
+        request, influence, has_cost=terms.cost is not None, is_led=aim is not None
+    )
+    problem = make_problem(
+        aimed(matched.coordinates.Z, n_drop, is_centred=influence.is_centred),
+        terms,
+        request,
+        length_in(influence.norm),
+        [aimed(embedding, n_drop, is_centred=aim is None) for embedding in matched.balance],
+        weight,
+        holds_norms=aim is None,
+    )
+    if _is_allocated(problem):
+        priorities = matched.with_priorities().priorities
+        if priorities is not None:
+            problem = problem.aimed_at(kept_shares(problem, priorities, deadline=deadline))
+    return problem
 
 
 def _is_allocated(problem: SelectionProblem) -> bool:
@@ -170,10 +186,8 @@ def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTe
     check_aim(request.tolerance)
     if request.quota == "class" and aim.class_shares is not None:
         request = replace(request, quota=class_quota(terms, request, aim.class_shares))
-    terms = first_to_go(terms, request, lambda: aim.losses)
-    if request.drops_suspects:
-        terms = drop_first(terms, request, 1.0, aim.suspect, aim.losses)
-    return request, terms
+    terms = drop_weightless(terms, request)
+    return request, drop_first(terms, request, aim.suspect, aim.losses)
 
 
 def distribution_weight(
@@ -182,24 +196,73 @@ def distribution_weight(
     """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps.
 
     It is the smaller one with a tolerance, where that number is not known beforehand, and with
-    costs, which compete with the change as well; and 1 at least where reference rows lead, of which
-    the distribution is known better than the head.
+    costs, which compete with the change as well. With reference rows it is 1 at least, as they show
+    the distribution better than they show the head.
     """
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
     least = _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
-    if request.prune_ratio is None or has_cost:
+    if request.ratio is None or has_cost:
         return least
-    n_params = max(one.shape[1] for one in influences_of(influence))
-    n_kept = (1 - request.prune_ratio) * np.count_nonzero(influence.sample_weight)
+    n_params = max(part.shape[1] for part in influences_of(influence))
+    n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
 
 
-def _why_rows_must_go(terms: RowTerms, request: Request) -> dict[str, str]:
-    """Return, for what the user gave that makes rows go, the remedy."""
-    causes = {}
-    if terms.must_drop.any():
-        causes["must_drop"] = "free rows of must_drop"
-    if request.trim:
-        causes[f"trim={request.trim}"] = "lower trim"
-    return causes
+def _require_exact(coordinates: MatchedCoordinates) -> None:
+    """Raise ValueError if a bound on the coordinates would not bound the change."""
+    if coordinates.relative_error:
+        raise ValueError(
+            "tolerance bounds the change in all parameters, and so many parameters are matched "
+            f"only approximately: the coordinates are off by {coordinates.relative_error:.0%}. "
+            "Set tolerance=None and give prune_ratio a number, or use a smaller last layer."
+        )
+
+
+def _beyond_tolerance(
+    error: InfeasibleProblemError,
+    influence: Influence,
+    problem: SelectionProblem,
+    terms: RowTerms,
+    request: Request,
+) -> InfeasibleProblemError:
+    """Return the solver's error about a length as one about the change that the user limits."""
+    assert error.change is not None and request.tolerance is not None
+    change, must_drop = in_unit_of(influence.norm, error.change), problem.must_drop
+    sets, remedies = "that meet the quotas", ["widen the quotas"]
+    is_exceeded = influence.measure(influence.first_order_step(must_drop)) > request.tolerance
+    if is_exceeded and terms.must_drop.any():
+        sets = f"that include the {int(must_drop.sum())} rows of must_drop"
+        remedies = ["free rows of must_drop"]
+    found = ""
+    if np.isfinite(change):
+        found = f"; the smallest change found is {change:.3g}"
+        # Rounded up, so that the value that is named can be met.
+        remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+    if error.timed_out:
+        found += "; time_limit ended the search"
+        remedies.append("raise time_limit")
+    if problem.is_balanced:
+        remedies.append("set distribution_weight to 0")
+    message = (
+        f"tolerance={request.tolerance:g}, but no rows within it were found {sets}{found}. "
+        f"To go on, {', or '.join(remedies)}."
+    )
+    return InfeasibleProblemError(message, tolerance=request.tolerance, change=change)
+
+
+def _warn_of_nothing(selection: Selection, influence: Influence, request: Request) -> None:
+    """Warn that a tolerance drops no row, and say what would."""
+    smallest = in_unit_of(influence.norm, selection.certificate.smallest_reachable)
+    reason = f"tolerance={request.tolerance} allows no row to be dropped"
+    if selection.certificate.status == "time limit":
+        reason = (
+            "time_limit ended the search before it found rows that "
+            f"tolerance={request.tolerance} allows to be dropped (raise it)"
+        )
+    warnings.warn(
+        f"{reason}, all {len(selection.drop)} are kept; the smallest change found is "
+        f"{smallest:.3g}.",
+        UserWarning,
+        stacklevel=4,
+    )

@@ -1,35 +1,34 @@
 r"""The joint distribution of rows and labels, as coordinates that are matched beside influences.
 
-The kernel mean embedding of (x, y) is the mean of ``φ(x) ⊗ t(y)``. How far it moves when rows go
-is a maximum mean discrepancy: it bounds what the mean loss of *every* model changes whose loss lies
-in the kernel's space (Gretton et al. 2012), which the influence of one head cannot do. It has the
-form of a head's gradients: t(y) stands in the place of the residual, φ(x) in that of the features.
+The kernel mean embedding of (x, y) is the mean of ``φ(x) ⊗ t(y)``. How far it moves when rows are
+dropped is a maximum mean discrepancy. It bounds how much the mean loss changes of *every* model
+whose loss lies in the kernel's space (Gretton et al. 2012), which the influence of one head cannot
+do. It has the form of a head's gradients, with t(y) in the place of the residual and φ(x) in that
+of the features.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
 from ..utils import map_threads
+from .arrays import Floats, Integers, Positions, Targets
 from .feature_maps import (
     CHUNK,
     FITTED_ROWS,
     FeatureMap,
-    Floats,
     FourierFeatures,
     LeafIndicators,
     Table,
     WhitenedKernelColumns,
 )
 
-# Features of so many rows or fewer are kept; of more they are made anew in each pass.
+# Features of this many rows or fewer are stored; of more, they are computed again in each pass.
 _STORED_ROWS = 20_000
 
 
@@ -62,7 +61,7 @@ class DistributionEmbedding(LinearOperator):
         table: Table,
         maps: Sequence[FeatureMap],
         labels: Floats,
-        sample_weight: NDArray[np.float64],
+        sample_weight: Floats,
     ) -> None:
         self._table: Table | None = table
         self._maps = maps
@@ -74,7 +73,7 @@ class DistributionEmbedding(LinearOperator):
         super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
         self._features: Floats | None = None
         if n_rows <= _STORED_ROWS:
-            # From here on the rows themselves are not needed, nor pickled by a memory.
+            # The rows themselves are no longer needed, nor pickled.
             self._features, self._table = self._made(np.arange(n_rows)), None
         self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
 
@@ -87,17 +86,16 @@ class DistributionEmbedding(LinearOperator):
         part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
         return part
 
-    def among(self, indices: Any) -> DistributionEmbedding:
-        """Return the embedding of the rows at `indices` as if there were no others."""
+    def among(self, indices: Integers) -> DistributionEmbedding:
+        """Return the embedding of the rows at `indices` as if there were no other rows."""
         part = self.take(indices)
         part.weight_sum = float(part.sample_weight.sum())
         return part.labelled(part.labels)
 
-    def aimed_at(self, mean: NDArray[np.float64]) -> DistributionEmbedding:
-        """Return the embedding with another mean in the place of μ.
+    def aimed_at(self, mean: Floats) -> DistributionEmbedding:
+        """Return the embedding with another mean in the place of μ, shape (n_labels, n_features).
 
-        It has shape (n_labels, n_features). ``Bᵀw`` of all rows is then no longer zero, but how far
-        their mean is from this one.
+        ``Bᵀw`` of all rows is then no longer zero, but the distance between the two means.
         """
         part = copy.copy(self)
         part._centre = mean
@@ -105,24 +103,22 @@ class DistributionEmbedding(LinearOperator):
         return part
 
     @property
-    def mean(self) -> NDArray[np.float64]:
+    def mean(self) -> Floats:
         """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
         return self._centre
 
     def _set_moments(self) -> None:
-        """Set μ, the mean of each feature, and what makes the variance of each map's sum to 1.
+        """Set μ, and the mean and scale of each feature, in one pass over the features."""
 
-        All from one pass over the features as they are made.
-        """
-
-        def moments(rows: slice) -> list[tuple[Any, ...]]:
+        def moments(rows: slice) -> list[tuple[Floats, float, Floats]]:
             chunk, weight = self._rows_of_table(rows), self.sample_weight[rows].astype(np.float32)
-            labels, found = self.labels[rows] * weight[:, None], []
+            labels = self.labels[rows] * weight[:, None]
+            of_maps: list[tuple[Floats, float, Floats]] = []
             for feature_map in self._maps:
                 made = feature_map(chunk)
                 square = weight @ np.einsum("ij,ij->i", made, made)
-                found.append((weight @ made, float(square), labels.T @ made))
-            return found
+                of_maps.append((weight @ made, float(square), labels.T @ made))
+            return of_maps
 
         batches = map_threads(moments, self._batches())
         means, factors, centres = [], [], []
@@ -133,7 +129,7 @@ class DistributionEmbedding(LinearOperator):
                 for parts in zip(*of_map, strict=True)
             )
             variance = float(square - mean @ mean)
-            # What float32 sums resolve.
+            # Below that, float32 sums resolve nothing.
             factor = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
             means.append(mean)
             factors.append(np.full(len(mean), factor))
@@ -142,14 +138,14 @@ class DistributionEmbedding(LinearOperator):
         self._factor = np.concatenate(factors).astype(np.float32)
         self._centre = np.hstack([label_mean[:, None], *centres])
 
-    def rows(self, indices: Any) -> Floats:
+    def rows(self, indices: Positions) -> Floats:
         """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""
         features, labels = self._features_of(indices), self.labels[indices]
         products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
         products -= self._centre.ravel().astype(np.float32)
         return products * self._share(indices)[:, None]
 
-    def products(self, indices: Any, v: Floats) -> tuple[Floats, Floats]:
+    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
         """Return the Gram matrix of the rows at `indices`, and their products with v.
 
         No row of B is made: ``(t_i ⊗ φ_i)·(t_j ⊗ φ_j) = (t_i·t_j)(φ_i·φ_j)``.
@@ -162,7 +158,7 @@ class DistributionEmbedding(LinearOperator):
         gram *= share[:, None] * share[None, :]
         return gram, self._scores(features, labels, share, v)
 
-    def take(self, indices: Any) -> DistributionEmbedding:
+    def take(self, indices: Integers) -> DistributionEmbedding:
         """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
         part = copy.copy(self)
         part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
@@ -171,14 +167,14 @@ class DistributionEmbedding(LinearOperator):
         part.shape = (len(part.labels), self.shape[1])
         return part
 
-    def row_norms(self) -> NDArray[np.float64]:
+    def row_norms(self) -> Floats:
         """Return ``‖b_i‖`` of every row, of shape (n_samples,)."""
         return self._norms
 
-    def _features_of(self, rows: Any) -> Floats:
+    def _features_of(self, rows: Positions) -> Floats:
         return self._made(rows) if self._features is None else self._features[rows]
 
-    def _made(self, rows: Any) -> Floats:
+    def _made(self, rows: Positions) -> Floats:
         """Return 1 and the features of these rows, centred and scaled, float32."""
         if not isinstance(rows, slice) and len(rows) > CHUNK:
             parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
@@ -188,18 +184,18 @@ class DistributionEmbedding(LinearOperator):
         ones = np.ones((len(made), 1), dtype=np.float32)
         return np.hstack([ones, (made - self._mean) * self._factor])
 
-    def _rows_of_table(self, rows: Any) -> Floats:
-        # What `take` returns has its features and no table.
+    def _rows_of_table(self, rows: Positions) -> Floats:
+        # `take` stores features and leaves no table.
         assert self._table is not None
         return self._table[rows]
 
-    def _share(self, rows: Any) -> Floats:
+    def _share(self, rows: Positions) -> Floats:
         return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
 
     def _batches(self) -> list[slice]:
         return list(gen_batches(len(self.labels), CHUNK))
 
-    def _norms_of(self, rows: slice) -> NDArray[np.float64]:
+    def _norms_of(self, rows: slice) -> Floats:
         features, labels = self._features_of(rows), self.labels[rows]
         centre = self._centre.astype(np.float32)
         squared = np.einsum("ij,ij->i", labels, labels) * np.einsum("ij,ij->i", features, features)
@@ -207,14 +203,14 @@ class DistributionEmbedding(LinearOperator):
         squared = squared.astype(np.float64) + float(np.sum(self._centre**2))
         return np.sqrt(np.maximum(squared, 0.0)) * self._share(rows)
 
-    def _moment(self, w: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _moment(self, w: Floats) -> Floats:
         """Return ``Σ w_i t_i φ_iᵀ``, float64 of shape (n_labels, n_features)."""
 
-        def moment(rows: Any) -> NDArray[np.float64]:
+        def moment(rows: Positions) -> Floats:
             weighted = self.labels[rows] * w[rows, None].astype(np.float32)
             return (weighted.T @ self._features_of(rows)).astype(np.float64)
 
-        # A set of few rows costs a pass over those rows only.
+        # A set of few rows costs a pass over these rows only.
         weighing = np.flatnonzero(w)
         batches = [weighing[i : i + CHUNK] for i in range(0, len(weighing), CHUNK)]
         nothing = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
@@ -226,25 +222,25 @@ class DistributionEmbedding(LinearOperator):
         products = np.einsum("ij,ij->i", features @ V.T.astype(np.float32), labels)
         return (products - np.float32(centred)) * share
 
-    def _matvec(self, v: Floats) -> NDArray[np.float64]:
+    def _matvec(self, v: Floats) -> Floats:
         def scores(rows: slice) -> Floats:
             return self._scores(self._features_of(rows), self.labels[rows], self._share(rows), v)
 
         return np.concatenate(map_threads(scores, self._batches())).astype(np.float64)
 
-    def _matmat(self, V: Floats) -> NDArray[np.float64]:
-        # As when a small operator is tabulated: not one pass over the rows for each column.
+    def _matmat(self, V: Floats) -> Floats:
+        # One pass over the rows, not one for each column.
         batches = [self.rows(np.arange(len(self.labels))[rows]) for rows in self._batches()]
         return np.concatenate([rows @ V for rows in batches])
 
-    def _rmatvec(self, w: Floats) -> NDArray[np.float64]:
+    def _rmatvec(self, w: Floats) -> Floats:
         weighted = np.ravel(w) * self.sample_weight
         moment = self._moment(weighted) - weighted.sum() * self._centre
         return moment.ravel() / self.weight_sum
 
 
 def _gram(features: Floats, labels: Floats) -> Floats:
-    """Return ``(t_i·t_j)(φ_i·φ_j)``; of rows of different classes, where it is 0, none is made."""
+    """Return ``(t_i·t_j)(φ_i·φ_j)``, skipping pairs of rows of different classes, where it is 0."""
     is_one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
     if not is_one_hot:
         products: Floats = labels @ labels.T
@@ -259,26 +255,26 @@ def _gram(features: Floats, labels: Floats) -> Floats:
 
 def embed_distribution(
     table: Table,
-    y: NDArray[Any],
-    sample_weight: NDArray[np.float64],
+    y: Targets,
+    sample_weight: Floats,
     *,
     is_labels: bool,
     random_state: int = 0,
 ) -> DistributionEmbedding:
-    """Return the embedding of what enters the heads, and of the target.
+    """Return the joint embedding of what enters the heads and of the target.
 
     Parameters
     ----------
     table : Table
         What enters the heads.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes, or numbers: of a regression, or 0 and 1 of several labels.
+        Class codes, or numbers; several labels are columns of 0 and 1.
     sample_weight : ndarray of shape (n_samples,)
         ν.
     is_labels : bool
         Whether y holds class codes.
     random_state : int, default=0
-        Seeds frequencies and trees. A constant, so that what is held depends on the data alone.
+        Seeds frequencies and trees. A constant, so that the features depend on the data alone.
     """
     rng = np.random.default_rng(random_state)
     targets = y if is_labels else standardised(y, sample_weight)
@@ -292,20 +288,20 @@ def embed_distribution(
 
 def embed_nonlinear_head(
     table: Table,
-    y: NDArray[Any],
-    sample_weight: NDArray[np.float64],
+    y: Targets,
+    sample_weight: Floats,
     *,
     is_labels: bool,
-    learned: NDArray[np.float64] | None = None,
+    learned: Floats | None = None,
     random_state: int = 0,
 ) -> DistributionEmbedding:
     r"""Return the influences of all rows on a ridge regression with kernel columns.
 
-    Of one-hot classes, or standardised numbers, on the columns and 150 kernel columns. With
-    whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i`` is
-    ``L⁻¹ g_i``, but for the scales of :class:`DistributionEmbedding`, which let the intercept count
-    more: rows whose sum is zero leave this head where it is. What a linear head calls noise is
-    signal to it, as it is to most other models.
+    It predicts one-hot classes, or standardised numbers, from the columns and 150 kernel columns.
+    With whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i``
+    is ``L⁻¹ g_i`` up to the scales of :class:`DistributionEmbedding`, so rows whose sum is zero
+    leave this head where it is. Like most other models, it finds signal in what a linear head
+    takes for noise.
 
     Parameters
     ----------
@@ -313,7 +309,7 @@ def embed_nonlinear_head(
         As in :func:`embed_distribution`.
     learned : ndarray of shape (n_samples, n_targets), default=None
         What the regression is fitted to instead, in the units of the targets; residuals are still
-        those of the targets.
+        taken from the targets.
     """
     rng = np.random.default_rng(random_state)
     features = WhitenedKernelColumns.fit(table, rng)
@@ -323,7 +319,7 @@ def embed_nonlinear_head(
     mean = share @ learned
     targets, learned = targets - mean, learned - mean
     batches = list(gen_batches(len(y), CHUNK))
-    # Whitened columns are their own regressors: the coefficients are φᵀ t, of some rows.
+    # Whitened columns are orthonormal: the coefficients are φᵀ t.
     some = table.some(FITTED_ROWS, rng)
     coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
@@ -331,16 +327,16 @@ def embed_nonlinear_head(
 
 
 def target_labels(
-    y: NDArray[Any],
-    sample_weight: NDArray[np.float64],
+    y: Targets,
+    sample_weight: Floats,
     *,
     is_labels: bool,
-    strata: NDArray[np.int64] | None = None,
+    strata: Integers | None = None,
 ) -> Floats:
-    """Return what stands for the target, ``t_i``, of shape (n_samples, n_labels).
+    """Return the labels ``t_i``, of shape (n_samples, n_labels).
 
-    One-hot classes, ``[1, y]`` with y standardised, and with ``strata``, the class and group (or
-    group) of each row, these in the place of the class or the 1.
+    One-hot classes, or ``[1, y]`` with y standardised. With ``strata``, the class and group (or
+    group) of each row, one-hot strata take the place of the classes or the 1.
     """
     codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]
@@ -349,7 +345,7 @@ def target_labels(
     return np.hstack([one_hot, standardised(y, sample_weight)]).astype(np.float32)
 
 
-def standardised(y: NDArray[Any], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def standardised(y: Targets, sample_weight: Floats) -> Floats:
     """Return y as columns of mean 0 and variance 1, of shape (n_samples, n_outputs)."""
     columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     share = sample_weight / sample_weight.sum()

@@ -1,28 +1,26 @@
-"""Features of rows whose sums are matched: random Fourier features, tree leaves, kernel columns."""
+"""Features whose sums are matched: random Fourier features, tree leaves, kernel columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import rbf_kernel
 
 from ..networks import column_scaler
-
-Floats = NDArray[np.floating[Any]]
+from .arrays import Floats, Integers, Positions, Rows, Targets
 
 # Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
 # what neighbours and forests see, the wide one what nearly linear models do.
 BANDWIDTHS = (0.2, 1.0, 5.0)
 # Frequencies in all; each gives a cosine and a sine.
 _N_FREQUENCIES = 150
-# Rows that the median distance is taken of, and that trees and heads are fitted on, at most.
+# Most rows that the median distance is taken of, and that trees and heads are fitted on.
 _MEDIAN_ROWS, FITTED_ROWS = 1_000, 20_000
 _N_TREES, _N_LEAVES = 12, 32
 # Kernel columns, and the damping of their whitening, in units of a column's variance.
@@ -41,12 +39,12 @@ class FeatureMap(Protocol):
 
 
 class Table:
-    """What enters the heads of one or several networks, side by side, on standardised scale.
+    """What enters the heads of one or several networks, side by side and standardised.
 
     ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Each network's columns are
-    divided by the square root of how many vary, so that every network adds the same to a squared
-    distance. Constant columns are zero. More than 300 columns are projected at random onto as many,
-    which keeps distances (Johnson and Lindenstrauss 1984).
+    divided by the square root of the number that vary, so that every network adds the same to a
+    squared distance. Constant columns are zero. More than 300 columns are projected at random onto
+    300, which keeps distances (Johnson and Lindenstrauss 1984).
 
     Parameters
     ----------
@@ -56,9 +54,9 @@ class Table:
         Weights of the rows in means and scales.
     """
 
-    def __init__(self, designs: Sequence[Any], sample_weight: Floats) -> None:
+    def __init__(self, designs: Sequence[Rows], sample_weight: Floats) -> None:
         self._designs = designs
-        # Rows of weight zero are not there for what is fitted.
+        # Rows of weight zero take no part in any fit.
         self.weighing = np.flatnonzero(sample_weight)
         self._scales = [_column_scales(design, sample_weight) for design in designs]
         self.n_columns = sum(design.shape[1] for design in designs)
@@ -68,11 +66,11 @@ class Table:
             self._projection = (draws / np.sqrt(_MAX_COLUMNS)).astype(np.float32)
             self.n_columns = _MAX_COLUMNS
 
-    def some(self, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the positions, ascending, of at most so many rows of positive weight."""
+    def some(self, most: int, rng: np.random.Generator) -> Integers:
+        """Draw at most so many rows of positive weight; return their positions, ascending."""
         return np.sort(rng.permutation(self.weighing)[:most])
 
-    def __getitem__(self, rows: Any) -> Floats:
+    def __getitem__(self, rows: Positions) -> Floats:
         parts = [
             (np.asarray(design[rows], dtype=np.float64) - mean) * factor
             for design, (mean, factor) in zip(self._designs, self._scales, strict=True)
@@ -81,7 +79,7 @@ class Table:
         return columns if self._projection is None else columns @ self._projection
 
 
-def _column_scales(design: Any, sample_weight: Floats) -> tuple[Floats, Floats]:
+def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]:
     """Return the mean of each column, and what its distance from the mean is multiplied by."""
     scaler = column_scaler(design, sample_weight)
     is_constant = scaler.var_ <= 10 * np.finfo(np.float64).eps * scaler.mean_**2
@@ -160,13 +158,13 @@ class LeafIndicators:
     Geurts, Ernst and Wehenkel, "Extremely Randomized Trees", Machine Learning 63, 2006.
     """
 
-    forest: Any
-    codes: tuple[NDArray[np.int64], ...]
+    forest: ExtraTreesClassifier | ExtraTreesRegressor
+    codes: tuple[Integers, ...]
     n_leaves: int
 
     @classmethod
     def fit(
-        cls, table: Table, targets: NDArray[Any], rng: np.random.Generator, *, is_labels: bool
+        cls, table: Table, targets: Targets, rng: np.random.Generator, *, is_labels: bool
     ) -> LeafIndicators:
         """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
         chosen = table.some(FITTED_ROWS, rng)

@@ -1,25 +1,22 @@
-"""What reference rows change: the head that is held, what rows are suspect, where the mean goes."""
+"""What reference rows change: the head that is held, which labels are suspect, and the mean."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from ..influence import HeadFit, HeadObjective, refit_head
-from ..selection import Request, RowTerms, n_to_drop
+from ..selection import Request, RowTerms
+from .arrays import Booleans, Floats, Integers, Positions, Targets
 from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
 from .teacher import Taught, teach_labels, teach_numbers
 
 __all__ = ["Aim", "ReferenceHead", "aim_at_reference", "class_quota", "fit_reference_head"]
-
-Floats = NDArray[np.float64]
 
 # Multiples of the damping that are tried: few rows need more of it.
 _FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
@@ -38,9 +35,9 @@ class ReferenceHead:
     fit : HeadFit
         Its minimiser.
     held_out : ndarray of shape (n_reference, n_outputs)
-        Outputs for each row of a head that was fitted without it.
+        Outputs for each row, of a head that was fitted without it.
     score : float
-        Accuracy of these, or R² for numbers.
+        Accuracy of these outputs, or R² for numbers.
     """
 
     objective: HeadObjective
@@ -51,41 +48,48 @@ class ReferenceHead:
 
 @dataclass(frozen=True, eq=False)
 class Aim:
-    """What a selection is told about reference rows.
+    """What reference rows say about the training rows.
 
     Attributes
     ----------
     losses : ndarray of shape (n_samples,)
-        How hard each training row's target is for what the reference rows teach.
+        How far each training row's target is from what the reference rows teach.
     suspect : ndarray of bool of shape (n_samples,)
         Whether its label is more likely wrong than right.
-    class_shares : ndarray of shape (n_classes,) or None
-        Of the distribution that is aimed at; None for numbers.
+    balance : tuple of DistributionEmbedding
+        The distribution to aim at, and a nonlinear head there.
     similarity : float
-        1 where the reference rows look like drawn from the training rows' columns, so that the mean
-        is taken over these; 0 where they do not at all, so that it is the reference rows' own.
+        1 where the reference rows look like draws from the training rows' columns, so that the
+        mean is taken over the training rows; near 0 where they do not, so that it is their own.
     n_rows : int
         Reference rows.
     score, damping : float
-        Of the head; of several the mean.
+        Of the head; of several heads, the mean.
+    is_labels : bool
+        Whether targets are classes.
     """
 
     losses: Floats
-    suspect: NDArray[np.bool_]
-    class_shares: Floats | None
+    suspect: Booleans
+    balance: tuple[DistributionEmbedding, ...]
     similarity: float
     n_rows: int
     score: float
     damping: float
+    is_labels: bool
+
+    @property
+    def class_shares(self) -> Floats | None:
+        """Shares of the classes to aim at, of shape (n_classes,); None for numbers."""
+        return self.balance[0].mean[:, 0] if self.is_labels else None
 
 
 def fit_reference_head(
-    objective: HeadObjective, theta_start: Floats, y: NDArray[Any], *, is_labels: bool
+    objective: HeadObjective, theta_start: Floats, y: Targets, *, is_labels: bool
 ) -> ReferenceHead:
     """Fit a head on reference rows, with at least the damping asked for.
 
-    Of that and its multiples by ten the one with the least loss on rows held out is taken, by
-    cross-validation.
+    Cross-validation chooses the damping: the one asked for, or a multiple by a power of ten.
 
     Parameters
     ----------
@@ -99,22 +103,21 @@ def fit_reference_head(
         Whether y holds class codes.
     """
     folds = _folds(y, is_labels=is_labels)
-    best, least = None, np.inf
+    chosen, least = objective, np.inf
+    held_out: Floats = np.empty(0)
     for factor in _FACTORS:
         damped = objective if factor == 1 else objective.damped(factor)
-        held_out = _held_out(damped, theta_start, folds)
+        outputs = _held_out(damped, theta_start, folds)
         weights = objective.sample_weight
-        loss = float(weights @ objective.loss.value(held_out, objective.targets)) / weights.sum()
-        if best is not None and not loss < least:
+        loss = float(weights @ objective.loss.value(outputs, objective.targets)) / weights.sum()
+        if factor > 1 and not loss < least:
             break
-        best, least = (damped, held_out), loss
-    assert best is not None
-    chosen, held_out = best
+        chosen, held_out, least = damped, outputs, loss
     score = _score(held_out, y if is_labels else chosen.targets, is_labels=is_labels)
     return ReferenceHead(chosen, refit_head(chosen, theta_start), held_out, score)
 
 
-def _folds(y: NDArray[Any], *, is_labels: bool) -> list[tuple[Any, Any]]:
+def _folds(y: Targets, *, is_labels: bool) -> list[tuple[Integers, Integers]]:
     n_folds = _FEW_FOLDS if len(y) > _MANY_ROWS else min(_N_FOLDS, len(y))
     if is_labels and np.bincount(y)[np.unique(y)].min() >= n_folds:
         return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(y, y))
@@ -122,7 +125,7 @@ def _folds(y: NDArray[Any], *, is_labels: bool) -> list[tuple[Any, Any]]:
 
 
 def _held_out(
-    objective: HeadObjective, theta_start: Floats, folds: Sequence[tuple[Any, Any]]
+    objective: HeadObjective, theta_start: Floats, folds: Sequence[tuple[Integers, Integers]]
 ) -> Floats:
     outputs = np.empty((objective.n_samples, objective.n_outputs))
     for others, fold in folds:
@@ -131,7 +134,7 @@ def _held_out(
     return outputs
 
 
-def _score(outputs: Floats, truth: NDArray[Any], *, is_labels: bool) -> float:
+def _score(outputs: Floats, truth: Targets, *, is_labels: bool) -> float:
     if not is_labels:
         return float(r2_score(truth, outputs))
     codes = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
@@ -139,13 +142,13 @@ def _score(outputs: Floats, truth: NDArray[Any], *, is_labels: bool) -> float:
 
 
 class _OneAfterAnother:
-    """Two tables with the same columns as one, of which rows are read when they are asked for."""
+    """Two tables of the same columns, the second below the first; rows are read when asked for."""
 
-    def __init__(self, first: Any, second: Any) -> None:
+    def __init__(self, first: Floats, second: Floats) -> None:
         self._first, self._second = first, second
         self.shape = (len(first) + len(second), first.shape[1])
 
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
+    def __getitem__(self, rows: Positions) -> Floats:
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(self.shape[0]))
         n_first, rows = len(self._first), np.asarray(rows)
@@ -159,14 +162,14 @@ class _OneAfterAnother:
 def aim_at_reference(
     objectives: Sequence[HeadObjective],
     heads: Sequence[ReferenceHead],
-    designs: Sequence[tuple[Any, Any]],
-    y: NDArray[Any],
-    reference_y: NDArray[Any],
+    designs: Sequence[tuple[Floats, Floats]],
+    y: Targets,
+    reference_y: Targets,
     *,
     is_labels: bool,
     random_state: int = 0,
-) -> tuple[Aim, tuple[DistributionEmbedding, ...]]:
-    """Return what the reference rows say of the training rows, and what is held beside the head.
+) -> Aim:
+    """Return what the reference rows say about the training rows.
 
     Parameters
     ----------
@@ -181,7 +184,7 @@ def aim_at_reference(
     is_labels : bool
         Whether these are class codes.
     random_state : int, default=0
-        Seeds the forest. A constant, so that what is aimed at depends on the data alone.
+        Seeds the forest. A constant, so that the aim depends on the data alone.
     """
     n, weights = len(y), objectives[0].sample_weight
     # A reference row counts as much as a training row does on average.
@@ -205,36 +208,36 @@ def aim_at_reference(
     balance, similarity = _aimed_balance(
         table, y, reference_y, all_weights, taught, is_labels=is_labels
     )
-    aim = Aim(
+    return Aim(
         losses=taught.losses,
         suspect=taught.suspect,
-        class_shares=balance[0].mean[:, 0] if is_labels else None,
+        balance=balance,
         similarity=similarity,
         n_rows=len(reference_y),
         score=float(np.mean([head.score for head in heads])),
         damping=float(np.mean([head.objective.damping for head in heads])),
+        is_labels=is_labels,
     )
-    return aim, balance
 
 
 def _aimed_balance(
     table: Table,
-    y: NDArray[Any],
-    reference_y: NDArray[Any],
+    y: Targets,
+    reference_y: Targets,
     weights: Floats,
     taught: Taught,
     *,
     is_labels: bool,
 ) -> tuple[tuple[DistributionEmbedding, ...], float]:
-    r"""Return the distribution and the nonlinear head, aimed at, and how similar the columns are.
+    r"""Return the distribution and nonlinear head to aim at, and how similar the columns are.
 
-    The reference rows' mean :math:`μ_r` is right and noisy, as they are few. That of the training
-    rows with the targets that they should have, :math:`μ_t`, has little noise, and is right where
-    both are drawn from the same columns. Aimed at is
+    The reference rows' mean :math:`μ_r` is right but noisy, as they are few. The mean of the
+    training rows with the targets that they should have, :math:`μ_t`, has little noise, but is
+    right only where both kinds of rows have the same columns. The aim is between them,
 
     .. math:: s μ_t + (1 - s) μ_r, \qquad s = \min(1, E\|μ_r - E μ_r\|^2 / \|μ_r - μ_t\|^2)
 
-    which is the former where they differ by no more than that noise (James and Stein 1961).
+    which is :math:`μ_t` where they differ by no more than that noise (James and Stein 1961).
     """
     n, every = len(y), np.concatenate([y, reference_y])
     if is_labels:
@@ -249,36 +252,33 @@ def _aimed_balance(
         own = every = (every - mean) / deviation
         learned = np.vstack([(taught.targets - mean) / deviation, own[n:]])
     correction = learned[:n] - own[:n]
-    options: dict[str, Any] = {"is_labels": is_labels}
-    distribution = embed_distribution(table, every, weights, **options)
-    nonlinear = embed_nonlinear_head(table, every, weights, learned=learned, **options)
-    # The mean label of numbers, 1, is right as it is.
+    distribution = embed_distribution(table, every, weights, is_labels=is_labels)
+    nonlinear = embed_nonlinear_head(table, every, weights, learned=learned, is_labels=is_labels)
+    # For numbers, the label 1 of the mean needs no correction.
     n_ones = distribution.labels.shape[1] - correction.shape[1]
     padded = np.hstack([np.zeros((n, n_ones)), correction])
-    similarity, aimed = None, []
+    similarity, aimed = np.nan, []
     for embedding, change in ((distribution, padded), (nonlinear, correction)):
         training = embedding.among(np.arange(n))
         reference = embedding.among(np.arange(n, len(every)))
         taught_mean = training.labelled(training.labels + change).mean
-        if similarity is None:
+        # The distribution comes first, and says it for both.
+        if np.isnan(similarity):
             noise = float(np.sum(reference.row_norms() ** 2))
             distance = float(np.sum((reference.mean - taught_mean) ** 2))
             similarity = min(1.0, noise / distance) if distance > 0 else 1.0
         mean = similarity * taught_mean + (1 - similarity) * reference.mean
         aimed.append(training.aimed_at(mean))
-    assert similarity is not None
     return tuple(aimed), similarity
 
 
-def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Any, int]:
-    """Return how many rows each class (each pair of class and group) keeps, by shares of classes.
+def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Hashable, int]:
+    """Return how many rows each class keeps (each pair of class and group), by shares of classes.
 
-    As near to the shares as masks and the sizes of the classes allow; groups keep what shares they
-    have of their class.
+    As near to the shares as masks and class sizes allow; groups keep their shares of their class.
     """
-    assert request.prune_ratio is not None and terms.classes is not None
-    assert terms.strata is not None
-    n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
+    n_drop = request.n_drop(terms)
+    assert n_drop is not None and terms.classes is not None and terms.strata is not None
     most = terms.count(~terms.must_drop)
     least = np.minimum(np.maximum(terms.count(terms.must_keep), 1), most)
     class_of = np.empty(len(terms.names), dtype=np.int64)
@@ -290,10 +290,8 @@ def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Any, 
     return dict(zip(terms.names, counts.tolist(), strict=True))
 
 
-def shared_out(
-    wanted: Floats, total: int, least: NDArray[np.int64], most: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return whole numbers between bounds that sum to ``total``, as near as can be to the shares.
+def shared_out(wanted: Floats, total: int, least: Integers, most: Integers) -> Integers:
+    """Return whole numbers between bounds that sum to ``total``, as near to the shares as possible.
 
     Parameters
     ----------
@@ -314,7 +312,7 @@ def shared_out(
             high = middle
     parts = np.clip(high * shares, least, most)
     counts = np.floor(parts + 1e-9).astype(np.int64)
-    # Largest remainders first; of what rounding leaves, whoever has room.
+    # Largest remainders first; what rounding leaves goes to whoever has room.
     order = np.argsort(-(parts - counts), kind="stable")
     for part in [*order, *order]:
         if counts.sum() < total and counts[part] < most[part]:

@@ -1,36 +1,34 @@
 r"""What reference rows say about the targets of training rows.
 
-A forest learns the training rows, wrong labels and all, and speaks of each by the trees that have
-not seen it. On the reference rows, which the forest has not seen at all, its answers and those of
-the head that was fitted there (held out, too) are then turned into the targets of *these* rows:
-labels that were exchanged are exchanged back, and a forest that is sure of nothing because a fifth
-of its labels is wrong becomes as sure as the reference rows allow. So both the many rows and the
-right ones are used (Hendrycks et al., "Using Trusted Data to Train Deep Networks on Labels
-Corrupted by Severe Noise", NeurIPS 2018).
+A forest learns the training rows, wrong labels included, and predicts each row by the trees that
+have not seen it. A second model, the judge, then learns on the reference rows to turn the forest's
+predictions, and those of the head that was fitted there, into the right targets: it exchanges
+swapped labels back, and makes a forest that learned wrong labels as certain as the reference rows
+allow. This uses both the many rows and the right ones (Hendrycks et al., "Using Trusted Data to
+Train Deep Networks on Labels Corrupted by Severe Noise", NeurIPS 2018).
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-Floats = NDArray[np.float64]
+from .arrays import Booleans, Floats, Integers
 
-# Of the forest, and the rows that it learns at most. Leaves of five rows bridge a wrong label.
+# Trees of the forest, rows in a leaf, and rows that it learns at most. Leaves of five rows bridge a
+# wrong label.
 _N_TREES, _LEAF_ROWS, _MAX_ROWS = 100, 5, 50_000
-# Shares below this are one.
+# Smaller class probabilities are raised to this.
 _LEAST_SHARE = 1e-4
 _PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
-# A label that is less than half as frequent among rows like these as the training rows have it is
-# taken for wrong.
+# A label is suspect if it should be less than half as frequent among such rows as it is in the
+# training rows.
 _SUSPECT = 0.5
 
 
@@ -51,15 +49,15 @@ class Taught:
 
     targets: Floats
     losses: Floats
-    suspect: NDArray[np.bool_]
+    suspect: Booleans
 
 
 def teach_labels(
-    rows: NDArray[Any],
-    y: NDArray[np.int64],
+    rows: Floats,
+    y: Integers,
     outputs: Floats,
-    reference_rows: NDArray[Any],
-    reference_y: NDArray[np.int64],
+    reference_rows: Floats,
+    reference_y: Integers,
     reference_outputs: Floats,
     *,
     random_state: int,
@@ -73,7 +71,8 @@ def teach_labels(
     y, reference_y : ndarray of shape (n_samples,)
         Class codes; each class is among the reference's.
     outputs, reference_outputs : ndarray of shape (n_samples, n_outputs)
-        Of heads that were fitted on reference rows; on these, of heads that had not seen the row.
+        Of heads that were fitted on reference rows; on reference rows, of heads that had not seen
+        the row.
     random_state : int
         Seeds the forest.
     """
@@ -83,13 +82,11 @@ def teach_labels(
     )
     some = _some_rows(len(y), random_state)
     with warnings.catch_warnings():
-        # A row that every tree has drawn has no answer; few trees make that likely, not a hundred.
+        # That many classes have few rows each is for the pruner to say.
         warnings.simplefilter("ignore", UserWarning)
         forest.fit(rows[some], y[some])
     seen = forest.predict_proba(rows)
-    seen[some] = np.where(
-        np.isfinite(forest.oob_decision_function_), forest.oob_decision_function_, seen[some]
-    )
+    seen[some] = forest.oob_decision_function_
     own = np.arange(len(y)), y
     answers, of_reference = (
         np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
@@ -97,7 +94,7 @@ def teach_labels(
     )
     judge = _judge(reference_y)
     with warnings.catch_warnings():
-        # Shares that are off by less than the reference rows can tell are good enough.
+        # An error smaller than the reference rows can resolve does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         judge.fit(np.hstack([of_reference, reference_outputs]), reference_y)
     targets = judge.predict_proba(np.hstack([answers, outputs]))
@@ -106,10 +103,10 @@ def teach_labels(
 
 
 def teach_numbers(
-    rows: NDArray[Any],
+    rows: Floats,
     y: Floats,
     outputs: Floats,
-    reference_rows: NDArray[Any],
+    reference_rows: Floats,
     reference_y: Floats,
     reference_outputs: Floats,
     *,
@@ -126,9 +123,7 @@ def teach_numbers(
         n_jobs=1,
         random_state=random_state,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        forest.fit(rows[some], columns[some].squeeze())
+    forest.fit(rows[some], columns[some].squeeze())
     seen = forest.predict(rows).reshape(columns.shape)
     seen[some] = forest.oob_prediction_.reshape(len(some), -1)
     answers = forest.predict(reference_rows).reshape(of_reference.shape)
@@ -140,19 +135,19 @@ def teach_numbers(
     return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
 
 
-def _some_rows(n_samples: int, random_state: int) -> NDArray[np.int64]:
+def _some_rows(n_samples: int, random_state: int) -> Integers:
     rng = np.random.default_rng(random_state)
     return np.sort(rng.permutation(n_samples)[:_MAX_ROWS])
 
 
-def _all_columns(shares: Floats, classes: NDArray[np.int64], n_classes: int) -> Floats:
-    """Return shares of all classes, of which the training rows may lack some."""
+def _all_columns(shares: Floats, classes: Integers, n_classes: int) -> Floats:
+    """Return the shares with a column for each class; the training rows may lack some."""
     columns = np.zeros((len(shares), n_classes))
     columns[:, classes] = shares
     return columns
 
 
-def _judge(y: NDArray[np.int64]) -> GridSearchCV | LogisticRegression:
+def _judge(y: Integers) -> GridSearchCV | LogisticRegression:
     """Return a logistic regression whose penalty is cross-validated where the rows allow it."""
     model = LogisticRegression(max_iter=500)
     n_folds = min(5, int(np.bincount(y).min()))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array
+from skorch import NeuralNet
 from torch.utils.data import Dataset
 
 from ..data import refuse_dates
@@ -27,7 +27,9 @@ from ..networks import (
     try_network,
 )
 from ..utils import own_random_state, part_done, telling
-from .job import TrainingJob
+from .arrays import Floats, Rows, Targets
+from .job import Features, Layers, TrainingJob
+from .members import Network, n_checkpoints, unfrozen
 
 __all__ = ["Member", "default_network", "fitted_members", "on_training_rows", "product_of"]
 
@@ -41,32 +43,30 @@ class Member:
     network : skorch net
         Fitted.
     X : ndarray, csr_array, dict or Dataset
-        What it is run on.
+        Its input.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Codes of its outputs, or numbers.
     layers : "last", "all" or list of str
-        Whose parameters are matched.
+        Layers that are matched.
     is_linear : bool
-        Whether it is the linear network that stands in for None, whose last layer is yet to be
-        fitted.
-    is_checkpoint : bool
-        Whether it is there for its influences alone: a network on the way, or one on
-        ``features``.
+        Whether it is the default linear network, whose last layer is yet to be fitted.
+    is_extra : bool
+        Whether the user did not give it: a checkpoint, or the linear network on ``features``.
     class_weight : ndarray of shape (n_samples,) or None
-        Of a linear network, the weights that the criteria of those beside it give to the rows.
+        For a linear network, the row weights that the criteria of the other networks imply.
     """
 
-    network: Any
-    X: Any
-    y: NDArray[Any]
-    layers: str | Sequence[str] = "last"
+    network: NeuralNet
+    X: Rows
+    y: Targets
+    layers: Layers = "last"
     is_linear: bool = False
-    is_checkpoint: bool = False
-    class_weight: NDArray[np.float64] | None = None
+    is_extra: bool = False
+    class_weight: Floats | None = None
 
     @property
     def unit(self) -> float:
-        """What one unit of the loss is in the unit of y, squared where y holds numbers.
+        """Variance of y that the loss is divided by: 1, or that of a linear network's target.
 
         The linear network's loss is that of the standardised target, other networks' that of y.
         """
@@ -76,35 +76,35 @@ class Member:
 def fitted_members(job: TrainingJob) -> list[Member]:
     """Train the networks of a job, and return all that influences are to be taken on.
 
-    Of each network its checkpoints come first; a linear one on ``features`` comes last.
+    The checkpoints of a network come before it; the linear network on ``features`` comes last.
     """
     class_weight = _common_class_weight(job)
-    # All that may turn out not to fit, before anything is trained.
-    extra: list[Member] = []
+    # Whatever may not fit together is found before anything is trained.
+    on_features: list[Member] = []
     if job.features is not None:
         X = feature_rows(job.features, job.X, len(job.y))
-        extra = [replace(_linear(job, X, class_weight), is_checkpoint=True)]
-    to_train = [one for one in job.estimators if _is_trained_here(one)]
+        on_features = [replace(_linear(job, X, class_weight), is_extra=True)]
+    to_train = [network for network in job.estimators if _is_trained_here(network)]
     if to_train:
         _check_labels(job)
     if len(job.estimators) > 1:
-        for estimator in to_train:
-            try_network(estimator, job.X, job.y, _reading(job))
-    found: list[Member] = []
-    for i, estimator in enumerate(job.estimators):
-        if estimator is None:
-            found.append(_linear(job, job.X, class_weight))
-        elif isinstance(estimator, FrozenEstimator):
-            found.append(_frozen(job, estimator))
+        for network in to_train:
+            try_network(unfrozen(network), job.X, job.y, _reading(job))
+    fitted: list[Member] = []
+    for position, network in enumerate(job.estimators):
+        if network is None:
+            fitted.append(_linear(job, job.X, class_weight))
+        elif isinstance(network, FrozenEstimator):
+            fitted.append(_frozen(job, network))
         else:
-            # Equal networks are trained apart: each has a seed of its own.
-            found += _trained(job, estimator, job.seed + i)
-    _warn_of_twins(found)
-    return [*found, *extra]
+            # A seed of its own for each, so that equal networks are trained apart.
+            fitted += _trained(job, network, job.seed + position)
+    _warn_of_twins(fitted)
+    return [*fitted, *on_features]
 
 
 def on_training_rows(member: Member, job: TrainingJob) -> Member:
-    """Return a network of the job's reference rows, as it takes the training rows."""
+    """Return a network that was fitted on the job's reference rows, with the training rows."""
     assert job.reference is not None
     X, y, class_weight = job.X, job.y, member.class_weight
     if member.X is not job.reference.X:
@@ -117,44 +117,44 @@ def on_training_rows(member: Member, job: TrainingJob) -> Member:
     return replace(member, X=X, y=y, class_weight=class_weight)
 
 
-def _is_trained_here(estimator: Any) -> bool:
-    return not (estimator is None or isinstance(estimator, FrozenEstimator))
+def _is_trained_here(network: Network) -> bool:
+    return not (network is None or isinstance(network, FrozenEstimator))
 
 
-def _common_class_weight(job: TrainingJob) -> NDArray[np.float64] | None:
+def _common_class_weight(job: TrainingJob) -> Floats | None:
     """Return the weights that the networks' criteria give to the rows; None without any.
 
     Raises
     ------
     ValueError
-        When they are not the same for all networks.
+        If they differ between networks.
     """
-    networks = [one for one in job.estimators if one is not None]
-    if not networks or (len(job.estimators) == 1 and job.features is None):
+    given = [network for network in job.estimators if network is not None]
+    if not given or (len(job.estimators) == 1 and job.features is None):
         return None
     weights = []
-    for estimator in networks:
-        if _is_trained_here(estimator):
-            # Its first weights are drawn, which the user's generator must not notice.
+    for network in given:
+        if _is_trained_here(network):
+            # Drawing first weights must leave the user's generator alone.
             with own_random_state():
-                network, y = clone(estimator).initialize(), job.y
+                net, y = clone(unfrozen(network)).initialize(), job.y
         else:
-            frozen = _frozen(job, estimator)
-            network, y = frozen.network, frozen.y
-        weights.append(read_criterion(network, y).sample_weight)
-    nothing = np.ones(len(job.y))
-    first = nothing if weights[0] is None else weights[0]
+            frozen = _frozen(job, network)
+            net, y = frozen.network, frozen.y
+        weights.append(read_criterion(net, y).sample_weight)
+    ones = np.ones(len(job.y))
+    first = ones if weights[0] is None else weights[0]
     for position, other in enumerate(weights):
-        if not np.array_equal(first, nothing if other is None else other):
+        if not np.array_equal(first, ones if other is None else other):
             raise ValueError(
                 "networks whose rows are matched together must weigh them alike, and the class "
                 f"weights of the criterion of network {position} are not those of the first; give "
-                "all networks the same."
+                "all networks the same class weights."
             )
     return weights[0]
 
 
-def _linear(job: TrainingJob, X: Any, class_weight: NDArray[np.float64] | None) -> Member:
+def _linear(job: TrainingJob, X: Rows, class_weight: Floats | None) -> Member:
     weight = product_of(job.sample_weight, class_weight)
     network = default_network(X, job.y, job.classes, weight)
     return Member(network, X, job.y, is_linear=True, class_weight=class_weight)
@@ -167,50 +167,49 @@ def _frozen(job: TrainingJob, estimator: FrozenEstimator) -> Member:
     return Member(network, job.X, y, job.layers)
 
 
-def _trained(job: TrainingJob, estimator: Any, seed: int) -> list[Member]:
-    checkpoints = Checkpoints(estimator.max_epochs, job.n_checkpoints)
+def _trained(job: TrainingJob, given: Network, seed: int) -> list[Member]:
+    net, number = unfrozen(given), n_checkpoints(given)
+    moments = Checkpoints(net.max_epochs, number)
 
-    def on_epoch_end(net: Any) -> None:
+    def on_epoch_end(net: NeuralNet) -> None:
         part_done("epoch")
-        checkpoints(net)
+        moments(net)
 
     network = fit_network(
-        estimator,
+        net,
         job.X,
         job.y,
         random_state=seed,
         on_epoch_end=on_epoch_end,
         try_reading=_reading(job),
     )
-    n_missing = job.n_checkpoints - 1 - len(checkpoints.networks)
+    n_missing = number - 1 - len(moments.networks)
     if n_missing:
         warnings.warn(
-            f"training ended after {len(network.history)} of {estimator.max_epochs} epochs, so "
-            f"{n_missing} of n_checkpoints={job.n_checkpoints} never came; lower max_epochs to "
-            "space them over fewer.",
+            f"training ended after {len(network.history)} of {net.max_epochs} epochs, so "
+            f"{n_missing} of {number} checkpoints were never reached; lower max_epochs to space "
+            "them over fewer epochs.",
             UserWarning,
             stacklevel=2,
         )
-    earlier = [
-        Member(net, job.X, job.y, job.layers, is_checkpoint=True) for net in checkpoints.networks
-    ]
+    earlier = [Member(net, job.X, job.y, job.layers, is_extra=True) for net in moments.networks]
     return [*earlier, Member(network, job.X, job.y, job.layers)]
 
 
-def _warn_of_twins(found: Sequence[Member]) -> None:
-    """Warn where training made the same network twice, whose influences add nothing."""
+def _warn_of_twins(fitted: Sequence[Member]) -> None:
+    """Warn if training made the same network twice, whose influences add nothing."""
     states = [
         [tensor.cpu() for tensor in member.network.module_.state_dict().values()]
-        for member in found
+        for member in fitted
         if not member.is_linear
     ]
     for i, state in enumerate(states):
         for j, other in enumerate(states[:i]):
             if len(state) == len(other) and all(map(_are_equal, state, other)):
                 warnings.warn(
-                    f"networks {j} and {i} have the same parameters, so that matching both adds "
-                    "nothing. A module that is given as an object starts from the same weights "
-                    "each time; give its class, with module__ parameters.",
+                    f"networks {j} and {i} have the same parameters, so matching both adds "
+                    "nothing. To give each network its own random start, pass the module's class, "
+                    "not an instance.",
                     UserWarning,
                     stacklevel=3,
                 )
@@ -221,14 +220,15 @@ def _are_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.dtype == b.dtype and torch.equal(a, b)
 
 
-def _reading(job: TrainingJob) -> Any:
-    """Return what a network is tried with before it is trained; None is its last layer."""
+Reading: TypeAlias = Callable[[NeuralNet, Rows, Targets], torch.Tensor]
+
+
+def _reading(job: TrainingJob) -> Reading | None:
+    """Return how a network is tried before it is trained; None tries its last layer."""
     return None if job.layers == "last" else partial(_first_gradients, job.layers)
 
 
-def _first_gradients(
-    layers: str | Sequence[str], network: Any, X: Any, y: NDArray[Any]
-) -> torch.Tensor:
+def _first_gradients(layers: Layers, network: NeuralNet, X: Rows, y: Targets) -> torch.Tensor:
     """Return the gradients of the first rows in these layers, to see that they can be taken."""
     # A trial is no part of the training, whose epochs are counted.
     with telling(lambda part: None):
@@ -237,7 +237,7 @@ def _first_gradients(
 
 
 def _check_labels(job: TrainingJob) -> None:
-    """Raise where a dataset would hand a network labels that are not the codes of its outputs."""
+    """Raise if a dataset would hand a network labels that are not the codes of its outputs."""
     if job.classes is None or not isinstance(job.X, Dataset):
         return
     if not np.array_equal(job.classes, np.arange(len(job.classes)).astype(object)):
@@ -249,9 +249,9 @@ def _check_labels(job: TrainingJob) -> None:
 
 
 def default_network(
-    X: Any, y: NDArray[Any], classes: NDArray[Any] | None, sample_weight: Any = None
-) -> Any:
-    """Return the linear network that stands in where none is given, its weights zero."""
+    X: Rows, y: Targets, classes: Targets | None, sample_weight: Floats | None = None
+) -> NeuralNet:
+    """Return the linear network that is used where none is given; its weights are zero."""
     if isinstance(X, Mapping | Dataset):
         raise ValueError(
             "estimator=None is a linear model on the columns of one table, and X is a "
@@ -263,25 +263,26 @@ def default_network(
     return linear_network(kind, X, y, sample_weight)
 
 
-def feature_rows(features: Any, X: Any, n_samples: int) -> Any:
-    """Return features, or what they make of X, as a checked table with a row for each row of X.
+def feature_rows(features: Features, X: Rows, n_samples: int) -> Rows:
+    """Return ``features``, or what they make of X, as a checked table with a row for each of X.
 
     Raises
     ------
     ValueError
-        When they are no finite numbers, or of another number of rows.
+        If they are not finite numbers, or have another number of rows.
     """
-    made = callable(features)
-    table = features(X) if made else features
+    is_function = callable(features)
+    table = features(X) if callable(features) else features
     refuse_dates("features", table)
     table = check_array(
         table, accept_sparse="csr", dtype=[np.float32, np.float64], input_name="features"
     )
     if table.shape[0] != n_samples:
         remedy = (
-            "Return a row for each."
-            if made
-            else "Give those of the rows that are fitted, or, where rows are split, a function."
+            "Return one row for each row of X."
+            if is_function
+            else "Give features of the rows that are fitted. Where rows are split, as in "
+            "cross-validation, give a function."
         )
         raise ValueError(
             f"features must have a row for each of the {n_samples} rows of X, in their order; "
@@ -290,9 +291,7 @@ def feature_rows(features: Any, X: Any, n_samples: int) -> Any:
     return table
 
 
-def product_of(
-    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
-) -> NDArray[np.float64] | None:
+def product_of(first: Floats | None, second: Floats | None) -> Floats | None:
     """Return the product of two kinds of weights, None meaning that all are 1."""
     if first is None or second is None:
         return second if first is None else first

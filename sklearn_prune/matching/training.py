@@ -1,17 +1,18 @@
-"""From checked rows to influences: network, head, influence; once, where a memory keeps them."""
+"""From checked rows to what is matched: network, head, influence; once per memory."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
+from skorch import NeuralNet
 
 from ..influence import (
     HeadFit,
@@ -31,17 +32,21 @@ from ..influence import (
 )
 from ..networks import read_head, write_head
 from ..utils import serial_blas
-from .allocation import Priorities, row_priorities
-from .certificate import StageClock, single_row_changes
-from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
+from .arrays import Floats, Rows
+from .clock import StageClock
+from .distribution import embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
 from .job import TrainingJob
-from .reference import Aim, ReferenceHead, aim_at_reference, fit_reference_head
+from .matched import Matched
+from .reference import ReferenceHead, aim_at_reference, fit_reference_head
 from .trained_members import Member, fitted_members, on_training_rows, product_of
+from .units import single_row_changes
+
+__all__ = ["Trained", "train_once"]
 
 
-@dataclass(frozen=True)
-class TrainedHead:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained:
     """What a `TrainingJob` results in.
 
     Attributes
@@ -49,35 +54,18 @@ class TrainedHead:
     networks : tuple of skorch net or None
         Each fitted network of the job; None for a frozen one, which the job has.
     head_fit : HeadFit
-        The parameters that influences are taken at, and how they were found: of several networks,
-        one after the other, the worst gradient norm and the most steps.
-    influence : HeadInfluence, NetworkInfluence or StackedInfluence
-        The influences of all rows.
-    coordinates : MatchedCoordinates
-        What of them the selection matches.
-    balance : tuple of DistributionEmbedding
-        What is held beside the influences: the distribution, and a nonlinear head; nothing where
-        the rows are no table of numbers.
-    priorities : Priorities or None
-        Which rows other models learn most from; None where the rows are no table.
+        The parameters that influences are taken at, and how they were found: for several networks,
+        their concatenation, the largest gradient norm and the most steps.
+    matched : Matched
+        What the kept rows are to match.
     row_changes : ndarray of shape (n_samples,)
-        First-order change for dropping each row alone, in the unit of the norm.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Weights in the objective: the job's times those that the criterion gives to classes; None
-        where all are 1.
-    aim : Aim or None
-        What reference rows say of the training rows; None where there are none.
+        First-order change from dropping each row alone, in the unit of the norm.
     """
 
-    networks: tuple[Any, ...]
+    networks: tuple[NeuralNet | None, ...]
     head_fit: HeadFit
-    influence: Influence
-    coordinates: MatchedCoordinates
-    balance: tuple[DistributionEmbedding, ...]
-    priorities: Priorities | None
+    matched: Matched
     row_changes: NDArray[np.float64]
-    sample_weight: NDArray[np.float64] | None
-    aim: Aim | None = None
 
 
 @dataclass(frozen=True)
@@ -90,87 +78,166 @@ class _Head:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What stands beside the influences in a `TrainedHead`."""
-
-    balance: tuple[DistributionEmbedding, ...]
-    priorities: Priorities | None = None
-    aim: Aim | None = None
-
-
-@dataclass(frozen=True)
-class _Matched:
-    """One network's share of a `TrainedHead`."""
+class _Share:
+    """What is matched of one network, or of all together."""
 
     head_fit: HeadFit
     influence: Influence
     coordinates: MatchedCoordinates
 
 
-def train(job: TrainingJob, clock: StageClock) -> TrainedHead:
+def train_once(
+    job: TrainingJob,
+    memory: str | Memory | None,
+    clock: StageClock,
+    *,
+    with_priorities: bool = True,
+) -> Trained:
+    """Fit the networks, refit their heads and take the influences there, or recall all that.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        What to train.
+    memory : str, object with the joblib.Memory interface or None
+        Where results are kept; None keeps nothing. If the memory cannot keep or read a result, a
+        warning says so and the job is trained.
+    clock : StageClock
+        Times the stages that are run, and "memory" for the time spent with it.
+    with_priorities : bool, default=True
+        Whether to compute the priorities of rows now. They can be computed later as well.
+    """
+    store = _usable(memory)
+    key = None if store is None else _key_of(job)
+    if store is None or key is None:
+        trained = train(job, clock, with_priorities)
+    else:
+        trained = _recalled(store, key, job, clock, with_priorities)
+    # Outside the cached call, so that a cache hit warns too.
+    for influence in influences_of(trained.matched.influence):
+        if isinstance(influence, HeadInfluence):
+            warn_if_not_convex(influence.objective, influence.theta)
+    return trained
+
+
+def _usable(memory: str | Memory | None) -> Memory | None:
+    """Return the memory; None where it keeps nothing."""
+    try:
+        memory = check_memory(memory)
+    except OSError as error:
+        _warn_of_memory(f"its folder cannot be used: {error}")
+        return None
+    return None if getattr(memory, "location", "unknown") is None else memory
+
+
+def _key_of(job: TrainingJob) -> str | None:
+    """Return the job's key; None where its networks or features have none."""
+    try:
+        return job.key()
+    # Pickling a user's object may raise anything.
+    except Exception as error:
+        warnings.warn(
+            "memory keeps only networks and features that can be pickled and whose source can be "
+            f"read: {error}. This fit computes them; to have them kept, define classes and "
+            "functions at the top level of a module.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def _recalled(
+    memory: Memory, key: str, job: TrainingJob, clock: StageClock, with_priorities: bool
+) -> Trained:
+    """Return what the memory has under this key, and train where it has nothing."""
+    start, done = time.perf_counter(), list[Trained]()
+    try:
+        ignored = ["job", "clock", "with_priorities", "done"]
+        train_keyed = memory.cache(_train_keyed, ignore=ignored)
+        trained = train_keyed(key, job, clock, with_priorities, done)
+    except OSError as error:
+        _warn_of_memory(f"its folder cannot be used: {error}")
+        # What was trained before the folder failed is not lost.
+        return done[0] if done else train(job, clock, with_priorities)
+    if not isinstance(trained, Trained):
+        _warn_of_memory(f"one of its files holds a {type(trained).__name__} instead of a result")
+        return train(job, clock, with_priorities)
+    in_stages = sum(seconds for _, seconds in clock.seconds)
+    clock.add("memory", time.perf_counter() - start - in_stages)
+    return trained
+
+
+def _train_keyed(
+    key: str, job: TrainingJob, clock: StageClock, with_priorities: bool, done: list[Trained]
+) -> Trained:
+    """Train, and note the result in ``done``; the memory looks at the key alone."""
+    done.append(train(job, clock, with_priorities))
+    return done[0]
+
+
+def _warn_of_memory(fault: str) -> None:
+    warnings.warn(
+        f"memory keeps nothing of this fit, as {fault}. Give another folder, or empty this one.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> Trained:
     """Fit the networks, refit their heads and take the influences there."""
     with clock.stage("network", job.n_epochs):
         members = fitted_members(job.at_reference())
     heads: list[_Head | None] = [None] * len(members)
     if any(member.layers == "last" for member in members):
         with clock.stage("head"):
-            heads = [_fit_head(job, one) if one.layers == "last" else None for one in members]
+            heads = [
+                _fit_head(job, member) if member.layers == "last" else None for member in members
+            ]
     with clock.stage("influence", n_parts=None):
-        matched = [
+        shares = [
             _chosen_layers(job, member, clock) if head is None else _last_layer(job, head)
             for member, head in zip(members, heads, strict=True)
         ]
-        whole = _stacked(matched, [member.unit for member in members])
+        whole = _stacked(shares, [member.unit for member in members])
         row_changes = single_row_changes(whole.influence)
     with clock.stage("distribution"), serial_blas():
-        fitted = [head for head in heads if head is not None]
-        held = _held_beside(job, fitted, whole.influence.sample_weight)
-    for one in matched:
-        clock.say(_description(one))
-    weights = whole.influence.sample_weight
-    final = (member.network for member in members if not member.is_checkpoint)
-    return TrainedHead(
-        networks=tuple(
-            None if isinstance(given, FrozenEstimator) else network
-            for given, network in zip(job.estimators, final, strict=True)
-        ),
-        head_fit=whole.head_fit,
-        influence=whole.influence,
-        coordinates=whole.coordinates,
-        balance=held.balance,
-        priorities=held.priorities,
-        row_changes=row_changes,
-        sample_weight=weights if (weights != 1).any() else None,
-        aim=held.aim,
+        matched = _matched(job, whole, [head for head in heads if head is not None])
+        if with_priorities:
+            matched = matched.with_priorities()
+    for share in shares:
+        clock.say(
+            f"{share.influence.curvature_name} curvature of {share.influence.shape[1]:,} "
+            f"parameters, {share.coordinates.Z.shape[1]:,} coordinates"
+        )
+    given = (member.network for member in members if not member.is_extra)
+    networks = tuple(
+        None if isinstance(estimator, FrozenEstimator) else network
+        for estimator, network in zip(job.estimators, given, strict=True)
     )
+    return Trained(networks, whole.head_fit, matched, row_changes)
 
 
 def _fit_head(job: TrainingJob, member: Member) -> _Head:
-    if job.reference is not None:
-        return _fit_head_at_reference(job, member)
-    objective, theta = _read_objective(job, member, job.damping)
-    head_fit = refit_head(objective, theta)
+    """Fit the head on the training rows, or on the reference rows if there are any."""
+    fitted_on = job.at_reference()
+    objective, theta = _read_objective(fitted_on, member, job.damping)
+    reference = None
+    if job.reference is None:
+        head_fit = refit_head(objective, theta)
+    else:
+        reference = fit_reference_head(objective, theta, fitted_on.y, is_labels=job.is_labels)
+        head_fit = reference.fit
     if member.is_linear:
         write_head(member.network, head_fit.theta)
-    return _Head(objective, head_fit)
-
-
-def _fit_head_at_reference(job: TrainingJob, member: Member) -> _Head:
-    """Fit the head on the reference rows, and return it with its objective on the training rows."""
-    at_reference = job.at_reference()
-    objective, theta = _read_objective(at_reference, member, job.damping)
-    is_labels = job.classes is not None
-    head = fit_reference_head(objective, theta, at_reference.y, is_labels=is_labels)
-    if member.is_linear:
-        write_head(member.network, head.fit.theta)
-    damping = head.objective.damping
-    objective, _ = _read_objective(job, on_training_rows(member, job), damping)
-    return _Head(objective, head.fit, head)
+    if reference is not None:
+        damping = reference.objective.damping
+        objective, _ = _read_objective(job, on_training_rows(member, job), damping)
+    return _Head(objective, head_fit, reference)
 
 
 def _read_objective(
     job: TrainingJob, member: Member, damping: float
-) -> tuple[HeadObjective, NDArray[np.float64]]:
+) -> tuple[HeadObjective, Floats]:
     """Return the objective of a network's head on the job's rows, and its parameters."""
     head = read_head(member.network, member.X, member.y)
     objective = HeadObjective(
@@ -184,13 +251,13 @@ def _read_objective(
     return objective, head.theta
 
 
-def _last_layer(job: TrainingJob, head: _Head) -> _Matched:
+def _last_layer(job: TrainingJob, head: _Head) -> _Share:
     reference = None if head.reference is None else head.reference.objective
-    influence = head_influence(head.objective, head.fit.theta, job.norm, reference)
-    return _Matched(head.fit, influence, head_coordinates(influence))
+    influence = head_influence(head.objective, head.fit.theta, job.norm, reference=reference)
+    return _Share(head.fit, influence, head_coordinates(influence))
 
 
-def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matched:
+def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Share:
     gradients = NetworkGradients(
         member.network,
         member.X,
@@ -203,16 +270,16 @@ def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Matc
     theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
     # The network is taken as it was trained: its parameters are not refitted.
     head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
-    return _Matched(head_fit, influence, influence.coordinates)
+    return _Share(head_fit, influence, influence.coordinates)
 
 
-def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
-    """Return what several networks are matched by together; a single one stays as it is."""
-    if len(matched) == 1:
-        return matched[0]
-    fits = [one.head_fit for one in matched]
-    influence = stack_influences([one.influence for one in matched], units)
-    return _Matched(
+def _stacked(shares: Sequence[_Share], units: Sequence[float]) -> _Share:
+    """Return what is matched of several networks together; a single one stays as it is."""
+    if len(shares) == 1:
+        return shares[0]
+    fits = [share.head_fit for share in shares]
+    influence = stack_influences([share.influence for share in shares], units)
+    return _Share(
         HeadFit(
             np.concatenate([fit.theta.ravel() for fit in fits]),
             max(fit.gradient_norm for fit in fits),
@@ -220,132 +287,49 @@ def _stacked(matched: Sequence[_Matched], units: Sequence[float]) -> _Matched:
             all(fit.converged for fit in fits),
         ),
         influence,
-        stacked_coordinates(influence, [one.coordinates for one in matched]),
+        stacked_coordinates(influence, [share.coordinates for share in shares]),
     )
 
 
-def _held_beside(
-    job: TrainingJob, heads: Sequence[_Head], sample_weight: NDArray[np.float64]
-) -> _Held:
-    """Return what is held beside the influences; nothing where the rows are no table.
+def _matched(job: TrainingJob, whole: _Share, heads: Sequence[_Head]) -> Matched:
+    """Return the influences with the distribution that is matched beside them.
 
-    With reference rows the distribution is the one that they aim at, and what they say of the
-    training rows stands in the place of priorities.
+    With reference rows it is the distribution that they aim at.
     """
+    matched = Matched(whole.influence, whole.coordinates, job.y, job.is_labels)
     designs = _embedded(job, [head.objective.design for head in heads])
-    is_labels = job.classes is not None
     references = [head.reference for head in heads if head.reference is not None]
     if references:
         at_reference = job.at_reference()
         others = _embedded(at_reference, [head.objective.design for head in references])
-        aim, aimed = aim_at_reference(
+        aim = aim_at_reference(
             [head.objective for head in heads],
             references,
             list(zip(designs, others, strict=True)),
             job.y,
             at_reference.y,
-            is_labels=is_labels,
+            is_labels=job.is_labels,
         )
-        return _Held(aimed, aim=aim)
+        return replace(matched, balance=aim.balance, aim=aim)
     if not designs:
-        return _Held(())
-    table = Table(designs, sample_weight)
+        return matched
+    weights = whole.influence.sample_weight
+    table = Table(designs, weights)
     balance = (
-        embed_distribution(table, job.y, sample_weight, is_labels=is_labels),
-        embed_nonlinear_head(table, job.y, sample_weight, is_labels=is_labels),
+        embed_distribution(table, job.y, weights, is_labels=job.is_labels),
+        embed_nonlinear_head(table, job.y, weights, is_labels=job.is_labels),
     )
-    priorities = row_priorities(table, job.y, sample_weight, is_labels=is_labels)
-    return _Held(balance, priorities)
+    return replace(matched, balance=balance, table=table)
 
 
-def _embedded(job: TrainingJob, designs: list[Any]) -> list[Any]:
-    """Return the tables whose distribution is to be held, of which there may be none.
+def _embedded(job: TrainingJob, designs: list[Floats]) -> list[Rows]:
+    """Return the tables whose distribution is held; none where there are no numbers in columns.
 
-    What enters the heads; of fixed ``features`` these alone, since no training moves them; and
-    where no last layer is matched, the rows themselves, if they are a table.
+    These are the inputs of the heads. ``features`` come alone if given, since no training moves
+    them; and where no last layer is matched, the rows themselves, if they are an array.
     """
     if job.features is not None:
         return designs[-1:]
     if designs or not isinstance(job.X, np.ndarray):
         return designs
     return [job.X.reshape(len(job.X), -1)]
-
-
-def _description(one: _Matched) -> str:
-    return (
-        f"{one.influence.curvature_name} curvature of {one.influence.shape[1]:,} parameters, "
-        f"{one.coordinates.Z.shape[1]:,} coordinates"
-    )
-
-
-def train_once(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
-    """Return what `train` does, from the memory where it was trained before.
-
-    Parameters
-    ----------
-    job : TrainingJob
-        What to train.
-    memory : str, object with the joblib.Memory interface or None
-        Where results are kept; None keeps nothing. What cannot be kept or read is warned of, and
-        trained.
-    clock : StageClock
-        Gets the stages that are run, and "memory" for the time spent with it.
-    """
-    trained = _kept_or_trained(job, memory, clock)
-    # Not inside: what the memory has is not warned of again.
-    for influence in influences_of(trained.influence):
-        if isinstance(influence, HeadInfluence):
-            warn_if_not_convex(influence.objective, influence.theta)
-    return trained
-
-
-def _kept_or_trained(job: TrainingJob, memory: Any, clock: StageClock) -> TrainedHead:
-    try:
-        memory = check_memory(memory)
-    except OSError as error:
-        _warn_of_memory(f"its folder cannot be used: {error}")
-        return train(job, clock)
-    if getattr(memory, "location", "unknown") is None:
-        return train(job, clock)
-    start = time.perf_counter()
-    try:
-        key = job.key()
-    except Exception as error:
-        warnings.warn(
-            f"memory keeps only networks and features that it can pickle and whose source it can "
-            f"read, and these are none: {error}. They are computed each time; define classes and "
-            "functions at the top level of a module.",
-            UserWarning,
-            stacklevel=3,
-        )
-        return train(job, clock)
-    done: list[TrainedHead] = []
-    try:
-        train_keyed = memory.cache(_train_keyed, ignore=["job", "clock", "done"])
-        trained = train_keyed(key, job, clock, done)
-    except OSError as error:
-        _warn_of_memory(f"its folder cannot be used: {error}")
-        # What was trained before the folder failed is not lost.
-        return done[0] if done else train(job, clock)
-    if not isinstance(trained, TrainedHead):
-        _warn_of_memory(f"a file of it holds a {type(trained).__name__} that is no result")
-        return train(job, clock)
-    in_stages = sum(seconds for _, seconds in clock.seconds)
-    clock.add("memory", time.perf_counter() - start - in_stages)
-    return trained
-
-
-def _train_keyed(
-    key: str, job: TrainingJob, clock: StageClock, done: list[TrainedHead]
-) -> TrainedHead:
-    """Train, and note what was; the key is all that the memory looks at."""
-    done.append(train(job, clock))
-    return done[0]
-
-
-def _warn_of_memory(fault: str) -> None:
-    warnings.warn(
-        f"memory keeps nothing of this fit, as {fault}. Give another folder, or empty this one.",
-        UserWarning,
-        stacklevel=4,
-    )

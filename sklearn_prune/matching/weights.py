@@ -1,48 +1,45 @@
-r"""Weights near 1 under which the kept rows hold the head itself, and not just its first order.
+r"""Weights near 1 under which the kept rows hold the head exactly, and not just to first order.
 
-A head that is retrained on the kept rows with weights v ends where it was exactly if
-:math:`\sum_i v_i z_i = 0` over them: it is stationary there, and no Newton step is left to take. Of
-the weights that do this, those nearest to 1 are taken,
+A head that is retrained on the kept rows with weights v stays where it was if
+:math:`\sum_i v_i z_i = 0` over them: it is stationary there, and there is no Newton step left to
+take. Among such weights, those nearest to 1 are taken,
 
 .. math:: \min_v \tfrac12 \|v - 1\|^2 + \tfrac c2 \|B^T v - b\|^2 \quad \text{subject to} \quad
           Z^T v = 0, \quad \sum_i v_i = n, \quad l \le v_i \le u
 
-where the columns of B are what else is to stay: heads of more damping, whose sums are to be zero,
-and the distribution of the rows kept, whose sums are to be what they are without weights.
+where the columns of B are what else is held: heads of more damping, whose sums should be zero, and
+the distribution of the kept rows, whose sums should stay as they are without weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
-from ..influence import Influence, MatchedCoordinates, RefittableInfluence
+from ..influence import RefittableInfluence
 from ..utils import serial_blas
-from .distribution import DistributionEmbedding
+from .arrays import Floats, Integers, RowMatrix, norms_of, part_of
+from .matched import Matched
 
 __all__ = ["WEIGHT_BOUNDS", "kept_weights", "near_one"]
 
-Floats = NDArray[np.float64]
-
-# A row counts half at least and twice at most: beyond, a few rows would decide what other models
-# learn.
+# A row counts half at least and twice at most: beyond that, a few rows would decide what other
+# models learn.
 WEIGHT_BOUNDS = (0.5, 2.0)
-# Heads of so many times the damping are held as well, since other models regularise otherwise.
+# Heads of this many times the damping are held as well, since other models regularise differently.
 _DAMPING_FACTORS = (10.0, 100.0)
 # c, for rows of B whose mean square norm is 1: beside equalities, where on Diamonds, 90 % pruned, a
-# tenth takes the distribution as near as 1 does, and where there are none.
+# tenth takes the distribution as near as 1 does, and without them.
 _STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
-# Share of the length of the sum of Z, unweighted, that counts as none; and the share of the rows
-# that weights must be worth where it is more.
+# A sum of Z this short, as a share of its unweighted length, counts as zero; and the share of the
+# rows that weights must be worth where it is longer.
 _MET, _WORTH = 1e-3, 0.95
-# What the equalities give way in the dual, so that it stays bounded where they cannot be met, and
-# how often what they gave way is put on their right sides.
+# How far the dual lets the equalities give way, so that it stays bounded where they cannot be met;
+# and how often what gave way is moved to their right-hand sides.
 _SLACK, _N_CORRECTIONS = 1e-3, 6
 # A correction that leaves more than this share of the violation is the last.
 _PROGRESS = 0.7
@@ -53,75 +50,65 @@ _ROUNDING = 1e-12
 _N_STEPS, _N_ITERATIONS = 8, 2000
 
 
-def kept_weights(
-    influence: Influence,
-    coordinates: MatchedCoordinates,
-    balance: Sequence[DistributionEmbedding],
-    kept: NDArray[np.intp],
-) -> Floats:
+def kept_weights(matched: Matched, kept: Integers) -> Floats:
     """Return weights of the kept rows, of mean 1, under which they hold the head.
 
     Parameters
     ----------
-    influence : Influence
-        Influences of all rows.
-    coordinates : MatchedCoordinates
-        What of them is matched.
-    balance : sequence of DistributionEmbedding
-        What is held beside them.
+    matched : Matched
+        What the rows are to hold.
     kept : ndarray of shape (n_kept,)
         Positions of the kept rows.
 
     Returns
     -------
     weights : ndarray of shape (n_kept,)
-        Within `WEIGHT_BOUNDS`. Where no weights within them hold the head, they hold it as far as
-        they can, if that leaves them worth 95 % of the rows. Else, and where fewer rows are kept
-        than coordinates are matched, it is one of the things that are held as far as weights near 1
-        can.
+        Within `WEIGHT_BOUNDS`. If no such weights hold the head, they hold it as far as possible,
+        provided that they are worth 95 % of the rows. Otherwise, and if there are fewer rows than
+        coordinates, the head is just one of the things that weights near 1 hold as far as they can.
     """
-    damped, nothing = _damped(influence), np.zeros((len(kept), 0))
+    Z, balance = matched.coordinates.Z, matched.balance
+    damped, no_columns = _damped(matched), np.zeros((len(kept), 0))
     ones = np.ones(len(kept))
     with serial_blas():
-        held = Rows(balance, kept).T @ ones if balance else np.zeros(0)
-        if len(kept) > coordinates.Z.shape[1]:
-            Z = Rows([coordinates.Z], kept)
+        held = ScaledRows(balance, kept).T @ ones if balance else np.zeros(0)
+        if len(kept) > Z.shape[1]:
+            rows = ScaledRows([Z], kept)
             beside = [*damped, *balance]
-            B = Rows(beside, kept) if beside else nothing
-            weights = near_one(Z, B, np.r_[np.zeros(B.shape[1] - len(held)), held])
-            is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(Z.T @ ones)
+            B = ScaledRows(beside, kept) if beside else no_columns
+            weights = near_one(rows, B, np.r_[np.zeros(B.shape[1] - len(held)), held])
+            is_met = np.linalg.norm(rows.T @ weights) <= _MET * np.linalg.norm(rows.T @ ones)
             if is_met or _WORTH * (weights @ weights) <= len(kept):
                 return weights
-        B = Rows([coordinates.Z, *damped, *balance], kept)
+        B = ScaledRows([Z, *damped, *balance], kept)
         wanted = np.r_[np.zeros(B.shape[1] - len(held)), held]
-        return near_one(nothing, B, wanted, strength=_STRENGTH_ALONE)
+        return near_one(no_columns, B, wanted, strength=_STRENGTH_ALONE)
 
 
-def _damped(influence: Influence) -> list[Any]:
-    """Return the influences on heads of more damping, where there are heads to be damped."""
+def _damped(matched: Matched) -> list[RowMatrix]:
+    """Return the influences on heads of more damping, where the heads' own are all matched."""
+    influence = matched.influence
     if not isinstance(influence, RefittableInfluence):
         return []
     return [influence.damped(factor).Z for factor in _DAMPING_FACTORS]
 
 
-class Rows(LinearOperator):
+class ScaledRows(LinearOperator):
     """Some rows of matrices side by side, each scaled to a mean square norm of 1 over all its rows.
 
     Parameters
     ----------
-    parts : sequence of ndarray or LinearOperator of shape (n_samples, n_columns_b)
-        One at least. Operators must also have ``row_norms()`` and ``take(indices)``.
+    parts : sequence of ndarray or RowOperator of shape (n_samples, n_columns_b)
+        At least one.
     rows : ndarray of shape (n_rows,)
         Positions of the rows.
     """
 
-    def __init__(self, parts: Sequence[Any], rows: NDArray[np.intp]) -> None:
+    def __init__(self, parts: Sequence[RowMatrix], rows: Integers) -> None:
         widths = [part.shape[1] for part in parts]
         super().__init__(np.float64, (len(rows), sum(widths)))
         self._bounds = np.cumsum(widths)[:-1]
-        self._parts = [
-            part[rows] if isinstance(part, np.ndarray) else part.take(rows) for part in parts
-        ]
+        self._parts = [part_of(part, rows) for part in parts]
         self._factors = [_inverse_size(part) for part in parts]
 
     def _matvec(self, v: Floats) -> Floats:
@@ -134,32 +121,31 @@ class Rows(LinearOperator):
         return np.concatenate([factor * (part.T @ np.ravel(w)) for part, factor in parts])
 
 
-def _inverse_size(part: Any) -> float:
-    norms = np.linalg.norm(part, axis=1) if isinstance(part, np.ndarray) else part.row_norms()
-    size = float(np.sqrt(np.mean(np.square(norms, dtype=np.float64))))
+def _inverse_size(part: RowMatrix) -> float:
+    size = float(np.sqrt(np.mean(np.square(norms_of(part), dtype=np.float64))))
     return 1 / size if size > 0 else 0.0
 
 
 def near_one(
-    Z: Any,
-    B: Any,
-    wanted: Any = 0.0,
+    Z: Floats | LinearOperator,
+    B: Floats | LinearOperator,
+    wanted: float | Floats = 0.0,
     *,
     bounds: tuple[float, float] = WEIGHT_BOUNDS,
     strength: float = _STRENGTH,
 ) -> Floats:
     r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
 
-    The dual of the problem above is smooth and has no bounds: at multipliers μ of all columns the
-    weights are ``clip(1 + [1, Z, B] μ, l, u)``, and its gradient is the violation of the equalities
-    plus what they give way. ``scipy.optimize.minimize`` solves it.
+    The dual of the module's problem is smooth and has no bounds: at multipliers μ of all columns
+    the weights are ``clip(1 + [1, Z, B] μ, l, u)``, and its gradient is the violation of the
+    equalities plus the slack. ``scipy.optimize.minimize`` solves it.
 
     Parameters
     ----------
     Z : ndarray or LinearOperator of shape (n_rows, n_held)
-        Where no weights within the bounds make the sum zero, they make it small.
+        If no weights within the bounds make the sum zero, they make it small.
     B : ndarray or LinearOperator of shape (n_rows, n_near)
-        Rows whose sum is to be near ``wanted``.
+        Rows whose sum should be near ``wanted``.
     wanted : float or ndarray of shape (n_near,), default=0.0
         b.
     bounds : tuple of float, default=(0.5, 2.0)
@@ -174,7 +160,7 @@ def near_one(
     """
     Z, B = aslinearoperator(Z), aslinearoperator(B)
     (n_rows, n_held), n_near = Z.shape, B.shape[1]
-    # Of all equalities the mean gives way least.
+    # The mean gives way least.
     slack = np.r_[1e-3 * _SLACK, np.full(n_held, _SLACK), np.full(n_near, 1 / strength)]
     target = np.r_[n_rows, np.zeros(n_held), np.broadcast_to(wanted, n_near)]
 
@@ -204,10 +190,10 @@ def near_one(
 
 
 def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, float]) -> Floats:
-    """Return weights that meet the equalities to rounding, moved as little as that takes.
+    """Return weights that meet the equalities to rounding, moved as little as possible.
 
-    Weights at a bound stay there; those that a step takes to one stop and are left out of the next.
-    A step that leaves as large a violation is not taken.
+    Weights at a bound stay there, and so do those that a step takes to a bound. A step that does
+    not reduce the violation is not taken.
     """
 
     def excess_of(v: Floats) -> Floats:
@@ -228,10 +214,7 @@ def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, fl
 
 
 def _of_mean_one(weights: Floats, bounds: tuple[float, float]) -> Floats:
-    """Return weights shifted by the number that makes their mean 1, within the bounds.
-
-    It is 0 where the equalities are met.
-    """
+    """Return the weights shifted within the bounds to a mean of 1; unshifted if it is 1 already."""
     low, high = bounds[0] - weights.max(), bounds[1] - weights.min()
     for _ in range(100):
         middle = (low + high) / 2

@@ -10,19 +10,20 @@ from .quota import InfeasibleProblemError
 from .result import Selection
 from .solver import recertify, solve
 from .terms import (
+    Quota,
     Request,
     RowTerms,
     count_of,
     count_problem,
     drop_first,
-    first_to_go,
+    drop_weightless,
     make_problem,
     make_terms,
-    n_to_drop,
 )
 
 __all__ = [
     "InfeasibleProblemError",
+    "Quota",
     "Request",
     "RowTerms",
     "Selection",
@@ -32,11 +33,10 @@ __all__ = [
     "count_problem",
     "draw_dropped",
     "drop_first",
-    "first_to_go",
+    "drop_weightless",
     "inclusion_probabilities",
     "make_problem",
     "make_terms",
-    "n_to_drop",
     "recertify",
     "solve",
 ]

@@ -3,53 +3,82 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
 
 from ..data import as_labels, as_numbers, check_weights, is_missing
 from .cells import can_keep_weight
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
 
-Booleans = NDArray[np.bool_]
-Codes = NDArray[np.int64]
-# Positions and what they stand for.
-Strata = tuple[Codes | None, tuple[Any, ...]]
+Booleans: TypeAlias = NDArray[np.bool_]
+Codes: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.floating]
+# A label of y or a group, or a pair of them, as plain Python values.
+Names: TypeAlias = tuple[Hashable, ...]
+Quota: TypeAlias = Literal["class", "equal"] | Mapping[Hashable, float | tuple[float, float]] | None
+# What a user gives for each row.
+Column: TypeAlias = Any
 
 
 @dataclass(frozen=True)
 class Request:
     """What the user asks of a selection; see `InfluencePruner` for the meaning of each."""
 
-    prune_ratio: float | None
+    prune_ratio: float | Literal["auto"]
     tolerance: float | None
-    quota: Any
-    trim: float
+    quota: Quota
     distribution_weight: float | Literal["auto"] = 0.0
-    # Where reference rows say which labels are more likely wrong than right, these go first.
-    drops_suspects: bool = False
 
     def __post_init__(self) -> None:
         """Check what one parameter says about another."""
-        if (self.prune_ratio is None) == (self.tolerance is None):
+        if self.prune_ratio == "auto" and self.tolerance is None:
             raise ValueError(
-                "give exactly one of prune_ratio and tolerance; prune_ratio is "
-                f"{self.prune_ratio} and tolerance is {self.tolerance}. Set the other to None."
+                "prune_ratio='auto' drops as many rows as tolerance allows, and tolerance is None; "
+                "set tolerance, or give prune_ratio a number."
+            )
+        if self.prune_ratio != "auto" and self.tolerance is not None:
+            raise ValueError(
+                f"prune_ratio={self.prune_ratio} fixes how many rows go, and tolerance="
+                f"{self.tolerance} drops as many as it allows, so only one of them can hold; set "
+                "prune_ratio='auto' or tolerance=None."
             )
         for label in self.quota if isinstance(self.quota, Mapping) else ():
             if any(map(is_missing, label if isinstance(label, tuple) else (label,))):
                 raise ValueError(
                     f"quota names the label {label!r}, and no label may be missing; leave it out."
                 )
-        if self.prune_ratio is not None and self.trim > self.prune_ratio:
+
+    @property
+    def ratio(self) -> float | None:
+        """The share of rows to drop; None where the tolerance decides."""
+        return None if self.prune_ratio == "auto" else self.prune_ratio
+
+    def n_drop(self, terms: RowTerms) -> int | None:
+        """Return the number of rows to drop; None where the tolerance decides.
+
+        Raises
+        ------
+        ValueError
+            If fewer rows stay than there are classes, or none.
+        """
+        if self.ratio is None:
+            return None
+        n, n_classes = terms.n_samples, len(terms.class_names)
+        n_drop = count_of(self.ratio, n)
+        n_keep, needed = n - n_drop, max(1, n_classes)
+        if n_keep < needed:
+            target = f"{n_classes} classes" if n_classes else "a model to train on"
             raise ValueError(
-                f"trim={self.trim} of the rows cannot go first where prune_ratio="
-                f"{self.prune_ratio} go in all; lower trim to {self.prune_ratio} or less."
+                f"prune_ratio={self.ratio} leaves {_rows(n_keep)} for {target}; "
+                f"{_lower_ratio(n - needed, n)}."
             )
+        return n_drop
 
 
 @dataclass(frozen=True)
@@ -70,7 +99,7 @@ class RowTerms:
         What each stratum is called: the class, ``(class, group)`` where groups are given, or the
         group for regression.
     must_keep, must_drop : ndarray of bool
-        Rows whose fate is decided.
+        Rows that are always kept, and rows that are always dropped.
     cost : ndarray or None
         What dropping each row saves.
     sample_weight : ndarray or None
@@ -79,13 +108,13 @@ class RowTerms:
 
     n_samples: int
     classes: Codes | None
-    class_names: tuple[Any, ...]
+    class_names: Names
     strata: Codes | None
-    names: tuple[Any, ...]
+    names: Names
     must_keep: Booleans
     must_drop: Booleans
-    cost: NDArray[np.float64] | None = None
-    sample_weight: NDArray[np.float64] | None = None
+    cost: Floats | None = None
+    sample_weight: Floats | None = None
 
     def count(self, mask: Booleans) -> Codes:
         """Return the number of rows in ``mask`` for each stratum."""
@@ -99,13 +128,13 @@ class RowTerms:
 
 def make_terms(
     n_samples: int,
-    classes: NDArray[Any] | None,
+    classes: NDArray[np.generic] | None,
     *,
-    groups: Any = None,
-    sample_weight: Any = None,
-    sample_cost: Any = None,
-    must_keep: Any = None,
-    must_drop: Any = None,
+    groups: Column = None,
+    sample_weight: Column = None,
+    sample_cost: Column = None,
+    must_keep: Column = None,
+    must_drop: Column = None,
 ) -> RowTerms:
     """Check weights, masks, costs and groups, and name the strata.
 
@@ -116,15 +145,17 @@ def make_terms(
     drop = None if must_drop is None else as_labels("must_drop", must_drop)
     keep, drop = decided_rows(keep, drop, n_samples)
     cost = None if sample_cost is None else as_numbers("sample_cost", sample_cost, n_samples)
-    by_class: Strata = (None, ()) if classes is None else _coded(classes)
-    strata: Strata = by_class if groups is None else _strata(n_samples, *by_class, groups)
+    codes, class_names = (None, ()) if classes is None else _coded(classes)
+    strata, names = codes, class_names
+    if groups is not None:
+        strata, names = _strata(n_samples, codes, class_names, groups)
     weights = check_weights(sample_weight, n_samples)
-    return RowTerms(n_samples, *by_class, *strata, keep, drop, cost, weights)
+    return RowTerms(n_samples, codes, class_names, strata, names, keep, drop, cost, weights)
 
 
 def _strata(
-    n_samples: int, classes: Codes | None, class_names: tuple[Any, ...], groups: Any
-) -> tuple[Codes, tuple[Any, ...]]:
+    n_samples: int, classes: Codes | None, class_names: Names, groups: Column
+) -> tuple[Codes, Names]:
     # A list of 1 and "1" would become an array of strings.
     is_typed = hasattr(groups, "dtype")
     values = as_labels("groups", groups if is_typed else np.asarray(groups, dtype=object))
@@ -140,8 +171,8 @@ def _strata(
     return strata.astype(np.int64), tuple(names)
 
 
-def _coded(values: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]]:
-    """Return the position of each value among the distinct ones, and those."""
+def _coded(values: NDArray[np.generic]) -> tuple[Codes, Names]:
+    """Return the position of each value among the distinct values, and these."""
     try:
         distinct, codes = np.unique(values, return_inverse=True)
         names = distinct.tolist()
@@ -156,25 +187,6 @@ def _coded(values: NDArray[Any]) -> tuple[Codes, tuple[Any, ...]]:
 def count_of(share: float, n_samples: int) -> int:
     """Return ``share * n_samples`` rounded to the nearest whole number, a half downward."""
     return math.ceil(share * n_samples - 0.5)
-
-
-def n_to_drop(prune_ratio: float, n_samples: int, n_classes: int) -> int:
-    """Return the number of rows to drop, one row a class (or one in all) being left.
-
-    Raises
-    ------
-    ValueError
-        When fewer rows are left.
-    """
-    n_drop = count_of(prune_ratio, n_samples)
-    n_keep, needed = n_samples - n_drop, max(1, n_classes)
-    if n_keep < needed:
-        target = f"{n_classes} classes" if n_classes else "a model to train on"
-        raise ValueError(
-            f"prune_ratio={prune_ratio} leaves {_rows(n_keep)} for {target}; "
-            f"{_lower_ratio(n_samples - needed, n_samples)}."
-        )
-    return n_drop
 
 
 def _rows(count: int) -> str:
@@ -195,11 +207,11 @@ def _lower_ratio(most: int, n_samples: int, name: str = "it") -> str:
 
 
 def make_problem(
-    Z: Any,
+    Z: Floats | LinearOperator,
     terms: RowTerms,
     request: Request,
-    length_of: Any = float,
-    balance: Sequence[Any] = (),
+    length_of: Callable[[float], float] = float,
+    balance: Sequence[LinearOperator] = (),
     balance_weight: float = 0.0,
     *,
     holds_norms: bool = True,
@@ -217,18 +229,17 @@ def make_problem(
     length_of : callable, default=float
         Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
     balance : sequence of LinearOperator
-        What is held beside it.
+        What is held beside the change.
     balance_weight : float, default=0.0
         How much that counts.
     holds_norms : bool, default=True
         Whether rows of similar norm keep the same share.
     """
-    n_drop = n_keep = None
-    if request.prune_ratio is not None:
-        n_drop = n_to_drop(request.prune_ratio, terms.n_samples, len(terms.class_names))
+    n_drop, n_keep = request.n_drop(terms), None
+    if request.ratio is not None and n_drop is not None:
         n_keep = terms.n_samples - n_drop
-        _check_masks(terms, request.prune_ratio, n_drop)
-    _check_no_class_vanishes(terms, request.prune_ratio, n_keep)
+        _check_masks(terms, request.ratio, n_drop)
+    _check_no_class_vanishes(terms, request.ratio, n_keep)
     groups, quota = _groups_and_range(terms, request.quota, n_keep)
     problem = SelectionProblem(
         Z,
@@ -264,10 +275,6 @@ def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
         raise InfeasibleProblemError(
             f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
             f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
-        )
-    if least == n:
-        raise InfeasibleProblemError(
-            f"must_drop takes all {n} rows, and at least one stays; free a row of must_drop."
         )
     if n_drop < least:
         scale = 10 ** _digits(n)
@@ -317,7 +324,7 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
 
 
 def _groups_and_range(
-    terms: RowTerms, quota: Any, n_keep: int | None
+    terms: RowTerms, quota: Quota, n_keep: int | None
 ) -> tuple[Codes | None, KeptRange | None]:
     """Return the groups, and how many rows each keeps so that each class keeps one."""
     if isinstance(quota, Mapping) and quota and terms.strata is None:
@@ -346,34 +353,22 @@ def _groups_and_range(
     return terms.strata, bounds
 
 
-def first_to_go(
-    terms: RowTerms, request: Request, hardness: Callable[[], NDArray[np.float64]]
-) -> RowTerms:
-    """Return terms under which the hardest share and the rows of weight zero must go.
+def drop_weightless(terms: RowTerms, request: Request) -> RowTerms:
+    """Return terms under which rows of weight zero must go, as far as masks and quotas let them.
 
-    ``hardness`` gives the loss of each row; it is called where ``trim`` asks for it.
+    Dropping them costs nothing; kept, they would take the places of rows that weigh something.
     """
     weight = terms.sample_weight
-    if request.trim:
-        losses, candidates = hardness(), np.ones(terms.n_samples, dtype=bool)
-        if weight is not None:
-            weighs = (weight > 0) & ~terms.must_drop
-            candidates[np.where(weighs, losses, np.inf).argmin()] = False
-        terms = drop_first(terms, request, request.trim, candidates, losses)
     if weight is None:
         return terms
-    # Rows that weigh nothing cost nothing. Were they kept, rows that weigh something would have
-    # to go in their place.
     weightless = weight == 0
     if request.tolerance is not None and terms.cost is not None:
         weightless &= terms.cost >= 0
-    return drop_first(terms, request, 1.0, weightless, weight)
+    return drop_first(terms, request, weightless, weight)
 
 
-def drop_first(
-    terms: RowTerms, request: Request, share: float, candidates: Booleans, rank: NDArray[np.float64]
-) -> RowTerms:
-    """Return terms under which the candidates of highest rank must go as well.
+def drop_first(terms: RowTerms, request: Request, candidates: Booleans, rank: Floats) -> RowTerms:
+    """Return terms under which the candidates must go, as many as masks and counts allow.
 
     Parameters
     ----------
@@ -381,24 +376,18 @@ def drop_first(
         Masks and groups.
     request : Request
         Ratio and quota.
-    share : float
-        Share of all rows that must go, the same in every stratum as far as the rows that must
-        stay, the strata's own counts and the candidates allow.
     candidates : ndarray of bool of shape (n_samples,)
-        Rows that may be taken.
+        Rows that should go.
     rank : ndarray of shape (n_samples,)
-        The highest go first; ties go by position.
+        In each stratum the highest go first; ties go by position.
     """
     problem = count_problem(terms, request)
     sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)
     room = sizes - np.maximum(problem.kept_range.low, 1) - dropped
     if problem.n_drop is not None:
         room = problem.dropped_counts(problem.n_drop) - dropped
-    room = np.clip(room, 0, problem.count(problem.free & candidates))
-    first = KeptRange(np.zeros_like(room), room, sizes.astype(np.float64))
-    counts = first.counts(min(count_of(share, terms.n_samples), int(room.sum())))
     must_drop = problem.must_drop.copy()
-    for stratum, n_rows in enumerate(counts):
-        free = np.flatnonzero((problem.groups == stratum) & problem.free & candidates)
-        must_drop[free[np.argsort(-rank[free], kind="stable")][:n_rows]] = True
+    for stratum, n_rows in enumerate(np.maximum(room, 0)):
+        rows = np.flatnonzero((problem.groups == stratum) & problem.free & candidates)
+        must_drop[rows[np.argsort(-rank[rows], kind="stable")][:n_rows]] = True
     return replace(terms, must_drop=must_drop)

@@ -27,7 +27,7 @@ R = TypeVar("R")
 def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed by threads that each work alone.
 
-    As many threads run as `workers` or joblib's configuration says, else as BLAS is allowed, and
+    As many threads run as joblib's configuration says, else as BLAS is allowed, and
     BLAS runs on one inside each. Products with a handful of columns are too small for BLAS to
     share out: waiting for each other, its threads have been seen to take a hundred times as long
     as one. And since the items do not depend on the number of threads, neither do the results.
@@ -55,30 +55,17 @@ def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> 
 
 
 def _one_of_several(function: Callable[[T], R], item: T) -> R:
-    # The others are busy: what it calls is not to be shared out again.
-    with workers(1):
+    # The other threads are busy: what this one calls is not shared out again.
+    token = _is_one_of_several.set(True)
+    try:
         return function(item)
+    finally:
+        _is_one_of_several.reset(token)
 
 
 def _alone(function: Callable[[T], R], item: T) -> R:
     with serial_blas():
         return function(item)
-
-
-@contextmanager
-def workers(n_jobs: int | None) -> Iterator[None]:
-    """Let so many workers run inside; None leaves it to joblib's configuration and to BLAS.
-
-    Parameters
-    ----------
-    n_jobs : int or None
-        As joblib counts them: -1 is all cores, -2 all but one.
-    """
-    token = _asked_workers.set(None if n_jobs is None else joblib.effective_n_jobs(n_jobs))
-    try:
-        yield
-    finally:
-        _asked_workers.reset(token)
 
 
 @contextmanager
@@ -166,9 +153,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _n_workers() -> int:
-    asked = _asked_workers.get()
-    if asked is not None:
-        return asked
+    if _is_one_of_several.get():
+        return 1
     _, configured = get_active_backend(prefer="threads")
     # Without a configuration joblib says 1.
     if configured not in (None, 1):
@@ -185,7 +171,7 @@ def _blas_threads() -> int:
 
 # Whether this thread is one of them: dead as soon as it is not.
 _held_here: ContextVar[Callable[[], _Holder | None]] = ContextVar("held_here", default=lambda: None)
-_asked_workers: ContextVar[int | None] = ContextVar("asked_workers", default=None)
+_is_one_of_several: ContextVar[bool] = ContextVar("is_one_of_several", default=False)
 
 
 @cache

@@ -64,4 +64,4 @@ def test_options_differ_in_what_is_held(features):
     pruner.fit(split.X_train, split.y_train)
     part = distribution.with_features(pruner, split, features, seed=0)
     assert part.shape[0] == 200
-    assert part.shape[1] < pruner._balance_[0].shape[1]
+    assert part.shape[1] < pruner.matched_.balance[0].shape[1]

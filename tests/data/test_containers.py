@@ -366,7 +366,7 @@ def test_many_features_are_kept_in_a_file_without_a_name(monkeypatch, tmp_path, 
     monkeypatch.setattr(_network, "_SPILL_BYTES", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pruner = InfluencePruner(mlp(), **CALM).fit(X, Y)
-    assert isinstance(pruner._influence_.objective.design, np.memmap)
+    assert isinstance(pruner.influence_.objective.design, np.memmap)
     assert not list(tmp_path.iterdir())
     np.testing.assert_array_equal(pruner.support_, expected.support_)
     np.testing.assert_array_equal(pruner.influence_norms_, expected.influence_norms_)

@@ -127,24 +127,22 @@ def test_rows_that_weigh_as_several_are_believed_as_much():
 
 
 def masks(name, y):
-    """Fit arguments and parameters under which no row is left to choose."""
+    """Fit arguments under which no row is left to choose."""
     chosen = np.zeros(len(y), dtype=bool)
     chosen[::2] = True
     return {
-        "trim": ({}, {"trim": 0.5}),
-        "must_drop": ({"must_drop": chosen}, {}),
-        "must_keep": ({"must_keep": chosen}, {}),
-        "weights": ({"sample_weight": np.where(chosen, 1.0, 0.0)}, {}),
+        "must_drop": {"must_drop": chosen},
+        "must_keep": {"must_keep": chosen},
+        "weights": {"sample_weight": np.where(chosen, 1.0, 0.0)},
     }[name]
 
 
-@pytest.mark.parametrize("name", ["trim", "must_drop", "must_keep", "weights"])
+@pytest.mark.parametrize("name", ["must_drop", "must_keep", "weights"])
 def test_masks_that_leave_no_choice_are_met(name):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
     y = np.arange(200) // 2 % 2
-    fit, options = masks(name, y)
-    pruner = InfluencePruner(prune_ratio=0.5, random_state=0, **options).fit(X, y, **fit)
+    pruner = InfluencePruner(prune_ratio=0.5, random_state=0).fit(X, y, **masks(name, y))
     assert pruner.support_.sum() == 100
 
 

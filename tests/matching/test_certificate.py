@@ -14,8 +14,9 @@ from skorch import NeuralNetClassifier
 
 import sklearn_prune.matching.certificate as module
 from sklearn_prune import InfluencePruner
-from sklearn_prune.matching import Choice
-from sklearn_prune.selection import SelectionProblem, solve
+from sklearn_prune.matching import Choice, choose_rows
+from sklearn_prune.selection import Request, SelectionProblem, make_terms, solve
+from sklearn_prune.utils import OutOfTimeError
 
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
 N, N_KEPT = 80, 40
@@ -112,6 +113,41 @@ def test_where_a_refit_is_long_one_draw_is_enough(iris, draws, monkeypatch):
     assert certificate.random_actual_change > certificate.actual_change
 
 
+def test_what_there_was_no_time_for_is_nan_and_said(iris, monkeypatch):
+    class Slow:
+        """A clock on which each look at it takes an hour."""
+
+        now = 0.0
+
+        def perf_counter(self):
+            self.now += 3600
+            return self.now
+
+    monkeypatch.setattr("sklearn_prune.utils.time_limit.time", Slow())
+    certificate = InfluencePruner(**CALM).fit(*iris).certificate_
+    assert certificate.refits_timed_out
+    assert np.isnan(certificate.kept_hessian_change)
+    assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
+    assert 0 < certificate.predicted_change < certificate.random_change
+    assert repr(certificate).count("actual, head refitted  not computed for want of time") == 2
+    assert certificate.summary().startswith("time_limit left no time to refit the last layer")
+
+
+def test_the_draws_that_were_refitted_in_time_count(iris, monkeypatch):
+    changes = iter([3.0, 5.0])
+
+    def refitted_change(*args):
+        try:
+            return next(changes)
+        except StopIteration:
+            raise OutOfTimeError from None
+
+    monkeypatch.setattr("sklearn_prune.influence.HeadInfluence.refitted_change", refitted_change)
+    certificate = InfluencePruner(**CALM).fit(*iris).certificate_
+    assert certificate.random_actual_change == 4.0
+    assert not certificate.refits_timed_out
+
+
 def test_random_rows_hold_some_of_the_weight(iris):
     X, _ = iris
     weight = np.zeros(150)
@@ -133,17 +169,25 @@ def test_the_refit_on_random_rows_that_does_not_converge_is_nan(iris, monkeypatc
     assert "could not be refitted to compare with" in certificate.summary()
 
 
+def aimed_share(pruner, y):
+    """Return the probabilities of the draw that the rows kept by `pruner` are to look like."""
+    matched = pruner.matched_
+    terms = make_terms(len(y), y, sample_weight=matched.sample_weight)
+    return choose_rows(matched, terms, Request(0.5, None, "class", "auto")).problem.kept_share
+
+
 @pytest.fixture(scope="module")
 def features(iris_pruner, iris):
     """All rows of the embedding in float64, before they are centred: t_i ⊗ φ_i."""
-    embedding = iris_pruner._balance_[0]
+    embedding = iris_pruner.matched_.balance[0]
     made = embedding._features_of(np.arange(150)).astype(np.float64)
     return np.einsum("ij,ik->ijk", np.eye(3)[iris[1]], made).reshape(150, -1)
 
 
-def test_the_error_is_the_mean_discrepancy_to_the_draw_that_is_aimed_at(iris_pruner, features):
-    request = iris_pruner._request()
-    share = iris_pruner._choose(request, 60.0, 0).problem.kept_share
+def test_the_error_is_the_mean_discrepancy_to_the_draw_that_is_aimed_at(
+    iris_pruner, iris, features
+):
+    share = aimed_share(iris_pruner, iris[1])
     aim = share @ features / share.sum()
     error = features[iris_pruner.support_].mean(axis=0) - aim
     tilt = aim - features.mean(axis=0)
@@ -158,8 +202,8 @@ def test_weights_have_their_part_in_error_and_tilt():
     weight = np.exp(1.5 * rng.standard_normal(300))
     pruner = InfluencePruner(prune_ratio=0.5, damping=0.1, random_state=0)
     pruner.fit(X, y, sample_weight=weight)
-    share = pruner._choose(pruner._request(), 60.0, 0).problem.kept_share
-    embedding = pruner._balance_[0]
+    share = aimed_share(pruner, y)
+    embedding = pruner.matched_.balance[0]
     made = embedding._features_of(np.arange(300)).astype(np.float64)
     features = np.einsum("ij,ik->ijk", np.eye(2)[y], made).reshape(300, -1)
     kept, aim, every = (
@@ -172,7 +216,7 @@ def test_weights_have_their_part_in_error_and_tilt():
 
 
 def test_under_a_tolerance_the_distribution_of_all_rows_is_aimed_at(iris):
-    pruner = InfluencePruner(prune_ratio=None, tolerance=1.0, damping=0.1, random_state=0)
+    pruner = InfluencePruner(prune_ratio="auto", tolerance=1.0, damping=0.1, random_state=0)
     certificate = pruner.fit(*iris).certificate_
     assert certificate.distribution_tilt == 0
 
@@ -405,7 +449,7 @@ def test_with_weights_no_set_undercuts_the_bound_and_random_ones_cost_what_is_sa
     rng = np.random.default_rng(seed)
     X, y, weight = rng.standard_normal((8, 2)), rng.standard_normal(8), rng.uniform(0.05, 1.05, 8)
     pruner = InfluencePruner(**CALM, norm=norm).fit(X, y, sample_weight=weight)
-    influence, certificate = pruner._influence_, pruner.certificate_
+    influence, certificate = pruner.influence_, pruner.certificate_
     sets = [w for w in np.ndindex(*(2,) * 8) if sum(w) == 4]
     changes = [influence.measure(influence.first_order_step(np.array(w, bool))) for w in sets]
     assert certificate.lower_bound <= min(changes) * (1 + 1e-9)

@@ -8,8 +8,9 @@ from sklearn.datasets import load_diabetes
 
 import sklearn_prune.matching.choice as module
 from sklearn_prune import InfluencePruner
+from sklearn_prune.matching import choose_rows
 from sklearn_prune.matching.choice import distribution_weight
-from sklearn_prune.selection.terms import Request
+from sklearn_prune.selection import Request, make_terms
 
 CALM = {"damping": 1e-2, "random_state": 0}
 MANY, LED, FEW = 2.0, 1.0, 0.3
@@ -33,43 +34,43 @@ def weights(monkeypatch):
     ("prune_ratio", "expected"), [(0.0, MANY), (0.5, MANY), (76 / 150, FEW), (0.9, FEW)]
 )
 def test_auto_depends_on_the_rows_kept_for_each_parameter(iris_pruner, prune_ratio, expected):
-    request = Request(prune_ratio, None, "class", 0.0, "auto")
-    assert distribution_weight(request, iris_pruner._influence_) == expected
+    request = Request(prune_ratio, None, "class", "auto")
+    assert distribution_weight(request, iris_pruner.influence_) == expected
 
 
 def test_a_tolerance_and_costs_have_the_smaller_weight(iris_pruner):
-    influence = iris_pruner._influence_
-    within = Request(None, 1e-3, "class", 0.0, "auto")
+    influence = iris_pruner.influence_
+    within = Request("auto", 1e-3, "class", "auto")
     assert distribution_weight(within, influence) == FEW
-    ratio = Request(0.1, None, "class", 0.0, "auto")
+    ratio = Request(0.1, None, "class", "auto")
     assert distribution_weight(ratio, influence) == MANY
     assert distribution_weight(ratio, influence, has_cost=True) == FEW
 
 
 def test_where_reference_rows_lead_it_is_one_at_least(iris_pruner):
-    influence = iris_pruner._influence_
+    influence = iris_pruner.influence_
     for prune_ratio, expected in ((0.1, MANY), (0.9, LED)):
-        request = Request(prune_ratio, None, "class", 0.0, "auto")
+        request = Request(prune_ratio, None, "class", "auto")
         assert distribution_weight(request, influence, is_led=True) == expected
-    request = Request(0.9, None, "class", 0.0, 0.1)
+    request = Request(0.9, None, "class", 0.1)
     assert distribution_weight(request, influence, is_led=True) == 0.1
 
 
 def test_of_several_networks_the_largest_counts(iris):
     X, y = iris
     features = np.random.default_rng(0).standard_normal((150, 9))
-    stack = InfluencePruner(None, features=features, **CALM).fit(X, y)._influence_
+    stack = InfluencePruner(None, features=features, **CALM).fit(X, y).influence_
     # 15 and 30 parameters: 75 rows are enough for each of the one, 150 for each of the other.
     for prune_ratio, expected in [(0.0, MANY), (0.5, FEW)]:
-        request = Request(prune_ratio, None, "class", 0.0, "auto")
+        request = Request(prune_ratio, None, "class", "auto")
         assert distribution_weight(request, stack) == expected
 
 
 @pytest.mark.parametrize("weight", [0, 0.3, 1, 7.5])
 @pytest.mark.parametrize("prune_ratio", [0.1, 0.9])
 def test_a_number_is_taken_as_it_is(iris_pruner, weight, prune_ratio):
-    request = Request(prune_ratio, None, "class", 0.0, weight)
-    assert distribution_weight(request, iris_pruner._influence_) == weight
+    request = Request(prune_ratio, None, "class", weight)
+    assert distribution_weight(request, iris_pruner.influence_) == weight
 
 
 @pytest.mark.parametrize(("given", "expected"), [("auto", (MANY, FEW)), (1.5, (1.5, 1.5))])
@@ -103,7 +104,7 @@ def test_more_of_it_moves_the_distribution_less(iris):
     assert little.certificate_.predicted_change < much.certificate_.predicted_change
     # The distribution of the rows that hold the network alone, by the embedding of the others.
     factor = 150 / none.support_.sum()
-    alone = factor * np.linalg.norm(little._balance_[0].T @ ~none.support_)
+    alone = factor * np.linalg.norm(little.matched_.balance[0].T @ ~none.support_)
     assert little.certificate_.distribution_error < alone
 
 
@@ -113,17 +114,19 @@ def test_groups_are_told_apart_in_each_class(iris):
     apart = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
     alike = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y)
     strata = 2 * y + (groups == "many")
-    np.testing.assert_array_equal(apart._balance_[0].labels, np.eye(6)[strata])
-    np.testing.assert_array_equal(alike._balance_[0].labels, np.eye(3)[y])
+    np.testing.assert_array_equal(apart.matched_.balance[0].labels, np.eye(6)[strata])
+    np.testing.assert_array_equal(alike.matched_.balance[0].labels, np.eye(3)[y])
     # What a head of the classes is held by does not know of groups.
-    np.testing.assert_array_equal(apart._balance_[1].labels, alike._balance_[1].labels)
+    np.testing.assert_array_equal(
+        apart.matched_.balance[1].labels, alike.matched_.balance[1].labels
+    )
 
 
 def test_groups_are_told_apart_beside_numbers():
     X, y = load_diabetes(return_X_y=True)
     X, y, groups = X[:90], y[:90] + 0.5, np.arange(90) % 3
     pruner = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
-    labels = pruner._balance_[0].labels
+    labels = pruner.matched_.balance[0].labels
     np.testing.assert_array_equal(labels[:, :3], np.eye(3)[groups])
     np.testing.assert_allclose(labels[:, 3], (y - y.mean()) / y.std(), rtol=1e-5, atol=1e-6)
 
@@ -136,7 +139,9 @@ def test_each_group_keeps_its_distribution():
     pruner = InfluencePruner(prune_ratio=0.5, **CALM).fit(X, y, groups=groups)
     certificate, support = pruner.certificate_, pruner.support_
     assert certificate.distribution_error < 0.9 * certificate.random_distribution_error
-    share = pruner._choose(pruner._request(), 60.0, 0).problem.kept_share
+    terms = make_terms(240, y, groups=groups)
+    request = Request(0.5, None, "class", "auto")
+    share = choose_rows(pruner.matched_, terms, request).problem.kept_share
     errors = []
     for stratum in range(4):
         members = 2 * y + groups == stratum

@@ -200,7 +200,7 @@ def test_the_class_shares_are_those_of_right_labels(noisy):
     pruner = InfluencePruner(prune_ratio=0.5, random_state=0).fit(X, y, X_ref=X_ref, y_ref=y_ref)
     assert y.mean() - right.mean() > 0.1
     assert y[pruner.support_].mean() == pytest.approx(right.mean(), abs=0.04)
-    assert pruner._aim_.similarity > 0.7
+    assert pruner.certificate_.reference_similarity > 0.7
     kept_wrong = (y != right)[pruner.support_].mean()
     assert kept_wrong < 0.4 * (y != right).mean()
     certificate = pruner.certificate_

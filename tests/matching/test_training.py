@@ -21,9 +21,7 @@ import sklearn_prune.matching.trained_members as networks_module
 import sklearn_prune.matching.training as training_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.losses import NonConvexLossWarning
-from sklearn_prune.matching.certificate import StageClock
-from sklearn_prune.matching.job import TrainingJob
-from sklearn_prune.matching.training import train_once
+from sklearn_prune.matching import StageClock, TrainingJob, train_once
 
 X, Y = load_iris(return_X_y=True)
 WEIGHT = np.linspace(0.5, 1.5, len(X))
@@ -78,9 +76,9 @@ def test_a_grid_of_ratios_trains_one_network_a_fold(tmp_path, trained, inside):
     "change",
     [
         {"prune_ratio": 0.7},
-        {"prune_ratio": None, "tolerance": 0.01},
+        {"prune_ratio": "auto", "tolerance": 0.01},
         {"quota": None},
-        {"trim": 0.1},
+        {"distribution_weight": 0.0},
         {"time_limit": 30},
         {"verbose": 0},
     ],
@@ -93,7 +91,7 @@ def test_what_only_the_selection_reads_trains_nothing(tmp_path, trained, change)
 
 @pytest.mark.parametrize(
     "change",
-    [{"norm": "parameter"}, {"damping": 0.01}, {"refit": False}, {"random_state": 1}]
+    [{"norm": "parameter"}, {"damping": 0.01}, {"layers": "all"}, {"random_state": 1}]
     + [{"estimator": network(**params)} for params in ({"lr": 0.5}, {"module__n_hidden": 4})],
 )
 def test_what_the_influences_depend_on_is_kept_apart(tmp_path, trained, change):
@@ -193,7 +191,7 @@ def test_no_memory_keeps_nothing(memory, trained):
 
 
 def test_seconds_add_up(tmp_path):
-    job = TrainingJob([None], X, Y, np.unique(Y), None, "loss", 1e-2, True, 0)
+    job = TrainingJob([None], X, Y, np.unique(Y), None, "loss", 1e-2, 0)
     names = []
     for _ in ("written", "read"):
         clock = StageClock()
@@ -214,7 +212,9 @@ def test_a_pickle_of_something_else_is_warned_of_and_trained_anew(tmp_path):
     expected = fit(str(tmp_path)).get_support()
     (kept,) = tmp_path.rglob("*.pkl")
     kept.write_bytes(pickle.dumps({"influence": None}))
-    with pytest.warns(UserWarning, match="a file of it holds a dict that is no result. .* empty"):
+    with pytest.warns(
+        UserWarning, match="one of its files holds a dict instead of a result. .* empty"
+    ):
         found = fit(str(tmp_path)).get_support()
     np.testing.assert_array_equal(found, expected)
 

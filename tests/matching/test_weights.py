@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.matching.weights import WEIGHT_BOUNDS, Rows, kept_weights, near_one
+from sklearn_prune.matching.weights import WEIGHT_BOUNDS, ScaledRows, kept_weights, near_one
 
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
 
@@ -104,7 +104,7 @@ def test_nothing_is_weighed_that_sums_to_zero_already():
 def test_rows_are_products_of_scaled_matrices():
     A, B = standard_normal(0, 9, 2, 3)
     rows = np.array([1, 4, 7])
-    side_by_side = Rows([A, B], rows)
+    side_by_side = ScaledRows([A, B], rows)
     expected = np.hstack([M[rows] / np.sqrt(np.mean(np.sum(M**2, axis=1))) for M in (A, B)])
     np.testing.assert_allclose(side_by_side @ np.eye(5), expected)
     np.testing.assert_allclose(side_by_side.T @ np.eye(3), expected.T)
@@ -154,7 +154,7 @@ def test_weights_multiply_those_of_the_user(norm):
     X, y = load_diabetes(return_X_y=True)
     given = np.random.default_rng(0).uniform(0.5, 1.5, len(y))
     pruner = InfluencePruner(**CALM, norm=norm, reweight=True).fit(X, y, sample_weight=given)
-    influence, kept = pruner._influence_, pruner.sample_indices_
+    influence, kept = pruner.influence_, pruner.sample_indices_
     objective = influence.objective.subset(kept)
     objective.sample_weight = given[kept] * pruner.sample_weight_
     objective.weight_sum = objective.sample_weight.sum()
@@ -174,7 +174,7 @@ def test_the_certificate_speaks_of_the_weighted_rows():
     assert max(certificate.predicted_change, certificate.actual_change) < 1e-20
     assert certificate.random_actual_change == plain.certificate_.random_actual_change
     # By the triangle inequality it cannot be further off than the weights move it.
-    B = pruner._balance_[0].rows(np.arange(len(y))).astype(np.float64)[pruner.support_]
+    B = pruner.matched_.balance[0].rows(np.arange(len(y))).astype(np.float64)[pruner.support_]
     moved = len(y) * np.linalg.norm((v - 1) @ B) / len(v)
     off = certificate.distribution_error - plain.certificate_.distribution_error
     assert 0 < abs(off) <= moved
@@ -198,7 +198,7 @@ def test_a_head_that_cannot_be_held_is_held_better_where_weights_stay_worth_the_
     pruner = InfluencePruner(prune_ratio=0.4, damping=1e-2, random_state=0, reweight=True).fit(X, y)
     share = np.ones(len(y))
     share[pruner.support_] = 1 - pruner.sample_weight_
-    influence, certificate = pruner._influence_, pruner.certificate_
+    influence, certificate = pruner.influence_, pruner.certificate_
     assert certificate.effective_rows >= 0.95 * certificate.n_kept
     assert influence.retrained_change(share) < influence.retrained_change(~pruner.support_)
 
@@ -211,7 +211,7 @@ def test_any_rows_can_be_weighed_and_pickles_know_them():
     np.testing.assert_array_equal(again.weigh(pruner.support_), pruner.sample_weight_)
     other = pruner.select(prune_ratio=0.8)
     weights = pruner.weigh(other)
-    total = pruner._influence_.gradients.sum(
+    total = pruner.influence_.gradients.sum(
         np.where(other, np.r_[weights, 0][np.cumsum(other) - 1], 0)
     )
     assert len(weights) == other.sum() and np.linalg.norm(total) < 1e-8
@@ -226,7 +226,7 @@ def test_a_refit_of_more_damped_heads_moves_less_than_without_weights():
     pruner = InfluencePruner(prune_ratio=0.8, random_state=0, reweight=True).fit(X, y)
     share = np.ones(len(y))
     share[pruner.support_] = 1 - pruner.sample_weight_
-    damped = pruner._influence_.damped(100.0)
+    damped = pruner.influence_.damped(100.0)
     assert damped.refitted_change(share) < damped.refitted_change(~pruner.support_)
 
 
@@ -235,7 +235,5 @@ def test_several_networks_are_held_together():
     pruner = InfluencePruner([None, None], **CALM, reweight=True).fit(X, y)
     assert pruner.certificate_.n_networks == 2
     assert pruner.certificate_.actual_change < 1e-20
-    weights = kept_weights(
-        pruner._influence_, pruner._coordinates_, pruner._balance_, pruner.sample_indices_
-    )
+    weights = kept_weights(pruner.matched_, pruner.sample_indices_)
     np.testing.assert_array_equal(weights, pruner.sample_weight_)

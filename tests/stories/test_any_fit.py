@@ -153,7 +153,7 @@ def test_the_same_rows_on_one_thread_and_two_and_from_the_memory(tmp_path):
     supports, stages = [], []
     for n_threads, memory in [(1, None), (2, None), (1, str(tmp_path)), (2, str(tmp_path))]:
         with threadpool_limits(n_threads):
-            pruner = InfluencePruner(**options, memory=memory, n_jobs=n_threads)
+            pruner = InfluencePruner(**options, memory=memory)
             pruner.fit(X, y, groups=groups)
         supports.append(pruner.support_)
         stages.append([name for name, _ in pruner.certificate_.seconds])

@@ -65,7 +65,7 @@ def test_several_labels_a_row(kind, y):
 
 def test_several_labels_a_row_are_several_logistic_regressions():
     pruner = fitted(frozen(nn.BCEWithLogitsLoss, LABELS.astype(np.float32), 3), LABELS)
-    theta = pruner._influence_.theta
+    theta = pruner.influence_.theta
     for column, (*weight, bias) in zip(LABELS.T, theta, strict=True):
         # The bias is damped as well: it is the weight of a column of ones.
         ones = np.column_stack([X, np.ones(N)])
@@ -97,7 +97,7 @@ def test_class_weights_multiply_sample_weights():
     weights = weights * np.float32(WEIGHT)[CODES]
     oracle = LogisticRegression(C=1 / (1e-2 * weights.sum()), fit_intercept=False, tol=1e-10)
     expected = oracle.fit(ones, CODES, sample_weight=weights).coef_
-    np.testing.assert_allclose(pruner._influence_.theta, expected, atol=1e-5)
+    np.testing.assert_allclose(pruner.influence_.theta, expected, atol=1e-5)
 
 
 def test_counts_are_scikit_learns_poisson_regression():
@@ -106,7 +106,7 @@ def test_counts_are_scikit_learns_poisson_regression():
     ones = np.column_stack([X, np.ones(N)])
     oracle = PoissonRegressor(alpha=0.1, fit_intercept=False, tol=1e-10, max_iter=1000)
     np.testing.assert_allclose(
-        pruner._influence_.theta[0], oracle.fit(ones, COUNTS).coef_, atol=1e-6
+        pruner.influence_.theta[0], oracle.fit(ones, COUNTS).coef_, atol=1e-6
     )
     certificate = pruner.certificate_
     assert certificate.actual_change < 0.1 * certificate.random_change

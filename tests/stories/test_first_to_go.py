@@ -1,4 +1,4 @@
-"""Rows that go before any are chosen: trimmed ones and those of weight zero."""
+"""Rows that go before any are chosen: those that must, and those of weight zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sklearn_prune import InfeasibleProblemError, InfluencePruner
 
 CALM = {"damping": 1e-2, "random_state": 0, "time_limit": 10.0}
-TOLERANCE = {**CALM, "prune_ratio": None}
+TOLERANCE = {**CALM, "prune_ratio": "auto"}
 
 
 def restated(pruner, X, y, norm: str, message: str, **fit_params) -> float:
@@ -18,16 +18,6 @@ def restated(pruner, X, y, norm: str, message: str, **fit_params) -> float:
     with pytest.raises(InfeasibleProblemError, match=message) as caught:
         pruner.set_params(norm=norm).fit(X, y, **fit_params)
     return float(re.search(r"tolerance to (\S+),", str(caught.value))[1])
-
-
-@pytest.mark.parametrize("norm", ["loss", "parameter"])
-def test_rows_trimmed_beyond_the_tolerance_are_laid_to_trim(iris, norm):
-    pruner = InfluencePruner(**TOLERANCE, tolerance=1e-6, trim=0.4)
-    message = r"tolerance=1e-06, .* that include the 60 rows of trim=0.4; the smallest change"
-    named = restated(pruner, *iris, norm, message + ".* or lower trim")
-    support = pruner.set_params(tolerance=named).fit(*iris).support_
-    assert (~support).sum() >= 60
-    assert pruner.certificate_.predicted_change <= named
 
 
 @pytest.mark.parametrize("norm", ["loss", "parameter"])
@@ -52,12 +42,6 @@ def test_where_the_distribution_stands_in_the_way_of_a_tolerance_its_weight_is_n
         pruner.fit(*iris)
 
 
-def test_trimming_keeps_to_the_quota_of_a_tolerance(iris):
-    X, y = iris
-    pruner = InfluencePruner(**TOLERANCE, tolerance=10.0, trim=0.5, quota={0: (15, 50)})
-    assert (pruner.fit(X, y).support_ & (y == 0)).sum() >= 15
-
-
 def test_rows_of_weight_zero_go_first_within_a_tolerance(iris):
     X, y = iris
     weight = np.ones(150)
@@ -68,13 +52,6 @@ def test_rows_of_weight_zero_go_first_within_a_tolerance(iris):
     assert support[weight > 0].sum() > 60
     assert (support & (weight == 0)).sum() == 1
     assert (support & (y == 2)).sum() == 1
-
-
-def test_trimming_leaves_some_weight(iris):
-    X, y = iris
-    weight = np.where(np.arange(150) % 30 == 0, 1.0, 0.0)
-    pruner = InfluencePruner(**CALM, prune_ratio=0.9, trim=0.9).fit(X, y, sample_weight=weight)
-    assert pruner.support_[weight > 0].any()
 
 
 def test_selecting_again_measures_as_the_influences_do(iris):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from sklearn_prune import InfeasibleProblemError, InfluencePruner
-from sklearn_prune.selection.terms import count_of
+from sklearn_prune.selection import count_of, make_terms
 from tests.stories.fuzzing import fuzz_settings
 
 pytestmark = pytest.mark.fuzz
@@ -70,9 +70,8 @@ def fits(draw):
     }
     if draw(st.integers(0, 2)):
         params["prune_ratio"] = draw(st.sampled_from([0.0, 0.2, 0.5, 0.8]))
-        params["trim"] = draw(st.sampled_from([0.0, 0.0, params["prune_ratio"] / 2]))
     else:
-        params |= {"prune_ratio": None, "tolerance": 10.0 ** draw(st.integers(-6, 1))}
+        params |= {"prune_ratio": "auto", "tolerance": 10.0 ** draw(st.integers(-6, 1))}
     given_rows = {}
     kind, fate = draw(st.sampled_from(WEIGHTS)), rng.random(n)
     if kind:
@@ -111,13 +110,12 @@ def test_what_is_kept_meets_every_rule_and_the_certificate_says_what_is(case):
         return
     check_support(pruner, y, params, given_rows)
     check_certificate(pruner, params)
-    if not params.get("trim"):
-        check_other_sets(pruner, given_rows)
+    check_other_sets(pruner, y, given_rows)
 
 
 def check_support(pruner, y, params, given_rows):
     support, n = pruner.support_, len(y)
-    if params["prune_ratio"] is not None:
+    if params["prune_ratio"] != "auto":
         assert (~support).sum() == count_of(params["prune_ratio"], n)
     assert support[given_rows.get("must_keep", np.zeros(n, dtype=bool))].all()
     assert not support[given_rows.get("must_drop", np.zeros(n, dtype=bool))].any()
@@ -128,7 +126,7 @@ def check_support(pruner, y, params, given_rows):
 
 
 def check_certificate(pruner, params):
-    certificate, influence = pruner.certificate_, pruner._influence_
+    certificate, influence = pruner.certificate_, pruner.influence_
     change = influence.measure(influence.first_order_step(~pruner.support_))
     assert certificate.predicted_change == pytest.approx(change, rel=1e-6, abs=1e-300)
     if params.get("tolerance"):
@@ -138,10 +136,12 @@ def check_certificate(pruner, params):
     assert certificate.status in ("optimal", "feasible", "time limit", "nothing to drop")
 
 
-def check_other_sets(pruner, given_rows):
+def check_other_sets(pruner, y, given_rows):
     """No set with the same counts and masks undercuts the bound."""
-    certificate, influence, drop = pruner.certificate_, pruner._influence_, ~pruner.support_
-    rng, n, strata = np.random.default_rng(0), len(drop), pruner._terms_.strata
+    certificate, influence, drop = pruner.certificate_, pruner.influence_, ~pruner.support_
+    rng, n = np.random.default_rng(0), len(drop)
+    labels = y if hasattr(pruner, "classes_") else None
+    strata = make_terms(n, labels, groups=given_rows.get("groups")).strata
     strata = np.zeros(n, dtype=int) if strata is None else strata
     fixed = [given_rows.get(name, np.zeros(n, dtype=bool)) for name in ("must_keep", "must_drop")]
     # Rows of weight zero go first, as far as they may.

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn_prune.influence_pruner as module
 import torch
 from scipy.sparse import csr_array
 from sklearn import config_context
@@ -17,7 +18,6 @@ from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 
-import sklearn_prune._influence_pruner as module
 from sklearn_prune import InfluencePruner, Pipeline, PrunedClassifier
 from sklearn_prune.meta import PruningSampler
 from sklearn_prune.model_selection import PruneRatioSearchCV
@@ -64,13 +64,11 @@ def test_wrong_labels_go(data, support):
     assert wrong[support].mean() < 0.5 * min(wrong.mean(), wrong[plain].mean())
 
 
-def test_without_them_auto_is_no_trim(data):
-    X, y = data[:2]
-    auto, none = (clone(PRUNER).set_params(trim=trim).fit(X, y) for trim in ("auto", 0.0))
-    np.testing.assert_array_equal(auto.support_, none.support_)
-    assert auto.certificate_.n_reference == auto.certificate_.n_suspect == 0
-    assert np.isnan(auto.certificate_.reference_score)
-    assert "reference" not in repr(auto.certificate_)
+def test_without_them_the_certificate_does_not_speak_of_them(data):
+    certificate = clone(PRUNER).fit(*data[:2]).certificate_
+    assert certificate.n_reference == certificate.n_suspect == 0
+    assert np.isnan(certificate.reference_score)
+    assert "reference" not in repr(certificate)
 
 
 def test_the_certificate_speaks_of_them(data):
@@ -82,17 +80,6 @@ def test_the_certificate_speaks_of_them(data):
     shown = repr(certificate)
     assert f"60, whose head scores {certificate.reference_score:.3f} held out" in shown
     assert "Changes are those from the head of the reference rows." in " ".join(shown.split())
-
-
-def test_a_share_to_trim_is_that_of_the_hardest_by_reference(data):
-    X, y, right = data[:3]
-    pruner = clone(PRUNER).set_params(trim=0.2).fit(X, y, **led(data))
-    losses, dropped = pruner._aim_.losses, ~pruner.support_
-    for label in ("no", "yes"):
-        rows = np.flatnonzero(y == label)
-        hardest = rows[np.argsort(-losses[rows])][: int(0.15 * len(rows))]
-        assert dropped[hardest].all()
-    assert (y != right)[pruner.support_].mean() < (y != right).mean()
 
 
 def test_containers_and_labels_may_be_others(data, support):
@@ -275,7 +262,10 @@ def frozen_net(make_net, data):
     [
         (lambda X, y: {"X_ref": X}, r"both X_ref and y_ref; y_ref is missing"),
         (lambda X, y: {"y_ref": y}, r"both X_ref and y_ref; X_ref is missing"),
-        (lambda X, y: {"X_ref": X[:, :3], "y_ref": y}, r"X_ref must be rows like those of X: .*3"),
+        (
+            lambda X, y: {"X_ref": X[:, :3], "y_ref": y},
+            r"X_ref must be rows like those of X: .*3.* Give X_ref the columns",
+        ),
         (lambda X, y: {"X_ref": X[:, 0], "y_ref": y}, r"X_ref must be rows like those of X: "),
         (lambda X, y: {"X_ref": X[:5], "y_ref": y}, r"has 60 values, and X_ref has 5 rows"),
         (lambda X, y: {"X_ref": X * np.nan, "y_ref": y}, r"X_ref must be rows .* finite"),
@@ -329,8 +319,8 @@ def test_numbers_need_numbers(data, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prune_ratio": None, "tolerance": 0.1}, r"tolerance=0.1 bounds .* give prune_ratio"),
-        ({"features": np.zeros((N, 2))}, r"give a function that makes them of any rows"),
+        ({"prune_ratio": "auto", "tolerance": 0.1}, r"tolerance=0.1 bounds .* give prune_ratio"),
+        ({"features": np.zeros((N, 2))}, r"give a function that computes them for any rows"),
     ],
 )
 def test_what_does_not_go_with_reference_rows(data, monkeypatch, options, message):
@@ -339,18 +329,9 @@ def test_what_does_not_go_with_reference_rows(data, monkeypatch, options, messag
         clone(PRUNER).set_params(**options).fit(*data[:2], **led(data))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"refit": False}, r"refit=False .* set refit=True .*or leave out X_ref"),
-        ({"layers": "all"}, r"layers='all' .* set layers='last', or leave out X_ref"),
-    ],
-)
-def test_a_frozen_network_is_read_with_its_last_layer_refitted(
-    data, make_net, monkeypatch, options, message
-):
+def test_only_the_last_layer_can_be_fitted_on_reference_rows(data, make_net, monkeypatch):
     monkeypatch.setattr(module, "train_once", None)
-    pruner = clone(PRUNER).set_params(estimator=frozen_net(make_net, data), **options)
+    pruner = clone(PRUNER).set_params(estimator=frozen_net(make_net, data), layers="all")
     X, y, _, X_ref, y_ref = data
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="layers='all' .* set layers='last', or leave out X_ref"):
         pruner.fit(X.astype("float32"), y, X_ref=X_ref.astype("float32"), y_ref=y_ref)

@@ -20,7 +20,7 @@ from sklearn.preprocessing import scale
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping
 
-from sklearn_prune import InfluencePruner, PrunedClassifier
+from sklearn_prune import InfluencePruner, PrunedClassifier, checkpoints
 from sklearn_prune.inspection import retraining_check
 
 X, Y = load_iris(return_X_y=True)
@@ -82,11 +82,11 @@ def test_several_networks_are_matched_together():
     # What was matched for one network leaves the other much farther away.
     drop = ~both.support_
     for one in alone:
-        influence = one._influence_
+        influence = one.influence_
         assert influence.measure(influence.first_order_step(drop)) < 0.2 * (
             one.certificate_.random_change
         )
-    forecasts = [one._influence_.forecast(drop) for one in alone]
+    forecasts = [one.influence_.forecast(drop) for one in alone]
     assert certificate.predicted_change == pytest.approx(
         np.mean([forecast.first_order for forecast in forecasts])
     )
@@ -154,19 +154,19 @@ def test_what_an_ensemble_knows_is_checked():
 
 
 def test_checkpoints_are_moments_of_one_training():
-    end, moments = fitted(network()), fitted(network(), n_checkpoints=3)
+    end, moments = fitted(network()), fitted(checkpoints(network(), 3))
     assert moments.certificate_.n_networks == 3
     assert moments.certificate_.n_parameters == 3 * end.certificate_.n_parameters
     for a, b in zip(
         end.estimator_.module_.parameters(), moments.estimator_.module_.parameters(), strict=True
     ):
         assert torch.equal(a, b)
-    hidden = [one.objective.design for one in moments._influence_.influences]
-    np.testing.assert_array_equal(hidden[-1], end._influence_.objective.design)
+    hidden = [one.objective.design for one in moments.influence_.influences]
+    np.testing.assert_array_equal(hidden[-1], end.influence_.objective.design)
     # Epochs 2, 4 and 6.
     for n_epochs, design in zip((2, 4), hidden, strict=False):
         short = fitted(network(max_epochs=n_epochs))
-        np.testing.assert_array_equal(design, short._influence_.objective.design)
+        np.testing.assert_array_equal(design, short.influence_.objective.design)
 
 
 def test_checkpoints_need_no_module_that_pickles():
@@ -176,14 +176,43 @@ def test_checkpoints_need_no_module_that_pickles():
     net = NeuralNetClassifier(
         Local, criterion=torch.nn.CrossEntropyLoss, max_epochs=4, lr=0.3, verbose=0
     )
-    assert fitted(net, n_checkpoints=2).certificate_.n_networks == 2
+    assert fitted(checkpoints(net, 2)).certificate_.n_networks == 2
 
 
 def test_checkpoints_that_never_came_are_said():
     stop = EarlyStopping(monitor="train_loss", patience=2)
     net = network(max_epochs=30, lr=1e-9, callbacks=[stop])
-    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of n_checkpoints=3 never"):
-        assert fitted(net, n_checkpoints=3).certificate_.n_networks == 1
+    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of 3 checkpoints were never"):
+        assert fitted(checkpoints(net, 3)).certificate_.n_networks == 1
+
+
+@pytest.mark.parametrize(
+    ("net", "number", "message"),
+    [
+        (None, 2, "NoneType is not trained in fit. .* as a list of FrozenEstimator"),
+        (FrozenEstimator(network()), 2, "FrozenEstimator is not trained in fit"),
+        (network(), 7, "7 checkpoints need as many epochs; the network trains for 6. Lower number"),
+        (network(callbacks="disable"), 2, 'callbacks="disable" allows none'),
+        (network(), 0, "number must be an integer of 1 or more"),
+        (network(), 2.0, "number must be an integer of 1 or more"),
+    ],
+)
+def test_what_has_no_checkpoints_is_refused(net, number, message):
+    with pytest.raises(ValueError, match=message):
+        checkpoints(net, number)
+
+
+def test_one_checkpoint_is_the_end():
+    end, only = fitted(network()), fitted(checkpoints(network(), 1))
+    np.testing.assert_array_equal(end.support_, only.support_)
+
+
+def test_checkpoints_are_cloned_and_their_network_can_be_tuned():
+    pruner = InfluencePruner(checkpoints(network(), 3), prune_ratio=0.6)
+    copy = clone(pruner).set_params(estimator__estimator__lr=0.5)
+    assert copy.estimator.estimator is not pruner.estimator.estimator
+    assert (copy.estimator.number, copy.estimator.estimator.lr) == (3, 0.5)
+    assert pruner.estimator.estimator.lr == 0.3
 
 
 def test_a_pickled_pruner_chooses_again():
@@ -193,7 +222,7 @@ def test_a_pickled_pruner_chooses_again():
 
 
 def test_checkpoints_of_all_layers():
-    certificate = fitted(network(), n_checkpoints=2, layers="all").certificate_
+    certificate = fitted(checkpoints(network(), 2), layers="all").certificate_
     assert certificate.n_parameters == 2 * (3 * 5 + 3 * 4)
     assert np.isnan(certificate.actual_change)
     assert certificate.predicted_change < 0.1 * certificate.random_change
@@ -207,7 +236,7 @@ def test_fixed_features_are_matched_beside_the_network(sparse):
     assert pruner.certificate_.n_networks == 2
     assert pruner.certificate_.n_parameters == 3 * 4 + 3 * 3
     alone = fitted(None, rows=F)
-    influence = alone._influence_
+    influence = alone.influence_
     change = influence.measure(influence.first_order_step(~pruner.support_))
     assert change < 0.05 * alone.certificate_.random_change
     assert isinstance(pruner.estimator_, NeuralNetClassifier)
@@ -230,7 +259,7 @@ def test_clone_and_memory_know_what_is_matched(tmp_path, trained):
     pruners = [
         fitted([network(), network(module__n_hidden=4)], **options),
         fitted([network(), network(module__n_hidden=5)], **options),
-        fitted(network(), n_checkpoints=2, **options),
+        fitted(checkpoints(network(), 2), **options),
         fitted(network(), features=X[:, :2], **options),
         fitted(network(), features=X[:, 2:], **options),
     ]
@@ -258,7 +287,7 @@ def test_the_networks_are_only_read():
 
 
 def test_a_tolerance_holds_for_several():
-    pruner = fitted([frozen(3, 0), frozen(5, 1)], prune_ratio=None, tolerance=1e-3)
+    pruner = fitted([frozen(3, 0), frozen(5, 1)], prune_ratio="auto", tolerance=1e-3)
     assert pruner.certificate_.predicted_change <= 1e-3
     assert 0 < pruner.support_.sum() < 150
 
@@ -267,15 +296,8 @@ def test_a_tolerance_holds_for_several():
     ("estimator", "options", "message"),
     [
         ([], {}, "estimator holds no network"),
-        (None, {"n_checkpoints": 2}, "none is trained here; set n_checkpoints=1"),
-        (network(), {"n_checkpoints": 7}, "the network is trained for 6. Lower n_checkpoints"),
-        (
-            network(callbacks="disable"),
-            {"n_checkpoints": 2},
-            'callbacks="disable" allows none',
-        ),
         (network(), {"features": X[:5]}, "each of the 150 rows of X, in their order; they have 5"),
-        (network(), {"features": lambda X: X[:5]}, "they have 5. Return a row for each"),
+        (network(), {"features": lambda X: X[:5]}, "they have 5. Return one row for each"),
         (network(), {"features": np.full((150, 2), np.nan)}, "features contains NaN"),
         (
             [network(), WEIGHTED],
@@ -298,7 +320,7 @@ def test_what_does_not_fit_is_said_before_training(estimator, options, message, 
 
 def test_linear_models_beside_a_network_have_its_class_weights():
     pruner = fitted([WEIGHTED, None], features=X[:, :2])
-    for influence in pruner._influence_.influences:
+    for influence in pruner.influence_.influences:
         np.testing.assert_array_equal(influence.sample_weight, np.array([1.0, 2.0, 3.0])[Y])
     assert pruner.certificate_.predicted_change < 0.1 * pruner.certificate_.random_change
 
@@ -310,7 +332,7 @@ def test_how_much_features_count_does_not_depend_on_the_unit_of_numbers():
     net = FrozenEstimator(NeuralNetRegressor(module, verbose=0).initialize())
     shares = []
     for unit in (1e-3, 1.0, 1e3):
-        influence = fitted(net, y=unit * y, features=X[:, :2], damping=1e-6)._influence_
+        influence = fitted(net, y=unit * y, features=X[:, :2], damping=1e-6).influence_
         own, of_features = (one.row_norms() for one in influence.influences)
         shares.append(influence.units[1] * (of_features**2).sum() / (own**2).sum())
     assert shares == pytest.approx([shares[1]] * 3, rel=0.01)

@@ -95,7 +95,7 @@ def test_which_pruner_is_searched_too(table):
 
 def test_in_other_processes(table):
     X, _, y, _ = table
-    grid = {"prune__norm": ["loss", "parameter"], "prune__trim": [0.0, 0.05]}
+    grid = {"prune__norm": ["loss", "parameter"], "prune__distribution_weight": [0.0, 1.0]}
     model = pipeline(LogisticRegression(max_iter=1000))
     scores = [
         GridSearchCV(model, grid, cv=2, n_jobs=n_jobs).fit(X, y).cv_results_["mean_test_score"]

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from sklearn.exceptions import ConvergenceWarning
 
+from ...utils import check_time
+
 Columns: TypeAlias = Any
 """A numpy array or a torch tensor of shape (n_params, k), or (n_params,) where that is said."""
 
@@ -57,6 +59,7 @@ def conjugate_gradients(
         active = _norms(residual) > targets
         if not active.any():
             return X, n_iter
+        check_time()
         Z = precondition(residual)
         rz = (residual * Z).sum(0)
         direction = Z + direction * (rz / previous)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ...losses import Array
-from ...utils import serial_blas
+from ...utils import check_time, serial_blas
 from .. import limits
 from ..curvature.conjugate_gradients import Product, conjugate_gradients
 from ..curvature.dense import DenseCurvature
@@ -138,6 +138,7 @@ def _minimise(
     n_iter, polished = 0, False
     # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
     while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else _TOL):
+        check_time()
         polished = point.gradient_norm <= _TOL
         n_iter += 1
         forcing = max(min(0.1, point.gradient_norm), 0.5 * _TOL / point.gradient_norm)

@@ -1,0 +1,77 @@
+"""What the kept rows are to match: a network's influences, and the distribution of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..influence import Influence, MatchedCoordinates
+from ..selection import RowTerms
+from .allocation import Priorities, row_priorities
+from .arrays import Floats, Targets
+from .distribution import DistributionEmbedding, target_labels
+from .feature_maps import Table
+from .reference import Aim
+
+__all__ = ["Matched"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Matched:
+    """What a selection is made of; nothing in it depends on how many rows go.
+
+    Attributes
+    ----------
+    influence : HeadInfluence, NetworkInfluence or StackedInfluence
+        The influences of all rows.
+    coordinates : MatchedCoordinates
+        The part of them that the selection matches.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Class codes, or numbers.
+    is_labels : bool
+        Whether y holds class codes.
+    balance : tuple of DistributionEmbedding
+        What is matched beside the influences: the distribution, and a nonlinear head. Empty if the
+        rows are no table of numbers.
+    table : Table or None
+        The columns whose distribution that is; None with reference rows, or without a table.
+    priorities : Priorities or None
+        Which rows other models learn most from; None where they are not computed.
+    aim : Aim or None
+        What reference rows say of the training rows; None without reference rows.
+    """
+
+    influence: Influence
+    coordinates: MatchedCoordinates
+    y: Targets
+    is_labels: bool
+    balance: tuple[DistributionEmbedding, ...] = ()
+    table: Table | None = None
+    priorities: Priorities | None = None
+    aim: Aim | None = None
+
+    @property
+    def sample_weight(self) -> Floats | None:
+        """Weights of the rows in the objective, class weights included; None where all are 1."""
+        weights = self.influence.sample_weight
+        return weights if (weights != 1).any() else None
+
+    def with_priorities(self) -> Matched:
+        """Return the same with priorities, if there is a table to compute them from."""
+        if self.table is None or self.priorities is not None:
+            return self
+        priorities = row_priorities(
+            self.table, self.y, self.influence.sample_weight, is_labels=self.is_labels
+        )
+        return replace(self, priorities=priorities)
+
+    def by_group(self, terms: RowTerms) -> Matched:
+        """Return the same with the distribution held in each group, if groups were given.
+
+        With reference rows the distribution is theirs, and they have no groups.
+        """
+        if not self.balance or terms.strata is terms.classes or self.aim is not None:
+            return self
+        weights = self.influence.sample_weight
+        labels = target_labels(self.y, weights, is_labels=self.is_labels, strata=terms.strata)
+        distribution, *others = self.balance
+        return replace(self, balance=(distribution.labelled(labels), *others))

@@ -1,0 +1,38 @@
+"""The unit of a change: a rise of the loss, or a distance of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..influence import Influence
+
+__all__ = ["Norm", "in_unit_of", "length_in", "single_row_changes"]
+
+Norm: TypeAlias = Literal["loss", "parameter"]
+
+
+def in_unit_of(norm: Norm, length: float) -> float:
+    """Return the change that a length ``‖Zᵀw‖₂`` stands for: ``½ length²`` for the loss norm."""
+    return 0.5 * length**2 if norm == "loss" else length
+
+
+def length_in(norm: Norm) -> Callable[[float], float]:
+    """Return the inverse of `in_unit_of`: from a change to a length."""
+    return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
+
+
+def single_row_changes(influence: Influence) -> NDArray[np.float64]:
+    """Return the first-order change from dropping each row alone, of shape (n_samples,).
+
+    ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries
+    all of the weight.
+    """
+    weights, total = influence.sample_weight, influence.weight_sum
+    rest = total - weights
+    lengths = influence.row_norms() * total
+    norms = np.divide(lengths, rest, out=np.full(len(rest), np.inf), where=rest > 0)
+    return 0.5 * norms**2 if influence.norm == "loss" else norms

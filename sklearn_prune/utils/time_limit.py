@@ -1,0 +1,36 @@
+"""A time limit that long iterations look at, however far down they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["OutOfTimeError", "check_time", "time_limited"]
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+
+
+class OutOfTimeError(TimeoutError):
+    """The time limit ended work that `time_limited` was waiting for."""
+
+
+@contextmanager
+def time_limited(deadline: float) -> Iterator[None]:
+    """Make `check_time` raise inside the block once ``time.perf_counter()`` is past ``deadline``.
+
+    A context variable rather than an argument: iterations are many calls down, and nothing in
+    between has any use for the limit.
+    """
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def check_time() -> None:
+    """Raise OutOfTimeError if a time limit is set and has passed; iterations call this."""
+    if time.perf_counter() > _deadline.get():
+        raise OutOfTimeError("the time limit has passed")
