@@ -21,7 +21,7 @@ class OutputHessians(Protocol):
     rows_sum_to_zero: ClassVar[bool]
     """Whether the rows of each ``C_i`` sum to zero, so that the last follows from the others."""
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: slice | Array) -> Self:
         """Return those of some samples."""
 
     def astype(self, dtype: DTypeLike) -> Self:
@@ -50,7 +50,7 @@ class DiagonalHessians:
     diagonals: Array
     rows_sum_to_zero: ClassVar[bool] = False
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: slice | Array) -> Self:
         """Return those of some samples."""
         return type(self)(self.diagonals[rows])
 
@@ -87,7 +87,7 @@ class SoftmaxHessians:
     totals: Array
     rows_sum_to_zero: ClassVar[bool] = True
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: slice | Array) -> Self:
         """Return those of some samples."""
         return type(self)(self.means[rows], self.totals[rows])
 
@@ -123,7 +123,7 @@ class DenseHessians:
     matrices: Array
     rows_sum_to_zero: ClassVar[bool] = False
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: slice | Array) -> Self:
         """Return those of some samples."""
         return type(self)(self.matrices[rows])
 

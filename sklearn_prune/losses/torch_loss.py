@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ class TorchLoss:
         return (matrices + matrices.swapaxes(1, 2)) / 2
 
     @staticmethod
-    def _map(function: Callable[..., Any], outputs: Array, targets: Array) -> Array:
+    def _map(function: Callable[..., torch.Tensor], outputs: Array, targets: Array) -> Array:
         mapped: Callable[..., torch.Tensor] = vmap(function, chunk_size=_CHUNK)
         return mapped(torch.as_tensor(outputs), torch.as_tensor(targets)).numpy()
 

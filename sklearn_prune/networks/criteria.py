@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from ..losses import (
     SquaredError,
     TorchLoss,
 )
+
+TorchCriterion: TypeAlias = Any
+"""One of torch's criteria; its options are attributes, another set for each class."""
 
 SUPPORTED = (
     "Supported: a module whose last layer is a torch.nn.Linear, with CrossEntropyLoss "
@@ -56,7 +59,7 @@ class Criterion:
     sample_weight: Array | None = None
 
 
-def target_kind(net: Any, y: Any) -> Literal["classification", "regression"] | None:
+def target_kind(net: NeuralNet, y: Any) -> Literal["classification", "regression"] | None:
     """Return what y is to a network; None where its criterion takes both.
 
     Several columns are numbers to any criterion that has no softmax, labels of 0 and 1 included.
@@ -96,7 +99,7 @@ def _column_count(y: Any) -> int:
     return int(np.prod(shape[1:]))
 
 
-def read_criterion(net: Any, y: Array) -> Criterion:
+def read_criterion(net: NeuralNet, y: Array) -> Criterion:
     """Return the head loss of an initialised network, or say why there is none.
 
     Parameters
@@ -154,10 +157,10 @@ def require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> 
         )
 
 
-def _softmax_criterion(*links: str) -> Callable[[Any, Array], Criterion]:
+def _softmax_criterion(*links: str) -> Callable[[TorchCriterion, Array], Criterion]:
     """Return the reader of a cross-entropy whose classes may have weights."""
 
-    def read(criterion: Any, y: Array) -> Criterion:
+    def read(criterion: TorchCriterion, y: Array) -> Criterion:
         if y.ndim != 1:
             raise _unsupported(
                 criterion, f"y of shape {y.shape}, and one class a row is needed; give their codes"
@@ -189,10 +192,10 @@ def _softmax_criterion(*links: str) -> Callable[[Any, Array], Criterion]:
     return read
 
 
-def _binary_criterion(link: str) -> Callable[[Any, Array], Criterion]:
+def _binary_criterion(link: str) -> Callable[[TorchCriterion, Array], Criterion]:
     """Return the reader of a binary cross-entropy, of one output or several."""
 
-    def read(criterion: Any, y: Array) -> Criterion:
+    def read(criterion: TorchCriterion, y: Array) -> Criterion:
         outside = y[~((y >= 0) & (y <= 1))]
         if outside.size:
             raise UnsupportedNetworkError(
@@ -210,16 +213,16 @@ def _binary_criterion(link: str) -> Callable[[Any, Array], Criterion]:
     return read
 
 
-def _squared_error(criterion: Any, y: Array) -> Criterion:
+def _squared_error(criterion: TorchCriterion, y: Array) -> Criterion:
     return Criterion(SquaredError(criterion.reduction), ("identity",))
 
 
-def _huber(criterion: Any, y: Array) -> Criterion:
+def _huber(criterion: TorchCriterion, y: Array) -> Criterion:
     loss = Huber(criterion.reduction, float(criterion.delta))
     return Criterion(loss, ("identity",))
 
 
-def _smooth_l1(criterion: Any, y: Array) -> Criterion:
+def _smooth_l1(criterion: TorchCriterion, y: Array) -> Criterion:
     beta = float(criterion.beta)
     if not beta:
         raise _unsupported(
@@ -228,7 +231,7 @@ def _smooth_l1(criterion: Any, y: Array) -> Criterion:
     return Criterion(Huber(criterion.reduction, beta, 1 / beta), ("identity",))
 
 
-def _poisson(criterion: Any, y: Array) -> Criterion:
+def _poisson(criterion: TorchCriterion, y: Array) -> Criterion:
     if not criterion.log_input:
         raise _unsupported(
             criterion,
@@ -242,7 +245,7 @@ def _poisson(criterion: Any, y: Array) -> Criterion:
     return Criterion(Poisson(criterion.reduction, criterion.full), ("identity",))
 
 
-_READERS: dict[type, Callable[[Any, Array], Criterion]] = {
+_READERS: dict[type, Callable[[TorchCriterion, Array], Criterion]] = {
     torch.nn.CrossEntropyLoss: _softmax_criterion("identity", "log_softmax"),
     torch.nn.NLLLoss: _softmax_criterion("softmax", "log_softmax"),
     torch.nn.BCEWithLogitsLoss: _binary_criterion("identity"),
@@ -262,7 +265,7 @@ _OF_NUMBERS = {
 }
 
 
-def _weights(criterion: Any, option: str) -> Array:
+def _weights(criterion: TorchCriterion, option: str) -> Array:
     weights = getattr(criterion, option).detach().cpu().double().numpy()
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise _unsupported(
@@ -271,7 +274,7 @@ def _weights(criterion: Any, option: str) -> Array:
     return weights
 
 
-def _output_weights(criterion: Any, option: str, n_outputs: int) -> tuple[float, ...]:
+def _output_weights(criterion: TorchCriterion, option: str, n_outputs: int) -> tuple[float, ...]:
     """Return a weight for each output, or one for all."""
     if getattr(criterion, option, None) is None:
         return (1.0,)
@@ -285,5 +288,5 @@ def _output_weights(criterion: Any, option: str, n_outputs: int) -> tuple[float,
     return tuple(weights.ravel().tolist())
 
 
-def _unsupported(criterion: Any, what: str) -> UnsupportedNetworkError:
+def _unsupported(criterion: TorchCriterion, what: str) -> UnsupportedNetworkError:
     return UnsupportedNetworkError(f"criterion={type(criterion).__name__} has {what}. {SUPPORTED}")

@@ -13,6 +13,7 @@ from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, Ne
 
 from ..losses import Array
 from ..utils import own_random_state
+from .batching import Rows
 
 # Rows made dense at a time.
 _CHUNK = 4096
@@ -59,7 +60,7 @@ class StandardizedLinear(torch.nn.Module):
 
 def linear_network(
     kind: Literal["multiclass", "binary", "regression"],
-    X: Any,
+    X: Rows,
     y: Array,
     sample_weight: Array | None = None,
 ) -> NeuralNet:
@@ -133,7 +134,7 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
 
 
 def _set_scale(
-    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
+    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Rows, sample_weight: Array | None
 ) -> None:
     scaler = column_scaler(values, sample_weight)
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
@@ -146,7 +147,7 @@ def _set_scale(
     scale.copy_(torch.as_tensor(scaler.scale_))
 
 
-def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
+def column_scaler(values: Rows, sample_weight: Array | None) -> StandardScaler:
     """Return a fitted scaler of the columns of an array or CSR matrix, read in chunks."""
     scaler = StandardScaler()
     for rows in gen_batches(values.shape[0], _CHUNK):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..losses import Array
 
-def require_finite(what: str, values: Any) -> None:
-    """Raise ValueError where numbers of a network, with a row of data each, are not finite.
+
+def require_finite(what: str, values: Array) -> None:
+    """Raise ValueError where a network gives numbers that are not finite.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def require_finite(what: str, values: Any) -> None:
     values : ndarray of shape (n_samples, ...)
         Row i belongs to sample i.
     """
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    finite: Array = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
     if finite.all():
         return
     raise ValueError(

@@ -16,23 +16,23 @@ from skorch import NeuralNet
 from ..data import n_rows
 from ..losses import Array
 from ..utils import own_random_state
-from .batching import SKETCH_ROWS, first_rows
-from .casting import cast_input, cast_target, head_targets
+from .batching import SKETCH_ROWS, Rows, cast_input, first_rows
 from .checkpoints import tells_of_epochs
 from .criteria import UnsupportedNetworkError, read_criterion
 from .interrupts import interrupts_pass
 from .last_layer import first_output, read_head
+from .targets import cast_target, head_targets
 from .trials import require_criterion_trained, require_plain_steps
 
 
 def fit_network(
     estimator: Any,
-    X: Any,
+    X: Rows,
     y: Array,
     *,
     random_state: Any = None,
     on_epoch_end: Callable[[NeuralNet], None] | None = None,
-    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+    try_reading: Callable[[NeuralNet, Rows, Array], Any] | None = None,
 ) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
@@ -100,9 +100,9 @@ def fit_network(
 
 def try_network(
     estimator: Any,
-    X: Any,
+    X: Rows,
     y: Array,
-    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+    try_reading: Callable[[NeuralNet, Rows, Array], Any] | None = None,
 ) -> None:
     """Raise what `fit_network` would raise for this network before training it."""
     net = clone(_require_network(estimator)).set_params(verbose=0)
@@ -124,13 +124,13 @@ def _require_network(estimator: Any) -> NeuralNet:
 class _TrainingData:
     """X, y and ``train_split`` as a network's ``fit`` needs them."""
 
-    X: Any
+    X: Rows
     y: Array
     train_split: Any
 
 
 def _training_data(
-    net: NeuralNet, X: Any, y: Array, try_reading: Callable[[NeuralNet, Any, Array], Any]
+    net: NeuralNet, X: Rows, y: Array, try_reading: Callable[[NeuralNet, Rows, Array], Any]
 ) -> _TrainingData:
     """Return what this network's ``fit`` needs, after trying a few rows.
 
@@ -160,7 +160,7 @@ def _training_data(
     return _TrainingData(X_cast, y_cast, split)
 
 
-def _split_that_takes_none(net: NeuralNet, X: Any, y: Array) -> Any:
+def _split_that_takes_none(net: NeuralNet, X: Rows, y: Array) -> Any:
     """Return the network's ``train_split`` if all rows are trained on with it, else None."""
     if net.train_split is None:
         return None

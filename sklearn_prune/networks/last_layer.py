@@ -15,8 +15,7 @@ from skorch import NeuralNet
 
 from ..data import n_rows
 from ..losses import Array, HeadLoss
-from .batching import batches, first_rows
-from .casting import head_targets
+from .batching import Rows, batches, first_rows
 from .criteria import (
     SUPPORTED,
     Criterion,
@@ -27,6 +26,7 @@ from .criteria import (
 from .default_linear import StandardizedLinear
 from .finite import require_finite
 from .state import left_as_found, uncompiled
+from .targets import head_targets
 from .trials import require_criterion_trained, require_own_outputs
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
@@ -79,7 +79,7 @@ class Head:
         return losses
 
 
-def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
+def read_head(net: NeuralNet, X: Rows, y: Array) -> Head:
     """Run a fitted network over X in evaluation mode and return its last layer.
 
     The last layer is the last torch.nn.Linear that is executed. That the module's output is this
@@ -157,7 +157,7 @@ def _parameters(layer: torch.nn.Linear) -> Array:
     return _to_numpy(theta).astype(np.float64)
 
 
-def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
+def network_codes(net: NeuralNet, X: Rows, y: Array, classes: Array) -> Array:
     """Return the classes of the rows as the codes that a fitted network was trained on.
 
     As many outputs as classes (or one for two) stand for the classes in sorted order. A network
@@ -208,7 +208,7 @@ def write_head(net: NeuralNet, theta: Array) -> None:
         layer.bias.copy_(torch.as_tensor(theta[:, -1]))
 
 
-def first_output(net: NeuralNet, X: Any) -> torch.Tensor:
+def first_output(net: NeuralNet, X: Rows) -> torch.Tensor:
     """Return the module's output for the first rows."""
     net = uncompiled(net)
     with left_as_found(net):
@@ -233,7 +233,7 @@ class _LastCall:
 
 
 def _executed_heads(
-    net: NeuralNet, X: Any
+    net: NeuralNet, X: Rows
 ) -> Iterator[tuple[torch.nn.Linear, torch.Tensor, torch.Tensor]]:
     """Yield the last executed Linear, its input and the module's output, batch by batch."""
     call = _LastCall()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,10 @@ from skorch import NeuralNet
 from ..data import n_rows, take_rows
 from ..losses import Array, HeadLoss, TorchLoss, spread_rows
 from ..utils import own_random_state
-from .batching import batches
-from .casting import cast_target
+from .batching import Batch, Rows, batches, joined, map_tensors, tensors_of
 from .criteria import UnsupportedNetworkError
-from .functional import joined, map_tensors, tensors_of
 from .state import left_as_found
+from .targets import cast_target
 
 _BATCH_ROWS = 16
 _LOSS_ROWS = 256
@@ -28,7 +28,7 @@ _REMEDY = (
 _STEPS = ("train_step", "train_step_single")
 
 
-def require_own_outputs(net: NeuralNet, X: Any) -> None:
+def require_own_outputs(net: NeuralNet, X: Rows) -> None:
     """Raise where the outputs for a row depend on the rows beside it, or on chance.
 
     A batch of a few rows is run, run again, and run in two halves.
@@ -58,7 +58,7 @@ def require_own_outputs(net: NeuralNet, X: Any) -> None:
         _require_same(whole, parts, f"are run in two batches and not in one of {n}")
 
 
-def _cast(net: NeuralNet, x: Any) -> Any:
+def _cast(net: NeuralNet, x: Batch) -> Batch:
     """Return a batch in bfloat16 for a network of that dtype, which numpy does not have."""
     dtypes = {parameter.dtype for parameter in net.module_.parameters()}
     if torch.bfloat16 not in dtypes:
@@ -66,13 +66,13 @@ def _cast(net: NeuralNet, x: Any) -> Any:
     return map_tensors(lambda t: t.bfloat16() if t.is_floating_point() else t, x)
 
 
-def _first_output(net: NeuralNet, x: Any) -> torch.Tensor:
+def _first_output(net: NeuralNet, x: Batch) -> torch.Tensor:
     output = net.evaluation_step((x, None), training=False)
     first: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return first
 
 
-def _slice(x: Any, n: int, rows: slice) -> Any:
+def _slice(x: Batch, n: int, rows: slice) -> Batch:
     """Return some rows of a batch of n; None where it is no tensors with a row each."""
     try:
         tensors = tensors_of(x)
@@ -99,7 +99,7 @@ def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
         )
 
 
-def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) -> None:
+def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss) -> None:
     """Raise where the network's ``get_loss`` is not its criterion, which is what is differentiated.
 
     skorch's own methods are not tried. Another one may unpack several outputs, but must give what
@@ -125,7 +125,7 @@ def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) 
         first = output[0] if isinstance(output, tuple) else output
         target = torch.as_tensor(cast_target(net, loss, y[rows], tuple(first.shape[1:])))
         for shift in (0, 1):
-            moved = map_tensors(lambda t, s=shift: torch.roll(t, s, 0), output)
+            moved = map_tensors(partial(torch.roll, shifts=shift, dims=0), output)
             first = moved[0] if isinstance(moved, tuple) else moved
             expected = criterion_loss(net, first, target)
             found = _trained_loss(net, moved, target, x)
@@ -139,7 +139,7 @@ def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) 
                 )
 
 
-def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Any) -> torch.Tensor:
+def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Batch) -> torch.Tensor:
     try:
         return net.get_loss(output, target, X=x, training=True)
     except Exception as error:
@@ -155,7 +155,7 @@ def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -
     return loss
 
 
-def require_plain_steps(net: NeuralNet, X: Any, y: Array) -> None:
+def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
     """Raise where a training step of this network minimises something else than ``get_loss``.
 
     Parameters

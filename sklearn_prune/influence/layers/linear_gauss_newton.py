@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any
 
 import torch
 from torch.func import hessian, vmap
 
-from ...networks import left_as_found
-from .gradients import NetworkGradients
+from ...networks import Batch, left_as_found
+from .gradients import NetworkGradients, Tensors
 from .parameters import Block
 
 # Of each Linear, what went in and what came out, one entry a call.
@@ -25,8 +24,13 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
     calls: Calls = {}
     modules = dict(module.named_modules())
 
-    def note(name: str) -> Any:
-        def hook(layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+    def note(name: str) -> Callable[..., None]:
+        def hook(
+            layer: torch.nn.Module,
+            args: tuple[torch.Tensor, ...],
+            named: Tensors,
+            output: torch.Tensor,
+        ) -> None:
             features = args[0] if args else named["input"]
             calls.setdefault(name, []).append((features.detach(), output))
 
@@ -82,7 +86,7 @@ def linear_gauss_newton(gradients: NetworkGradients) -> torch.Tensor | None:
     # Held all the while: hooks would note what another thread runs.
     with left_as_found(gradients.net), calls_noted(gradients.net.module_, layers) as calls:
 
-        def moments(x: Any, rows: slice) -> _Moments | None:
+        def moments(x: Batch, rows: slice) -> _Moments | None:
             calls.clear()
             return _moments(gradients, calls, x, rows)
 
@@ -105,7 +109,7 @@ class _Moments:
     curvature: torch.Tensor
 
 
-def _moments(gradients: NetworkGradients, calls: Calls, x: Any, rows: slice) -> _Moments | None:
+def _moments(gradients: NetworkGradients, calls: Calls, x: Batch, rows: slice) -> _Moments | None:
     parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
     logits = gradients.outputs(parameters, x)
     noted = [calls.get(block.layer or "", []) for block in gradients.blocks]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 import torch
 from torch.func import grad, hessian, vmap
 
-from ...networks import left_as_found
+from ...networks import Batch, left_as_found
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Norm
-from .gradients import NetworkGradients
+from .gradients import NetworkGradients, Tensors
 from .linear_gauss_newton import calls_noted, gauss_newton
 from .parameters import Block
 
@@ -139,9 +138,9 @@ class _FactorSums:
     def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
         self._gradients = gradients
         self._generator = torch.Generator(gradients.device).manual_seed(random_state)
-        self.outputs: dict[str, Any] = {}
-        self.features: dict[str, Any] = {}
-        self.diagonals: dict[str, Any] = {}
+        self.outputs: Tensors = {}
+        self.features: Tensors = {}
+        self.diagonals: Tensors = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
         # Held all the while: hooks would note what another thread runs.
@@ -168,7 +167,7 @@ class _FactorSums:
             if all(len(inputs) == len(output) for inputs, _ in calls)
         ]
 
-    def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
+    def _chunk(self, x: Batch, rows: slice) -> tuple[Tensors, Tensors, Tensors]:
         gradients = self._gradients
         self._calls.clear()
         weights = gradients.weights[rows]
@@ -180,8 +179,8 @@ class _FactorSums:
         deltas = torch.autograd.grad(
             logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
         )
-        outputs: dict[str, Any] = {}
-        features: dict[str, Any] = {}
+        outputs: Tensors = {}
+        features: Tensors = {}
         for (name, i), delta in zip(made, deltas, strict=True):
             if delta is not None:
                 block = next(b for b in gradients.blocks if b.layer == name)
@@ -206,9 +205,7 @@ class _FactorSums:
         values, vectors = torch.linalg.eigh(C)
         return (vectors @ (values.clamp(min=0).sqrt() * xi)[..., None])[..., 0]
 
-    def _squares(
-        self, x: Any, noise: torch.Tensor, weights: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _squares(self, x: Batch, noise: torch.Tensor, weights: torch.Tensor) -> Tensors:
         """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
         gradients = self._gradients
         outside = [
@@ -221,7 +218,7 @@ class _FactorSums:
             return {}
         rest = {name: gradients.parameters[name] for name in outside}
 
-        def along(parameters: dict[str, torch.Tensor], row: Any, xi: torch.Tensor) -> torch.Tensor:
+        def along(parameters: Tensors, row: Batch, xi: torch.Tensor) -> torch.Tensor:
             return (gradients.outputs_of_row(gradients.parameters | parameters, row) * xi).sum()
 
         by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
@@ -242,7 +239,7 @@ def _by_position(
         return inputs, delta
     options: dict[str, tuple[int, ...]] = {}
     for name in ("kernel_size", "dilation", "padding", "stride"):
-        option: Any = getattr(layer, name)
+        option: tuple[int, ...] = getattr(layer, name)
         # One dimension is a picture that is one pixel high.
         options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
     pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
@@ -262,6 +259,6 @@ def _moments(
     return delta.T @ (repeated * delta), inputs.T @ (repeated * inputs) / n_positions
 
 
-def _add(total: dict, terms: dict) -> None:
+def _add(total: Tensors, terms: Tensors) -> None:
     for key, term in terms.items():
         total[key] = total[key] + term if key in total else term
