@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..losses import Array
 
-
-def require_finite(what: str, values: Array) -> None:
+def require_finite(what: str, values: NDArray[np.float64]) -> None:
     """Raise ValueError where a network gives numbers that are not finite.
 
     Parameters
@@ -17,7 +16,7 @@ def require_finite(what: str, values: Array) -> None:
     values : ndarray of shape (n_samples, ...)
         Row i belongs to sample i.
     """
-    finite: Array = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if finite.all():
         return
     raise ValueError(
