@@ -22,7 +22,7 @@ from .criteria import UnsupportedNetworkError, read_criterion
 from .interrupts import interrupts_pass
 from .last_layer import first_output, read_head
 from .targets import cast_target, head_targets
-from .trials import require_criterion_trained, require_plain_steps
+from .trials import own_step, require_criterion_trained, require_plain_steps, trial_copy
 
 
 def fit_network(
@@ -76,6 +76,7 @@ def fit_network(
     if isinstance(estimator, FrozenEstimator):
         net = _require_network(estimator.estimator)
         check_is_fitted(net)
+        _try_steps(net, X, y)
         return net
     net = clone(_require_network(estimator)).set_params(verbose=0)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
@@ -108,6 +109,16 @@ def try_network(
     net = clone(_require_network(estimator)).set_params(verbose=0)
     with own_random_state():
         _training_data(net, X, y, try_reading or read_head)
+
+
+def _try_steps(net: NeuralNet, X: Any, y: Array) -> None:
+    """Raise where a fitted network was trained by steps that minimise another loss."""
+    if own_step(net) is None:
+        return
+    y, loss, output = np.asarray(y), read_criterion(net, y).loss, first_output(net, X)
+    head_targets(net, loss, y, output[0].numel())
+    y_cast = cast_target(net, loss, y, tuple(output.shape[1:]))
+    require_plain_steps(trial_copy(net), cast_input(net, X), y_cast)
 
 
 def _require_network(estimator: Any) -> NeuralNet:
@@ -156,7 +167,7 @@ def _training_data(
     y_cast = cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
     split = _split_that_takes_none(sketch, X_cast, y_cast)
     # Last, since it changes the sketch.
-    require_plain_steps(sketch, first_rows(X_cast), y_cast[:SKETCH_ROWS])
+    require_plain_steps(sketch, X_cast, y_cast)
     return _TrainingData(X_cast, y_cast, split)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from ..losses import Array, HeadLoss, TorchLoss, spread_rows
 from ..utils import own_random_state
 from .batching import Batch, Rows, batches, joined, map_tensors, tensors_of
 from .criteria import UnsupportedNetworkError
-from .state import left_as_found
+from .state import left_as_found, uncompiled
 from .targets import cast_target
 
 _BATCH_ROWS = 16
@@ -158,31 +159,75 @@ def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -
 def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
     """Raise where a training step of this network minimises something else than ``get_loss``.
 
+    Rows of all classes are tried.
+
     Parameters
     ----------
     net : skorch.NeuralNet
         Initialised, and thrown away afterwards: a step changes it.
     X, y
-        A few rows as its ``fit`` takes them.
+        Rows as its ``fit`` takes them.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        When the losses differ, or a step fails.
     """
-    own = [name for name in _STEPS if _is_own(net, name)]
-    if not own:
+    own = own_step(net)
+    if own is None:
         return
+    rows = spread_rows(y, _LOSS_ROWS)
     with own_random_state():
-        batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
-    with own_random_state(), torch.no_grad():
-        net.module_.train()
-        x, target = batch
-        expected = net.get_loss(net.infer(x), target, X=x, training=True)
-    with own_random_state():
-        found = net.train_step(batch)["loss"]
-    if not _agree(found, expected):
+        data = net.get_dataset(take_rows(X, rows), y[rows])
+        steps = list(net.get_iterator(data, training=True))
+    for batch in steps:
+        with own_random_state(), torch.no_grad():
+            net.module_.train()
+            x, target = batch
+            expected = net.get_loss(net.infer(x), target, X=x, training=True)
+        with own_random_state():
+            found = _loss_of_step(net, batch, own)
+        if not _agree(found, expected):
+            raise UnsupportedNetworkError(
+                f"{type(net).__name__}.{own} minimises {float(found):.6g} where the criterion "
+                f"gives {float(expected):.6g} for the batch, and the criterion is what influences "
+                f"are taken of. {_remedy_for_steps(net)}"
+            )
+
+
+def trial_copy(net: NeuralNet) -> NeuralNet:
+    """Return a copy of a fitted network that has a step of its own, for `require_plain_steps`."""
+    try:
+        return copy.deepcopy(uncompiled(net))
+    except Exception as error:
         raise UnsupportedNetworkError(
-            f"{type(net).__name__}.{own[0]} minimises {float(found):.6g} where the criterion gives "
-            f"{float(expected):.6g} for the batch, and the criterion is what influences are taken "
-            "of. Put the whole loss into a criterion, or train the network yourself and wrap it in "
-            "FrozenEstimator."
-        )
+            f"{type(net).__name__}.{own_step(net)} cannot be tried because the network cannot be "
+            f"copied: {type(error).__name__}: {error}. {_remedy_for_steps(net)}"
+        ) from error
+
+
+def own_step(net: NeuralNet) -> str | None:
+    """Return which training step a network has of its own; None where both are skorch's."""
+    return next((name for name in _STEPS if _is_own(net, name)), None)
+
+
+def _loss_of_step(net: NeuralNet, batch: Any, own: str) -> torch.Tensor:
+    try:
+        return torch.as_tensor(net.train_step(batch)["loss"]).detach()
+    except Exception as error:
+        raise UnsupportedNetworkError(
+            f"{type(net).__name__}.{own} stopped at {type(error).__name__}: {error}. It is tried "
+            f"on a few rows, outside of fit. {_remedy_for_steps(net)}"
+        ) from error
+
+
+def _remedy_for_steps(net: NeuralNet) -> str:
+    plain = next(c.__name__ for c in type(net).__mro__ if c.__module__.startswith("skorch."))
+    return (
+        "Put the whole loss into a criterion. To take influences of the criterion all the same, "
+        f"train the network yourself and freeze its module in a plain {plain}: "
+        f"FrozenEstimator({plain}(net.module_, criterion=...).initialize())."
+    )
 
 
 def _agree(found: Any, expected: Any) -> bool:
