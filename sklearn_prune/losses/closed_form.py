@@ -28,12 +28,12 @@ __all__ = [
 Scale: TypeAlias = float | Array
 """One number for all outputs, or one for each."""
 
-# Where exp overflows in float64 is 709; nothing that is fitted comes near.
+# exp overflows float64 at 709; fitted outputs stay far below.
 _LARGEST_EXPONENT = 300.0
 
 
 class HeadLoss(Protocol):
-    """What a loss must offer; every array has one row per sample and is not averaged.
+    """What a loss offers. Every array has a row for each sample and is not averaged.
 
     Outputs have shape (n, K), in float64. Targets have shape (n,) where they are class codes,
     else (n, K).

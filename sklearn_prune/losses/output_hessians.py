@@ -1,7 +1,7 @@
 """Second derivatives of a loss in a head's outputs: one K x K matrix ``C_i`` a sample.
 
-Three forms: those of a loss that is a sum over outputs, those of the softmax, and any others.
-Only the last are stored as matrices.
+They are diagonal for a loss that is a sum over outputs, and have a formula for the softmax. Only
+for other losses are they stored as matrices.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class OutputHessians(Protocol):
     """Whether the rows of each ``C_i`` sum to zero, so that the last follows from the others."""
 
     def __getitem__(self, rows: slice | Array) -> Self:
-        """Return those of some samples."""
+        """Return the matrices of some samples."""
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
+        """Return the matrices in another dtype."""
 
     def entry(self, j: int, k: int) -> Array:
         """Return ``C_jk`` of each sample, of shape (n,)."""
@@ -51,11 +51,11 @@ class DiagonalHessians:
     rows_sum_to_zero: ClassVar[bool] = False
 
     def __getitem__(self, rows: slice | Array) -> Self:
-        """Return those of some samples."""
+        """Return the matrices of some samples."""
         return type(self)(self.diagonals[rows])
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
+        """Return the matrices in another dtype."""
         return type(self)(self.diagonals.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:
@@ -88,11 +88,11 @@ class SoftmaxHessians:
     rows_sum_to_zero: ClassVar[bool] = True
 
     def __getitem__(self, rows: slice | Array) -> Self:
-        """Return those of some samples."""
+        """Return the matrices of some samples."""
         return type(self)(self.means[rows], self.totals[rows])
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
+        """Return the matrices in another dtype."""
         return type(self)(self.means.astype(dtype), self.totals.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:
@@ -124,11 +124,11 @@ class DenseHessians:
     rows_sum_to_zero: ClassVar[bool] = False
 
     def __getitem__(self, rows: slice | Array) -> Self:
-        """Return those of some samples."""
+        """Return the matrices of some samples."""
         return type(self)(self.matrices[rows])
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
+        """Return the matrices in another dtype."""
         return type(self)(self.matrices.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:

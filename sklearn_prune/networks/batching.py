@@ -93,6 +93,12 @@ def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, Any]]:
         yield torch.as_tensor(np.require(chunk, requirements=["C", "W"])), None
 
 
+def first_of(output: Batch) -> torch.Tensor:
+    """Return a module's output, the first of several; skorch gives it to the criterion."""
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
+
+
 def first_rows(X: Rows) -> Rows:
     """Return the first few rows of X."""
     return take_rows(X, np.arange(min(SKETCH_ROWS, n_rows(X))))

@@ -34,15 +34,15 @@ SUPPORTED = (
 
 
 class UnsupportedNetworkError(ValueError):
-    """The network's last layer has no form whose curvature is known."""
+    """Influences cannot be computed for this kind of network."""
 
 
 @dataclass(frozen=True)
 class Criterion:
     """How a torch criterion maps onto a head loss.
 
-    The mean over rows is meant, also where the criterion is their sum: that is the sum divided by
-    the number of rows, or by the sum of their weights where it weighs them.
+    Losses are means over rows: a criterion that sums is divided by the number of rows, or by the
+    sum of their weights.
 
     Attributes
     ----------
@@ -60,21 +60,21 @@ class Criterion:
 
 
 def target_kind(net: NeuralNet, y: Any) -> Literal["classification", "regression"] | None:
-    """Return what y is to a network; None where its criterion takes both.
+    """Return how a network reads y; None if its criterion takes classes and numbers alike.
 
-    Several columns are numbers to any criterion that has no softmax, labels of 0 and 1 included.
+    A criterion without a softmax reads several columns as numbers, labels of 0 and 1 included.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         Not necessarily initialised.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        As the user gave it.
+        As given by the user.
 
     Raises
     ------
     UnsupportedNetworkError
-        When `net` is no skorch network.
+        If `net` is not a skorch network.
     """
     if not isinstance(net, NeuralNet):
         raise UnsupportedNetworkError(
@@ -113,7 +113,7 @@ def read_criterion(net: NeuralNet, y: Array) -> Criterion:
     Raises
     ------
     UnsupportedNetworkError
-        When criterion, options and y do not go together.
+        If criterion, options and y do not go together.
     """
     criterion = getattr(net.criterion_, "_orig_mod", net.criterion_)
     reduction = getattr(criterion, "reduction", "mean")

@@ -66,8 +66,8 @@ def linear_network(
 ) -> NeuralNet:
     """Return a linear skorch network on standardised columns, its weights zero.
 
-    It is meant to be solved by `refit_head`, not trained: its last layer is all of it. Columns
-    without variance get the scale 1.
+    `refit_head` solves for its only layer; it is not trained. Columns without variance get the
+    scale 1.
 
     Parameters
     ----------
@@ -98,13 +98,13 @@ def linear_network(
 
 
 class _NoOptimizer:
-    """Stands where skorch makes an optimizer, which would import torch's compiler (1.5 s)."""
+    """Takes the place of an optimizer, which would import torch's compiler (1.5 s)."""
 
     def __init__(self, params: Any, lr: float) -> None:
         self.param_groups = [{"params": list(params), "lr": lr}]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: the head is solved for, and nothing was learned step by step."""
+        """Return nothing: there are no steps to remember."""
         return {}
 
     def step(self, closure: Any = None) -> None:

@@ -20,7 +20,7 @@ def require_finite(what: str, values: NDArray[np.float64]) -> None:
     if finite.all():
         return
     raise ValueError(
-        f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(finite)} "
+        f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(values)} "
         f"rows are not, the first in row {int((~finite).argmax())}: the training of the network "
         "diverged, or the numbers in its rows are too large. Lower its lr, or scale X, and y where "
         "it holds numbers."

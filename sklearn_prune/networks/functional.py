@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from skorch import NeuralNet, NeuralNetClassifier
 
-from .batching import Batch
+from .batching import Batch, first_of
 from .criteria import UnsupportedNetworkError
 
 Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -35,8 +35,7 @@ class Inference(torch.nn.Module):
 
     def forward(self, x: Batch) -> torch.Tensor:
         """Return the outputs for a batch of inputs, in the shape that the criterion takes."""
-        output = self._infer(x)
-        return self._link(output[0] if isinstance(output, tuple) else output)
+        return self._link(first_of(self._infer(x)))
 
 
 def _loss_and_link(

@@ -1,4 +1,4 @@
-"""What a network's state is put back from after it was read."""
+"""Reading a network and leaving it as it was."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..utils import own_random_state
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
-    """Return the network with the modules themselves, where torch.compile stands before them.
+    """Return the network without the wrappers of torch.compile, which hide layers from hooks.
 
-    They are shared. Compiled ones hide their layers from hooks.
+    Modules are shared.
     """
     originals = {
         name: module._orig_mod
@@ -35,10 +35,10 @@ def copy_with(net: NeuralNet, **attributes: Any) -> NeuralNet:
 
 @contextmanager
 def left_as_found(net: NeuralNet) -> Iterator[None]:
-    """Hold a network in evaluation mode, alone, and put it back as it was after the block.
+    """Put a network in evaluation mode for the block, one thread at a time, and restore it.
 
-    Training flags, buffers and torch's random state are put back. Parameters are read inside only:
-    a parametrized one, such as that of `torch.nn.utils.parametrizations.spectral_norm`, is computed
+    Training flags, buffers and torch's random state are restored. Read parameters inside only: a
+    parametrized one, such as that of `torch.nn.utils.parametrizations.spectral_norm`, is computed
     when it is read, and in training mode that moves buffers.
     """
     with own_random_state():
@@ -47,8 +47,8 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
         flags = [module.training for module in modules]
         buffers = [dict(module._buffers) for module in modules]
         values = [
-            {name: b.detach().clone() for name, b in found.items() if b is not None}
-            for found in buffers
+            {name: b.detach().clone() for name, b in own.items() if b is not None}
+            for own in buffers
         ]
         try:
             for root in roots:
@@ -57,16 +57,16 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
         finally:
             for module, flag in zip(modules, flags, strict=True):
                 module.training = flag
-            for module, found, before in zip(modules, buffers, values, strict=True):
-                _put_back(module, found, before)
+            for module, own, before in zip(modules, buffers, values, strict=True):
+                _restore(module, own, before)
 
 
-def _put_back(
+def _restore(
     module: torch.nn.Module,
     buffers: dict[str, torch.Tensor | None],
     values: dict[str, torch.Tensor],
 ) -> None:
-    """Give a module its own buffers again, with the values they had; None is None again."""
+    """Give a module its buffers again, with the values they had; None is None again."""
     module._buffers.clear()
     module._buffers.update(buffers)
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""What is tried on a few rows before a network's outputs and its loss are taken at their word."""
+"""Trials on a few rows, before a network's outputs and its loss are relied on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skorch import NeuralNet
 from ..data import n_rows, take_rows
 from ..losses import Array, HeadLoss, TorchLoss, spread_rows
 from ..utils import own_random_state
-from .batching import Batch, Rows, batches, joined, map_tensors, tensors_of
+from .batching import Batch, Rows, batches, first_of, joined, map_tensors, tensors_of
 from .criteria import UnsupportedNetworkError
 from .state import left_as_found, uncompiled
 from .targets import cast_target
@@ -68,9 +68,7 @@ def _cast(net: NeuralNet, x: Batch) -> Batch:
 
 
 def _first_output(net: NeuralNet, x: Batch) -> torch.Tensor:
-    output = net.evaluation_step((x, None), training=False)
-    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return first
+    return first_of(net.evaluation_step((x, None), training=False))
 
 
 def _slice(x: Batch, n: int, rows: slice) -> Batch:
@@ -88,7 +86,7 @@ def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
     if first.shape != second.shape:
         difference = np.inf
     elif not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        # Which is for another check to say.
+        # Another check reports that.
         return
     else:
         difference = float((first - second).abs().max())
@@ -123,16 +121,15 @@ def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss)
         if not (is_own or isinstance(outputs[0], tuple)):
             return
         x, output = joined(inputs), joined(outputs)
-        first = output[0] if isinstance(output, tuple) else output
-        target = torch.as_tensor(cast_target(net, loss, y[rows], tuple(first.shape[1:])))
+        tail = tuple(first_of(output).shape[1:])
+        target = torch.as_tensor(cast_target(net, loss, y[rows], tail))
         for shift in (0, 1):
             moved = map_tensors(partial(torch.roll, shifts=shift, dims=0), output)
-            first = moved[0] if isinstance(moved, tuple) else moved
-            expected = criterion_loss(net, first, target)
-            found = _trained_loss(net, moved, target, x)
-            if not _agree(found, expected):
+            expected = criterion_loss(net, first_of(moved), target)
+            trained = _trained_loss(net, moved, target, x)
+            if not _agree(trained, expected):
                 raise UnsupportedNetworkError(
-                    f"{type(net).__name__}.get_loss gives {float(found):.6g} where "
+                    f"{type(net).__name__}.get_loss gives {float(trained):.6g} where "
                     f"criterion={type(net.criterion_).__name__} gives {float(expected):.6g} for "
                     "the first output, and the criterion is what influences are taken of. Put the "
                     "whole loss into a criterion, a torch.nn.Module such as "
@@ -140,7 +137,7 @@ def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss)
                 )
 
 
-def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Batch) -> torch.Tensor:
+def _trained_loss(net: NeuralNet, output: Batch, target: torch.Tensor, x: Batch) -> torch.Tensor:
     try:
         return net.get_loss(output, target, X=x, training=True)
     except Exception as error:
@@ -152,8 +149,7 @@ def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Batch) -
 
 def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return what skorch's own ``get_loss``, for this kind of network, gives."""
-    loss: torch.Tensor = _skorch_method(net, "get_loss")(net, output, target, training=False)
-    return loss
+    return _skorch_method(net, "get_loss")(net, output, target, training=False)
 
 
 def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
@@ -186,10 +182,10 @@ def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
             x, target = batch
             expected = net.get_loss(net.infer(x), target, X=x, training=True)
         with own_random_state():
-            found = _loss_of_step(net, batch, own)
-        if not _agree(found, expected):
+            minimised = _loss_of_step(net, batch, own)
+        if not _agree(minimised, expected):
             raise UnsupportedNetworkError(
-                f"{type(net).__name__}.{own} minimises {float(found):.6g} where the criterion "
+                f"{type(net).__name__}.{own} minimises {float(minimised):.6g} where the criterion "
                 f"gives {float(expected):.6g} for the batch, and the criterion is what influences "
                 f"are taken of. {_remedy_for_steps(net)}"
             )
@@ -230,21 +226,23 @@ def _remedy_for_steps(net: NeuralNet) -> str:
     )
 
 
-def _agree(found: Any, expected: Any) -> bool:
-    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+def _agree(loss: torch.Tensor | float, expected: torch.Tensor | float) -> bool:
+    loss, expected = torch.as_tensor(loss), torch.as_tensor(expected)
     tolerance = 10 * torch.finfo(expected.dtype).eps ** 0.5
     return bool(
-        torch.allclose(found.to(expected), expected, tolerance, tolerance / 10, equal_nan=True)
+        torch.allclose(loss.to(expected), expected, tolerance, tolerance / 10, equal_nan=True)
     )
 
 
 def _is_own(net: NeuralNet, method: str) -> bool:
-    """Whether a network has such a method of its own, and not skorch's."""
+    """Return whether a network overrides a method of skorch."""
     return method in vars(net) or getattr(type(net), method) is not _skorch_method(net, method)
 
 
-def _skorch_method(net: NeuralNet, method: str) -> Callable[..., Any]:
+def _skorch_method(net: NeuralNet, method: str) -> Callable[..., torch.Tensor]:
     """Return the method that a network inherits from skorch."""
-    owners = (one for one in type(net).__mro__ if one.__module__.split(".")[0] == "skorch")
-    found: Callable[..., Any] = next(getattr(one, method) for one in owners if hasattr(one, method))
-    return found
+    owners = (owner for owner in type(net).__mro__ if owner.__module__.split(".")[0] == "skorch")
+    inherited: Callable[..., torch.Tensor] = next(
+        getattr(owner, method) for owner in owners if hasattr(owner, method)
+    )
+    return inherited

@@ -70,7 +70,7 @@ class DenseCurvature:
 
 
 def _cholesky(hessian: Array) -> Array:
-    """Return L, with a diagonal of the size of rounding errors added where rounding asks for it.
+    """Return L, adding a diagonal of the size of rounding errors if it takes that.
 
     On unscaled, collinear features the smallest eigenvalue (the damping) can drown in the
     rounding errors of the largest.

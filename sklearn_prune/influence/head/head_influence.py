@@ -10,6 +10,7 @@ if the kept rows' Hessian is taken to be that of all rows (Koh & Liang 2017, Yan
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +122,11 @@ class HeadInfluence(Influence):
         # What the kept rows have to make up for: rounding, where gradients are centred.
         everything = np.ones(objective.n_samples)
         self._gradient_of_all = 0.0 if self.is_centred else self.gradients.sum(everything)
+        self._take_curvature()
+
+    @abstractmethod
+    def _take_curvature(self) -> None:
+        """Set `curvature`, `hessian` and `Z`."""
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
@@ -177,16 +183,9 @@ class DenseHeadInfluence(HeadInfluence):
     is_exact = True
     curvature: DenseCurvature
 
-    def __init__(
-        self,
-        objective: HeadObjective,
-        theta: Array,
-        norm: Norm = "loss",
-        reference: HeadObjective | None = None,
-    ) -> None:
-        super().__init__(objective, theta, norm, reference)
-        self.hessian = self.curvature = DenseCurvature(objective.hessian(theta))
-        self.Z = HeadCoordinates(self.gradients, by_curvature(self.curvature, norm))
+    def _take_curvature(self) -> None:
+        self.hessian = self.curvature = DenseCurvature(self.objective.hessian(self.theta))
+        self.Z = HeadCoordinates(self.gradients, by_curvature(self.curvature, self.norm))
 
     def given(self, drop: Array) -> HeadCoordinates:
         r"""Return the coordinates that hold once the rows in `drop` are gone.
@@ -247,18 +246,11 @@ class WideHeadInfluence(HeadInfluence):
     curvature: KroneckerCurvature
     Z: WideHeadCoordinates
 
-    def __init__(
-        self,
-        objective: HeadObjective,
-        theta: Array,
-        norm: Norm = "loss",
-        reference: HeadObjective | None = None,
-    ) -> None:
-        super().__init__(objective, theta, norm, reference)
-        product = HessianProduct(objective, theta)
+    def _take_curvature(self) -> None:
+        product = HessianProduct(self.objective, self.theta)
         self.curvature = product.kronecker_curvature()
         self.hessian = IterativeHessian(product, self.curvature.solve, _RTOL)
-        self.Z = WideHeadCoordinates(self.gradients, self.curvature, norm)
+        self.Z = WideHeadCoordinates(self.gradients, self.curvature, self.norm)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class NetworkGradients:
         self._inspect(np.asarray(y), sample_weight)
 
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
-        """Run the first rows, to learn the shapes of outputs and targets and whether they hold."""
+        """Run the first rows to learn the shapes of outputs and targets, and check them."""
         require_own_outputs(self.net, self.X)
         criterion = read_criterion(self.net, y)
         with left_as_found(self.net), torch.no_grad():
@@ -178,8 +178,8 @@ class NetworkGradients:
     def per_sample(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield slices of rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
 
-        Not weighted, not centred, not divided by N; on the network's device. Close what is not
-        read to its end: the network is held until then.
+        Not weighted, not centred, not divided by N; on the network's device. Close the generator
+        if it is not read to its end: the network is held until then.
         """
         gradient = grad(self._loss_of_row)
 
@@ -236,28 +236,23 @@ class NetworkGradients:
 
         return self._total(products, V.shape[1]).T
 
-    def gauss_newton(self, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Return ``sum_i weights_i J_i^T C_i J_i``, float64 of shape (n_params, n_params).
+    def gauss_newton(self) -> torch.Tensor:
+        """Return ``(1/N) sum_i nu_i J_i^T C_i J_i``, float64, of shape (n_params, n_params).
 
-        `weights` are ``nu_i / N`` by default; no damping is added.
+        No damping is added.
         """
-        weights = self.weights if weights is None else weights
         jacobian = jacrev(self.outputs_of_row)
         curvature = hessian(self.loss)
 
         def moment(x: Batch, rows: slice) -> torch.Tensor:
             J = self.flatten(vmap(jacobian, in_dims=(None, 0))(self.parameters, x), 2)
             logits = self.outputs(self.parameters, x)
-            C = vmap(curvature)(logits, self.targets[rows]) * weights[rows, None, None]
+            C = vmap(curvature)(logits, self.targets[rows]) * self.weights[rows, None, None]
             # In float64 already here: differences of these sums are what is looked at.
             J, CJ = J.double(), (C @ J).double()
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
-        total = torch.zeros(self.n_params, self.n_params, dtype=torch.float64, device=self.device)
-        size = self.rows_within(self.n_params * self.n_outputs)
-        with closing(self.in_chunks(moment, size)) as chunks:
-            for _, chunk in chunks:
-                total += chunk
+        total = self._total(moment, self.n_params, self.rows_within(self.n_params * self.n_outputs))
         return (total + total.T) / 2
 
     def rows_within(self, n_numbers: int) -> int:
@@ -265,10 +260,14 @@ class NetworkGradients:
         return max(1, self._budget // n_numbers)
 
     def _total(
-        self, function: Callable[[Batch, slice], torch.Tensor], n_columns: int
+        self,
+        function: Callable[[Batch, slice], torch.Tensor],
+        n_vectors: int,
+        size: int | None = None,
     ) -> torch.Tensor:
-        total = torch.zeros(n_columns, self.n_params, dtype=torch.float64, device=self.device)
-        with closing(self.in_chunks(function)) as chunks:
+        """Return the sum over chunks, float64 of shape (n_vectors, n_params)."""
+        total = torch.zeros(n_vectors, self.n_params, dtype=torch.float64, device=self.device)
+        with closing(self.in_chunks(function, size)) as chunks:
             for _, chunk in chunks:
                 total += chunk
         return total
@@ -283,10 +282,10 @@ class NetworkGradients:
         function: Callable[[Batch, slice], T],
         size: int | None = None,
     ) -> Generator[tuple[slice, T], None, None]:
-        """Yield what the function makes of at most `size` rows at a time, and which these are.
+        """Yield slices of at most `size` rows with the function's result for them.
 
-        Where a GPU's memory does not suffice, the chunk is halved and tried again. Close what is
-        not read to its end: the network is held until then.
+        If a GPU's memory does not suffice, the chunk is halved and tried again. Close the generator
+        if it is not read to its end: the network is held until then.
         """
         with left_as_found(self.net):
             start = 0

@@ -143,7 +143,7 @@ class _FactorSums:
         self.diagonals: Tensors = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        # Held all the while: hooks would note what another thread runs.
+        # The network is held throughout, or hooks would note what other threads run.
         with (
             left_as_found(gradients.net),
             calls_noted(gradients.net.module_, names) as self._calls,
@@ -253,9 +253,8 @@ def _moments(
     """Return the weighted second moments of output derivatives and of inputs, in float64."""
     n_positions = delta[0].numel() // delta.shape[-1]
     repeated = weights.repeat_interleave(n_positions).double()[:, None]
-    delta, inputs = delta.flatten(0, -2).double(), inputs.flatten(0, -2).double()
-    if len(block.names) == 2:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+    delta = delta.flatten(0, -2).double()
+    inputs = block.with_constant(inputs.flatten(0, -2).double())
     return delta.T @ (repeated * delta), inputs.T @ (repeated * inputs) / n_positions
 
 
