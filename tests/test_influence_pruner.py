@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from sklearn.utils import estimator_html_repr
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from threadpoolctl import threadpool_limits
 
+import sklearn_prune._influence_pruner
 import sklearn_prune.matching.trained_members as networks_module
 import sklearn_prune.matching.training as stages_module
 from sklearn_prune import Certificate, InfluencePruner
-from sklearn_prune.selection.terms import count_of
+from sklearn_prune.matching import StageClock
+from sklearn_prune.selection import count_of
 
 FATES = ["keep", "drop", "free", "free", "free"]
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
@@ -491,3 +494,23 @@ def test_results_do_not_depend_on_who_computes_them(backend):
         spread = InfluencePruner(**CALM).fit(X, y)
     np.testing.assert_array_equal(spread.support_, alone.support_)
     np.testing.assert_array_equal(spread.influence_norms_, alone.influence_norms_)
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0.0, 10.0), (4.0, 6.0), (11.0, 1.0)])
+def test_selection_and_certificate_get_what_influences_leave_of_the_time(
+    iris, monkeypatch, spent, left
+):
+    module, deadlines = sklearn_prune._influence_pruner, []
+
+    def timed(function):
+        def call(*args, deadline, **options):
+            deadlines.append(deadline - time.perf_counter())
+            return function(*args, deadline=deadline, **options)
+
+        return call
+
+    for name in ("choose_rows", "certify"):
+        monkeypatch.setattr(module, name, timed(getattr(module, name)))
+    monkeypatch.setattr(StageClock, "spent_in", lambda clock, *stages: spent)
+    InfluencePruner(**CALM, time_limit=10.0).fit(*iris)
+    assert deadlines == pytest.approx([left, left], abs=0.2)

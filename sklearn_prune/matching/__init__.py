@@ -10,9 +10,9 @@ from .choice import Choice, check_counts, choose_rows
 from .clock import StageClock
 from .distribution import DistributionEmbedding, embed_distribution, target_labels
 from .feature_maps import Table
+from .given_networks import Network, checkpoints, members, unfrozen
 from .job import Layers, Reference, TrainingJob
 from .matched import Matched
-from .members import Network, checkpoints, members, unfrozen
 from .network_checks import check_ensemble, check_networks, check_reference, kind_of_target
 from .refinement import ENOUGH
 from .trained_members import default_network

@@ -238,6 +238,13 @@ class DistributionEmbedding(LinearOperator):
         moment = self._moment(weighted) - weighted.sum() * self._centre
         return moment.ravel() / self.weight_sum
 
+    def _rmatmat(self, W: Floats) -> Floats:
+        # With many classes the products are long, and scipy would copy each of them twice.
+        products = np.empty((self.shape[1], W.shape[1]))
+        for column, w in enumerate(W.T):
+            products[:, column] = self._rmatvec(w)
+        return products
+
 
 def _gram(features: Floats, labels: Floats) -> Floats:
     """Return ``(t_i·t_j)(φ_i·φ_j)``, skipping pairs of rows of different classes, where it is 0."""

@@ -13,7 +13,7 @@ from sklearn.frozen import FrozenEstimator
 
 from ..data import StoredRows, digest, fingerprint
 from .arrays import Floats, Rows, Targets
-from .members import Network, n_checkpoints, unfrozen
+from .given_networks import Network, n_checkpoints, unfrozen
 from .units import Norm
 
 __all__ = ["Features", "Layers", "Reference", "TrainingJob"]

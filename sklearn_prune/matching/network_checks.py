@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from ..data import Kind
 from ..networks import target_kind
 from .arrays import Rows, Targets
+from .given_networks import Network, Networks, members, unfrozen
 from .job import Features, Layers
-from .members import Network, Networks, members, unfrozen
 
 __all__ = ["check_aim", "check_ensemble", "check_networks", "check_reference", "kind_of_target"]
 

@@ -28,8 +28,8 @@ from ..networks import (
 )
 from ..utils import own_random_state, part_done, telling
 from .arrays import Floats, Rows, Targets
+from .given_networks import Network, n_checkpoints, unfrozen
 from .job import Features, Layers, TrainingJob
-from .members import Network, n_checkpoints, unfrozen
 
 __all__ = ["Member", "default_network", "fitted_members", "on_training_rows", "product_of"]
 

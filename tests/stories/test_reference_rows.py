@@ -7,7 +7,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn_prune.influence_pruner as module
 import torch
 from scipy.sparse import csr_array
 from sklearn import config_context
@@ -18,6 +17,7 @@ from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 
+import sklearn_prune._influence_pruner as module
 from sklearn_prune import InfluencePruner, Pipeline, PrunedClassifier
 from sklearn_prune.meta import PruningSampler
 from sklearn_prune.model_selection import PruneRatioSearchCV

@@ -149,7 +149,7 @@ def test_what_an_ensemble_knows_is_checked():
         criterion=torch.nn.CrossEntropyLoss, verbose=0,
     )  # fmt: skip
     some = BaggingClassifier(narrow, 2, max_features=0.5, random_state=0).fit(X, Y)
-    with pytest.raises(ValueError, match="some of the 4 columns each.*set max_features=1.0"):
+    with pytest.raises(ValueError, match="some of the 4 columns, .*set max_features=1.0"):
         fitted(FrozenEstimator(some))
 
 
