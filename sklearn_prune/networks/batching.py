@@ -61,7 +61,7 @@ def parameter_dtype(net: NeuralNet) -> DTypeLike:
     return np.float32
 
 
-def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, Any]]:
+def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, object]]:
     """Yield batches as the network's own data handling makes them, without targets.
 
     Where that is skorch's plain one, slices give the same batches without a Python call per row.
@@ -104,7 +104,7 @@ def first_rows(X: Rows) -> Rows:
     return take_rows(X, np.arange(min(SKETCH_ROWS, n_rows(X))))
 
 
-def merged(batches: Iterable[tuple[Batch, Any]]) -> Iterator[Batch]:
+def merged(batches: Iterable[tuple[Batch, object]]) -> Iterator[Batch]:
     """Yield the inputs of batches, small ones merged to amortise call overhead."""
     waiting: list[Batch] = []
     size = 0
@@ -133,7 +133,7 @@ def tensors_of(x: Batch) -> list[torch.Tensor]:
     return tensors
 
 
-def map_tensors(function: Callable[[torch.Tensor], Any], x: Batch) -> Batch:
+def map_tensors(function: Callable[[torch.Tensor], object], x: Batch) -> Batch:
     """Return the batch with the function applied to each of its tensors."""
     if isinstance(x, dict):
         return {key: map_tensors(function, value) for key, value in x.items()}

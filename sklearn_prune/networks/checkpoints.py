@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -19,10 +18,10 @@ class _EpochTeller(Callback):
     def __init__(self, tell: Callable[[NeuralNet], None]) -> None:
         self.tell = tell
 
-    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: NeuralNet, **kwargs: object) -> None:
         self.tell(net)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, Callable[[NeuralNet], None]]:
         # A checkpoint pickles all callbacks, and `tell` may refer to anything.
         return {"tell": _nobody}
 

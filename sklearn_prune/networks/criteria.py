@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 
@@ -59,7 +60,9 @@ class Criterion:
     sample_weight: Array | None = None
 
 
-def target_kind(net: NeuralNet, y: Any) -> Literal["classification", "regression"] | None:
+def target_kind(
+    net: NeuralNet, y: ArrayLike | None
+) -> Literal["classification", "regression"] | None:
     """Return how a network reads y; None if its criterion takes classes and numbers alike.
 
     A criterion without a softmax reads several columns as numbers, labels of 0 and 1 included.
@@ -94,7 +97,7 @@ def target_kind(net: NeuralNet, y: Any) -> Literal["classification", "regression
     return "regression" if criterion in _OF_NUMBERS else None
 
 
-def _column_count(y: Any) -> int:
+def _column_count(y: ArrayLike) -> int:
     shape = y.shape if hasattr(y, "shape") else np.shape(y)
     return int(np.prod(shape[1:]))
 

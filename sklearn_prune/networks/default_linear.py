@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -100,14 +101,14 @@ def linear_network(
 class _NoOptimizer:
     """Takes the place of an optimizer, which would import torch's compiler (1.5 s)."""
 
-    def __init__(self, params: Any, lr: float) -> None:
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
         self.param_groups = [{"params": list(params), "lr": lr}]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return nothing: there are no steps to remember."""
         return {}
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: object = None) -> None:
         """Refuse to train."""
         raise RuntimeError(
             "this network is the linear one that a pruner solves for; train a network of your own."
@@ -115,7 +116,7 @@ class _NoOptimizer:
 
 
 def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "module": StandardizedLinear,
         "module__n_features": n_features,
         "module__n_outputs": n_outputs,

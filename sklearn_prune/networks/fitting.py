@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.base import clone
@@ -24,15 +24,18 @@ from .last_layer import first_output, read_head
 from .targets import cast_target, head_targets
 from .trials import own_step, require_criterion_trained, require_plain_steps, trial_copy
 
+Reading: TypeAlias = Callable[[NeuralNet, Rows, Array], object]
+"""What is to be done with a fitted network and its rows, such as `read_head`."""
+
 
 def fit_network(
-    estimator: Any,
+    estimator: NeuralNet | FrozenEstimator,
     X: Rows,
     y: Array,
     *,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     on_epoch_end: Callable[[NeuralNet], None] | None = None,
-    try_reading: Callable[[NeuralNet, Rows, Array], Any] | None = None,
+    try_reading: Reading | None = None,
 ) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
@@ -100,10 +103,10 @@ def fit_network(
 
 
 def try_network(
-    estimator: Any,
+    estimator: NeuralNet | FrozenEstimator,
     X: Rows,
     y: Array,
-    try_reading: Callable[[NeuralNet, Rows, Array], Any] | None = None,
+    try_reading: Reading | None = None,
 ) -> None:
     """Raise what `fit_network` would raise for this network before training it."""
     net = clone(_require_network(estimator)).set_params(verbose=0)
@@ -111,7 +114,7 @@ def try_network(
         _training_data(net, X, y, try_reading or read_head)
 
 
-def _try_steps(net: NeuralNet, X: Any, y: Array) -> None:
+def _try_steps(net: NeuralNet, X: Rows, y: Array) -> None:
     """Raise where a fitted network was trained by steps that minimise another loss."""
     if own_step(net) is None:
         return
@@ -121,7 +124,7 @@ def _try_steps(net: NeuralNet, X: Any, y: Array) -> None:
     require_plain_steps(trial_copy(net), cast_input(net, X), y_cast)
 
 
-def _require_network(estimator: Any) -> NeuralNet:
+def _require_network(estimator: NeuralNet) -> NeuralNet:
     if not isinstance(estimator, NeuralNet):
         raise UnsupportedNetworkError(
             f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
@@ -137,12 +140,10 @@ class _TrainingData:
 
     X: Rows
     y: Array
-    train_split: Any
+    train_split: Callable[..., object] | None
 
 
-def _training_data(
-    net: NeuralNet, X: Rows, y: Array, try_reading: Callable[[NeuralNet, Rows, Array], Any]
-) -> _TrainingData:
+def _training_data(net: NeuralNet, X: Rows, y: Array, try_reading: Reading) -> _TrainingData:
     """Return what this network's ``fit`` needs, after trying a few rows.
 
     An untrained copy is read first, so that a network that cannot be read fails before it is
@@ -171,7 +172,7 @@ def _training_data(
     return _TrainingData(X_cast, y_cast, split)
 
 
-def _split_that_takes_none(net: NeuralNet, X: Rows, y: Array) -> Any:
+def _split_that_takes_none(net: NeuralNet, X: Rows, y: Array) -> Callable[..., object] | None:
     """Return the network's ``train_split`` if all rows are trained on with it, else None."""
     if net.train_split is None:
         return None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -36,7 +35,7 @@ class _WatchedLoop:
         self._net = net
         self.interrupt: KeyboardInterrupt | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> NeuralNet:
         try:
             return type(self._net).fit_loop(self._net, *args, **kwargs)
         except KeyboardInterrupt as error:
@@ -44,7 +43,7 @@ class _WatchedLoop:
                 self.interrupt = error
             raise
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[NeuralNet, str]]:
         # A checkpoint pickles the network, whose own method this replaces.
         return getattr, (self._net, "fit_loop")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from skorch import NeuralNet
@@ -25,7 +24,7 @@ def uncompiled(net: NeuralNet) -> NeuralNet:
     return copy_with(net, **originals) if originals else net
 
 
-def copy_with(net: NeuralNet, **attributes: Any) -> NeuralNet:
+def copy_with(net: NeuralNet, **attributes: object) -> NeuralNet:
     """Return a copy for reading, which shares all other attributes with the network."""
     # copy.copy would pickle module, criterion and optimizer.
     copied = object.__new__(type(net))

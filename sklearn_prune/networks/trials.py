@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -207,7 +206,7 @@ def own_step(net: NeuralNet) -> str | None:
     return next((name for name in _STEPS if _is_own(net, name)), None)
 
 
-def _loss_of_step(net: NeuralNet, batch: Any, own: str) -> torch.Tensor:
+def _loss_of_step(net: NeuralNet, batch: Batch, own: str) -> torch.Tensor:
     try:
         return torch.as_tensor(net.train_step(batch)["loss"]).detach()
     except Exception as error:

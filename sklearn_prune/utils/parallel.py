@@ -10,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 # Both come with scikit-learn, which needs them itself.
 import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
+
+if TYPE_CHECKING:
+    from threadpoolctl import LibController
 
 # Operations, some seconds of them, below which another process takes longer to be reached.
 _WORTH_SENDING = 1e11
@@ -131,7 +134,7 @@ def _release_blas(holder: int) -> None:
             _threads_before = None
 
 
-def _set_threads(library: Any, n_threads: int) -> None:
+def _set_threads(library: LibController, n_threads: int) -> None:
     """Set the threads of a library, from whichever thread this is."""
     # Newer threadpoolctl lets one thread alone set limits; here threads take turns.
     take_turn = getattr(library, "clear_controlling_thread", lambda force: None)
@@ -175,6 +178,6 @@ _is_one_of_several: ContextVar[bool] = ContextVar("is_one_of_several", default=F
 
 
 @cache
-def _blas_libraries() -> list[Any]:
+def _blas_libraries() -> list[LibController]:
     """Return threadpoolctl's controllers of the BLAS libraries."""
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
