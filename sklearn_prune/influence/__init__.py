@@ -8,8 +8,6 @@ solve with, `limits` the sizes at which another way is taken.
 """
 
 from .curvature.conjugate_gradients import IterativeHessian
-from .curvature.dense import DenseCurvature
-from .curvature.kronecker import KroneckerCurvature
 from .head.head_influence import (
     DenseHeadInfluence,
     HeadInfluence,
@@ -28,13 +26,11 @@ from .protocols import (
     Influence,
     Norm,
     RefittableInfluence,
-    RetrainingForecast,
     RowCoordinates,
 )
-from .stack import StackedCoordinates, StackedInfluence, influences_of, stack_influences
+from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
-    "DenseCurvature",
     "DenseHeadInfluence",
     "DenseNetworkCurvature",
     "HeadFit",
@@ -42,17 +38,14 @@ __all__ = [
     "HeadObjective",
     "Influence",
     "IterativeHessian",
-    "KroneckerCurvature",
     "LayerCurvature",
     "MatchedCoordinates",
     "NetworkGradients",
     "NetworkInfluence",
     "Norm",
     "RefittableInfluence",
-    "RetrainingForecast",
     "RetrainingSteps",
     "RowCoordinates",
-    "StackedCoordinates",
     "StackedInfluence",
     "WideHeadInfluence",
     "head_coordinates",

@@ -165,3 +165,9 @@ def dataset_objective(name, damping=1e-3):
     X, y = load(return_X_y=True)
     head = read_head(linear_network(kind, X, y), X, y)
     return HeadObjective(head.design, head.targets, head.loss, damping)
+
+
+def matrices(hessians, n_outputs):
+    """Return output Hessians as an array of shape (n, n_outputs, n_outputs)."""
+    entries = [[hessians.entry(j, k) for k in range(n_outputs)] for j in range(n_outputs)]
+    return np.moveaxis(np.array(entries), 2, 0)

@@ -14,7 +14,6 @@ from sklearn_prune.influence import (
     HeadObjective,
     MatchedCoordinates,
     RefittableInfluence,
-    StackedCoordinates,
     WideHeadInfluence,
     head_coordinates,
     influences_of,
@@ -22,6 +21,7 @@ from sklearn_prune.influence import (
     stack_influences,
     stacked_coordinates,
 )
+from sklearn_prune.influence.stack import StackedCoordinates
 from sklearn_prune.losses import SoftmaxCrossEntropy, SquaredError
 
 N = 60

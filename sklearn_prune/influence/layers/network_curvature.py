@@ -88,26 +88,31 @@ class LayerCurvature:
         Added to every eigenvalue.
     random_state : int, default=0
         Seeds the pseudo-labels.
+
+    Attributes
+    ----------
+    parts : list of KroneckerCurvature or DiagonalCurvature
+        The curvature of each block of parameters.
     """
 
     def __init__(self, gradients: NetworkGradients, damping: float, random_state: int = 0) -> None:
         self._sizes = [block.size for block in gradients.blocks]
         sums = _FactorSums(gradients, random_state)
-        self._parts: list[KroneckerCurvature | DiagonalCurvature] = []
+        self.parts: list[KroneckerCurvature | DiagonalCurvature] = []
         for block in gradients.blocks:
             if block.layer not in sums.layers:
-                self._parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
+                self.parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
                 continue
             s, Q = torch.linalg.eigh(sums.outputs[block.layer])
             a, V = torch.linalg.eigh(sums.features[block.layer])
             spectrum = torch.outer(s.clamp(min=0), a.clamp(min=0)) + damping
-            self._parts.append(KroneckerCurvature(Q, V, spectrum))
-        self._spectrum = torch.cat([part.spectrum.flatten() for part in self._parts])
+            self.parts.append(KroneckerCurvature(Q, V, spectrum))
+        self._spectrum = torch.cat([part.spectrum.flatten() for part in self.parts])
 
     def solve(self, B: torch.Tensor) -> torch.Tensor:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
         pieces = B.split(self._sizes)
-        return torch.cat([part.solve(b) for part, b in zip(self._parts, pieces, strict=True)])
+        return torch.cat([part.solve(b) for part, b in zip(self.parts, pieces, strict=True)])
 
     def coordinates(self, rows: torch.Tensor, norm: Norm) -> torch.Tensor:
         """Return the gradients (m, n_params) in the eigenbasis, over roots of eigenvalues.
@@ -116,7 +121,7 @@ class LayerCurvature:
         lengths are the same.
         """
         pieces = rows.split(self._sizes, dim=1)
-        rotated = [part.rotate(piece) for part, piece in zip(self._parts, pieces, strict=True)]
+        rotated = [part.rotate(piece) for part, piece in zip(self.parts, pieces, strict=True)]
         power = 0.5 if norm == "loss" else 1.0
         return torch.cat(rotated, dim=1) * (self._spectrum**-power).to(rows.dtype)
 
@@ -184,7 +189,7 @@ class _FactorSums:
         for (name, i), delta in zip(made, deltas, strict=True):
             if delta is not None:
                 block = next(b for b in gradients.blocks if b.layer == name)
-                inputs, delta = _by_position(self.layers[name], calls[name][i][0], delta)
+                inputs, delta = by_position(self.layers[name], calls[name][i][0], delta)
                 S, A = _moments(inputs, delta, weights, block)
                 _add(outputs, {name: S})
                 # Inputs of one row are averaged over its positions and calls.
@@ -228,7 +233,7 @@ class _FactorSums:
         }
 
 
-def _by_position(
+def by_position(
     layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs and derivatives in the outputs with their numbers in the last dimension.
@@ -259,5 +264,5 @@ def _moments(
 
 
 def _add(total: Tensors, terms: Tensors) -> None:
-    for key, term in terms.items():
-        total[key] = total[key] + term if key in total else term
+    for name, term in terms.items():
+        total[name] = total.get(name, 0) + term

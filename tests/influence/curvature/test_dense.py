@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_prune.influence import DenseCurvature
+from sklearn_prune.influence.curvature.dense import DenseCurvature
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_prune.influence import KroneckerCurvature
-from sklearn_prune.influence.curvature.kronecker import RowSpaceCurvature
+from sklearn_prune.influence.curvature.kronecker import KroneckerCurvature, RowSpaceCurvature
 
 DAMPING = 0.1
 

@@ -7,7 +7,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn_prune.influence import (
     DenseHeadInfluence,
     HeadObjective,
-    KroneckerCurvature,
     RefittableInfluence,
     WideHeadInfluence,
     head_influence,
@@ -15,6 +14,7 @@ from sklearn_prune.influence import (
     refit_head,
     retraining_steps,
 )
+from sklearn_prune.influence.curvature.kronecker import KroneckerCurvature
 from sklearn_prune.influence.head import refit as refit_module
 from sklearn_prune.influence.head.hessian_product import HessianProduct
 from sklearn_prune.losses import SoftmaxCrossEntropy
