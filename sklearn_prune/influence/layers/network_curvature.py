@@ -179,21 +179,21 @@ class _FactorSums:
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
         noise = self._noise(logits.detach(), rows)
-        calls = {name: self._calls[name] for name in self.layers}
-        made = [(name, i) for name in calls for i in range(len(calls[name]))]
+        noted = [(name, *call) for name in self.layers for call in self._calls[name]]
         deltas = torch.autograd.grad(
-            logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
+            logits, [output for _, _, output in noted], noise, allow_unused=True
         )
+        # Sums of their own, since a chunk that runs out of memory is tried again.
         outputs: Tensors = {}
         features: Tensors = {}
-        for (name, i), delta in zip(made, deltas, strict=True):
-            if delta is not None:
-                block = next(b for b in gradients.blocks if b.layer == name)
-                inputs, delta = by_position(self.layers[name], calls[name][i][0], delta)
-                S, A = _moments(inputs, delta, weights, block)
-                _add(outputs, {name: S})
-                # Inputs of one row are averaged over its positions and calls.
-                _add(features, {name: A / len(calls[name])})
+        for (name, inputs, _), delta in zip(noted, deltas, strict=True):
+            if delta is None:
+                continue
+            block = next(b for b in gradients.blocks if b.layer == name)
+            S, A = _moments(*by_position(self.layers[name], inputs, delta), weights, block)
+            _add(outputs, {name: S})
+            # Inputs of one row are averaged over its positions and calls.
+            _add(features, {name: A / len(self._calls[name])})
         self._calls.clear()
         return outputs, features, self._squares(x, noise, weights)
 
