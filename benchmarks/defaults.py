@@ -6,9 +6,7 @@
 Test rows are never touched: each seed splits training rows anew into rows to fit and rows to
 validate on. On some runs a share of the labels is wrong, each replaced at random by that of another
 class; rows to validate on keep theirs. The pruner chooses with its defaults, then with one option
-changed at a time, and each downstream model is trained on the rows kept. `trim=auto` is what a user
-could do: for each ratio the trim with the best cross-validated score of the head on the rows to
-fit, wrong labels and all.
+changed at a time, and each downstream model is trained on the rows kept.
 
 One line a cell goes to `results/defaults.csv`; a run that was cut off goes on where it stopped.
 """
@@ -22,7 +20,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
 from sklearn_prune.baselines import RandomPruner
 
@@ -39,15 +36,11 @@ NOISES = (0.0, 0.1, 0.2)
 RATIOS = (0.4, 0.8, 0.9, 0.95)
 DOWNSTREAM = ("head", "mlp")
 N_SEEDS = 5
-N_FOLDS = 3
-TRIMS = (0.0, 0.1, 0.2, 0.3)
-DEFAULT, NORM, AUTO, RANDOM = "default", "norm=parameter", "trim=auto", "random rows"
+DEFAULT, NORM, RANDOM = "default", "norm=parameter", "random rows"
 # Keyword arguments of `select`.
 CHANGES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     NORM: {},
-    **{f"trim={trim}": {"trim": trim} for trim in TRIMS if trim},
-    AUTO: {},
     "quota=None": {"quota": None},
     "quota=equal": {"quota": "equal"},
     RANDOM: {},
@@ -56,7 +49,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One score on the rows to validate on; `trim` is the share that was used."""
+    """One score on the rows to validate on."""
 
     dataset: str
     noise: float
@@ -64,7 +57,6 @@ class Cell:
     prune_ratio: float
     downstream: str
     seed: int
-    trim: float
     score: float
 
     @property
@@ -99,37 +91,18 @@ def fitted(option: str, split: Split, tuned: Tuned, seed: int) -> Any:
     return pruner.fit(split.X_train, split.y_train)
 
 
-def cross_validated_trims(
-    split: Split, tuned: Tuned, ratios: Sequence[float], seed: int
-) -> dict[float, float]:
-    """Return for each ratio the trim whose rows make the best head, judged on rows left out."""
-    X, y = split.X_train, split.y_train
-    scores = {ratio: np.zeros(len(TRIMS)) for ratio in ratios}
-    for train, test in StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed).split(X, y):
-        fold = Split(split.name, X[train], y[train], X[test], y[test])
-        pruner = fitted(DEFAULT, fold, tuned, seed)
-        for ratio, (k, trim) in product(ratios, enumerate(TRIMS)):
-            rows = np.flatnonzero(pruner.select(prune_ratio=ratio, trim=trim))
-            scores[ratio][k] += score_of("head", fold, tuned, rows, seed)
-    return {ratio: TRIMS[int(scores[ratio].argmax())] for ratio in ratios}
-
-
 def choices(
     split: Split, tuned: Tuned, tasks: Sequence[tuple[str, float]], seed: int
-) -> Iterator[tuple[str, float, float, np.ndarray]]:
-    """Yield option, ratio, the trim that was used, and which rows are kept."""
-    ratios = sorted({ratio for option, ratio in tasks if option == AUTO})
-    trims = cross_validated_trims(split, tuned, ratios, seed) if ratios else {}
+) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield option, ratio, and which rows are kept."""
     own = {NORM, RANDOM}
     pruners = {
         option: fitted(option, split, tuned, seed)
         for option in {option if option in own else DEFAULT for option, _ in tasks}
     }
     for option, ratio in tasks:
-        changes = {"trim": trims[ratio]} if option == AUTO else CHANGES[option]
         pruner = pruners[option if option in own else DEFAULT]
-        rows = np.flatnonzero(pruner.select(prune_ratio=ratio, **changes))
-        yield option, ratio, changes.get("trim", 0.0), rows
+        yield option, ratio, np.flatnonzero(pruner.select(prune_ratio=ratio, **CHANGES[option]))
 
 
 def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
@@ -149,10 +122,10 @@ def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
         part = resplit(split, noise, seed)
         # No svm and no neighbours are trained here.
         tuned = Tuned(tune_damping(part), penalty=1.0, n_neighbors=1)
-        for option, ratio, trim, rows in choices(part, tuned, tasks, seed):
+        for option, ratio, rows in choices(part, tuned, tasks, seed):
             for d in missing(option, ratio, seed, noise):
                 score = score_of(d, part, tuned, rows, seed)
-                yield Cell(split.name, noise, option, ratio, d, seed, trim, score)
+                yield Cell(split.name, noise, option, ratio, d, seed, score)
 
 
 def by_run(measured: Sequence[Cell]) -> Scores:
@@ -187,16 +160,6 @@ def summary(scores: Scores) -> str:
     return markdown_table(["option", "labels", "model", *GAINS], rows)
 
 
-def trims_chosen(measured: Sequence[Cell]) -> str:
-    """Return how often cross-validation chose each trim."""
-    automatic = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
-    rows = []
-    for dataset, noise in distinct((c.dataset, c.noise) for c in automatic):
-        trims = [c.trim for c in automatic if (c.dataset, c.noise) == (dataset, noise)]
-        rows.append([dataset, f"{noise:.0%}", *(str(trims.count(trim)) for trim in TRIMS)])
-    return markdown_table(["data", "wrong labels", *(f"trim={trim}" for trim in TRIMS)], rows)
-
-
 def markdown(measured: Sequence[Cell]) -> str:
     scores = by_run(measured)
     parts = [
@@ -204,8 +167,6 @@ def markdown(measured: Sequence[Cell]) -> str:
         f"gain over the default options, paired by seed, with its {LEVEL:.0%} interval.",
         "## Options against the defaults",
         summary(scores),
-        "## What cross-validation chose",
-        trims_chosen(measured),
     ]
     for job, downstream in distinct((key[0], key[3]) for key in scores):
         parts += [f"## {job}, {downstream}", table(scores, job, downstream, DEFAULT)]

@@ -21,13 +21,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, product
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
 import numpy as np
 
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.matching import DistributionEmbedding, target_labels
+from sklearn_prune.matching import DistributionEmbedding, choose_rows, target_labels
 from sklearn_prune.matching.feature_maps import FourierFeatures, LeafIndicators, Table
+from sklearn_prune.selection import Request, make_terms
 
 from . import quality
 from ._common import argument_parser, markdown_table, output_folder
@@ -56,7 +58,7 @@ OPTIONS = (*WEIGHTS, *ALONE, *FEATURES, *DRAWS)
 
 def with_features(pruner: Any, split: Split, features: str, seed: int) -> DistributionEmbedding:
     """The embedding of what enters the pruner's head, with some of its features only."""
-    objective = pruner._influence_.objective
+    objective = pruner.influence_.objective
     table, rng = Table([objective.design], objective.sample_weight), np.random.default_rng(seed)
     classes, y = split.is_classification, split.y_train
     feature_map: FourierFeatures | LeafIndicators = FourierFeatures.fit(table, rng)
@@ -76,24 +78,32 @@ def choices(
         if name == RANDOM:
             yield name, ratio, random.select(prune_ratio=ratio)
     pruner = quality.influence(split, tuned, RATIOS[0], seed).fit(X, y)
-    balance = distribution, nonlinear_head = pruner._balance_
-    priorities, even = pruner._priorities_, np.ones(len(y))
+    matched, even = pruner.matched_, np.ones(len(y))
+    balance = distribution, nonlinear_head = matched.balance
+    priorities = matched.priorities
     parts = [replace(priorities, **{name: even}) for name in FACTORS]
-    options: dict[str, tuple[float | str, Sequence[Any], Any]] = {
+    options: dict[str, tuple[float | Literal["auto"], tuple[Any, ...], Any]] = {
         **{name: (weight, balance, None) for name, weight in WEIGHTS.items()},
-        "distribution alone": (1.0, [distribution], None),
-        "nonlinear head alone": (1.0, [nonlinear_head], None),
+        "distribution alone": (1.0, (distribution,), None),
+        "nonlinear head alone": (1.0, (nonlinear_head,), None),
         **{
-            name: (1.0, [with_features(pruner, split, name, seed), nonlinear_head], None)
+            name: (1.0, (with_features(pruner, split, name, seed), nonlinear_head), None)
             for name in FEATURES
         },
         **dict(zip(DRAWS, (("auto", balance, p) for p in (None, priorities, *parts)), strict=True)),
     }
+    terms = make_terms(len(y), y if split.is_classification else None)
     for name, ratio in wanted:
         if name in options:
-            weight, pruner._balance_, pruner._priorities_ = options[name]
-            pruner.set_params(distribution_weight=weight)
-            yield name, ratio, pruner.select(prune_ratio=ratio)
+            weight, balance, priorities = options[name]
+            # Without a table, no priorities are computed where there are to be none.
+            held = replace(matched, balance=balance, priorities=priorities, table=None)
+            request = Request(ratio, None, "class", weight)
+            deadline = perf_counter() + pruner.time_limit
+            # The seed that the pruner draws.
+            drawn = int(np.random.RandomState(seed).randint(np.iinfo(np.int32).max))
+            choice = choose_rows(held, terms, request, deadline=deadline, random_state=drawn)
+            yield name, ratio, choice.support
 
 
 def cells(split: Split, seed: int, names: Sequence[str], done: Done) -> Iterator[Cell]:

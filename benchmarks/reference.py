@@ -13,8 +13,8 @@ zero and scored on the test rows (of a shift: those of the reference's populatio
 
 - all noisy rows, all clean rows: the training rows as they are, and with their right labels;
 - reference alone, reference and all noisy rows;
-- influence: `InfluencePruner` with reference rows, and the rows kept together with these; without
-  reference rows; and without them, but with a fifth trimmed;
+- influence: `InfluencePruner` with reference rows, and the rows kept together with these; and
+  without reference rows;
 - least loss: the rows of the least loss at a logistic regression on the reference rows;
 - random rows; cleanlab: the rows that its filter leaves, where the package is installed.
 
@@ -244,7 +244,6 @@ def pruned(setting: Setting, seed: int) -> dict[str, Choose]:
         "least loss": ranked,
         "random": chosen(RandomPruner(random_state=seed)),
         "influence, no reference": chosen(InfluencePruner(random_state=seed)),
-        "influence, no reference, trim": chosen(InfluencePruner(random_state=seed, trim=0.2)),
     }
 
 
@@ -258,11 +257,8 @@ METHODS = (
     "least loss",
     "random",
     "influence, no reference",
-    "influence, no reference, trim",
     "cleanlab",
 )
-# Without the trim that is to be judged, 0.2, nothing can be compared.
-LEAST_RATIO = {"influence, no reference, trim": 0.2}
 
 
 def scores(model: Any, X_test: np.ndarray, y_test: np.ndarray) -> tuple[float, float, float]:
@@ -305,7 +301,6 @@ def cells(task: Task, seed: int, args: argparse.Namespace, done: Done) -> Iterat
         if method == "cleanlab" and find_spec("cleanlab") is None:
             continue
         asked = [0.0] if method in METHODS[:4] or method == "cleanlab" else list(args.ratio)
-        asked = [ratio for ratio in asked if ratio >= LEAST_RATIO.get(method, 0.0)]
         ratios = [ratio for ratio in asked if missing(method, ratio)]
         if not ratios:
             continue

@@ -31,8 +31,9 @@ from sklearn.utils import gen_batches
 
 from ..selection import SelectionProblem, inclusion_probabilities
 from ..utils import map_threads
+from .arrays import Floats
 from .distribution import standardised
-from .feature_maps import CHUNK, Floats, Table
+from .feature_maps import CHUNK, Table
 
 # Of so many rows or fewer, none is preferred to another.
 FEWEST_ROWS = 32

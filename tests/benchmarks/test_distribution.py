@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import distribution
 from benchmarks.data import Split
+from benchmarks.models import Tuned
 from benchmarks.quality_report import FULL, Cell, by_run
 
 
@@ -55,3 +56,15 @@ def test_options_differ_in_what_is_held(features):
     part = distribution.with_features(pruner, split, features, seed=0)
     assert part.shape[0] == 200
     assert part.shape[1] < pruner.matched_.balance[0].shape[1]
+
+
+def test_each_option_keeps_rows_of_its_own_and_the_calibrated_draw_is_the_pruners():
+    split = some_split()
+    tuned = Tuned(damping=1e-2, penalty=1.0, n_neighbors=1)
+    names = ("even draw", "calibrated draw", "nonlinear head alone", "leaves")
+    wanted = [(name, 0.8) for name in names]
+    kept = {name: rows for name, _, rows in distribution.choices(split, tuned, 3, wanted)}
+    assert len({rows.tobytes() for rows in kept.values()}) == len(names)
+    pruner = distribution.quality.influence(split, tuned, 0.8, 3)
+    pruner.fit(split.X_train, split.y_train)
+    np.testing.assert_array_equal(kept["calibrated draw"], pruner.support_)

@@ -84,7 +84,7 @@ def test_random_rows_are_as_many_of_each_class_and_group_and_obey_masks(iris, dr
     assert (draws[0] != draws[1]).any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 30))
 def test_random_rows_have_the_counts_and_masks_of_the_choice(seed, n):
     rng = np.random.default_rng(seed)
@@ -443,7 +443,7 @@ def test_where_random_rows_move_nothing_there_are_words_as_well(iris, options, t
     assert "inf" not in pruner.certificate_.summary()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from(["loss", "parameter"]))
 def test_with_weights_no_set_undercuts_the_bound_and_random_ones_cost_what_is_said(seed, norm):
     rng = np.random.default_rng(seed)

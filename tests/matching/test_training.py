@@ -66,10 +66,10 @@ def test_a_grid_of_ratios_trains_one_network_a_fold(tmp_path, trained, inside):
     pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0)
     model = inside(LogisticRegression(), pruner)
     (name,) = [name for name in model.get_params() if name.endswith("prune_ratio")]
-    grid = {name: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}
-    search = GridSearchCV(model, grid, cv=5, refit=False).fit(X, Y)
+    grid = {name: [0.2, 0.4, 0.7]}
+    search = GridSearchCV(model, grid, cv=3, refit=False).fit(X, Y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert len(trained) == 5
+    assert len(trained) == 3
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,21 @@ from sklearn_prune.matching.weights import WEIGHT_BOUNDS, ScaledRows, kept_weigh
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
 
 
+@pytest.fixture(scope="module")
+def diabetes():
+    return load_diabetes(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def weighted(diabetes):
+    return InfluencePruner(**CALM, reweight=True).fit(*diabetes)
+
+
+@pytest.fixture(scope="module")
+def plain(diabetes):
+    return InfluencePruner(**CALM).fit(*diabetes)
+
+
 def standard_normal(seed, n, *widths):
     rng = np.random.default_rng(seed)
     return [rng.standard_normal((n, width)) for width in widths]
@@ -161,10 +176,8 @@ def test_weights_multiply_those_of_the_user(norm):
     assert np.linalg.norm(objective.gradient(influence.theta)) < 1e-10
 
 
-def test_the_certificate_speaks_of_the_weighted_rows():
-    X, y = load_diabetes(return_X_y=True)
-    plain = InfluencePruner(**CALM).fit(X, y)
-    pruner = InfluencePruner(**CALM, reweight=True).fit(X, y)
+def test_the_certificate_speaks_of_the_weighted_rows(diabetes, plain, weighted):
+    y, pruner = diabetes[1], weighted
     np.testing.assert_array_equal(pruner.support_, plain.support_)
     v, certificate = pruner.sample_weight_, pruner.certificate_
     assert v.mean() == pytest.approx(1)
@@ -194,7 +207,7 @@ def test_where_rows_cannot_hold_the_head_weights_stay_near_one():
 
 
 def test_a_head_that_cannot_be_held_is_held_better_where_weights_stay_worth_the_rows():
-    X, y = load_breast_cancer(return_X_y=True)
+    X, y = (part[:300] for part in load_breast_cancer(return_X_y=True))
     pruner = InfluencePruner(prune_ratio=0.4, damping=1e-2, random_state=0, reweight=True).fit(X, y)
     share = np.ones(len(y))
     share[pruner.support_] = 1 - pruner.sample_weight_
@@ -203,9 +216,8 @@ def test_a_head_that_cannot_be_held_is_held_better_where_weights_stay_worth_the_
     assert influence.retrained_change(share) < influence.retrained_change(~pruner.support_)
 
 
-def test_any_rows_can_be_weighed_and_pickles_know_them():
-    X, y = load_diabetes(return_X_y=True)
-    pruner = InfluencePruner(**CALM, reweight=True).fit(X, y)
+def test_any_rows_can_be_weighed_and_pickles_know_them(diabetes, plain, weighted):
+    y, pruner = diabetes[1], weighted
     again = pickle.loads(pickle.dumps(pruner))
     np.testing.assert_array_equal(again.sample_weight_, pruner.sample_weight_)
     np.testing.assert_array_equal(again.weigh(pruner.support_), pruner.sample_weight_)
@@ -215,7 +227,7 @@ def test_any_rows_can_be_weighed_and_pickles_know_them():
         np.where(other, np.r_[weights, 0][np.cumsum(other) - 1], 0)
     )
     assert len(weights) == other.sum() and np.linalg.norm(total) < 1e-8
-    assert not hasattr(InfluencePruner(**CALM).fit(X, y), "sample_weight_")
+    assert not hasattr(plain, "sample_weight_")
     for wrong in (other[:-1], np.flatnonzero(other), np.zeros(len(y), dtype=bool)):
         with pytest.raises(ValueError, match=r"support must be a mask of the 442 training rows"):
             pruner.weigh(wrong)
