@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from skorch import NeuralNet
 
-from ..utils import own_random_state
+from ..utils import own_random_state, put_back
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
@@ -55,13 +56,22 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
                 root.eval()
             yield
         finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
-            for module, found, before in zip(modules, buffers, values, strict=True):
-                _put_back(module, found, before)
+            put_back(partial(_put_all_back, modules, flags, buffers, values))
 
 
-def _put_back(
+def _put_all_back(
+    modules: Sequence[torch.nn.Module],
+    flags: Sequence[bool],
+    buffers: Sequence[dict[str, torch.Tensor | None]],
+    values: Sequence[dict[str, torch.Tensor]],
+) -> None:
+    for module, flag in zip(modules, flags, strict=True):
+        module.training = flag
+    for module, found, before in zip(modules, buffers, values, strict=True):
+        _put_buffers_back(module, found, before)
+
+
+def _put_buffers_back(
     module: torch.nn.Module,
     buffers: dict[str, torch.Tensor | None],
     values: dict[str, torch.Tensor],
