@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Memory
@@ -159,6 +163,9 @@ def _recalled(
         _warn_of_memory(f"its folder cannot be used: {error}")
         # What was trained before the folder failed is not lost.
         return done[0] if done else train(job, clock, with_priorities)
+    finally:
+        if done:
+            _remove_half_written(train_keyed)
     if not isinstance(trained, Trained):
         _warn_of_memory(f"one of its files holds a {type(trained).__name__} instead of a result")
         return train(job, clock, with_priorities)
@@ -173,6 +180,17 @@ def _train_keyed(
     """Train, and note the result in ``done``; the memory looks at the key alone."""
     done.append(train(job, clock, with_priorities))
     return done[0]
+
+
+def _remove_half_written(train_keyed: Any) -> None:
+    """Remove the files that this thread began to write to a joblib memory and did not end."""
+    store = getattr(train_keyed, "store_backend", None)
+    if store is None or not hasattr(train_keyed, "func_id"):
+        return
+    # joblib names them so, and renames what is whole.
+    half_written = f"*/*.*.*-{os.getpid()}-{id(threading.current_thread())}"
+    for path in (Path(store.location) / train_keyed.func_id).glob(half_written):
+        path.unlink(missing_ok=True)
 
 
 def _warn_of_memory(fault: str) -> None:

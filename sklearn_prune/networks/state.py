@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from skorch import NeuralNet
 
-from ..utils import own_random_state
+from ..utils import own_random_state, put_back
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
@@ -54,13 +55,22 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
                 root.eval()
             yield
         finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
-            for module, own, before in zip(modules, buffers, values, strict=True):
-                _restore(module, own, before)
+            put_back(partial(_restore_all, modules, flags, buffers, values))
 
 
-def _restore(
+def _restore_all(
+    modules: Sequence[torch.nn.Module],
+    flags: Sequence[bool],
+    buffers: Sequence[dict[str, torch.Tensor | None]],
+    values: Sequence[dict[str, torch.Tensor]],
+) -> None:
+    for module, flag in zip(modules, flags, strict=True):
+        module.training = flag
+    for module, own, before in zip(modules, buffers, values, strict=True):
+        _restore_buffers(module, own, before)
+
+
+def _restore_buffers(
     module: torch.nn.Module,
     buffers: dict[str, torch.Tensor | None],
     values: dict[str, torch.Tensor],

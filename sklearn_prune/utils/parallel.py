@@ -17,6 +17,8 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+from .interrupts import put_back
+
 if TYPE_CHECKING:
     from threadpoolctl import LibController
 
@@ -89,7 +91,7 @@ def serial_blas() -> Iterator[None]:
         _held_here.set(weakref.ref(holder))
         yield
     finally:
-        _release_blas(id(holder))
+        put_back(partial(_release_blas, id(holder)))
 
 
 class _Holder:

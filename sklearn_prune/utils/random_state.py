@@ -38,9 +38,15 @@ def own_random_state(seed: int = 0) -> Iterator[None]:
     with _turn:
         _keep_to_one_thread_after_fork()
         devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-        with torch.random.fork_rng(devices=list(devices)):
-            torch.manual_seed(seed)
-            yield
+        before = torch.get_rng_state()
+        try:
+            with torch.random.fork_rng(devices=list(devices)):
+                torch.manual_seed(seed)
+                yield
+        except BaseException:
+            # An interrupt may have come while fork_rng put it back.
+            torch.set_rng_state(before)
+            raise
 
 
 def _keep_to_one_thread_after_fork() -> None:
