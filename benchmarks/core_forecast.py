@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.influence import HeadInfluence, HeadObjective, head_influence, refit_head
 from sklearn_prune.losses import BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 
 from ._common import Figure
@@ -69,7 +69,7 @@ def changes(influence: HeadInfluence, drop: np.ndarray) -> dict[str, float]:
 def figures(args: argparse.Namespace) -> Iterator[Figure]:
     n_groups = min(N_GROUPS, args.subset) if args.subset else N_GROUPS
     for name, objective in objectives().items():
-        influence = HeadInfluence(objective, refit_head(objective).theta)
+        influence = head_influence(objective, refit_head(objective).theta)
         for share in SHARES:
             rng = np.random.default_rng(0)
             n_drop = max(1, round(share * objective.n_samples))

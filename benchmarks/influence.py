@@ -42,7 +42,7 @@ from torch import nn
 from torch.func import functional_call, grad, hessian
 
 from sklearn_prune.influence import (
-    HeadInfluence,
+    DenseHeadInfluence,
     HeadObjective,
     NetworkGradients,
     NetworkInfluence,
@@ -71,7 +71,7 @@ from .influence_methods import Method, methods
 from .influence_peers import DISTRIBUTIONS
 
 SHARES = (0.01, 0.1, 0.4, 0.9)
-CURVATURES: tuple[Any, ...] = ("dense", "kronecker")
+CURVATURES = {"dense": DenseHeadInfluence, "kronecker": WideHeadInfluence}
 
 
 def peers(args: argparse.Namespace) -> Iterator[Figure]:
@@ -129,7 +129,7 @@ Forecast = Callable[[np.ndarray], dict[str, float]]
 
 
 def head_forecast(objective: HeadObjective) -> Forecast:
-    influence = HeadInfluence(objective, refit_head(objective).theta)
+    influence = head_influence(objective, refit_head(objective).theta)
 
     def forecast(drop: np.ndarray) -> dict[str, float]:
         found = influence.forecast(drop)
@@ -255,9 +255,9 @@ def scale(args: argparse.Namespace) -> Iterator[Figure]:
         torch.log_softmax(torch.as_tensor(objective.design) @ weight.T, dim=1)
     forward = perf_counter() - start
     seconds = {"ten forward passes": forward}
-    for curvature in CURVATURES:
+    for curvature, kind in CURVATURES.items():
         start = perf_counter()
-        head_influence(objective, theta, curvature=curvature).row_norms()
+        kind(objective, theta).row_norms()
         seconds[f"influence, {curvature}"] = perf_counter() - start
     yield from at_size("1,000,000 x 128 x 10", seconds)
 
@@ -275,16 +275,11 @@ def wide(args: argparse.Namespace) -> Iterator[Figure]:
         report(f"{name}: {seconds[name]:.1f} s")
         return result
 
-    influence: Any = timed(
-        "influence", lambda: head_influence(objective, theta, curvature="kronecker")
-    )
-    assert isinstance(influence, WideHeadInfluence)
+    influence: Any = timed("influence", lambda: WideHeadInfluence(objective, theta))
     timed("row lengths", influence.row_norms)
     drop = np.random.default_rng(1).random(n) < 0.4
     timed("one change", lambda: influence.first_order_step(drop))
-    found = timed(
-        "coordinates", lambda: head_coordinates(influence, 1024 if not args.quick else 50)
-    )
+    found = timed("coordinates", lambda: head_coordinates(influence))
     yield Figure("wide", "coordinates", None, None, "energy_share", found.energy_share)
     yield Figure("wide", "coordinates", None, None, "relative_error", found.relative_error)
     yield from at_size("50,000 x 2,048 x 1,000", seconds)

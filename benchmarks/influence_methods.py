@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from sklearn_prune.influence import (
+    DenseHeadInfluence,
     DenseNetworkCurvature,
-    HeadInfluence,
     HeadObjective,
     IterativeHessian,
     LayerCurvature,
@@ -41,8 +41,8 @@ def ours(job: Job) -> np.ndarray:
         return network_changes(job, "dense")
     head = read_head(job.net, job.X, job.y)
     objective = HeadObjective(head.design, head.targets, head.loss, DAMPING, n_outputs=10)
-    influence = HeadInfluence(objective.stationary_at(head.theta), head.theta)
-    sums = influence.curvature.solve(influence.gradient_sum(job.groups.T))
+    influence = DenseHeadInfluence(objective, head.theta)
+    sums = influence.curvature.solve(influence.gradients.sum(job.groups.T))
     return sums.T / influence.weight_sum
 
 

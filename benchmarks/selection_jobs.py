@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.influence import HeadInfluence, HeadObjective, head_influence, refit_head
 from sklearn_prune.networks import linear_network, read_head
 from sklearn_prune.selection import SelectionProblem
 
@@ -84,13 +84,13 @@ def build(name: str, args: argparse.Namespace) -> Job:
     objective = HeadObjective(
         head.design, head.targets, head.loss, DAMPING[name], None, n_outputs=n_outputs
     )
-    influence = HeadInfluence(objective, refit_head(objective, head.theta).theta, "loss")
-    return Job(name, influence, y, dense_rows(influence))
+    influence = head_influence(objective, refit_head(objective, head.theta).theta, "loss")
+    return Job(name, influence.Z, y, dense_rows(influence))
 
 
 def dense_rows(influence: HeadInfluence, block: int = 2048) -> np.ndarray:
     Z = np.empty(influence.shape, dtype=np.float32)
     for start in range(0, len(Z), block):
         rows = np.arange(start, min(start + block, len(Z)))
-        Z[rows] = influence.rows(rows)
+        Z[rows] = influence.Z.rows(rows)
     return Z

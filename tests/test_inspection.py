@@ -21,7 +21,7 @@ from torch.utils.data import TensorDataset
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.influence import HeadObjective, forecast_retraining, refit_head
+from sklearn_prune.influence import HeadObjective, refit_head
 from sklearn_prune.inspection import (
     ExpectedGapDisplay,
     InfluenceDisplay,
@@ -167,7 +167,7 @@ def test_frames_and_labels_of_text_are_read_as_in_fit(cancer, cancer_pruner):
 def test_parameters_are_compared_by_their_distance(cancer):
     X, _, y, _ = cancer
     pruner = InfluencePruner(norm="parameter", damping=DAMPING, random_state=0).fit(X, y)
-    forecast = forecast_retraining(pruner.influence_, ~pruner.support_)
+    forecast = pruner.influence_.forecast(~pruner.support_)
     change = retraining_check(pruner, X, y).parameter_change
     assert change.first_order == pytest.approx(forecast.first_order)
     assert change.kept_hessian == pytest.approx(forecast.kept_hessian)

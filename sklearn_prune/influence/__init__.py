@@ -1,50 +1,59 @@
-"""From a skorch network to the influence of each training row on its layers."""
+"""The influence of each training row on a network, and so what dropping any set of rows does.
 
-from .curvature.conjugate_gradients import IterativeHessian, conjugate_gradients
-from .curvature.dense import DenseCurvature
-from .curvature.kronecker import KroneckerCurvature
+Start at `protocols`: an `Influence` predicts the change of the parameters, a `RefittableInfluence`
+can be taken anew for the rows kept, and `RowCoordinates` is the operator Z whose rows add up to the
+change. `head/` computes them for a last layer, `layers/` for more of a network, `stack` for several
+networks at once; `matched_coordinates` is what a selection gets. `curvature/` holds Hessians to
+solve with, `limits` the sizes at which another way is taken.
+"""
+
+from .curvature.conjugate_gradients import IterativeHessian
 from .head.head_influence import (
+    DenseHeadInfluence,
     HeadInfluence,
-    Influence,
     RetrainingSteps,
-    forecast_retraining,
+    WideHeadInfluence,
+    head_influence,
     retraining_steps,
 )
 from .head.objective import HeadObjective, warn_if_not_convex
 from .head.refit import HeadFit, refit_head
-from .head.wide_head import CurvatureName, WideHeadInfluence, head_influence
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
-from .matched_coordinates import Coordinates, head_coordinates, stacked_coordinates
-from .stack import StackedCoordinates, StackedInfluence, all_coordinates, influences_of
+from .matched_coordinates import MatchedCoordinates, head_coordinates, stacked_coordinates
+from .protocols import (
+    Influence,
+    Norm,
+    RefittableInfluence,
+    RowCoordinates,
+)
+from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
-    "Coordinates",
-    "CurvatureName",
-    "DenseCurvature",
+    "DenseHeadInfluence",
     "DenseNetworkCurvature",
     "HeadFit",
     "HeadInfluence",
     "HeadObjective",
     "Influence",
     "IterativeHessian",
-    "KroneckerCurvature",
     "LayerCurvature",
+    "MatchedCoordinates",
     "NetworkGradients",
     "NetworkInfluence",
+    "Norm",
+    "RefittableInfluence",
     "RetrainingSteps",
-    "StackedCoordinates",
+    "RowCoordinates",
     "StackedInfluence",
     "WideHeadInfluence",
-    "all_coordinates",
-    "conjugate_gradients",
-    "forecast_retraining",
     "head_coordinates",
     "head_influence",
     "influences_of",
     "refit_head",
     "retraining_steps",
+    "stack_influences",
     "stacked_coordinates",
     "warn_if_not_convex",
 ]

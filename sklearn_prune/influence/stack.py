@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..losses import Array
-from .head.head_influence import HeadInfluence, Influence, RetrainingForecast
+from .protocols import Influence, RefittableInfluence, RetrainingForecast, RowCoordinates
+
+T = TypeVar("T")
 
 # Numbers of a float32 block that are summed in float64 at a time.
 _BLOCK_SIZE = 4_000_000
 
 
-class StackedInfluence:
+def stack_influences(
+    influences: Sequence[Influence], units: Sequence[float] | Array | None = None
+) -> StackedInfluence:
+    """Return influences on several networks as one; a `RefittableInfluence` where all are."""
+    refittable = [member for member in influences if isinstance(member, RefittableInfluence)]
+    if len(refittable) == len(influences):
+        return RefittableStack(refittable, units)
+    return StackedInfluence(influences, units)
+
+
+class StackedInfluence(Influence):
     r"""What dropping rows does to B networks: the mean over them.
 
     A change ``Delta theta`` is that of all parameters, one network after the other, and its size
@@ -47,19 +59,18 @@ class StackedInfluence:
         self.influences = list(influences)
         self.units = np.ones(len(self.influences)) if units is None else np.asarray(units)
         first = self.influences[0]
-        self.norm, self.sample_weight, self.weight_sum = (
-            first.norm,
-            first.sample_weight,
-            first.weight_sum,
-        )
-        self.shape = (first.shape[0], sum(one.shape[1] for one in self.influences))
-        self.is_exact = all(one.is_exact for one in self.influences)
-        self.is_centred = all(one.is_centred for one in self.influences)
-        self.curvature_name = ", ".join(
-            dict.fromkeys(one.curvature_name for one in self.influences)
-        )
-        for position, one in enumerate(self.influences):
-            if not np.array_equal(one.sample_weight, self.sample_weight):
+        self.norm = first.norm
+        self.sample_weight, self.weight_sum = first.sample_weight, first.weight_sum
+        widths = [member.shape[1] for member in self.influences]
+        # Where the parameters of one network end and the next begin.
+        self._bounds = np.cumsum(widths)[:-1]
+        self.shape = (first.shape[0], sum(widths))
+        self.is_exact = all(member.is_exact for member in self.influences)
+        self.is_centred = all(member.is_centred for member in self.influences)
+        names = dict.fromkeys(member.curvature_name for member in self.influences)
+        self.curvature_name = ", ".join(names)
+        for position, member in enumerate(self.influences):
+            if not np.array_equal(member.sample_weight, self.sample_weight):
                 raise ValueError(
                     "networks whose rows are matched together must weigh them alike, and network "
                     f"{position} weighs them otherwise than the first; give the criteria of all "
@@ -68,73 +79,40 @@ class StackedInfluence:
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
-        return root_mean_square([one.row_norms() for one in self.influences], self.units)
+        return root_mean_square([member.row_norms() for member in self.influences], self.units)
 
     def row_losses(self) -> Array:
         """Return the mean over the networks of every row's loss, of shape (n_samples,)."""
-        losses: Array = self.units @ [one.row_losses() for one in self.influences]
+        losses: Array = self.units @ [member.row_losses() for member in self.influences]
         return losses / len(self.influences)
-
-    def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows."""
-        return self.influences[0].size_factor(drop)
 
     def first_order_step(self, drop: Array) -> Array:
         """Return the predicted ``Delta theta`` of shape (n_params,), size factor included."""
-        return np.concatenate([one.first_order_step(drop) for one in self.influences])
+        return np.concatenate([member.first_order_step(drop) for member in self.influences])
+
+    def kept_step(self, drop: Array) -> Array:
+        """Return the Newton steps on the kept rows, one network after the other."""
+        return np.concatenate([member.kept_step(drop) for member in self.influences])
 
     def measure(self, delta: Array) -> float:
         """Return the size of a change of shape (n_params,): a mean over the networks."""
         parts = np.split(delta, self._bounds)
         return self._mean(
-            [one.measure(part) for one, part in zip(self.influences, parts, strict=True)]
-        )
-
-    def kept_step_size(self, drop: Array) -> float:
-        """Return the size of the Newton steps on the kept rows."""
-        return self._mean([one.kept_step_size(drop) for one in self.influences])
-
-    def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return what is predicted and observed, each a mean; the worst of the gradient norms."""
-        found = [one.forecast(drop) for one in self.influences]
-        return RetrainingForecast(
-            first_order=self._mean([f.first_order for f in found]),
-            kept_hessian=self._mean([f.kept_hessian for f in found]),
-            refitted=self._mean([f.refitted for f in found]),
-            refit_gradient_norm=max(f.refit_gradient_norm for f in found),
+            [member.measure(part) for member, part in zip(self.influences, parts, strict=True)]
         )
 
     def refitted_change(self, drop: Array) -> float:
         """Return how far refitted heads move; NaN where a network is no head."""
-        return self._mean([one.refitted_change(drop) for one in self.influences])
+        return self._mean([member.refitted_change(drop) for member in self.influences])
 
-    def retrained_change(self, drop: Array) -> float:
-        """Return what refitting on the kept rows costs; ValueError where a network is no head."""
-        return self._mean([head.retrained_change(drop) for head in self._heads])
-
-    def given(self, drop: Array) -> StackedCoordinates:
-        """Return what holds once `drop` is gone; ValueError where a network is no head."""
-        return StackedCoordinates([head.given(drop) for head in self._heads], self.units)
-
-    def damped(self, factor: float) -> StackedInfluence:
-        """Return influences with `factor` times the damping; ValueError for other than heads."""
-        return StackedInfluence([head.damped(factor) for head in self._heads], self.units)
-
-    @property
-    def _heads(self) -> list[HeadInfluence]:
-        heads = [one for one in self.influences if isinstance(one, HeadInfluence)]
-        if len(heads) < len(self.influences):
-            raise ValueError(
-                f"{len(self.influences) - len(heads)} of {len(self.influences)} networks are "
-                "matched in further layers than the last; only heads can be refitted. Take "
-                "layers='last'."
-            )
-        return heads
-
-    @property
-    def _bounds(self) -> Array:
-        """Where the parameters of one network end and the next begin."""
-        return np.cumsum([one.shape[1] for one in self.influences])[:-1]
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return two predictions of what dropping rows does and the fact, each a mean."""
+        forecasts = [member.forecast(drop) for member in self.influences]
+        return RetrainingForecast(
+            first_order=self._mean([forecast.first_order for forecast in forecasts]),
+            kept_hessian=self._mean([forecast.kept_hessian for forecast in forecasts]),
+            refitted=self._mean([forecast.refitted for forecast in forecasts]),
+        )
 
     def _mean(self, sizes: Sequence[float]) -> float:
         if self.norm == "loss":
@@ -142,18 +120,34 @@ class StackedInfluence:
         return float(root_mean_square(sizes, self.units))
 
 
+class RefittableStack(StackedInfluence):
+    """The same for last layers that can all be refitted; a `RefittableInfluence` itself."""
+
+    def __init__(
+        self,
+        influences: Sequence[RefittableInfluence],
+        units: Sequence[float] | Array | None = None,
+    ) -> None:
+        super().__init__(influences, units)
+        self._members = list(influences)
+        self.Z = StackedCoordinates([member.Z for member in self._members], self.units)
+
+    def given(self, drop: Array) -> StackedCoordinates:
+        """Return the coordinates that hold once the rows in `drop` are gone."""
+        return StackedCoordinates([member.given(drop) for member in self._members], self.units)
+
+    def damped(self, factor: float) -> RefittableStack:
+        """Return the influences on last layers fitted with `factor` times the damping."""
+        return RefittableStack([member.damped(factor) for member in self._members], self.units)
+
+    def retrained_change(self, drop: Array) -> float:
+        """Return what refitting on the kept rows costs: a mean over the networks."""
+        return self._mean([member.retrained_change(drop) for member in self._members])
+
+
 def influences_of(influence: Influence) -> list[Influence]:
     """Return the influences on each network: a list of one, unless they are stacked."""
     return influence.influences if isinstance(influence, StackedInfluence) else [influence]
-
-
-def all_coordinates(
-    influence: HeadInfluence | StackedInfluence,
-) -> HeadInfluence | StackedCoordinates:
-    """Return the operator of all coordinates; the networks of a stack must be heads."""
-    if isinstance(influence, HeadInfluence):
-        return influence
-    return StackedCoordinates(influence.influences, influence.units)
 
 
 class StackedCoordinates(LinearOperator):
@@ -161,13 +155,13 @@ class StackedCoordinates(LinearOperator):
 
     Parameters
     ----------
-    blocks : sequence of HeadInfluence or ndarray of shape (n_samples, k_b)
+    blocks : sequence of RowCoordinates or ndarray of shape (n_samples, k_b)
         Operators stay operators.
     units : ndarray of shape (B,)
         ``u_b``, as in `StackedInfluence`.
     """
 
-    def __init__(self, blocks: Sequence[Any], units: Array) -> None:
+    def __init__(self, blocks: Sequence[RowCoordinates | Array], units: Array) -> None:
         self.blocks, self.units = list(blocks), units
         widths = [block.shape[1] for block in self.blocks]
         self._bounds = np.cumsum(widths)[:-1]
@@ -176,30 +170,19 @@ class StackedCoordinates(LinearOperator):
 
     def rows(self, indices: Array) -> Array:
         """Return the rows of Z at `indices`, float32 of shape (len(indices), n_columns)."""
-        parts = (
-            block[indices] if isinstance(block, np.ndarray) else block.rows(indices)
-            for block in self.blocks
-        )
+        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.rows(indices))
         return np.hstack([np.float32(s) * z for s, z in zip(self._scales, parts, strict=True)])
 
     def take(self, indices: Array) -> StackedCoordinates:
         """Return the operator of the rows at `indices` alone."""
-        return StackedCoordinates(
-            [
-                block[indices] if isinstance(block, np.ndarray) else block.take(indices)
-                for block in self.blocks
-            ],
-            self.units,
-        )
+        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.take(indices))
+        return StackedCoordinates(parts, self.units)
 
     def row_norms(self) -> Array:
         """Return the norm of every row of Z, float64 of shape (n_samples,)."""
-        norms = [
-            np.linalg.norm(block, axis=1).astype(np.float64)
-            if isinstance(block, np.ndarray)
-            else block.row_norms()
-            for block in self.blocks
-        ]
+        norms = self._of_blocks(
+            lambda Z: np.linalg.norm(Z, axis=1).astype(np.float64), lambda Z: Z.row_norms()
+        )
         return root_mean_square(norms, self.units)
 
     def _matmat(self, V: Array) -> Array:
@@ -211,11 +194,8 @@ class StackedCoordinates(LinearOperator):
 
     def _rmatmat(self, W: Array) -> Array:
         W = np.asarray(W, dtype=np.float64)
-        parts = [
-            scale * (_sum_of_rows(block, W) if isinstance(block, np.ndarray) else block.T @ W)
-            for block, scale in zip(self.blocks, self._scales, strict=True)
-        ]
-        return np.concatenate(parts)
+        sums = self._of_blocks(lambda Z: _sum_of_rows(Z, W), lambda Z: Z.T @ W)
+        return np.concatenate([s * z for s, z in zip(self._scales, sums, strict=True)])
 
     def _matvec(self, v: Array) -> Array:
         return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
@@ -223,8 +203,16 @@ class StackedCoordinates(LinearOperator):
     def _rmatvec(self, w: Array) -> Array:
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
 
+    def _of_blocks(
+        self, of_array: Callable[[Array], Array], of_operator: Callable[[RowCoordinates], T]
+    ) -> list[Array | T]:
+        return [
+            of_array(block) if isinstance(block, np.ndarray) else of_operator(block)
+            for block in self.blocks
+        ]
 
-def root_mean_square(norms: Sequence[Any], units: Array) -> Array:
+
+def root_mean_square(norms: Sequence[Array] | Sequence[float], units: Array) -> Array:
     """Return ``sqrt(mean_b u_b norms_b^2)`` over the first axis."""
     root: Array = np.sqrt(units @ np.square(norms) / len(units))
     return root

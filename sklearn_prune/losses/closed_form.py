@@ -8,7 +8,7 @@ residual; its Hessian is ``C = d2l/df2``. All of them are convex in ``f``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from scipy.special import expit, logsumexp, xlogy
@@ -25,12 +25,15 @@ __all__ = [
     "SquaredError",
 ]
 
-# Where exp overflows in float64 is 709; nothing that is fitted comes near.
+Scale: TypeAlias = float | Array
+"""One number for all outputs, or one for each."""
+
+# exp overflows float64 at 709; fitted outputs stay far below.
 _LARGEST_EXPONENT = 300.0
 
 
 class HeadLoss(Protocol):
-    """What a loss must offer; every array has one row per sample and is not averaged.
+    """What a loss offers. Every array has a row for each sample and is not averaged.
 
     Outputs have shape (n, K), in float64. Targets have shape (n,) where they are class codes,
     else (n, K).
@@ -156,11 +159,11 @@ class _OutputwiseLoss:
         share = np.broadcast_to(self._share(np.zeros((1, n_outputs))), n_outputs)
         return float(np.linalg.norm(share * slope)), float(np.max(share * curvature))
 
-    def _share(self, outputs: Array) -> Any:
+    def _share(self, outputs: Array) -> Scale:
         """Return the weight of each output, a number or of shape (K,)."""
         return 1 / outputs.shape[1] if self.reduction == "mean" else 1.0
 
-    def _steepest(self) -> tuple[Any, Any]:
+    def _steepest(self) -> tuple[Scale, Scale]:
         """Return bounds on the size of slope and curvature, numbers or of shape (K,)."""
         return np.inf, np.inf
 
@@ -192,10 +195,10 @@ class BinaryCrossEntropy(_OutputwiseLoss):
     positive_weight: tuple[float, ...] = (1.0,)
     output_weight: tuple[float, ...] = (1.0,)
 
-    def _share(self, outputs: Array) -> Any:
+    def _share(self, outputs: Array) -> Scale:
         return super()._share(outputs) * np.array(self.output_weight)
 
-    def _steepest(self) -> tuple[Any, Any]:
+    def _steepest(self) -> tuple[Scale, Scale]:
         largest = np.maximum(1, self.positive_weight)
         return largest, largest / 4
 
@@ -217,7 +220,7 @@ class BinaryCrossEntropy(_OutputwiseLoss):
 class SquaredError(_OutputwiseLoss):
     """``(f - y)^2``: slope ``2 (f - y)``, curvature 2."""
 
-    def _steepest(self) -> tuple[Any, Any]:
+    def _steepest(self) -> tuple[Scale, Scale]:
         return np.inf, 2.0
 
     def _value(self, f: Array, y: Array) -> Array:
@@ -248,7 +251,7 @@ class Huber(_OutputwiseLoss):
     delta: float = 1.0
     scale: float = 1.0
 
-    def _steepest(self) -> tuple[Any, Any]:
+    def _steepest(self) -> tuple[Scale, Scale]:
         return self.scale * self.delta, self.scale
 
     def _value(self, f: Array, y: Array) -> Array:

@@ -1,11 +1,12 @@
 """Second derivatives of a loss in a head's outputs: one K x K matrix ``C_i`` a sample.
 
-Three forms: those of a loss that is a sum over outputs, those of the softmax, and any others.
-Only the last are stored as matrices.
+They are diagonal for a loss that is a sum over outputs, and have a formula for the softmax. Only
+for other losses are they stored as matrices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
@@ -21,11 +22,11 @@ class OutputHessians(Protocol):
     rows_sum_to_zero: ClassVar[bool]
     """Whether the rows of each ``C_i`` sum to zero, so that the last follows from the others."""
 
-    def __getitem__(self, rows: Any) -> Self:
-        """Return those of some samples."""
+    def __getitem__(self, rows: slice | Array) -> Self:
+        """Return the matrices of some samples."""
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
+        """Return the matrices in another dtype."""
 
     def entry(self, j: int, k: int) -> Array:
         """Return ``C_jk`` of each sample, of shape (n,)."""
@@ -37,8 +38,23 @@ class OutputHessians(Protocol):
         """Return ``sum_i weights_i C_i`` of shape (K, K) for weights of shape (n,)."""
 
 
+class _SampleArrays:
+    """A dataclass whose fields are arrays with a row for each sample."""
+
+    def _map(self, function: Callable[[Array], Array]) -> Self:
+        return type(self)(*(function(array) for array in vars(self).values()))
+
+    def __getitem__(self, rows: slice | Array) -> Self:
+        """Return the matrices of some samples."""
+        return self._map(lambda array: array[rows])
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return the matrices in another dtype."""
+        return self._map(lambda array: array.astype(dtype))
+
+
 @dataclass(frozen=True)
-class DiagonalHessians:
+class DiagonalHessians(_SampleArrays):
     """``C_i = diag(d_i)``.
 
     Attributes
@@ -49,14 +65,6 @@ class DiagonalHessians:
 
     diagonals: Array
     rows_sum_to_zero: ClassVar[bool] = False
-
-    def __getitem__(self, rows: Any) -> Self:
-        """Return those of some samples."""
-        return type(self)(self.diagonals[rows])
-
-    def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
-        return type(self)(self.diagonals.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:
         """Return ``C_jk`` of each sample, of shape (n,)."""
@@ -72,7 +80,7 @@ class DiagonalHessians:
 
 
 @dataclass(frozen=True)
-class SoftmaxHessians:
+class SoftmaxHessians(_SampleArrays):
     """``C_i = t_i (diag(m_i) - m_i m_i^T)``; entries off the diagonal are never positive.
 
     Attributes
@@ -86,14 +94,6 @@ class SoftmaxHessians:
     means: Array
     totals: Array
     rows_sum_to_zero: ClassVar[bool] = True
-
-    def __getitem__(self, rows: Any) -> Self:
-        """Return those of some samples."""
-        return type(self)(self.means[rows], self.totals[rows])
-
-    def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
-        return type(self)(self.means.astype(dtype), self.totals.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:
         """Return ``t m_j (1 - m_j)`` or ``-t m_j m_k`` of each sample, of shape (n,)."""
@@ -111,8 +111,8 @@ class SoftmaxHessians:
 
 
 @dataclass(frozen=True)
-class DenseHessians:
-    """Any matrices ``C_i``.
+class DenseHessians(_SampleArrays):
+    """Matrices ``C_i`` of any form.
 
     Attributes
     ----------
@@ -122,14 +122,6 @@ class DenseHessians:
 
     matrices: Array
     rows_sum_to_zero: ClassVar[bool] = False
-
-    def __getitem__(self, rows: Any) -> Self:
-        """Return those of some samples."""
-        return type(self)(self.matrices[rows])
-
-    def astype(self, dtype: DTypeLike) -> Self:
-        """Return them in another dtype."""
-        return type(self)(self.matrices.astype(dtype))
 
     def entry(self, j: int, k: int) -> Array:
         """Return ``C_jk`` of each sample, of shape (n,)."""

@@ -1,10 +1,10 @@
-"""Any criterion of torch as a loss of the head's outputs, by automatic differentiation."""
+"""A torch criterion as a loss of the head's outputs, by automatic differentiation."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ _TRIAL_ROWS = 16
 
 
 class NonConvexLossWarning(UserWarning):
-    """The loss curves downward somewhere, which influences leave out."""
+    """The loss has negative curvature somewhere, which influences take as zero."""
 
 
 class TorchLoss:
@@ -45,11 +45,11 @@ class TorchLoss:
 
     def value(self, outputs: Array, targets: Array) -> Array:
         """Return the loss of each sample, of shape (n,)."""
-        return self._map(self._one, outputs, targets)
+        return self._map(self._loss, outputs, targets)
 
     def residual(self, outputs: Array, targets: Array) -> Array:
         """Return ``dl/df`` of shape (n, K)."""
-        return self._map(grad(self._one), outputs, targets)
+        return self._map(grad(self._loss), outputs, targets)
 
     def hessians(self, outputs: Array, targets: Array) -> DenseHessians:
         """Return ``d2l/df2`` of each sample, negative eigenvalues taken as zero."""
@@ -92,30 +92,30 @@ class TorchLoss:
             return "curves downward wherever it was tried, so that it has no minimum"
         return None
 
-    def _one(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return self._criterion(output[None], target[None])
 
     def _matrices(self, outputs: Array, targets: Array) -> Array:
-        matrices = self._map(jacrev(grad(self._one)), outputs, targets)
+        matrices = self._map(jacrev(grad(self._loss)), outputs, targets)
         return (matrices + matrices.swapaxes(1, 2)) / 2
 
     @staticmethod
-    def _map(function: Callable[..., Any], outputs: Array, targets: Array) -> Array:
+    def _map(function: Callable[..., torch.Tensor], outputs: Array, targets: Array) -> Array:
         mapped: Callable[..., torch.Tensor] = vmap(function, chunk_size=_CHUNK)
         return mapped(torch.as_tensor(outputs), torch.as_tensor(targets)).numpy()
 
 
 def spread_rows(y: Array, n_samples: int) -> Array:
-    """Return positions of rows whose targets are spread over those of all, in mixed order.
+    """Return positions of rows that cover the range of targets, shuffled.
 
-    Where rows are sorted by class, the first of them show one class alone.
+    The first rows of a table that is sorted by class show one class alone.
 
     Parameters
     ----------
     y : ndarray of shape (n, ...)
         Targets.
     n_samples : int
-        Rows to return, if y has as many, and more where a class would not be shown.
+        Rows to return; all if y has fewer, and more if a class would be missing.
     """
     column = y.reshape(len(y), -1)[:, 0]
     order = np.argsort(column, kind="stable")

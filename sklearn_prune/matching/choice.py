@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..influence import Coordinates, Influence, influences_of
+from ..influence import Influence, MatchedCoordinates, influences_of
 from ..selection import (
     InfeasibleProblemError,
     Request,
@@ -131,7 +131,6 @@ def choose_rows(
     try:
         selection = match_rows(
             matched.influence,
-            matched.coordinates,
             problem,
             time_limit=deadline - time.perf_counter(),
             random_state=random_state,
@@ -210,7 +209,7 @@ def distribution_weight(
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
 
 
-def _require_exact(coordinates: Coordinates) -> None:
+def _require_exact(coordinates: MatchedCoordinates) -> None:
     """Raise ValueError if a bound on the coordinates would not bound the change."""
     if coordinates.relative_error:
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..influence import Coordinates, Influence
+from ..influence import Influence, MatchedCoordinates
 from ..selection import RowTerms
 from .allocation import Priorities, row_priorities
 from .arrays import Floats, Targets
@@ -27,7 +27,7 @@ class Matched:
         Whether y holds class codes.
     influence : HeadInfluence, NetworkInfluence or StackedInfluence
         The influences of all rows.
-    coordinates : Coordinates
+    coordinates : MatchedCoordinates
         The part of them that the selection matches.
     gradient_norm, n_iter : float and int
         Gradient norm where influences are taken, and Newton steps to get there; of several
@@ -46,7 +46,7 @@ class Matched:
     y: Targets
     is_labels: bool
     influence: Influence
-    coordinates: Coordinates
+    coordinates: MatchedCoordinates
     gradient_norm: float
     n_iter: int
     balance: tuple[DistributionEmbedding, ...] = ()

@@ -8,19 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..influence import (
-    Coordinates,
-    HeadInfluence,
-    Influence,
-    StackedInfluence,
-    all_coordinates,
-    influences_of,
-)
+from ..influence import Influence, RefittableInfluence, influences_of
 from ..selection import Selection, SelectionProblem, recertify, solve
 from ..utils import serial_blas
 from .aim import aimed
 
-Heads = HeadInfluence | StackedInfluence
 Booleans = NDArray[np.bool_]
 
 # First-order length, as a share of random rows', below which shorter is no longer better: from
@@ -38,7 +30,6 @@ _DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
 
 def match_rows(
     influence: Influence,
-    coordinates: Coordinates,
     problem: SelectionProblem,
     *,
     time_limit: float,
@@ -46,18 +37,15 @@ def match_rows(
 ) -> Selection:
     """Choose the rows to drop by first-order change, then by what retraining on the others does.
 
-    The latter where influences are those of heads with their own dense Hessian, in all of its
-    coordinates: only these can be computed anew for the rows that a set keeps.
+    The latter where influences can be taken anew for the rows that a set keeps.
 
     BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
     """
     deadline = time.perf_counter() + time_limit
     with serial_blas():
         selection = solve(problem, time_limit=time_limit, random_state=random_state, enough=ENOUGH)
-        can_refit = influence.is_exact and coordinates.is_operator
-        if not (can_refit and _is_open(problem, selection)):
+        if not (isinstance(influence, RefittableInfluence) and _is_open(problem, selection)):
             return selection
-        assert isinstance(influence, Heads)
         enough = negligible_change(influence, problem, selection, random_state)
         selection = refine(influence, problem, selection, deadline, random_state, enough=enough)
         return try_more_damping(
@@ -66,7 +54,10 @@ def match_rows(
 
 
 def negligible_change(
-    influence: Heads, problem: SelectionProblem, selection: Selection, random_state: int
+    influence: RefittableInfluence,
+    problem: SelectionProblem,
+    selection: Selection,
+    random_state: int,
 ) -> float:
     """Return a tenth of what refitting costs on as many random rows; 0 without convergence."""
     rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
@@ -75,7 +66,7 @@ def negligible_change(
 
 
 def refine(
-    influence: Heads,
+    influence: RefittableInfluence,
     problem: SelectionProblem,
     selection: Selection,
     deadline: float,
@@ -88,7 +79,7 @@ def refine(
     There are very many sets with almost no first-order change, and they differ in the curvature
     of what is kept: the Newton step on the kept rows is ``-H_kept⁻¹`` times what is left of their
     gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
-    takes the influences given the set of the last one (:meth:`HeadInfluence.given`) and exchanges
+    takes the influences given the set of the last one (`RefittableInfluence.given`) and exchanges
     rows until that stalls; of all sets, the one with the shortest Newton step on the kept rows is
     returned. Where that step is about as short as the first order says, or within
     ``enough``, there is nothing to gain.
@@ -98,7 +89,7 @@ def refine(
 
     Parameters
     ----------
-    influence : HeadInfluence or StackedInfluence
+    influence : RefittableInfluence
         Influences on all rows.
     problem : SelectionProblem
         The problem that ``selection`` solves, on the rows of ``influence``.
@@ -114,7 +105,7 @@ def refine(
     if not _is_open(problem, selection):
         return selection
     drop = best = selection.drop
-    shortest = influence.kept_step_size(drop)
+    shortest = influence.measure(influence.kept_step(drop))
     for _ in range(_N_ROUNDS):
         left = deadline - time.perf_counter()
         first_order = influence.measure(influence.first_order_step(best))
@@ -128,14 +119,14 @@ def refine(
             random_state=random_state,
             start=drop,
         ).drop
-        step = influence.kept_step_size(drop)
+        step = influence.measure(influence.kept_step(drop))
         if step < shortest:
             best, shortest = drop, step
     return selection if best is selection.drop else recertify(problem, selection, best)
 
 
 def try_more_damping(
-    influence: Heads,
+    influence: RefittableInfluence,
     problem: SelectionProblem,
     selection: Selection,
     deadline: float,
@@ -150,8 +141,8 @@ def try_more_damping(
     they call close may be no better than random rows. A head of more damping has fewer directions
     that matter, and rows that keep *it* in place may leave this one nearer as well. Whether they
     do is not guessed: the head is refitted on each trial's rows with its own damping, and what
-    that costs (:meth:`HeadInfluence.retrained_change`) decides. The damping grows tenfold until
-    a trial gains little.
+    that costs (`RefittableInfluence.retrained_change`) decides. The damping grows tenfold until a
+    trial gains little.
 
     What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
     which refitting costs no more than ``enough``. A trial is begun only where there
@@ -198,7 +189,7 @@ def try_more_damping(
 
 
 def _trial(
-    damped: Heads,
+    damped: RefittableInfluence,
     problem: SelectionProblem,
     start: Booleans,
     deadline: float,
@@ -209,7 +200,7 @@ def _trial(
 
     Starting from them is as good as from scratch, in a third of the time.
     """
-    Z = aimed(all_coordinates(damped), problem.n_drop, is_centred=damped.is_centred)
+    Z = aimed(damped.Z, problem.n_drop, is_centred=damped.is_centred)
     problem = problem.on(Z)
     left = deadline - time.perf_counter()
     selection = solve(problem, time_limit=left, random_state=random_state, start=start)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Memory
@@ -20,11 +24,11 @@ from ..influence import (
     HeadObjective,
     NetworkGradients,
     NetworkInfluence,
-    StackedInfluence,
     head_coordinates,
     head_influence,
     influences_of,
     refit_head,
+    stack_influences,
     stacked_coordinates,
     warn_if_not_convex,
 )
@@ -144,6 +148,9 @@ def _recalled(
         _warn_of_memory(f"its folder cannot be used: {error}")
         # What was trained before the folder failed is not lost.
         return done[0] if done else train(job, clock, with_priorities)
+    finally:
+        if done:
+            _remove_half_written(train_keyed)
     if not isinstance(trained, Trained):
         _warn_of_memory(f"one of its files holds a {type(trained).__name__} instead of a result")
         return train(job, clock, with_priorities)
@@ -158,6 +165,17 @@ def _train_keyed(
     """Train, and note the result in ``done``; the memory looks at the key alone."""
     done.append(train(job, clock, with_priorities))
     return done[0]
+
+
+def _remove_half_written(train_keyed: Any) -> None:
+    """Remove the files that this thread began to write to a joblib memory and did not end."""
+    store = getattr(train_keyed, "store_backend", None)
+    if store is None or not hasattr(train_keyed, "func_id"):
+        return
+    # joblib names them so, and renames what is whole.
+    half_written = f"*/*.*.*-{os.getpid()}-{id(threading.current_thread())}"
+    for path in (Path(store.location) / train_keyed.func_id).glob(half_written):
+        path.unlink(missing_ok=True)
 
 
 def _warn_of_memory(fault: str) -> None:
@@ -269,7 +287,7 @@ def _stacked(parts: Sequence[Matched], units: Sequence[float]) -> Matched:
     """Return what is matched of several networks together; a single one stays as it is."""
     if len(parts) == 1:
         return parts[0]
-    influence = StackedInfluence([part.influence for part in parts], units)
+    influence = stack_influences([part.influence for part in parts], units)
     return replace(
         parts[0],
         influence=influence,

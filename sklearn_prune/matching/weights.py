@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
-from ..influence import HeadInfluence, StackedInfluence, all_coordinates
+from ..influence import RefittableInfluence
 from ..utils import serial_blas
 from .arrays import Floats, Integers, RowMatrix, norms_of, part_of
 from .matched import Matched
@@ -88,10 +88,9 @@ def kept_weights(matched: Matched, kept: Integers) -> Floats:
 def _damped(matched: Matched) -> list[RowMatrix]:
     """Return the influences on heads of more damping, where the heads' own are all matched."""
     influence = matched.influence
-    if not (influence.is_exact and matched.coordinates.is_operator):
+    if not isinstance(influence, RefittableInfluence):
         return []
-    assert isinstance(influence, HeadInfluence | StackedInfluence)
-    return [all_coordinates(influence.damped(factor)) for factor in _DAMPING_FACTORS]
+    return [influence.damped(factor).Z for factor in _DAMPING_FACTORS]
 
 
 class ScaledRows(LinearOperator):

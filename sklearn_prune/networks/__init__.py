@@ -1,18 +1,27 @@
-"""From a skorch network to the features and the loss of its last layer."""
+"""From a skorch network to the features and the loss of its last layer.
 
-from .batching import batches
-from .casting import head_targets
+`fitting` trains a network, after `trials` and `criteria` have made sure that it can be read;
+`default_linear` stands in where there is none. `last_layer` is where to start: it returns what
+enters the last Linear, the loss as a function of its outputs (`losses/`), and the targets.
+`batching` and `targets` bring rows into the network's form, `state` leaves it as it was, and
+`functional` is the network as a function that torch can differentiate row by row.
+"""
+
+from .batching import Batch, Rows, batches, map_tensors, merged, tensors_of
 from .checkpoints import Checkpoints
 from .criteria import UnsupportedNetworkError, read_criterion, require_row_by_row, target_kind
 from .default_linear import column_scaler, linear_network
 from .finite import require_finite
 from .fitting import fit_network, try_network
-from .functional import Inference, map_tensors, merged, tensors_of
+from .functional import Inference
 from .last_layer import Head, network_codes, read_head, write_head
 from .state import left_as_found, uncompiled
+from .targets import head_targets
 from .trials import criterion_loss, require_criterion_trained, require_own_outputs
 
 __all__ = [
+    "Batch",
+    "Rows",
     "Checkpoints",
     "Head",
     "Inference",

@@ -1,30 +1,75 @@
-"""Batches of rows as a network's own data handling makes them."""
+"""Rows as a network takes them: cast to its dtype, in batches of tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from scipy import sparse
 from sklearn.utils import gen_batches
 from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
-from ..data import StoredRows, n_rows, take_rows
-from .casting import cast_input
+from ..data import StoredRows, is_dict, n_rows, take_rows
 from .criteria import UnsupportedNetworkError
+
+Rows: TypeAlias = Any
+"""Whatever holds rows: an array, a CSR matrix, a dict of arrays, a torch dataset, rows on disk."""
+
+Batch: TypeAlias = Any
+"""A tensor, or dicts, lists and tuples of tensors, nested; each tensor has the batch's rows."""
 
 # Enough rows to see every layer at work, few enough to cost nothing.
 SKETCH_ROWS = 8
+# Numbers in a merged batch: small batches are merged to amortise call overhead.
+_MERGED_SIZE = 2**18
+_NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 
 
-def batches(net: NeuralNet, X: Any) -> Iterator[Any]:
-    """Yield batches as the network's own data handling makes them, with no targets.
+def cast_input(net: NeuralNet, X: Rows) -> Rows:
+    """Return X in the dtype of the network's parameters, CSR kept sparse.
+
+    Integers stay integers for a network that looks them up in an embedding. Rows on disk are cast
+    as they are read, and a dict array by array. Data frames and torch datasets, which are no arrays
+    of numbers, are left to skorch.
+    """
+    if is_dict(X):
+        return {name: cast_input(net, value) for name, value in X.items()}
+    if sparse.issparse(X):
+        # A row of a csr_array is one-dimensional, which skorch's Dataset does not expect.
+        return sparse.csr_matrix(X, dtype=parameter_dtype(net))
+    if not isinstance(X, np.ndarray | StoredRows) or X.dtype.kind not in "fiub":
+        return X
+    embeds = any(
+        isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag))
+        for module in net.module_.modules()
+    )
+    if embeds and X.dtype.kind in "iu":
+        return X.astype(np.int64, copy=False)
+    return X.astype(parameter_dtype(net), copy=False)
+
+
+def parameter_dtype(net: NeuralNet) -> DTypeLike:
+    """Return numpy's dtype for the network's parameters: float32 for those it does not have."""
+    for parameter in net.module_.parameters():
+        if parameter.is_floating_point():
+            return _NUMPY_DTYPES.get(parameter.dtype, np.float32)
+    return np.float32
+
+
+def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, object]]:
+    """Yield batches as the network's own data handling makes them, without targets.
 
     Where that is skorch's plain one, slices give the same batches without a Python call per row.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        When the network shuffles the rows.
     """
     X = cast_input(net, X)
     iterator = net.get_iterator(net.get_dataset(X), training=False)
@@ -48,6 +93,50 @@ def batches(net: NeuralNet, X: Any) -> Iterator[Any]:
         yield torch.as_tensor(np.require(chunk, requirements=["C", "W"])), None
 
 
-def first_rows(X: Any) -> Any:
+def first_of(output: Batch) -> torch.Tensor:
+    """Return a module's output, the first of several; skorch gives it to the criterion."""
+    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return first
+
+
+def first_rows(X: Rows) -> Rows:
     """Return the first few rows of X."""
     return take_rows(X, np.arange(min(SKETCH_ROWS, n_rows(X))))
+
+
+def merged(batches: Iterable[tuple[Batch, object]]) -> Iterator[Batch]:
+    """Yield the inputs of batches, small ones merged to amortise call overhead."""
+    waiting: list[Batch] = []
+    size = 0
+    for x, _ in batches:
+        waiting.append(x)
+        size += sum(tensor.numel() for tensor in tensors_of(x))
+        if size >= _MERGED_SIZE:
+            yield joined(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield joined(waiting)
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Return one batch of several, their tensors concatenated."""
+    if len(batches) == 1:
+        return batches[0]
+    columns = iter([torch.cat(parts) for parts in zip(*map(tensors_of, batches), strict=True)])
+    return map_tensors(lambda _: next(columns), batches[0])
+
+
+def tensors_of(x: Batch) -> list[torch.Tensor]:
+    """Return all tensors of a batch."""
+    tensors: list[torch.Tensor] = []
+    map_tensors(tensors.append, x)
+    return tensors
+
+
+def map_tensors(function: Callable[[torch.Tensor], object], x: Batch) -> Batch:
+    """Return the batch with the function applied to each of its tensors."""
+    if isinstance(x, dict):
+        return {key: map_tensors(function, value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(map_tensors(function, value) for value in x)
+    return function(x)

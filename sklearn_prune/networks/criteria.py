@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 
@@ -22,6 +23,9 @@ from ..losses import (
     TorchLoss,
 )
 
+TorchCriterion: TypeAlias = Any
+"""One of torch's criteria; its options are attributes, another set for each class."""
+
 SUPPORTED = (
     "Supported: a module whose last layer is a torch.nn.Linear, with CrossEntropyLoss "
     "(module ends in the Linear or log-softmax), NLLLoss (softmax or log-softmax), "
@@ -31,15 +35,15 @@ SUPPORTED = (
 
 
 class UnsupportedNetworkError(ValueError):
-    """The network's last layer has no form whose curvature is known."""
+    """Influences cannot be computed for this kind of network."""
 
 
 @dataclass(frozen=True)
 class Criterion:
     """How a torch criterion maps onto a head loss.
 
-    The mean over rows is meant, also where the criterion is their sum: that is the sum divided by
-    the number of rows, or by the sum of their weights where it weighs them.
+    Losses are means over rows: a criterion that sums is divided by the number of rows, or by the
+    sum of their weights.
 
     Attributes
     ----------
@@ -56,22 +60,24 @@ class Criterion:
     sample_weight: Array | None = None
 
 
-def target_kind(net: Any, y: Any) -> Literal["classification", "regression"] | None:
-    """Return what y is to a network; None where its criterion takes both.
+def target_kind(
+    net: NeuralNet, y: ArrayLike | None
+) -> Literal["classification", "regression"] | None:
+    """Return how a network reads y; None if its criterion takes classes and numbers alike.
 
-    Several columns are numbers to any criterion that has no softmax, labels of 0 and 1 included.
+    A criterion without a softmax reads several columns as numbers, labels of 0 and 1 included.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         Not necessarily initialised.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        As the user gave it.
+        As given by the user.
 
     Raises
     ------
     UnsupportedNetworkError
-        When `net` is no skorch network.
+        If `net` is not a skorch network.
     """
     if not isinstance(net, NeuralNet):
         raise UnsupportedNetworkError(
@@ -91,12 +97,12 @@ def target_kind(net: Any, y: Any) -> Literal["classification", "regression"] | N
     return "regression" if criterion in _OF_NUMBERS else None
 
 
-def _column_count(y: Any) -> int:
+def _column_count(y: ArrayLike) -> int:
     shape = y.shape if hasattr(y, "shape") else np.shape(y)
     return int(np.prod(shape[1:]))
 
 
-def read_criterion(net: Any, y: Array) -> Criterion:
+def read_criterion(net: NeuralNet, y: Array) -> Criterion:
     """Return the head loss of an initialised network, or say why there is none.
 
     Parameters
@@ -110,7 +116,7 @@ def read_criterion(net: Any, y: Array) -> Criterion:
     Raises
     ------
     UnsupportedNetworkError
-        When criterion, options and y do not go together.
+        If criterion, options and y do not go together.
     """
     criterion = getattr(net.criterion_, "_orig_mod", net.criterion_)
     reduction = getattr(criterion, "reduction", "mean")
@@ -154,10 +160,10 @@ def require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> 
         )
 
 
-def _softmax_criterion(*links: str) -> Callable[[Any, Array], Criterion]:
+def _softmax_criterion(*links: str) -> Callable[[TorchCriterion, Array], Criterion]:
     """Return the reader of a cross-entropy whose classes may have weights."""
 
-    def read(criterion: Any, y: Array) -> Criterion:
+    def read(criterion: TorchCriterion, y: Array) -> Criterion:
         if y.ndim != 1:
             raise _unsupported(
                 criterion, f"y of shape {y.shape}, and one class a row is needed; give their codes"
@@ -189,10 +195,10 @@ def _softmax_criterion(*links: str) -> Callable[[Any, Array], Criterion]:
     return read
 
 
-def _binary_criterion(link: str) -> Callable[[Any, Array], Criterion]:
+def _binary_criterion(link: str) -> Callable[[TorchCriterion, Array], Criterion]:
     """Return the reader of a binary cross-entropy, of one output or several."""
 
-    def read(criterion: Any, y: Array) -> Criterion:
+    def read(criterion: TorchCriterion, y: Array) -> Criterion:
         outside = y[~((y >= 0) & (y <= 1))]
         if outside.size:
             raise UnsupportedNetworkError(
@@ -210,16 +216,16 @@ def _binary_criterion(link: str) -> Callable[[Any, Array], Criterion]:
     return read
 
 
-def _squared_error(criterion: Any, y: Array) -> Criterion:
+def _squared_error(criterion: TorchCriterion, y: Array) -> Criterion:
     return Criterion(SquaredError(criterion.reduction), ("identity",))
 
 
-def _huber(criterion: Any, y: Array) -> Criterion:
+def _huber(criterion: TorchCriterion, y: Array) -> Criterion:
     loss = Huber(criterion.reduction, float(criterion.delta))
     return Criterion(loss, ("identity",))
 
 
-def _smooth_l1(criterion: Any, y: Array) -> Criterion:
+def _smooth_l1(criterion: TorchCriterion, y: Array) -> Criterion:
     beta = float(criterion.beta)
     if not beta:
         raise _unsupported(
@@ -228,7 +234,7 @@ def _smooth_l1(criterion: Any, y: Array) -> Criterion:
     return Criterion(Huber(criterion.reduction, beta, 1 / beta), ("identity",))
 
 
-def _poisson(criterion: Any, y: Array) -> Criterion:
+def _poisson(criterion: TorchCriterion, y: Array) -> Criterion:
     if not criterion.log_input:
         raise _unsupported(
             criterion,
@@ -242,7 +248,7 @@ def _poisson(criterion: Any, y: Array) -> Criterion:
     return Criterion(Poisson(criterion.reduction, criterion.full), ("identity",))
 
 
-_READERS: dict[type, Callable[[Any, Array], Criterion]] = {
+_READERS: dict[type, Callable[[TorchCriterion, Array], Criterion]] = {
     torch.nn.CrossEntropyLoss: _softmax_criterion("identity", "log_softmax"),
     torch.nn.NLLLoss: _softmax_criterion("softmax", "log_softmax"),
     torch.nn.BCEWithLogitsLoss: _binary_criterion("identity"),
@@ -262,7 +268,7 @@ _OF_NUMBERS = {
 }
 
 
-def _weights(criterion: Any, option: str) -> Array:
+def _weights(criterion: TorchCriterion, option: str) -> Array:
     weights = getattr(criterion, option).detach().cpu().double().numpy()
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise _unsupported(
@@ -271,7 +277,7 @@ def _weights(criterion: Any, option: str) -> Array:
     return weights
 
 
-def _output_weights(criterion: Any, option: str, n_outputs: int) -> tuple[float, ...]:
+def _output_weights(criterion: TorchCriterion, option: str, n_outputs: int) -> tuple[float, ...]:
     """Return a weight for each output, or one for all."""
     if getattr(criterion, option, None) is None:
         return (1.0,)
@@ -285,5 +291,5 @@ def _output_weights(criterion: Any, option: str, n_outputs: int) -> tuple[float,
     return tuple(weights.ravel().tolist())
 
 
-def _unsupported(criterion: Any, what: str) -> UnsupportedNetworkError:
+def _unsupported(criterion: TorchCriterion, what: str) -> UnsupportedNetworkError:
     return UnsupportedNetworkError(f"criterion={type(criterion).__name__} has {what}. {SUPPORTED}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, Ne
 
 from ..losses import Array
 from ..utils import own_random_state
+from .batching import Rows
 
 # Rows made dense at a time.
 _CHUNK = 4096
@@ -59,14 +61,14 @@ class StandardizedLinear(torch.nn.Module):
 
 def linear_network(
     kind: Literal["multiclass", "binary", "regression"],
-    X: Any,
+    X: Rows,
     y: Array,
     sample_weight: Array | None = None,
 ) -> NeuralNet:
     """Return a linear skorch network on standardised columns, its weights zero.
 
-    It is meant to be solved by `refit_head`, not trained: its last layer is all of it. Columns
-    without variance get the scale 1.
+    `refit_head` solves for its only layer; it is not trained. Columns without variance get the
+    scale 1.
 
     Parameters
     ----------
@@ -97,16 +99,16 @@ def linear_network(
 
 
 class _NoOptimizer:
-    """Stands where skorch makes an optimizer, which would import torch's compiler (1.5 s)."""
+    """Takes the place of an optimizer, which would import torch's compiler (1.5 s)."""
 
-    def __init__(self, params: Any, lr: float) -> None:
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
         self.param_groups = [{"params": list(params), "lr": lr}]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: the head is solved for, and nothing was learned step by step."""
+    def state_dict(self) -> dict[str, object]:
+        """Return nothing: there are no steps to remember."""
         return {}
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: object = None) -> None:
         """Refuse to train."""
         raise RuntimeError(
             "this network is the linear one that a pruner solves for; train a network of your own."
@@ -114,7 +116,7 @@ class _NoOptimizer:
 
 
 def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "module": StandardizedLinear,
         "module__n_features": n_features,
         "module__n_outputs": n_outputs,
@@ -133,7 +135,7 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
 
 
 def _set_scale(
-    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Any, sample_weight: Array | None
+    name: str, mean: torch.Tensor, scale: torch.Tensor, values: Rows, sample_weight: Array | None
 ) -> None:
     scaler = column_scaler(values, sample_weight)
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
@@ -146,7 +148,7 @@ def _set_scale(
     scale.copy_(torch.as_tensor(scaler.scale_))
 
 
-def column_scaler(values: Any, sample_weight: Array | None) -> StandardScaler:
+def column_scaler(values: Rows, sample_weight: Array | None) -> StandardScaler:
     """Return a fitted scaler of the columns of an array or CSR matrix, read in chunks."""
     scaler = StandardScaler()
     for rows in gen_batches(values.shape[0], _CHUNK):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 
-def require_finite(what: str, values: Any) -> None:
-    """Raise ValueError where numbers of a network, with a row of data each, are not finite.
+def require_finite(what: str, values: NDArray[np.float64]) -> None:
+    """Raise ValueError where a network gives numbers that are not finite.
 
     Parameters
     ----------
@@ -21,7 +20,7 @@ def require_finite(what: str, values: Any) -> None:
     if finite.all():
         return
     raise ValueError(
-        f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(finite)} "
+        f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(values)} "
         f"rows are not, the first in row {int((~finite).argmax())}: the training of the network "
         "diverged, or the numbers in its rows are too large. Lower its lr, or scale X, and y where "
         "it holds numbers."

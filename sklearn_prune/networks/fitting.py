@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.base import clone
@@ -16,23 +16,26 @@ from skorch import NeuralNet
 from ..data import n_rows
 from ..losses import Array
 from ..utils import own_random_state
-from .batching import SKETCH_ROWS, first_rows
-from .casting import cast_input, cast_target, head_targets
+from .batching import SKETCH_ROWS, Rows, cast_input, first_rows
 from .checkpoints import tells_of_epochs
 from .criteria import UnsupportedNetworkError, read_criterion
 from .interrupts import interrupts_pass
 from .last_layer import first_output, read_head
-from .trials import require_criterion_trained, require_plain_steps
+from .targets import cast_target, head_targets
+from .trials import own_step, require_criterion_trained, require_plain_steps, trial_copy
+
+Reading: TypeAlias = Callable[[NeuralNet, Rows, Array], object]
+"""What is to be done with a fitted network and its rows, such as `read_head`."""
 
 
 def fit_network(
-    estimator: Any,
-    X: Any,
+    estimator: NeuralNet | FrozenEstimator,
+    X: Rows,
     y: Array,
     *,
-    random_state: Any = None,
+    random_state: int | np.random.RandomState | None = None,
     on_epoch_end: Callable[[NeuralNet], None] | None = None,
-    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+    try_reading: Reading | None = None,
 ) -> NeuralNet:
     """Return a network fitted on all rows; the estimator itself is never changed.
 
@@ -76,6 +79,7 @@ def fit_network(
     if isinstance(estimator, FrozenEstimator):
         net = _require_network(estimator.estimator)
         check_is_fitted(net)
+        _try_steps(net, X, y)
         return net
     net = clone(_require_network(estimator)).set_params(verbose=0)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
@@ -99,10 +103,10 @@ def fit_network(
 
 
 def try_network(
-    estimator: Any,
-    X: Any,
+    estimator: NeuralNet | FrozenEstimator,
+    X: Rows,
     y: Array,
-    try_reading: Callable[[NeuralNet, Any, Array], Any] | None = None,
+    try_reading: Reading | None = None,
 ) -> None:
     """Raise what `fit_network` would raise for this network before training it."""
     net = clone(_require_network(estimator)).set_params(verbose=0)
@@ -110,7 +114,17 @@ def try_network(
         _training_data(net, X, y, try_reading or read_head)
 
 
-def _require_network(estimator: Any) -> NeuralNet:
+def _try_steps(net: NeuralNet, X: Rows, y: Array) -> None:
+    """Raise where a fitted network was trained by steps that minimise another loss."""
+    if own_step(net) is None:
+        return
+    y, loss, output = np.asarray(y), read_criterion(net, y).loss, first_output(net, X)
+    head_targets(net, loss, y, output[0].numel())
+    y_cast = cast_target(net, loss, y, tuple(output.shape[1:]))
+    require_plain_steps(trial_copy(net), cast_input(net, X), y_cast)
+
+
+def _require_network(estimator: NeuralNet) -> NeuralNet:
     if not isinstance(estimator, NeuralNet):
         raise UnsupportedNetworkError(
             f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
@@ -124,14 +138,12 @@ def _require_network(estimator: Any) -> NeuralNet:
 class _TrainingData:
     """X, y and ``train_split`` as a network's ``fit`` needs them."""
 
-    X: Any
+    X: Rows
     y: Array
-    train_split: Any
+    train_split: Callable[..., object] | None
 
 
-def _training_data(
-    net: NeuralNet, X: Any, y: Array, try_reading: Callable[[NeuralNet, Any, Array], Any]
-) -> _TrainingData:
+def _training_data(net: NeuralNet, X: Rows, y: Array, try_reading: Reading) -> _TrainingData:
     """Return what this network's ``fit`` needs, after trying a few rows.
 
     An untrained copy is read first, so that a network that cannot be read fails before it is
@@ -156,11 +168,11 @@ def _training_data(
     y_cast = cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
     split = _split_that_takes_none(sketch, X_cast, y_cast)
     # Last, since it changes the sketch.
-    require_plain_steps(sketch, first_rows(X_cast), y_cast[:SKETCH_ROWS])
+    require_plain_steps(sketch, X_cast, y_cast)
     return _TrainingData(X_cast, y_cast, split)
 
 
-def _split_that_takes_none(net: NeuralNet, X: Any, y: Array) -> Any:
+def _split_that_takes_none(net: NeuralNet, X: Rows, y: Array) -> Callable[..., object] | None:
     """Return the network's ``train_split`` if all rows are trained on with it, else None."""
     if net.train_split is None:
         return None

@@ -1,11 +1,10 @@
-"""Ctrl-C while a network trains: skorch takes it for the wish to stop early, and it is none."""
+"""Ctrl-C during training, which skorch mistakes for a request to stop early."""
 
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -13,10 +12,10 @@ from skorch.callbacks import Callback
 
 @contextmanager
 def interrupts_pass(net: NeuralNet) -> Iterator[None]:
-    """Raise the KeyboardInterrupt that a ``fit`` inside the block was ended by.
+    """Raise the KeyboardInterrupt that ended a ``fit`` inside the block.
 
     skorch's ``fit`` returns as if it had trained to the end. A callback that raises
-    KeyboardInterrupt itself, as `skorch.callbacks.EarlyStopping` does, asks for just that, and
+    KeyboardInterrupt itself, as `skorch.callbacks.EarlyStopping` does, asks to stop early, and
     nothing is raised.
     """
     loop = _WatchedLoop(net)
@@ -36,7 +35,7 @@ class _WatchedLoop:
         self._net = net
         self.interrupt: KeyboardInterrupt | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> NeuralNet:
         try:
             return type(self._net).fit_loop(self._net, *args, **kwargs)
         except KeyboardInterrupt as error:
@@ -44,13 +43,13 @@ class _WatchedLoop:
                 self.interrupt = error
             raise
 
-    def __reduce__(self) -> Any:
-        # A checkpoint pickles the network, whose own method this stands for.
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[NeuralNet, str]]:
+        # A checkpoint pickles the network, whose own method this replaces.
         return getattr, (self._net, "fit_loop")
 
 
 def _is_raised_by_callback(error: KeyboardInterrupt) -> bool:
-    """Whether a ``raise`` in a method of a callback, or of a network, is where it comes from."""
+    """Return whether a ``raise`` in a method of a callback or a network is its origin."""
     traceback = error.__traceback__
     assert traceback is not None
     while traceback.tb_next is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from skorch import NeuralNet
 
 from ..data import n_rows
 from ..losses import Array, HeadLoss
-from .batching import batches, first_rows
-from .casting import head_targets
+from .batching import Rows, batches, first_of, first_rows
 from .criteria import (
     SUPPORTED,
     Criterion,
@@ -27,6 +25,7 @@ from .criteria import (
 from .default_linear import StandardizedLinear
 from .finite import require_finite
 from .state import left_as_found, uncompiled
+from .targets import head_targets
 from .trials import require_criterion_trained, require_own_outputs
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
@@ -79,7 +78,7 @@ class Head:
         return losses
 
 
-def read_head(net: NeuralNet, X: Any, y: Array) -> Head:
+def read_head(net: NeuralNet, X: Rows, y: Array) -> Head:
     """Run a fitted network over X in evaluation mode and return its last layer.
 
     The last layer is the last torch.nn.Linear that is executed. That the module's output is this
@@ -157,7 +156,7 @@ def _parameters(layer: torch.nn.Linear) -> Array:
     return _to_numpy(theta).astype(np.float64)
 
 
-def network_codes(net: NeuralNet, X: Any, y: Array, classes: Array) -> Array:
+def network_codes(net: NeuralNet, X: Rows, y: Array, classes: Array) -> Array:
     """Return the classes of the rows as the codes that a fitted network was trained on.
 
     As many outputs as classes (or one for two) stand for the classes in sorted order. A network
@@ -208,14 +207,12 @@ def write_head(net: NeuralNet, theta: Array) -> None:
         layer.bias.copy_(torch.as_tensor(theta[:, -1]))
 
 
-def first_output(net: NeuralNet, X: Any) -> torch.Tensor:
+def first_output(net: NeuralNet, X: Rows) -> torch.Tensor:
     """Return the module's output for the first rows."""
     net = uncompiled(net)
     with left_as_found(net):
         batch = next(iter(batches(net, first_rows(X))))
-        output = net.evaluation_step(batch, training=False)
-    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return first
+        return first_of(net.evaluation_step(batch, training=False))
 
 
 @dataclass
@@ -226,14 +223,20 @@ class _LastCall:
     features: torch.Tensor | None = None
     n_calls: dict[torch.nn.Linear, int] = field(default_factory=dict)
 
-    def note(self, layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+    def note(
+        self,
+        layer: torch.nn.Module,
+        args: tuple[torch.Tensor, ...],
+        named: dict[str, torch.Tensor],
+        output: torch.Tensor,
+    ) -> None:
         assert isinstance(layer, torch.nn.Linear)
         self.layer, self.features = layer, args[0] if args else named["input"]
         self.n_calls[layer] = self.n_calls.get(layer, 0) + 1
 
 
 def _executed_heads(
-    net: NeuralNet, X: Any
+    net: NeuralNet, X: Rows
 ) -> Iterator[tuple[torch.nn.Linear, torch.Tensor, torch.Tensor]]:
     """Yield the last executed Linear, its input and the module's output, batch by batch."""
     call = _LastCall()
@@ -250,7 +253,7 @@ def _executed_heads(
                 raise UnsupportedNetworkError(
                     "Different batches end in different torch.nn.Linear layers. " + SUPPORTED
                 )
-            yield layer, features, output[0] if isinstance(output, tuple) else output
+            yield layer, features, first_of(output)
     finally:
         for handle in handles:
             handle.remove()
@@ -286,16 +289,19 @@ def _matching_links(
         logits = _to_numpy(torch.nn.functional.linear(features, layer.weight, layer.bias))
         if isinstance(net.module_, StandardizedLinear):
             output = net.module_.standardize_output(output)
-    found = _to_numpy(output)
-    if found.size != logits.size:
+    outputs = _to_numpy(output)
+    if outputs.size != logits.size:
         return set()
+    outputs = outputs.reshape(logits.shape)
     # The dtype's own rounding, with room for one more operation on it.
     rtol = 1e3 * torch.finfo(features.dtype).eps
     # Not torch.allclose: on small arrays its threads spend their time waiting for each other.
     return {
         name
         for name, link in _LINKS.items()
-        if np.allclose(link(logits), found.reshape(logits.shape), rtol, rtol / 100, equal_nan=True)
+        if np.allclose(
+            link(logits), outputs.reshape(logits.shape), rtol, rtol / 100, equal_nan=True
+        )
     }
 
 
@@ -316,10 +322,10 @@ def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
     )
 
 
-def _require_link(net: NeuralNet, criterion: Criterion, found: set[str]) -> None:
-    if found.isdisjoint(criterion.links):
+def _require_link(net: NeuralNet, criterion: Criterion, links: set[str]) -> None:
+    if links.isdisjoint(criterion.links):
         raise UnsupportedNetworkError(
-            f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(found))} "
+            f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(links))} "
             f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
         )
 

@@ -1,21 +1,21 @@
-"""What a network's state is put back from after it was read."""
+"""Reading a network and leaving it as it was."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import torch
 from skorch import NeuralNet
 
-from ..utils import own_random_state
+from ..utils import own_random_state, put_back
 
 
 def uncompiled(net: NeuralNet) -> NeuralNet:
-    """Return the network with the modules themselves, where torch.compile stands before them.
+    """Return the network without the wrappers of torch.compile, which hide layers from hooks.
 
-    They are shared. Compiled ones hide their layers from hooks.
+    Modules are shared.
     """
     originals = {
         name: module._orig_mod
@@ -25,7 +25,7 @@ def uncompiled(net: NeuralNet) -> NeuralNet:
     return copy_with(net, **originals) if originals else net
 
 
-def copy_with(net: NeuralNet, **attributes: Any) -> NeuralNet:
+def copy_with(net: NeuralNet, **attributes: object) -> NeuralNet:
     """Return a copy for reading, which shares all other attributes with the network."""
     # copy.copy would pickle module, criterion and optimizer.
     copied = object.__new__(type(net))
@@ -35,10 +35,10 @@ def copy_with(net: NeuralNet, **attributes: Any) -> NeuralNet:
 
 @contextmanager
 def left_as_found(net: NeuralNet) -> Iterator[None]:
-    """Hold a network in evaluation mode, alone, and put it back as it was after the block.
+    """Put a network in evaluation mode for the block, one thread at a time, and restore it.
 
-    Training flags, buffers and torch's random state are put back. Parameters are read inside only:
-    a parametrized one, such as that of `torch.nn.utils.parametrizations.spectral_norm`, is computed
+    Training flags, buffers and torch's random state are restored. Read parameters inside only: a
+    parametrized one, such as that of `torch.nn.utils.parametrizations.spectral_norm`, is computed
     when it is read, and in training mode that moves buffers.
     """
     with own_random_state():
@@ -47,26 +47,35 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
         flags = [module.training for module in modules]
         buffers = [dict(module._buffers) for module in modules]
         values = [
-            {name: b.detach().clone() for name, b in found.items() if b is not None}
-            for found in buffers
+            {name: b.detach().clone() for name, b in own.items() if b is not None}
+            for own in buffers
         ]
         try:
             for root in roots:
                 root.eval()
             yield
         finally:
-            for module, flag in zip(modules, flags, strict=True):
-                module.training = flag
-            for module, found, before in zip(modules, buffers, values, strict=True):
-                _put_back(module, found, before)
+            put_back(partial(_restore_all, modules, flags, buffers, values))
 
 
-def _put_back(
+def _restore_all(
+    modules: Sequence[torch.nn.Module],
+    flags: Sequence[bool],
+    buffers: Sequence[dict[str, torch.Tensor | None]],
+    values: Sequence[dict[str, torch.Tensor]],
+) -> None:
+    for module, flag in zip(modules, flags, strict=True):
+        module.training = flag
+    for module, own, before in zip(modules, buffers, values, strict=True):
+        _restore_buffers(module, own, before)
+
+
+def _restore_buffers(
     module: torch.nn.Module,
     buffers: dict[str, torch.Tensor | None],
     values: dict[str, torch.Tensor],
 ) -> None:
-    """Give a module its own buffers again, with the values they had; None is None again."""
+    """Give a module its buffers again, with the values they had; None is None again."""
     module._buffers.clear()
     module._buffers.update(buffers)
     for name, value in values.items():

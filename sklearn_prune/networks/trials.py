@@ -1,9 +1,10 @@
-"""What is tried on a few rows before a network's outputs and its loss are taken at their word."""
+"""Trials on a few rows, before a network's outputs and its loss are relied on."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +13,10 @@ from skorch import NeuralNet
 from ..data import n_rows, take_rows
 from ..losses import Array, HeadLoss, TorchLoss, spread_rows
 from ..utils import own_random_state
-from .batching import batches
-from .casting import cast_target
+from .batching import Batch, Rows, batches, first_of, joined, map_tensors, tensors_of
 from .criteria import UnsupportedNetworkError
-from .functional import joined, map_tensors, tensors_of
-from .state import left_as_found
+from .state import left_as_found, uncompiled
+from .targets import cast_target
 
 _BATCH_ROWS = 16
 _LOSS_ROWS = 256
@@ -28,7 +28,7 @@ _REMEDY = (
 _STEPS = ("train_step", "train_step_single")
 
 
-def require_own_outputs(net: NeuralNet, X: Any) -> None:
+def require_own_outputs(net: NeuralNet, X: Rows) -> None:
     """Raise where the outputs for a row depend on the rows beside it, or on chance.
 
     A batch of a few rows is run, run again, and run in two halves.
@@ -58,7 +58,7 @@ def require_own_outputs(net: NeuralNet, X: Any) -> None:
         _require_same(whole, parts, f"are run in two batches and not in one of {n}")
 
 
-def _cast(net: NeuralNet, x: Any) -> Any:
+def _cast(net: NeuralNet, x: Batch) -> Batch:
     """Return a batch in bfloat16 for a network of that dtype, which numpy does not have."""
     dtypes = {parameter.dtype for parameter in net.module_.parameters()}
     if torch.bfloat16 not in dtypes:
@@ -66,13 +66,11 @@ def _cast(net: NeuralNet, x: Any) -> Any:
     return map_tensors(lambda t: t.bfloat16() if t.is_floating_point() else t, x)
 
 
-def _first_output(net: NeuralNet, x: Any) -> torch.Tensor:
-    output = net.evaluation_step((x, None), training=False)
-    first: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return first
+def _first_output(net: NeuralNet, x: Batch) -> torch.Tensor:
+    return first_of(net.evaluation_step((x, None), training=False))
 
 
-def _slice(x: Any, n: int, rows: slice) -> Any:
+def _slice(x: Batch, n: int, rows: slice) -> Batch:
     """Return some rows of a batch of n; None where it is no tensors with a row each."""
     try:
         tensors = tensors_of(x)
@@ -87,7 +85,7 @@ def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
     if first.shape != second.shape:
         difference = np.inf
     elif not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        # Which is for another check to say.
+        # Another check reports that.
         return
     else:
         difference = float((first - second).abs().max())
@@ -99,7 +97,7 @@ def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
         )
 
 
-def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) -> None:
+def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss) -> None:
     """Raise where the network's ``get_loss`` is not its criterion, which is what is differentiated.
 
     skorch's own methods are not tried. Another one may unpack several outputs, but must give what
@@ -122,16 +120,15 @@ def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) 
         if not (is_own or isinstance(outputs[0], tuple)):
             return
         x, output = joined(inputs), joined(outputs)
-        first = output[0] if isinstance(output, tuple) else output
-        target = torch.as_tensor(cast_target(net, loss, y[rows], tuple(first.shape[1:])))
+        tail = tuple(first_of(output).shape[1:])
+        target = torch.as_tensor(cast_target(net, loss, y[rows], tail))
         for shift in (0, 1):
-            moved = map_tensors(lambda t, s=shift: torch.roll(t, s, 0), output)
-            first = moved[0] if isinstance(moved, tuple) else moved
-            expected = criterion_loss(net, first, target)
-            found = _trained_loss(net, moved, target, x)
-            if not _agree(found, expected):
+            moved = map_tensors(partial(torch.roll, shifts=shift, dims=0), output)
+            expected = criterion_loss(net, first_of(moved), target)
+            trained = _trained_loss(net, moved, target, x)
+            if not _agree(trained, expected):
                 raise UnsupportedNetworkError(
-                    f"{type(net).__name__}.get_loss gives {float(found):.6g} where "
+                    f"{type(net).__name__}.get_loss gives {float(trained):.6g} where "
                     f"criterion={type(net.criterion_).__name__} gives {float(expected):.6g} for "
                     "the first output, and the criterion is what influences are taken of. Put the "
                     "whole loss into a criterion, a torch.nn.Module such as "
@@ -139,7 +136,7 @@ def require_criterion_trained(net: NeuralNet, X: Any, y: Array, loss: HeadLoss) 
                 )
 
 
-def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Any) -> torch.Tensor:
+def _trained_loss(net: NeuralNet, output: Batch, target: torch.Tensor, x: Batch) -> torch.Tensor:
     try:
         return net.get_loss(output, target, X=x, training=True)
     except Exception as error:
@@ -151,55 +148,100 @@ def _trained_loss(net: NeuralNet, output: Any, target: torch.Tensor, x: Any) -> 
 
 def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return what skorch's own ``get_loss``, for this kind of network, gives."""
-    loss: torch.Tensor = _skorch_method(net, "get_loss")(net, output, target, training=False)
-    return loss
+    return _skorch_method(net, "get_loss")(net, output, target, training=False)
 
 
-def require_plain_steps(net: NeuralNet, X: Any, y: Array) -> None:
+def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
     """Raise where a training step of this network minimises something else than ``get_loss``.
+
+    Rows of all classes are tried.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         Initialised, and thrown away afterwards: a step changes it.
     X, y
-        A few rows as its ``fit`` takes them.
+        Rows as its ``fit`` takes them.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        When the losses differ, or a step fails.
     """
-    own = [name for name in _STEPS if _is_own(net, name)]
-    if not own:
+    own = own_step(net)
+    if own is None:
         return
+    rows = spread_rows(y, _LOSS_ROWS)
     with own_random_state():
-        batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
-    with own_random_state(), torch.no_grad():
-        net.module_.train()
-        x, target = batch
-        expected = net.get_loss(net.infer(x), target, X=x, training=True)
-    with own_random_state():
-        found = net.train_step(batch)["loss"]
-    if not _agree(found, expected):
+        data = net.get_dataset(take_rows(X, rows), y[rows])
+        steps = list(net.get_iterator(data, training=True))
+    for batch in steps:
+        with own_random_state(), torch.no_grad():
+            net.module_.train()
+            x, target = batch
+            expected = net.get_loss(net.infer(x), target, X=x, training=True)
+        with own_random_state():
+            minimised = _loss_of_step(net, batch, own)
+        if not _agree(minimised, expected):
+            raise UnsupportedNetworkError(
+                f"{type(net).__name__}.{own} minimises {float(minimised):.6g} where the criterion "
+                f"gives {float(expected):.6g} for the batch, and the criterion is what influences "
+                f"are taken of. {_remedy_for_steps(net)}"
+            )
+
+
+def trial_copy(net: NeuralNet) -> NeuralNet:
+    """Return a copy of a fitted network that has a step of its own, for `require_plain_steps`."""
+    try:
+        return copy.deepcopy(uncompiled(net))
+    except Exception as error:
         raise UnsupportedNetworkError(
-            f"{type(net).__name__}.{own[0]} minimises {float(found):.6g} where the criterion gives "
-            f"{float(expected):.6g} for the batch, and the criterion is what influences are taken "
-            "of. Put the whole loss into a criterion, or train the network yourself and wrap it in "
-            "FrozenEstimator."
-        )
+            f"{type(net).__name__}.{own_step(net)} cannot be tried because the network cannot be "
+            f"copied: {type(error).__name__}: {error}. {_remedy_for_steps(net)}"
+        ) from error
 
 
-def _agree(found: Any, expected: Any) -> bool:
-    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
+def own_step(net: NeuralNet) -> str | None:
+    """Return which training step a network has of its own; None where both are skorch's."""
+    return next((name for name in _STEPS if _is_own(net, name)), None)
+
+
+def _loss_of_step(net: NeuralNet, batch: Batch, own: str) -> torch.Tensor:
+    try:
+        return torch.as_tensor(net.train_step(batch)["loss"]).detach()
+    except Exception as error:
+        raise UnsupportedNetworkError(
+            f"{type(net).__name__}.{own} stopped at {type(error).__name__}: {error}. It is tried "
+            f"on a few rows, outside of fit. {_remedy_for_steps(net)}"
+        ) from error
+
+
+def _remedy_for_steps(net: NeuralNet) -> str:
+    plain = next(c.__name__ for c in type(net).__mro__ if c.__module__.startswith("skorch."))
+    return (
+        "Put the whole loss into a criterion. To take influences of the criterion all the same, "
+        f"train the network yourself and freeze its module in a plain {plain}: "
+        f"FrozenEstimator({plain}(net.module_, criterion=...).initialize())."
+    )
+
+
+def _agree(loss: torch.Tensor | float, expected: torch.Tensor | float) -> bool:
+    loss, expected = torch.as_tensor(loss), torch.as_tensor(expected)
     tolerance = 10 * torch.finfo(expected.dtype).eps ** 0.5
     return bool(
-        torch.allclose(found.to(expected), expected, tolerance, tolerance / 10, equal_nan=True)
+        torch.allclose(loss.to(expected), expected, tolerance, tolerance / 10, equal_nan=True)
     )
 
 
 def _is_own(net: NeuralNet, method: str) -> bool:
-    """Whether a network has such a method of its own, and not skorch's."""
+    """Return whether a network overrides a method of skorch."""
     return method in vars(net) or getattr(type(net), method) is not _skorch_method(net, method)
 
 
-def _skorch_method(net: NeuralNet, method: str) -> Callable[..., Any]:
+def _skorch_method(net: NeuralNet, method: str) -> Callable[..., torch.Tensor]:
     """Return the method that a network inherits from skorch."""
-    owners = (one for one in type(net).__mro__ if one.__module__.split(".")[0] == "skorch")
-    found: Callable[..., Any] = next(getattr(one, method) for one in owners if hasattr(one, method))
-    return found
+    owners = (owner for owner in type(net).__mro__ if owner.__module__.split(".")[0] == "skorch")
+    inherited: Callable[..., torch.Tensor] = next(
+        getattr(owner, method) for owner in owners if hasattr(owner, method)
+    )
+    return inherited

@@ -1,5 +1,12 @@
-"""What every room may use: threads, progress, time limits, and torch's random state."""
+"""What every room may use, and what knows nothing of pruning.
 
+`parallel` maps over threads or joblib's workers with BLAS on one thread, so that rounding does not
+depend on the machine. `progress` and `time_limit` reach iterations many calls down. `random_state`
+lets one thread at a time use torch, and restores its generators. `interrupts` undoes what a second
+Ctrl-C might leave half undone.
+"""
+
+from .interrupts import put_back
 from .parallel import map_chunks, map_threads, serial_blas
 from .progress import part_done, telling
 from .random_state import own_random_state
@@ -12,6 +19,7 @@ __all__ = [
     "map_threads",
     "own_random_state",
     "part_done",
+    "put_back",
     "serial_blas",
     "telling",
     "time_limited",

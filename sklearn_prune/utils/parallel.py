@@ -10,12 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 # Both come with scikit-learn, which needs them itself.
 import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
+
+from .interrupts import put_back
+
+if TYPE_CHECKING:
+    from threadpoolctl import LibController
 
 # Operations, some seconds of them, below which another process takes longer to be reached.
 _WORTH_SENDING = 1e11
@@ -41,7 +46,7 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:
-    """Return the same, by joblib's active backend where that is none of threads.
+    """Do what `map_threads` does with joblib's active backend, if that runs processes.
 
     For many operations: whatever `function` refers to is pickled and sent to the workers, large
     arrays as files that they share.
@@ -50,8 +55,8 @@ def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> 
     if getattr(backend, "supports_sharedmem", False) or flops < _WORTH_SENDING:
         return map_threads(function, items)
     parallel = joblib.Parallel(n_jobs=min(len(items), _n_workers()))
-    found: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)
-    return found
+    results: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)
+    return results
 
 
 def _one_of_several(function: Callable[[T], R], item: T) -> R:
@@ -86,19 +91,19 @@ def serial_blas() -> Iterator[None]:
         _held_here.set(weakref.ref(holder))
         yield
     finally:
-        _release_blas(id(holder))
+        put_back(partial(_release_blas, id(holder)))
 
 
 class _Holder:
-    """Somebody who needs BLAS on one thread.
+    """A caller that needs BLAS on one thread.
 
-    It lives in a frame, so that however that ends, by an interrupt between any two lines, it is
-    counted no longer.
+    It lives in the caller's frame: however that ends, even by an interrupt between two lines, the
+    caller no longer counts.
     """
 
 
 _gate = threading.RLock()
-# By id, which nobody else gets while they live.
+# Ids, which are unique while their holders live.
 _holders: set[int] = set()
 # Threads of each BLAS library before the limit; None without one.
 _threads_before: list[int] | None = None
@@ -117,7 +122,7 @@ def _limit_blas(holder: _Holder) -> None:
 
 
 def _release_blas(holder: int) -> None:
-    """Give BLAS its threads again, unless somebody else still needs it to have one."""
+    """Give BLAS its threads again, unless another caller needs it on one."""
     global _threads_before
     with _gate:
         _holders.discard(holder)
@@ -131,9 +136,9 @@ def _release_blas(holder: int) -> None:
             _threads_before = None
 
 
-def _set_threads(library: Any, n_threads: int) -> None:
+def _set_threads(library: LibController, n_threads: int) -> None:
     """Set the threads of a library, from whichever thread this is."""
-    # Later threadpoolctl leaves that to one thread at a time; here all take turns.
+    # Newer threadpoolctl lets one thread alone set limits; here threads take turns.
     take_turn = getattr(library, "clear_controlling_thread", lambda force: None)
     take_turn(force=True)
     library.set_num_threads(n_threads)
@@ -141,7 +146,7 @@ def _set_threads(library: Any, n_threads: int) -> None:
 
 
 def _renew_gate() -> None:
-    """Begin anew in a forked child, where no other thread lives on."""
+    """Start afresh in a forked child, where no other thread survives."""
     global _gate
     _gate = threading.RLock()
     _holders.clear()
@@ -175,6 +180,6 @@ _is_one_of_several: ContextVar[bool] = ContextVar("is_one_of_several", default=F
 
 
 @cache
-def _blas_libraries() -> list[Any]:
+def _blas_libraries() -> list[LibController]:
     """Return threadpoolctl's controllers of the BLAS libraries."""
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -1,4 +1,4 @@
-"""Telling that a part of long work is done, from wherever it is done."""
+"""Progress reports from deep inside long work."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 
 @contextmanager
 def telling(listener: Callable[[str], None]) -> Iterator[None]:
-    """Have ``listener`` told the name of each part that is done inside.
+    """Call ``listener`` with the name of each part that finishes inside the block.
 
     A context variable rather than an argument: rounds and chunks are many calls down, and nothing
-    in between has any use for it. Threads started inside tell nobody.
+    in between needs the listener. Threads started inside report nothing.
     """
     token = _listener.set(listener)
     try:
@@ -26,7 +26,7 @@ def telling(listener: Callable[[str], None]) -> Iterator[None]:
 
 
 def part_done(name: str) -> None:
-    """Tell whoever listens that a part is done."""
+    """Report a finished part to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(name)

@@ -1,4 +1,4 @@
-"""Torch's random state, which the whole process shares: whose turn it is, and how it is put back.
+"""Torch's random state, which the whole process shares: taking turns with it, and restoring it.
 
 Torch draws from one generator for all threads, and a network that one thread reads carries hooks
 and flags that another would see. So all training and reading takes turns, under one lock.
@@ -24,23 +24,29 @@ _is_forked = False
 
 @contextmanager
 def own_random_state(seed: int = 0) -> Iterator[None]:
-    """Wait for a turn with torch, seed it inside the block, and put its generators back afterwards.
+    """Take a turn with torch: seed it inside the block, and restore its generators afterwards.
 
-    One thread at a time is inside; it may go in again. What it trains there is the same as if it
-    were alone, as long as nothing outside draws from torch's generator meanwhile.
+    One thread at a time is inside, and may enter again. Training there gives what it would give
+    alone, unless something outside draws from torch's generators meanwhile.
 
     Warns
     -----
     RuntimeWarning
-        When the process was forked from one in which torch's threads had been at work. They are
-        gone, and torch would wait for them for ever: it is set to one thread.
+        If the process was forked after torch had run on several threads. They do not survive a
+        fork, and torch would wait for them forever, so it is set to one thread.
     """
     with _turn:
         _keep_to_one_thread_after_fork()
         devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-        with torch.random.fork_rng(devices=list(devices)):
-            torch.manual_seed(seed)
-            yield
+        before = torch.get_rng_state()
+        try:
+            with torch.random.fork_rng(devices=list(devices)):
+                torch.manual_seed(seed)
+                yield
+        except BaseException:
+            # An interrupt may have come while fork_rng put it back.
+            torch.set_rng_state(before)
+            raise
 
 
 def _keep_to_one_thread_after_fork() -> None:
@@ -48,10 +54,9 @@ def _keep_to_one_thread_after_fork() -> None:
     _has_worked = True
     if _is_forked and torch.get_num_threads() > 1:
         warnings.warn(
-            f"this process was forked from one in which torch had worked on "
-            f"{torch.get_num_threads()} threads, which do not live on in it; torch now works on "
-            "one thread here. Start processes by 'spawn' or 'forkserver' (or by joblib's loky) "
-            "instead.",
+            f"this process was forked after torch had run on {torch.get_num_threads()} threads, "
+            "which do not survive a fork; torch now runs on one thread here. Start processes with "
+            "'spawn' or 'forkserver' (or joblib's loky) instead.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -60,7 +65,7 @@ def _keep_to_one_thread_after_fork() -> None:
 
 def _note_fork() -> None:
     global _turn, _is_forked
-    # Another thread's turn would never end here.
+    # A turn that another thread took before the fork would never end here.
     _turn, _is_forked = threading.RLock(), _has_worked
 
 

@@ -102,6 +102,31 @@ def random_objective(name, *, n=40, d=5, weighted=False, damping=0.05, seed=0):
     return objective, rng.standard_normal(objective.shape)
 
 
+def dense_coordinates(objective, theta, norm):
+    """Return Z, by loops over the formula."""
+    residual = objective.sample_weight[:, None] * objective.residual(theta)
+    gradients = np.array(
+        [np.outer(r, a).ravel() for r, a in zip(residual, objective.design, strict=True)]
+    )
+    mean = gradients.sum(axis=0) / objective.weight_sum
+    gradients -= objective.sample_weight[:, None] * mean
+    H = objective.hessian(theta)
+    factor = np.linalg.cholesky(H) if norm == "loss" else H
+    return np.linalg.solve(factor, gradients.T).T / objective.weight_sum
+
+
+def dense_kronecker(objective, theta):
+    """Return ``mean C (x) mean a a^T + damping I``, by loops over the rows."""
+    n_outputs = objective.n_outputs
+    weights = objective.sample_weight / objective.weight_sum
+    hessians = objective.output_hessians(theta)
+    S = np.array(
+        [[weights @ hessians.entry(j, k) for k in range(n_outputs)] for j in range(n_outputs)]
+    )
+    A = sum(w * np.outer(a, a) for w, a in zip(weights, objective.design, strict=True))
+    return np.kron(S, A) + objective.damping * np.eye(objective.n_params)
+
+
 def torch_loss(name, outputs, target):
     """Return the criterion's own value for one sample.
 
@@ -140,3 +165,9 @@ def dataset_objective(name, damping=1e-3):
     X, y = load(return_X_y=True)
     head = read_head(linear_network(kind, X, y), X, y)
     return HeadObjective(head.design, head.targets, head.loss, damping)
+
+
+def matrices(hessians, n_outputs):
+    """Return output Hessians as an array of shape (n, n_outputs, n_outputs)."""
+    entries = [[hessians.entry(j, k) for k in range(n_outputs)] for j in range(n_outputs)]
+    return np.moveaxis(np.array(entries), 2, 0)

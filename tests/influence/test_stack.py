@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.influence import (
-    Coordinates,
-    HeadInfluence,
+    DenseHeadInfluence,
     HeadObjective,
-    StackedCoordinates,
-    StackedInfluence,
-    all_coordinates,
+    MatchedCoordinates,
+    RefittableInfluence,
+    WideHeadInfluence,
     head_coordinates,
     influences_of,
     refit_head,
+    stack_influences,
     stacked_coordinates,
 )
+from sklearn_prune.influence.stack import StackedCoordinates
 from sklearn_prune.losses import SoftmaxCrossEntropy, SquaredError
 
 N = 60
 NORMS = ("loss", "parameter")
 
 
-def head(n_features, seed, loss=None, norm="loss", sample_weight=None):
+def head(n_features, seed, loss=None, norm="loss", sample_weight=None, kind=DenseHeadInfluence):
     rng = np.random.default_rng(seed)
     design = rng.normal(size=(N, n_features))
     if loss is None:
@@ -33,15 +36,20 @@ def head(n_features, seed, loss=None, norm="loss", sample_weight=None):
     else:
         targets = rng.normal(size=(N, 2))
     objective = HeadObjective(design, targets, loss, 1e-2, sample_weight)
-    return HeadInfluence(objective, refit_head(objective).theta, norm)
+    return kind(objective, refit_head(objective).theta, norm)
 
 
 UNITS = np.array([1.0, 2.5])
 
 
+@cache
 def stack_of(norm="loss"):
     heads = [head(3, 0, norm=norm), head(5, 1, SquaredError(), norm=norm)]
-    return StackedInfluence(heads, UNITS)
+    return stack_influences(heads, UNITS)
+
+
+def wide_stack():
+    return stack_influences([head(3, 0), head(5, 1, kind=WideHeadInfluence)])
 
 
 def some_rows(seed, share=0.4):
@@ -55,7 +63,8 @@ def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
     stack, drop = stack_of(norm), some_rows(seed, share)
     for size in (
         lambda i: i.measure(i.first_order_step(drop)),
-        lambda i: i.kept_step_size(drop),
+        lambda i: i.measure(i.kept_step(drop)),
+        lambda i: i.refitted_change(drop),
         lambda i: i.retrained_change(drop),
     ):
         sizes = np.array([size(one) for one in stack.influences])
@@ -69,8 +78,7 @@ def test_the_change_is_the_mean_over_the_networks(norm, seed, share):
 @settings(max_examples=10, deadline=None)
 def test_the_sum_of_coordinates_is_as_long_as_the_change(norm, seed):
     stack, drop = stack_of(norm), some_rows(seed)
-    Z = all_coordinates(stack)
-    length = stack.size_factor(drop) * np.linalg.norm(Z.T @ drop)
+    length = stack.size_factor(drop) * np.linalg.norm(stack.Z.T @ drop)
     predicted = 0.5 * length**2 if norm == "loss" else length
     assert predicted == pytest.approx(stack.measure(stack.first_order_step(drop)), rel=1e-9)
 
@@ -79,8 +87,8 @@ def test_the_operator_is_its_blocks_side_by_side():
     stack = stack_of()
     array = np.random.default_rng(3).normal(size=(N, 4)).astype(np.float32)
     units = np.array([1.0, 4.0, 0.25])
-    Z = StackedCoordinates([*stack.influences, array], units)
-    first, second = (one @ np.eye(one.shape[1]) for one in stack.influences)
+    Z = StackedCoordinates([*(one.Z for one in stack.influences), array], units)
+    first, second = (one.Z @ np.eye(one.shape[1]) for one in stack.influences)
     dense = np.hstack([first, 2 * second, array / 2]) / np.sqrt(3)
     V, W = np.eye(Z.shape[1]), np.random.default_rng(0).normal(size=(N, 2))
     np.testing.assert_allclose(Z @ V, dense, rtol=1e-6, atol=1e-9)
@@ -113,7 +121,7 @@ def test_more_damping_is_more_of_it_for_each_head():
 
 def test_a_network_twice_is_that_network():
     one, drop = head(3, 0), some_rows(2)
-    twice = StackedInfluence([one, one])
+    twice = stack_influences([one, one])
     np.testing.assert_allclose(twice.row_norms(), one.row_norms())
     np.testing.assert_allclose(twice.row_losses(), one.row_losses())
     once, forecast = one.forecast(drop), twice.forecast(drop)
@@ -124,35 +132,49 @@ def test_a_network_twice_is_that_network():
 
 def test_whole_coordinates_of_heads_stay_an_operator():
     stack = stack_of()
-    found = stacked_coordinates(stack, [Coordinates(one) for one in stack.influences])
-    assert found.is_operator
-    assert found.relative_error == 0
+    matched = stacked_coordinates(stack, [head_coordinates(one) for one in stack.influences])
+    assert isinstance(matched.Z, StackedCoordinates)
+    assert matched.relative_error == 0
 
 
 def test_leading_coordinates_are_one_array_with_its_error():
     stack = stack_of()
-    parts = [head_coordinates(one, 2) for one in stack.influences]
-    found = stacked_coordinates(stack, parts)
-    assert found.Z.shape == (N, 4)
-    assert found.Z.dtype == np.float32
-    assert 0 < found.energy_share < 1
-    assert found.relative_error > 0
-    assert not found.is_operator
+    parts = [leading_two(one) for one in stack.influences]
+    matched = stacked_coordinates(stack, parts)
+    assert matched.Z.shape == (N, 4)
+    assert matched.Z.dtype == np.float32
+    assert 0 < matched.energy_share < 1
+    assert matched.relative_error > 0
 
 
-def test_an_array_beside_a_head_is_no_operator_to_refine():
+def leading_two(influence):
+    """Return the two longest coordinates of a head, as those of wide heads are taken."""
+    Z = influence.Z @ np.eye(influence.shape[1])
+    columns = np.argsort((Z**2).sum(axis=0))[-2:]
+    return MatchedCoordinates(Z[:, columns].astype(np.float32), relative_error=0.1)
+
+
+def test_an_array_beside_an_operator_stays_an_operator_with_its_error():
     stack = stack_of()
-    parts = [Coordinates(stack.influences[0]), head_coordinates(stack.influences[1], 2)]
-    found = stacked_coordinates(stack, parts)
-    assert isinstance(found.Z, StackedCoordinates)
-    assert not found.is_operator
-    assert found.relative_error > 0
+    parts = [head_coordinates(stack.influences[0]), leading_two(stack.influences[1])]
+    matched = stacked_coordinates(stack, parts)
+    assert isinstance(matched.Z, StackedCoordinates)
+    assert matched.relative_error > 0
+
+
+def test_only_a_stack_of_dense_heads_can_be_refitted():
+    assert isinstance(stack_of(), RefittableInfluence)
+    assert isinstance(stack_of().damped(10.0), RefittableInfluence)
+    wide = wide_stack()
+    assert not isinstance(wide, RefittableInfluence)
+    assert not wide.is_exact
+    assert wide.curvature_name == "dense, kronecker"
 
 
 def test_rows_must_weigh_the_same_in_all():
     weights = np.linspace(1, 2, N)
     with pytest.raises(ValueError, match="network 1 weighs them otherwise"):
-        StackedInfluence([head(3, 0), head(3, 0, sample_weight=weights)])
+        stack_influences([head(3, 0), head(3, 0, sample_weight=weights)])
 
 
 def test_influences_of_one_network_are_a_list_of_one():

@@ -5,13 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.losses import Huber, Poisson, SoftmaxCrossEntropy
-from tests.influence.heads import LOSSES, N_OUTPUTS, random_objective, torch_loss
-
-
-@pytest.fixture(params=sorted(LOSSES))
-def sample(request):
-    objective, theta = random_objective(request.param, n=30)
-    return request.param, objective.loss, objective.design @ theta.T, objective.targets
+from tests.influence.heads import LOSSES, N_OUTPUTS, matrices, random_objective, torch_loss
 
 
 def by_torch(name, outputs, targets, transform=lambda loss: loss):
@@ -33,11 +27,6 @@ def test_residual_is_the_gradient(sample):
     np.testing.assert_allclose(loss.residual(outputs, targets), expected, rtol=1e-12, atol=1e-12)
 
 
-def matrices(hessians, n_outputs):
-    entries = [[hessians.entry(j, k) for k in range(n_outputs)] for j in range(n_outputs)]
-    return np.moveaxis(np.array(entries), 2, 0)
-
-
 def test_hessians_are_those_of_autograd(sample):
     name, loss, outputs, targets = sample
     expected = by_torch(name, outputs, targets, torch.func.hessian)
@@ -45,14 +34,14 @@ def test_hessians_are_those_of_autograd(sample):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(set(LOSSES) - {"huber", "smooth absolute", "torch margin"})),
     scale=st.floats(0.0, 30.0),
     seed=st.integers(0, 1000),
 )
 def test_derivatives_are_those_of_autograd_at_any_outputs(name, scale, seed):
-    objective, theta = random_objective(name, n=10, seed=seed)
+    objective, theta = random_objective(name, n=4, seed=seed)
     outputs, targets = scale * objective.design @ theta.T / 5, objective.targets
     loss = objective.loss
     expected = by_torch(name, outputs, targets, torch.func.grad)
@@ -60,31 +49,6 @@ def test_derivatives_are_those_of_autograd_at_any_outputs(name, scale, seed):
     expected = by_torch(name, outputs, targets, torch.func.hessian)
     found = matrices(loss.hessians(outputs, targets), N_OUTPUTS[name])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_product_and_sum_agree_with_the_matrices(sample):
-    name, loss, outputs, targets = sample
-    rng = np.random.default_rng(1)
-    U, weights = rng.standard_normal(outputs.shape), rng.uniform(size=len(outputs))
-    hessians = loss.hessians(outputs, targets)
-    C = matrices(hessians, N_OUTPUTS[name])
-    product = np.einsum("ijk,ik->ij", C, U)
-    np.testing.assert_allclose(hessians.product(U), product, rtol=1e-12, atol=1e-13)
-    total = np.einsum("i,ijk->jk", weights, C)
-    np.testing.assert_allclose(hessians.weighted_sum(weights), total, rtol=1e-12, atol=1e-12)
-    some = np.array([3, 17, 5])
-    np.testing.assert_array_equal(matrices(hessians[some], N_OUTPUTS[name]), C[some])
-    assert hessians.astype(np.float32).product(U.astype(np.float32)).dtype == np.float32
-
-
-def test_what_a_loss_says_of_its_hessians_is_so(sample):
-    name, loss, outputs, targets = sample
-    hessians = loss.hessians(outputs, targets)
-    C = matrices(hessians, N_OUTPUTS[name])
-    assert loss.couples_outputs == bool((C * (1 - np.eye(N_OUTPUTS[name]))).any())
-    assert np.linalg.eigvalsh(C).min() > -1e-13
-    if hessians.rows_sum_to_zero:
-        assert np.abs(C.sum(axis=2)).max() < 1e-14
 
 
 def test_nothing_is_steeper_than_the_steepest(sample):

@@ -15,12 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.influence import (
-    Coordinates,
-    HeadInfluence,
+    DenseHeadInfluence,
     HeadObjective,
-    StackedInfluence,
-    all_coordinates,
     refit_head,
+    stack_influences,
 )
 from sklearn_prune.losses import SoftmaxCrossEntropy
 from sklearn_prune.matching.refinement import (
@@ -38,7 +36,11 @@ def influence_of(load, damping=1e-3, norm="loss", n_rows=400, n_columns=20):
     X = X[:n_rows, :n_columns] / X[:n_rows, :n_columns].std(axis=0).clip(min=1e-9)
     design = np.column_stack([X, np.ones(len(X))])
     objective = HeadObjective(design, y[:n_rows], SoftmaxCrossEntropy(), damping)
-    return HeadInfluence(objective, refit_head(objective).theta, norm), y[:n_rows]
+    return DenseHeadInfluence(objective, refit_head(objective).theta, norm), y[:n_rows]
+
+
+def step_size(influence, drop):
+    return influence.measure(influence.kept_step(drop))
 
 
 def seconds_from_now(seconds):
@@ -46,8 +48,9 @@ def seconds_from_now(seconds):
 
 
 def problem_of(influence, y, ratio=0.9, **options):
+    Z = influence.Z
     n_drop = round(ratio * len(y))
-    return SelectionProblem(influence, n_drop=n_drop, groups=y, quota="proportional", **options)
+    return SelectionProblem(Z, n_drop=n_drop, groups=y, quota="proportional", **options)
 
 
 @pytest.mark.parametrize("norm", ["loss", "parameter"])
@@ -57,7 +60,7 @@ def test_influences_given_a_set_take_the_kept_rows_hessian(norm):
     drop = np.random.default_rng(0).random(objective.n_samples) < 0.8
     H = objective.hessian(theta)
     mixed = 0.9 * objective.subset(~drop).hessian(theta) + 0.1 * H
-    expected = np.linalg.solve(mixed, influence.gradient_sum(drop)) / objective.n_samples
+    expected = np.linalg.solve(mixed, influence.gradients.sum(drop)) / objective.n_samples
     if norm == "loss":
         expected = np.linalg.cholesky(H).T @ expected
     given = influence.given(drop)
@@ -72,7 +75,7 @@ def test_kept_step_is_newtons_step_on_the_kept_rows():
     drop = np.random.default_rng(1).random(objective.n_samples) < 0.5
     kept = objective.subset(~drop)
     expected = -np.linalg.solve(kept.hessian(theta), kept.gradient(theta).ravel())
-    np.testing.assert_allclose(influence.kept_step(drop).ravel(), expected, rtol=1e-6)
+    np.testing.assert_allclose(influence.kept_step(drop), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("load", [load_digits, load_breast_cancer])
@@ -81,7 +84,7 @@ def test_the_step_on_the_kept_rows_never_grows(load):
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
     refined = refine(influence, problem, selection, seconds_from_now(30), 0)
-    before, after = (influence.kept_step_size(s.drop) for s in (selection, refined))
+    before, after = (step_size(influence, s.drop) for s in (selection, refined))
     assert after <= before
     assert problem.is_feasible(refined.drop)
 
@@ -91,15 +94,13 @@ def test_where_few_rows_are_kept_for_each_parameter_the_step_shrinks():
     problem = problem_of(influence, y)
     selection = solve(problem, random_state=0)
     refined = refine(influence, problem, selection, seconds_from_now(30), 0)
-    assert influence.kept_step_size(refined.drop) < influence.kept_step_size(selection.drop)
+    assert step_size(influence, refined.drop) < step_size(influence, selection.drop)
 
 
 def test_the_certificate_is_that_of_the_refined_set():
     influence, y = influence_of(load_breast_cancer)
     problem = problem_of(influence, y)
-    selection = match_rows(
-        influence, Coordinates(influence), problem, time_limit=30, random_state=0
-    )
+    selection = match_rows(influence, problem, time_limit=30, random_state=0)
     certificate = selection.certificate
     assert certificate.objective == pytest.approx(problem.change(selection.drop))
     assert certificate.size_factor == pytest.approx(problem.size_factor(selection.drop))
@@ -110,7 +111,7 @@ def test_the_certificate_is_that_of_the_refined_set():
 
 def test_a_proven_set_and_one_of_a_tolerance_stay():
     influence, y = influence_of(load_breast_cancer, n_rows=24, n_columns=3)
-    for problem in (problem_of(influence, y, 0.5), SelectionProblem(influence, tolerance=0.1)):
+    for problem in (problem_of(influence, y, 0.5), SelectionProblem(influence.Z, tolerance=0.1)):
         selection = solve(problem, random_state=0)
         assert refine(influence, problem, selection, seconds_from_now(9), 0) is selection
 
@@ -182,7 +183,7 @@ def no_trial(monkeypatch):
     def fail(*args):
         raise AssertionError("a trial was begun")
 
-    monkeypatch.setattr(HeadInfluence, "damped", fail)
+    monkeypatch.setattr(DenseHeadInfluence, "damped", fail)
 
 
 @pytest.mark.usefixtures("no_trial")
@@ -206,8 +207,8 @@ def test_rows_that_retrain_well_are_not_tried_again():
 @pytest.mark.usefixtures("no_trial")
 def test_a_network_twice_has_no_more_parameters_to_hold():
     influence, y = influence_of(load_digits)
-    twice = StackedInfluence([influence, influence])
-    problem = problem_of(influence, y, 1 - 250 / len(y)).on(all_coordinates(twice))
+    twice = stack_influences([influence, influence])
+    problem = problem_of(twice, y, 1 - 250 / len(y))
     selection = chosen(twice, problem)
     assert influence.shape[1] < 250 < twice.shape[1]
     assert with_more_damping(twice, problem, selection, random_state=0) is selection
@@ -223,13 +224,13 @@ def test_without_time_for_a_trial_the_status_says_so():
 
 def test_a_trial_that_the_deadline_cuts_is_a_time_limit(monkeypatch):
     influence, problem, selection = few_kept()
-    deadline, damped = seconds_from_now(30), HeadInfluence.damped
+    deadline, damped = seconds_from_now(30), DenseHeadInfluence.damped
 
     def late(self, factor):
         monkeypatch.setattr("time.perf_counter", lambda: deadline + 1)
         return damped(self, factor)
 
-    monkeypatch.setattr(HeadInfluence, "damped", late)
+    monkeypatch.setattr(DenseHeadInfluence, "damped", late)
     ended = with_more_damping(influence, problem, selection, deadline)
     assert ended.certificate.status == "time limit"
 
@@ -237,7 +238,7 @@ def test_a_trial_that_the_deadline_cuts_is_a_time_limit(monkeypatch):
 def test_random_rows_that_do_not_converge_do_not_end_the_trials(monkeypatch):
     influence, problem, selection = few_kept()
     changes = iter([np.inf, 1.0, 0.5, 0.5])
-    monkeypatch.setattr(HeadInfluence, "retrained_change", lambda *_: next(changes))
+    monkeypatch.setattr(DenseHeadInfluence, "retrained_change", lambda *_: next(changes))
     tried = with_more_damping(influence, problem, selection, random_state=0)
     assert (tried.drop != selection.drop).any()
     assert next(changes, None) is None
@@ -256,13 +257,13 @@ def test_weights_and_stacks_can_be_damped(monkeypatch):
     weighted = HeadObjective(
         objective.design, objective.targets, objective.loss, objective.damping, weights
     )
-    head = HeadInfluence(weighted, refit_head(weighted, theta).theta)
-    stack = StackedInfluence([head, head.damped(10.0)])
-    problem = problem_of(all_coordinates(stack), y, 0.9, sample_weight=weights)
+    head = DenseHeadInfluence(weighted, refit_head(weighted, theta).theta)
+    stack = stack_influences([head, head.damped(10.0)])
+    problem = problem_of(stack, y, 0.9, sample_weight=weights)
     selection = chosen(stack, problem)
-    trials, damp = [], StackedInfluence.damped
+    trials, damp = [], type(stack).damped
     monkeypatch.setattr(
-        StackedInfluence,
+        type(stack),
         "damped",
         lambda self, factor: trials.append(damp(self, factor)) or trials[-1],
     )

@@ -223,7 +223,7 @@ def test_any_rows_can_be_weighed_and_pickles_know_them(diabetes, plain, weighted
     np.testing.assert_array_equal(again.weigh(pruner.support_), pruner.sample_weight_)
     other = pruner.select(prune_ratio=0.8)
     weights = pruner.weigh(other)
-    total = pruner.influence_.gradient_sum(
+    total = pruner.influence_.gradients.sum(
         np.where(other, np.r_[weights, 0][np.cumsum(other) - 1], 0)
     )
     assert len(weights) == other.sum() and np.linalg.norm(total) < 1e-8

@@ -4,7 +4,7 @@ import torch
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_prune.influence import HeadInfluence, HeadObjective, refit_head
+from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
 from sklearn_prune.networks import column_scaler, linear_network, read_head, write_head
 from tests.influence.heads import DATASETS
 
@@ -80,7 +80,7 @@ def test_influence_does_not_depend_on_the_unit_of_y(n_targets):
     norms = []
     for targets in (y, 1e4 * y - 3e5):
         _, objective, theta = solve("regression", X, targets)
-        norms.append(HeadInfluence(objective, theta).row_norms())
+        norms.append(DenseHeadInfluence(objective, theta).row_norms())
     np.testing.assert_allclose(norms[1], norms[0], rtol=1e-5)
 
 

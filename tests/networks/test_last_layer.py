@@ -2,98 +2,26 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
-from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.helper import SliceDict
 from torch import nn
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.networks import UnsupportedNetworkError, fit_network, network_codes, read_head
-
-RNG = np.random.default_rng(0)
-X = RNG.standard_normal((50, 4)).astype(np.float32)
-CODES = np.arange(50) % 3
-BINARY = np.arange(50) % 2
-REAL = RNG.standard_normal(50)
-
-
-class Tail(nn.Module):
-    """A hidden layer, a head, and whatever follows it."""
-
-    def __init__(self, n_outputs=3, tail=None, bias=True, hidden=None):
-        super().__init__()
-        torch.manual_seed(3)
-        self.hidden = hidden or nn.Sequential(nn.Linear(4, 5), nn.Tanh())
-        self.head = nn.Linear(5, n_outputs, bias=bias)
-        self.tail = tail or nn.Identity()
-
-    def forward(self, X):
-        return self.tail(self.head(self.hidden(X)))
-
-
-class Squeezed(Tail):
-    def forward(self, X):
-        return super().forward(X).squeeze(1)
-
-
-class Pair(Tail):
-    def forward(self, X):
-        return super().forward(X), X
-
-
-class Twice(Tail):
-    def forward(self, X):
-        return self.head(self.hidden(X) + self.head(self.hidden(X)).sum())
-
-
-class Sequence(Tail):
-    def forward(self, X):
-        return self.head(self.hidden(X)[:, None, :])[:, 0]
-
-
-class Lookup(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(10, 4)
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, X):
-        return self.head(self.embedding(X).flatten(1))
-
-
-class Convolution(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Conv1d(1, 3, 4)
-
-    def forward(self, X):
-        return self.layer(X[:, None])[..., 0]
-
-
-class Counting(Tail):
-    """A module that counts its calls in buffers, one in place and one anew."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("in_place", torch.zeros(()))
-        self.register_buffer("anew", torch.zeros(()))
-
-    def forward(self, X):
-        self.in_place += 1
-        self.anew = self.anew + 1
-        return super().forward(X)
-
-
-def network(module=Tail, criterion=nn.CrossEntropyLoss, kind=NeuralNetClassifier, **params):
-    params = {"max_epochs": 1, "verbose": 0, "train_split": None, "batch_size": 16, **params}
-    return kind(module, criterion=criterion, **params)
-
-
-def ready(*args, **params):
-    """Return a network with weights but without training."""
-    return network(*args, **params).initialize()
+from tests.networks.modules import (
+    BINARY,
+    CODES,
+    RNG,
+    Counting,
+    Lookup,
+    Pair,
+    Squeezed,
+    Tail,
+    X,
+    network,
+    ready,
+)
 
 
 @pytest.fixture(scope="module")
@@ -305,130 +233,6 @@ def test_outputs_are_matched_with_classes(n_outputs, classes, codes):
 def test_outputs_that_cannot_be_matched_are_refused(classes):
     with pytest.raises(ValueError, match="3 outputs and y has 2 classes, .* codes 0 to 2"):
         network_codes(ready(), X, BINARY, np.array(classes))
-
-
-# Fitting
-
-
-def parameters(net):
-    return torch.cat([p.detach().ravel() for p in net.module_.parameters()])
-
-
-def test_an_unfitted_network_is_cloned_and_fitted_on_all_rows():
-    estimator = network(train_split=NeuralNetClassifier(Tail).train_split)
-    net = fit_network(estimator, X, CODES, random_state=0)
-    assert net is not estimator
-    assert not estimator.initialized_
-    assert net.train_split is None
-    assert "valid_loss" not in net.history[-1]
-
-
-def test_same_seed_same_network_and_the_users_generator_is_left_alone():
-    estimator = network(Lookup)
-    words = RNG.integers(10, size=(50, 2))
-    torch.manual_seed(1)
-    first = fit_network(estimator, words, CODES, random_state=5)
-    state = torch.get_rng_state()
-    torch.manual_seed(2)
-    second = fit_network(estimator, words, CODES, random_state=5)
-    assert torch.equal(parameters(first), parameters(second))
-    torch.manual_seed(1)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(
-        parameters(first), parameters(fit_network(estimator, words, CODES, random_state=6))
-    )
-
-
-def test_a_fitted_network_is_refitted_unless_frozen():
-    net = network().fit(X, CODES.astype(np.int64))
-    before = parameters(net).clone()
-    assert fit_network(net, X, CODES, random_state=0) is not net
-    assert fit_network(FrozenEstimator(net), X, CODES) is net
-    assert torch.equal(parameters(net), before)
-
-
-def test_a_frozen_network_that_was_never_fitted_is_refused():
-    with pytest.raises(NotFittedError):
-        fit_network(FrozenEstimator(network()), X, CODES)
-
-
-@pytest.mark.parametrize(
-    ("kind", "criterion", "module", "y"),
-    [
-        (NeuralNetRegressor, nn.MSELoss, Tail, REAL),
-        (NeuralNetRegressor, nn.MSELoss, Squeezed, REAL),
-        (NeuralNetRegressor, nn.MSELoss, Squeezed, REAL[:, None]),
-        (NeuralNetBinaryClassifier, nn.BCEWithLogitsLoss, Tail, BINARY),
-        (NeuralNet, nn.BCEWithLogitsLoss, Tail, BINARY),
-        (NeuralNet, nn.BCEWithLogitsLoss, Squeezed, BINARY),
-    ],
-)
-def test_targets_get_the_shape_and_dtype_of_the_output(kind, criterion, module, y, recwarn):
-    estimator = network(module, criterion, kind, module__n_outputs=1)
-    net = fit_network(estimator, X.astype(np.float64), y, random_state=0)
-    assert read_head(net, X, y).targets.shape == (50, 1)
-    assert not [w for w in recwarn if "target size" in str(w.message)]
-
-
-def test_csr_is_fitted_as_dense_is():
-    dense = (X * (X > 0.5)).astype(np.float64)
-    expected = parameters(fit_network(network(), dense, CODES, random_state=0))
-    for container in (sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix):
-        net = fit_network(network(), container(dense), CODES, random_state=0)
-        torch.testing.assert_close(parameters(net), expected)
-
-
-def test_several_targets():
-    y = RNG.standard_normal((50, 2))
-    estimator = network(criterion=nn.MSELoss, kind=NeuralNetRegressor, module__n_outputs=2)
-    head = read_head(fit_network(estimator, X, y, random_state=0), X, y)
-    np.testing.assert_array_equal(head.targets, y)
-
-
-def test_a_module_that_a_callback_completes_is_fitted():
-    from skorch.callbacks import Callback
-
-    class SetWidth(Callback):
-        def on_train_begin(self, net, X=None, y=None, **kwargs):
-            net.set_params(module__hidden=nn.Linear(X.shape[1], 5))
-
-    estimator = network(module__hidden=nn.Linear(99, 5), callbacks=[SetWidth()])
-    assert read_head(fit_network(estimator, X, CODES, random_state=0), X, CODES).has_bias
-
-
-# What cannot be read, found before any training
-
-
-@pytest.mark.parametrize(
-    ("estimator", "y", "message"),
-    [
-        (network(module__tail=nn.ReLU()), CODES, "other layers or operations follow"),
-        (network(module__tail=nn.MaxPool1d(3)), CODES, "other layers or operations follow"),
-        (network(module__tail=nn.Softmax(dim=1)), CODES, "is given the softmax.*needs its ident"),
-        (network(criterion=nn.NLLLoss), CODES, "is given the identity.*needs its softmax"),
-        (network(Convolution), CODES, "No torch.nn.Linear was executed.*of Conv1d, Convolution"),
-        (network(Twice, module__n_outputs=5), CODES, "called 2 times"),
-        (network(Sequence), CODES, r"input of shape \(8, 1, 5\)"),
-        (network(), np.arange(50) // 10, "3 outputs for 5 classes"),
-        (
-            network(criterion=nn.MSELoss, kind=NeuralNetRegressor),
-            REAL,
-            "3 outputs and y has 1 columns",
-        ),
-        (network(criterion__ignore_index=2), CODES, "ignores the class 2 of 16 rows"),
-        (
-            network(Tail, nn.BCEWithLogitsLoss, NeuralNet, module__n_outputs=1),
-            BINARY + 1,
-            "targets from 0 to 1; 25 values of y are outside, the first is 2",
-        ),
-        (network(iterator_valid__shuffle=True), CODES, "shuffles the rows"),
-        (LogisticRegression(), CODES, "a LogisticRegression; a skorch NeuralNet is needed"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_before_training(estimator, y, message, monkeypatch):
-    monkeypatch.setattr(NeuralNet, "fit_loop", None)
-    with pytest.raises(UnsupportedNetworkError, match=message):
-        fit_network(estimator, X, y, random_state=0)
 
 
 def test_an_iterator_that_leaves_rows_out_is_refused():

@@ -1,5 +1,7 @@
 """Each row must have outputs of its own, and the loss that is trained must be the criterion."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -169,15 +171,70 @@ class Noting(NeuralNetClassifier):
         return super().train_step(batch, **fit_params)
 
 
-def test_training_steps_that_minimise_something_else_are_refused():
+class WeighingSteps(NeuralNetClassifier):
+    """Weighs classes in its steps, which rows of a single class do not show."""
+
+    def train_step_single(self, batch, **fit_params):
+        x, y = batch
+        self._set_training(True)
+        y_pred = self.infer(x, **fit_params)
+        loss = functional.cross_entropy(y_pred, y, torch.tensor([1.0, 50.0, 1.0]))
+        loss.backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+
+class NeedsFit(NeuralNetClassifier):
+    """Its steps use what only `fit` makes."""
+
+    def fit_loop(self, *args, **kwargs):
+        self.scale = 1.0
+        return super().fit_loop(*args, **kwargs)
+
+    def train_step(self, batch, **fit_params):
+        step = super().train_step(batch, **fit_params)
+        return {**step, "loss": step["loss"] * self.scale}
+
+
+@pytest.mark.parametrize("make_pruner", [InfluencePruner, HerdingPruner])
+@pytest.mark.parametrize("kind", [Mixing, WeighingSteps])
+@pytest.mark.parametrize("freeze", [False, True])
+def test_training_steps_that_minimise_something_else_are_refused(make_pruner, kind, freeze):
+    network = net(kind=kind)
+    if freeze:
+        network = FrozenEstimator(network.fit(X, Y))
     with pytest.raises(UnsupportedNetworkError, match="train_step_single minimises"):
-        InfluencePruner(net(kind=Mixing), damping=1e-2).fit(X, Y)
+        make_pruner(network).fit(X, Y)
 
 
 def test_training_steps_of_ones_own_that_minimise_the_criterion_are_fine():
     dropping = nn.Sequential(nn.Linear(4, 5), nn.Dropout(), nn.Linear(5, 3))
     pruner = InfluencePruner(net(dropping, kind=Noting), damping=1e-2, random_state=0).fit(X, Y)
     assert pruner.estimator_.n_steps_ == 2 * 9
+
+
+def test_trying_the_steps_of_a_frozen_network_leaves_it_as_it_was():
+    network = net(kind=Noting).fit(X, Y)
+    n_steps = network.n_steps_
+    before = {name: value.clone() for name, value in network.module_.state_dict().items()}
+    InfluencePruner(FrozenEstimator(network), damping=1e-2).fit(X, Y)
+    assert network.n_steps_ == n_steps
+    assert all(torch.equal(before[name], v) for name, v in network.module_.state_dict().items())
+
+
+def test_steps_that_cannot_be_tried_are_refused_with_the_reason():
+    with pytest.raises(UnsupportedNetworkError, match="train_step stopped at AttributeError"):
+        InfluencePruner(net(kind=NeedsFit)).fit(X, Y)
+    network = net(kind=NeedsFit).fit(X, Y)
+    InfluencePruner(FrozenEstimator(network), damping=1e-2).fit(X, Y)
+    network.lock = threading.Lock()
+    with pytest.raises(UnsupportedNetworkError, match="cannot be copied: TypeError"):
+        InfluencePruner(FrozenEstimator(network)).fit(X, Y)
+
+
+def test_the_remedy_for_a_frozen_network_works():
+    network = net(kind=Mixing).fit(X, Y)
+    plain = NeuralNetClassifier(network.module_, criterion=nn.CrossEntropyLoss).initialize()
+    InfluencePruner(FrozenEstimator(plain), damping=1e-2).fit(X, Y)
 
 
 # Outputs of its own for each row

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from sklearn_prune.utils import parallel
 from sklearn_prune.utils.parallel import map_chunks, map_threads, serial_blas
 from tests.influence.heads import random_objective
 
@@ -115,7 +116,7 @@ def interrupted_at(line, function):
     def trace(frame, event, arg):
         nonlocal seen
         file = frame.f_code.co_filename
-        if not file.endswith("sklearn_prune/utils/parallel.py"):
+        if not file.endswith("utils/parallel.py"):
             return None
         # Python lets no interrupt in between the end of a `with` block and what it releases.
         if event == "line" and not linecache.getline(file, frame.f_lineno).lstrip().startswith(
@@ -135,6 +136,25 @@ def interrupted_at(line, function):
     finally:
         sys.settrace(before)
     return False
+
+
+def test_an_interrupt_while_blas_is_released_releases_it_though_its_traceback_is_kept(monkeypatch):
+    # A notebook keeps the last traceback, and so the frames that hold BLAS.
+    set_threads, kept = parallel._set_threads, []
+
+    def interrupted(library, n_threads):
+        if n_threads == 2 and not kept:
+            kept.append(None)
+            raise KeyboardInterrupt
+        set_threads(library, n_threads)
+
+    monkeypatch.setattr(parallel, "_set_threads", interrupted)
+    with threadpool_limits(limits=2):
+        before = blas_threads()
+        with pytest.raises(KeyboardInterrupt) as interrupt, serial_blas():
+            pass
+        assert blas_threads() == before
+    assert interrupt.traceback
 
 
 def test_an_interrupt_at_any_line_gives_blas_its_threads_again():

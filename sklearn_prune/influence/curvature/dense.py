@@ -10,19 +10,6 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from ...losses import Array
 from ...utils import serial_blas
 
-MAX_PARAMS = 10_000
-
-
-def require_dense_size(n_params: int, n_outputs: int) -> None:
-    """Raise ValueError where a dense Hessian of `n_params` parameters would be too large."""
-    if n_params > MAX_PARAMS:
-        raise ValueError(
-            f"The head has {n_params} parameters ({n_outputs} outputs x "
-            f"{n_params // n_outputs} features), and the dense Hessian is limited to "
-            f"{MAX_PARAMS}. Reduce the features (PCA, TruncatedSVD, a narrower last hidden layer) "
-            f"to at most {MAX_PARAMS // n_outputs}, or use fewer outputs."
-        )
-
 
 class DenseCurvature:
     """Cholesky factor of a symmetric positive definite Hessian: ``H = L L^T``.
@@ -83,7 +70,7 @@ class DenseCurvature:
 
 
 def _cholesky(hessian: Array) -> Array:
-    """Return L, with a diagonal of the size of rounding errors added where rounding asks for it.
+    """Return L, adding a diagonal of the size of rounding errors if it takes that.
 
     On unscaled, collinear features the smallest eigenvalue (the damping) can drown in the
     rounding errors of the largest.

@@ -1,12 +1,10 @@
-"""A Hessian taken for a Kronecker product: for heads whose dense Hessian does not fit."""
+"""A Hessian taken for a Kronecker product: cheap to solve with, exact for the squared error."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ...losses import Array
+from .conjugate_gradients import Columns
 
 
 class KroneckerCurvature:
@@ -27,71 +25,48 @@ class KroneckerCurvature:
         The eigenvalues of H, all positive.
     """
 
-    def __init__(self, output_basis: Any, feature_basis: Any, spectrum: Any) -> None:
+    def __init__(self, output_basis: Columns, feature_basis: Columns, spectrum: Columns) -> None:
         self.spectrum = spectrum
         self._bases = {spectrum.dtype: (output_basis, feature_basis, spectrum)}
 
-    @classmethod
-    def from_factors(
-        cls, output_curvature: Array, feature_moment: Array, damping: float
-    ) -> KroneckerCurvature:
-        """Return the curvature of ``S (x) A + damping I``, negative eigenvalues taken for 0.
-
-        Parameters
-        ----------
-        output_curvature : ndarray of shape (n_outputs, n_outputs)
-            S, the mean second derivative of the loss in the outputs.
-        feature_moment : ndarray of shape (n_features, n_features)
-            A, the mean of ``a_i a_i^T``.
-        damping : float
-            Positive.
-        """
-        s, Q = np.linalg.eigh(output_curvature)
-        a, V = np.linalg.eigh(feature_moment)
-        return cls(Q, V, np.outer(np.maximum(s, 0), np.maximum(a, 0)) + damping)
-
-    def rotate(self, rows: Any) -> Any:
+    def rotate(self, rows: Columns) -> Columns:
         """Return ``Q^T G_i V`` for rows of shape (m, n_params), flattened."""
-        Q, V, _ = self._in_dtype_of(rows)
+        Q, V, _ = self.in_dtype_of(rows)
         return (Q.T @ rows.reshape(-1, len(Q), len(V)) @ V).reshape(*rows.shape[:-1], -1)
 
-    def unrotate(self, rows: Any) -> Any:
+    def unrotate(self, rows: Columns) -> Columns:
         """Return ``Q G_i V^T``, the inverse of `rotate`."""
-        Q, V, spectrum = self._in_dtype_of(rows)
+        Q, V, spectrum = self.in_dtype_of(rows)
         return (Q @ rows.reshape(-1, *spectrum.shape) @ V.T).reshape(*rows.shape[:-1], -1)
 
-    def solve(self, B: Any) -> Any:
+    def solve(self, B: Columns) -> Columns:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
         return _turned(self.unrotate(self.rotate(_turned(B)) / self._eigenvalues(B)))
 
-    def whiten(self, B: Any) -> Any:
+    def whiten(self, B: Columns) -> Columns:
         """Return ``L^-1 B`` for B of shape (n_params,) or (n_params, k)."""
         return _turned(self.rotate(_turned(B)) / self._eigenvalues(B) ** 0.5)
 
-    def unwhiten(self, B: Any) -> Any:
+    def unwhiten(self, B: Columns) -> Columns:
         """Return ``L^-T B`` for B of shape (n_params,) or (n_params, k)."""
         return _turned(self.unrotate(_turned(B) / self._eigenvalues(B) ** 0.5))
 
-    def quadratic_form(self, delta: Any) -> float:
-        """Return ``delta^T H delta`` for delta of shape (n_params,)."""
-        return float((self.rotate(delta) ** 2 * self._eigenvalues(delta)).sum())
+    def _eigenvalues(self, B: Columns) -> Columns:
+        return self.in_dtype_of(B)[2].reshape(-1)
 
-    def _eigenvalues(self, B: Any) -> Any:
-        return self._in_dtype_of(B)[2].reshape(-1)
-
-    def _in_dtype_of(self, B: Any) -> tuple[Any, Any, Any]:
-        """Return bases and spectrum in the dtype of B, so that products are taken in it."""
+    def in_dtype_of(self, B: Columns) -> tuple[Columns, Columns, Columns]:
+        """Return Q, V and the spectrum in the dtype of B, so that products are taken in it."""
         if B.dtype not in self._bases:
             own = self._bases[self.spectrum.dtype]
-            self._bases[B.dtype] = tuple(_cast(part, B.dtype) for part in own)
+            self._bases[B.dtype] = tuple(_cast(part, B) for part in own)
         return self._bases[B.dtype]
 
 
 class RowSpaceCurvature(KroneckerCurvature):
-    r"""The same where V holds only the features' directions that rows have.
+    r"""A Kronecker product whose V holds only the directions that the rows' features span.
 
-    In all others H is ``damping I``. H is whitened by its symmetric root, ``L = H^(1/2)``, so that
-    coordinates need no basis of these.
+    In all other directions H is ``damping I``. The symmetric root ``L = H^(1/2)`` whitens, which
+    needs no basis of these directions.
 
     Parameters
     ----------
@@ -103,35 +78,31 @@ class RowSpaceCurvature(KroneckerCurvature):
     """
 
     def __init__(
-        self, output_basis: Array, feature_basis: Array, spectrum: Array, damping: float
+        self, output_basis: Columns, feature_basis: Columns, spectrum: Columns, damping: float
     ) -> None:
         super().__init__(output_basis, feature_basis, spectrum)
         self.damping = damping
 
-    def solve(self, B: Array) -> Array:
+    def solve(self, B: Columns) -> Columns:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
         return self._times_power(B, -1.0)
 
-    def whiten(self, B: Array) -> Array:
+    def whiten(self, B: Columns) -> Columns:
         """Return ``H^(-1/2) B`` for B of shape (n_params,) or (n_params, k)."""
         return self._times_power(B, -0.5)
 
     unwhiten = whiten
 
-    def quadratic_form(self, delta: Array) -> float:
-        """Return ``delta^T H delta`` for delta of shape (n_params,)."""
-        return float(delta @ self._times_power(delta, 1.0))
-
-    def _times_power(self, B: Array, power: float) -> Array:
+    def _times_power(self, B: Columns, power: float) -> Columns:
         inside = self.rotate(_turned(B))
         scaled = inside * (self._eigenvalues(B) ** power - self.damping**power)
         return B * self.damping**power + _turned(self.unrotate(scaled))
 
 
-def _turned(B: Any) -> Any:
+def _cast(part: Columns, B: Columns) -> Columns:
+    return part.astype(B.dtype) if isinstance(part, np.ndarray) else part.to(B.dtype)
+
+
+def _turned(B: Columns) -> Columns:
     """Return the transpose; a vector stays as it is."""
     return B.swapaxes(0, -1)
-
-
-def _cast(part: Any, dtype: Any) -> Any:
-    return part.astype(dtype) if isinstance(part, np.ndarray) else part.to(dtype)

@@ -22,9 +22,9 @@ _WIDE, _MAX_BASIS = 2, 100_000_000
 class HeadObjective:
     r"""Damped mean loss of a linear head, and its derivatives.
 
-    ``J(Theta) = (1/N) sum_i nu_i l(Theta a_i, y_i) + (damping/2) ||Theta||^2 - <tilt, Theta>``
+    ``J(Theta) = (1/N) sum_i nu_i l(Theta a_i, y_i) + (damping/2) ||Theta||^2``
 
-    with ``N = sum_i nu_i``. Gradient ``(1/N) sum nu_i r_i a_i^T + damping Theta - tilt``, Hessian
+    with ``N = sum_i nu_i``. Gradient ``(1/N) sum nu_i r_i a_i^T + damping Theta``, Hessian
     ``(1/N) sum nu_i C_i (x) a_i a_i^T + damping I`` over ``theta = vec(Theta)``, row by row.
     Rows are read in chunks and cast to float64 there; no array of shape (n, p) is made.
 
@@ -42,8 +42,6 @@ class HeadObjective:
         Weights ``nu_i``; None means 1 for every row.
     n_outputs : int, default=None
         Outputs K of the head; None takes as many as `targets` has columns or classes.
-    tilt : ndarray of shape (n_outputs, n_features), default=None
-        Slope of the linear term; None means 0. See `stationary_at`.
     """
 
     def __init__(
@@ -55,7 +53,6 @@ class HeadObjective:
         sample_weight: Array | None = None,
         *,
         n_outputs: int | None = None,
-        tilt: Array | None = None,
     ) -> None:
         self.design = design
         self.targets = targets
@@ -71,7 +68,6 @@ class HeadObjective:
         self.n_outputs = n_outputs
         self.shape = (n_outputs, self.n_features)
         self.n_params = n_outputs * self.n_features
-        self.tilt = np.zeros(self.shape) if tilt is None else tilt
 
     def subset(self, keep: Array, factor: Array | float = 1.0) -> HeadObjective:
         """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs.
@@ -85,7 +81,6 @@ class HeadObjective:
             self.damping,
             factor * self.sample_weight[keep],
             n_outputs=self.n_outputs,
-            tilt=self.tilt,
         )
 
     def without(self, drop: Array) -> HeadObjective:
@@ -97,25 +92,11 @@ class HeadObjective:
         kept = drop < 1
         return self.subset(kept, 1.0 - drop[kept])
 
-    def stationary_at(self, theta: Array) -> HeadObjective:
-        """Return the objective tilted so that its gradient at `theta` is zero.
-
-        For a head that is to stay as it was trained: the Hessian is the same, and the influence
-        of a row is measured against the head as it is.
-        """
-        return self._with(self.damping, self.tilt + self.gradient(theta))
-
     def damped(self, factor: float) -> HeadObjective:
-        """Return the objective with `factor` times the damping.
-
-        Without the tilt, which holds a head where it was trained with the damping that it had.
-        """
-        return self._with(factor * self.damping, np.zeros(self.shape))
-
-    def _with(self, damping: float, tilt: Array) -> HeadObjective:
-        part = copy.copy(self)
-        part.damping, part.tilt = damping, tilt
-        return part
+        """Return the objective with `factor` times the damping."""
+        damped = copy.copy(self)
+        damped.damping = factor * self.damping
+        return damped
 
     def value(self, theta: Array) -> float:
         """Return ``J(theta)`` for `theta` of shape (n_outputs, n_features)."""
@@ -136,10 +117,9 @@ class HeadObjective:
             value = float(weights @ self.loss.value(outputs, targets))
             return value, (features.T @ (weights[:, None] * residual)).T
 
-        values, gradients = zip(*map_threads(terms, self._chunks), strict=True)
+        values, gradients = zip(*map_threads(terms, self.chunks), strict=True)
         value = sum(values) / self.weight_sum + self.damping / 2 * float(np.sum(theta**2))
-        value -= float(np.sum(self.tilt * theta))
-        return value, sum(gradients) / self.weight_sum + self.damping * theta - self.tilt
+        return value, sum(gradients) / self.weight_sum + self.damping * theta
 
     def gradient_scale(self, theta: Array) -> float:
         """Return the norm of ``(1/N) sum |gradient terms|``: rounding errors are a share of it."""
@@ -148,14 +128,20 @@ class HeadObjective:
         def terms(rows: slice) -> Array:
             return (np.abs(self._features(rows)).T @ residual[rows]).T
 
-        scale = sum(map_threads(terms, self._chunks)) / self.weight_sum
+        scale = sum(map_threads(terms, self.chunks)) / self.weight_sum
         return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
 
     def outputs(self, theta: Array) -> Array:
         """Return the head's outputs ``Theta a_i``, of shape (n_samples, n_outputs)."""
-        return np.concatenate(
-            map_threads(lambda rows: self._features(rows) @ theta.T, self._chunks)
-        )
+        return np.concatenate(map_threads(lambda rows: self._features(rows) @ theta.T, self.chunks))
+
+    def losses(self, theta: Array) -> Array:
+        """Return the loss of every sample, not weighted, of shape (n_samples,)."""
+
+        def losses(rows: slice) -> Array:
+            return self.loss.value(self._features(rows) @ theta.T, self.targets[rows])
+
+        return np.concatenate(map_threads(losses, self.chunks))
 
     def residual(self, theta: Array) -> Array:
         """Return ``r_i = dl/df`` of every sample, of shape (n_samples, n_outputs), unweighted."""
@@ -207,7 +193,7 @@ class HeadObjective:
             roots = np.sqrt(self.sample_weight * np.maximum(sign * entries, 0))
             if not roots.any():
                 continue
-            for rows in self._chunks:
+            for rows in self.chunks:
                 weighted = buffer[: rows.stop - rows.start]
                 np.multiply(roots[rows, None], self.design[rows], out=weighted)
                 moment += sign * (weighted.T @ weighted)
@@ -220,10 +206,6 @@ class HeadObjective:
         if self.loss.couples_outputs:
             n_blocks *= (self.n_outputs + 1) / 2
         return self.n_samples * self.n_features**2 * n_blocks + self.n_params**3 / 3
-
-    def hessian_product(self, theta: Array) -> HessianProduct:
-        """Return the map ``V -> H V`` at `theta`, computed in float32."""
-        return HessianProduct(self, theta)
 
     @cached_property
     def feature_eigenbasis(self) -> tuple[Array, Array]:
@@ -257,7 +239,6 @@ class HeadObjective:
             self.damping,
             self.sample_weight,
             n_outputs=self.n_outputs,
-            tilt=self.tilt @ basis,
         )
 
     @cached_property
@@ -266,46 +247,12 @@ class HeadObjective:
         return self.design.astype(np.float32, copy=False)
 
     @cached_property
-    def _chunks(self) -> list[slice]:
+    def chunks(self) -> list[slice]:
+        """Slices of the rows that are read at a time."""
         return list(gen_batches(self.n_samples, _CHUNK))
 
     def _features(self, rows: slice) -> Array:
         return self.design[rows].astype(np.float64, copy=False)
-
-
-class HessianProduct:
-    """``V -> (1/N) sum nu_i (C_i V a_i) a_i^T + damping V`` at one fixed theta.
-
-    In float32, twice as fast as float64 and enough for the inner iterations of a Newton step:
-    the gradient, which decides where the iteration ends, is computed in float64.
-
-    Attributes
-    ----------
-    output_curvature : ndarray of shape (n_outputs, n_outputs)
-        ``(1/N) sum nu_i C_i``, float64.
-    """
-
-    def __init__(self, objective: HeadObjective, theta: Array) -> None:
-        self._objective = objective
-        self._weights = (objective.sample_weight / objective.weight_sum).astype(np.float32)
-        hessians = objective.output_hessians(theta)
-        self._hessians = hessians.astype(np.float32)
-        self.output_curvature = hessians.weighted_sum(
-            objective.sample_weight / objective.weight_sum
-        )
-
-    def __call__(self, V: Array) -> Array:
-        """Return ``H V`` in float64 for V of shape (n_outputs, n_features)."""
-        objective = self._objective
-        V32 = V.astype(np.float32)
-
-        def terms(rows: slice) -> Array:
-            features = objective.design_float32[rows]
-            U = self._hessians[rows].product(features @ V32.T)
-            return (features.T @ (U * self._weights[rows, None])).T
-
-        total = sum(map_threads(terms, objective._chunks), start=np.zeros(objective.shape))
-        return total + objective.damping * V
 
 
 def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +10,18 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ...losses import Array
 from ...utils import check_time, serial_blas
-from ..curvature.dense import MAX_PARAMS, DenseCurvature
-from .objective import HeadObjective, HessianProduct
+from .. import limits
+from ..curvature.conjugate_gradients import Product, conjugate_gradients
+from ..curvature.dense import DenseCurvature
+from .hessian_product import HessianProduct
+from .objective import HeadObjective
 
-Preconditioner = Callable[[Array], Array]
-
+# Gradient norm to reach.
+_TOL = 1e-8
 # Below this a dense Newton step takes a few hundredths of a second, and it is the most accurate.
 _CHEAP_FLOPS = 2e9
 # Products in float32 are good to 1e-6 or so; asking the inner iteration for more is in vain.
 _SMALLEST_FORCING = 1e-4
-_MAX_CG_ITER = 500
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,10 @@ def refit_head(
     objective: HeadObjective,
     theta_start: Array | None = None,
     *,
-    tol: float = 1e-8,
     max_iter: int = 100,
-    precondition: Preconditioner | None = None,
+    precondition: Product | None = None,
 ) -> HeadFit:
-    """Minimise the objective until the norm of its gradient is at most `tol`.
+    """Minimise the objective until the norm of its gradient is at most 1e-8.
 
     Each iteration solves ``H step = -gradient`` (exactly where that is cheap, else by
     preconditioned conjugate gradients to a relative residual of ``min(0.1, ||gradient||)``) and
@@ -67,13 +67,11 @@ def refit_head(
         The convex objective; damping makes its minimiser unique.
     theta_start : ndarray of shape (n_outputs, n_features), default=None
         Where to begin; None means zero.
-    tol : float, default=1e-8
-        Gradient norm to reach.
     max_iter : int, default=100
         Newton steps at most.
     precondition : callable, default=None
-        Approximate ``V -> H^-1 V`` on arrays of the shape of theta, for the conjugate gradients.
-        None takes the Kronecker product of the mean curvature and the features' second moment.
+        Approximate ``V -> H^-1 V`` for V of shape (n_params, k), for the conjugate gradients. None
+        takes `HessianProduct.kronecker_curvature`.
 
     Returns
     -------
@@ -85,11 +83,11 @@ def refit_head(
     ConvergenceWarning
         When the tolerance was not reached, with the gradient norm that was.
     """
-    fit = fit_head(objective, theta_start, tol=tol, max_iter=max_iter, precondition=precondition)
+    fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
     if not fit.converged:
         warnings.warn(
             f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
-            f"Newton steps; {_allowed(objective, fit.theta, tol):.2g} was asked for. Scale the "
+            f"Newton steps; {_allowed(objective, fit.theta):.2g} was asked for. Scale the "
             "features that enter the last layer, or raise damping.",
             ConvergenceWarning,
             stacklevel=2,
@@ -101,59 +99,55 @@ def fit_head(
     objective: HeadObjective,
     theta_start: Array | None = None,
     *,
-    tol: float = 1e-8,
     max_iter: int = 100,
-    precondition: Preconditioner | None = None,
+    precondition: Product | None = None,
 ) -> HeadFit:
     """Do what `refit_head` does, and leave it to the caller what not to converge means."""
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
     with serial_blas():
         if objective.is_wide:
-            theta, n_iter = _minimise_in_row_space(objective, theta, tol, max_iter)
+            theta, n_iter = _minimise_in_row_space(objective, theta, max_iter)
         else:
-            theta, n_iter = _minimise(objective, theta, tol, max_iter, precondition)
+            theta, n_iter = _minimise(objective, theta, max_iter, precondition)
     norm = float(np.linalg.norm(objective.gradient(theta)))
-    converged = norm <= tol or norm <= _allowed(objective, theta, tol)
+    converged = norm <= _TOL or norm <= _allowed(objective, theta)
     return HeadFit(theta, norm, n_iter, converged)
 
 
 def _minimise_in_row_space(
-    objective: HeadObjective, theta: Array, tol: float, max_iter: int
+    objective: HeadObjective, theta: Array, max_iter: int
 ) -> tuple[Array, int]:
     """Return the minimiser and the steps to it, taken in the space that the rows span.
 
-    With V an orthonormal basis of it, ``Theta = Theta' V^T + rest``: no output and no loss sees
-    the rest, which is the tilt's over the damping.
+    With V an orthonormal basis of it, ``Theta = Theta' V^T``: damping alone acts on the rest.
     """
     V = objective.row_basis
-    rest = (objective.tilt - objective.tilt @ V @ V.T) / objective.damping
-    inside, n_iter = _minimise(objective.projected(V), theta @ V, tol, max_iter, None)
-    return inside @ V.T + rest, n_iter
+    inside, n_iter = _minimise(objective.projected(V), theta @ V, max_iter, None)
+    return inside @ V.T, n_iter
 
 
 def _minimise(
     objective: HeadObjective,
     theta: Array,
-    tol: float,
     max_iter: int,
-    precondition: Preconditioner | None,
+    precondition: Product | None,
 ) -> tuple[Array, int]:
     """Return where the Newton iteration ends, and its steps."""
     point = _Point.at(objective, theta)
     exact = objective.hessian_flops <= _CHEAP_FLOPS
     n_iter, polished = 0, False
     # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
-    while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else tol):
+    while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else _TOL):
         check_time()
-        polished = point.gradient_norm <= tol
+        polished = point.gradient_norm <= _TOL
         n_iter += 1
-        forcing = max(min(0.1, point.gradient_norm), 0.5 * tol / point.gradient_norm)
+        forcing = max(min(0.1, point.gradient_norm), 0.5 * _TOL / point.gradient_norm)
         step = newton_step(
             objective, point.theta, point.gradient, forcing, exact=exact, precondition=precondition
         )
         previous, point = point, _backtrack(objective, point, step)
         if point is previous:
-            if exact or objective.n_params > MAX_PARAMS:
+            if exact or objective.n_params > limits.DENSE_STEP_PARAMS:
                 break
             # Products in float32 got stuck; the dense Hessian goes on.
             exact = True
@@ -167,7 +161,7 @@ def newton_step(
     forcing: float,
     *,
     exact: bool | None = None,
-    precondition: Preconditioner | None = None,
+    precondition: Product | None = None,
 ) -> Array:
     """Return ``-H^-1 gradient`` at `theta`, of shape (n_outputs, n_features).
 
@@ -177,14 +171,15 @@ def newton_step(
     if exact is None:
         exact = objective.hessian_flops <= _CHEAP_FLOPS
     if exact:
-        curvature = DenseCurvature(objective.hessian(theta))
-        return -curvature.solve(gradient.ravel()).reshape(objective.shape)
-    product = objective.hessian_product(theta)
-    if precondition is None:
-        precondition = _kronecker_preconditioner(objective, product)
-    return _conjugate_gradients(
-        product, precondition, -gradient, max(forcing, _SMALLEST_FORCING), _MAX_CG_ITER
-    )
+        step = DenseCurvature(objective.hessian(theta)).solve(gradient.ravel())
+    else:
+        product = HessianProduct(objective, theta)
+        if precondition is None:
+            precondition = product.kronecker_curvature().solve
+        columns = gradient.reshape(-1, 1)
+        target = max(forcing, _SMALLEST_FORCING) * np.linalg.norm(columns)
+        step, _ = conjugate_gradients(product, columns, precondition, target)
+    return -step.reshape(objective.shape)
 
 
 @dataclass(frozen=True)
@@ -217,43 +212,6 @@ def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
     return point
 
 
-def _kronecker_preconditioner(objective: HeadObjective, product: HessianProduct) -> Preconditioner:
-    """Return ``V -> (mean(C) (x) mean(a a^T) + damping I)^-1 V``, by two eigendecompositions.
-
-    It is the Hessian itself for squared error, whose curvature is the same at every row.
-    """
-    outputs, Q = np.linalg.eigh(product.output_curvature)
-    features, S = objective.feature_eigenbasis
-    spectrum = np.outer(np.maximum(outputs, 0), features) + objective.damping
-
-    def precondition(V: Array) -> Array:
-        return Q @ ((Q.T @ V @ S) / spectrum) @ S.T
-
-    return precondition
-
-
-def _conjugate_gradients(
-    product: Preconditioner, precondition: Preconditioner, b: Array, rtol: float, max_iter: int
-) -> Array:
-    """Solve ``H x = b`` to ``||b - H x|| <= rtol ||b||``, or until `max_iter` products."""
-    x, residual = np.zeros_like(b), b.copy()
-    direction, previous = np.zeros_like(b), 1.0
-    target = rtol * np.linalg.norm(b)
-    for _ in range(max_iter):
-        if np.linalg.norm(residual) <= target:
-            break
-        check_time()
-        z = precondition(residual)
-        rz = float(np.sum(residual * z))
-        direction = z + (rz / previous) * direction
-        curved = product(direction)
-        length = rz / float(np.sum(direction * curved))
-        x += length * direction
-        residual -= length * curved
-        previous = rz
-    return x
-
-
-def _allowed(objective: HeadObjective, theta: Array, tol: float) -> float:
+def _allowed(objective: HeadObjective, theta: Array) -> float:
     """Return the gradient norm that counts as zero: the tolerance, or it times the terms' size."""
-    return tol * max(1.0, objective.gradient_scale(theta))
+    return _TOL * max(1.0, objective.gradient_scale(theta))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
 from ...losses import Array
 from ...networks import (
+    Batch,
     Inference,
+    Rows,
     UnsupportedNetworkError,
     batches,
     criterion_loss,
@@ -33,6 +36,8 @@ from ...utils import part_done
 from .parameters import choose_parameters, parameter_blocks
 
 T = TypeVar("T")
+Tensors: TypeAlias = dict[str, torch.Tensor]
+"""Tensors by the name of the parameter that they belong to."""
 
 # Bytes that the gradients of one chunk of rows may take, with what computing them takes beside.
 MEMORY_BUDGET = 2**28
@@ -85,7 +90,7 @@ class NetworkGradients:
     def __init__(
         self,
         net: NeuralNet,
-        X: Any,
+        X: Rows,
         y: Array,
         *,
         layers: str | Sequence[str] = "all",
@@ -108,7 +113,7 @@ class NetworkGradients:
         self._inspect(np.asarray(y), sample_weight)
 
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
-        """Run the first rows, to learn the shapes of outputs and targets and whether they hold."""
+        """Run the first rows to learn the shapes of outputs and targets, and check them."""
         require_own_outputs(self.net, self.X)
         criterion = read_criterion(self.net, y)
         with left_as_found(self.net), torch.no_grad():
@@ -133,11 +138,11 @@ class NetworkGradients:
             self.device, self.dtype
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # skorch pickles its module apart, after which two copies would be two modules.
         return {name: value for name, value in vars(self).items() if name != "_inference"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._inference = Inference(self.net, partial(criterion_loss, self.net))
 
@@ -148,15 +153,15 @@ class NetworkGradients:
         return isinstance(self.net.criterion_, criteria) and len(self._tail) == 1
 
     @property
-    def parameters(self) -> dict[str, torch.Tensor]:
+    def parameters(self) -> Tensors:
         """The chosen parameters by name, detached, in the dtype that is computed in."""
         return {name: self._state["module." + name] for name in self._shapes}
 
-    def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
+    def flatten(self, tensors: Tensors, n_leading: int = 0) -> torch.Tensor:
         """Return tensors by name as one vector, after `n_leading` dimensions that are kept."""
         return torch.cat([block.flatten(tensors, n_leading) for block in self.blocks], dim=-1)
 
-    def unflatten(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
+    def unflatten(self, vector: torch.Tensor) -> Tensors:
         """Return a vector, or an array (k, n_params) of them, as tensors by name."""
         tensors = {}
         leading = vector.shape[:-1]
@@ -173,13 +178,13 @@ class NetworkGradients:
     def per_sample(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
         """Yield slices of rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
 
-        Not weighted, not centred, not divided by N; on the network's device. Close what is not
-        read to its end: the network is held until then.
+        Not weighted, not centred, not divided by N; on the network's device. Close the generator
+        if it is not read to its end: the network is held until then.
         """
-        one = grad(self._loss_of_row)
+        gradient = grad(self._loss_of_row)
 
-        def gradients(x: Any, rows: slice) -> torch.Tensor:
-            by_name = vmap(one, in_dims=(None, 0, 0))(self.parameters, x, self.targets[rows])
+        def gradients(x: Batch, rows: slice) -> torch.Tensor:
+            by_name = vmap(gradient, in_dims=(None, 0, 0))(self.parameters, x, self.targets[rows])
             return self.flatten(by_name, 1)
 
         return self.in_chunks(gradients, self.rows_within(self.n_params))
@@ -187,7 +192,7 @@ class NetworkGradients:
     def losses(self) -> Array:
         """Return the loss of every row, not weighted, float64 of shape (n_samples,)."""
 
-        def losses(x: Any, rows: slice) -> torch.Tensor:
+        def losses(x: Batch, rows: slice) -> torch.Tensor:
             return vmap(self.loss)(self.outputs(self.parameters, x), self.targets[rows])
 
         with closing(self.in_chunks(losses)) as chunks:
@@ -197,10 +202,10 @@ class NetworkGradients:
         """Return ``sum_i W_i grad l_i`` in float64, of shape (n_params, k), for W of (n, k)."""
         W = W.to(self.device, self.dtype)
 
-        def sums(x: Any, rows: slice) -> torch.Tensor:
+        def sums(x: Batch, rows: slice) -> torch.Tensor:
             logits, pull_back = self._linearized(x)
             residual = grad(lambda z: vmap(self.loss)(z, self.targets[rows]).sum())(logits)
-            columns = vmap(lambda w: pull_back(w[:, None] * residual)[0], chunk_size=_COLUMNS)(
+            columns = vmap(lambda w: pull_back(w[:, None] * residual), chunk_size=_COLUMNS)(
                 W[rows].T
             )
             return self.flatten(columns, 1)
@@ -217,42 +222,37 @@ class NetworkGradients:
         weights = self.weights if weights is None else weights
         tangents = self.unflatten(V.T.to(self.device, self.dtype))
 
-        def products(x: Any, rows: slice) -> torch.Tensor:
+        def products(x: Batch, rows: slice) -> torch.Tensor:
             targets = self.targets[rows]
             logits, pull_back = self._linearized(x)
             slope = grad(lambda z: vmap(self.loss)(z, targets).sum())
 
-            def one(tangent: dict[str, torch.Tensor]) -> Any:
+            def product(tangent: Tensors) -> Tensors:
                 U = jvp(lambda p: self.outputs(p, x), (self.parameters,), (tangent,))[1]
                 CU = jvp(slope, (logits,), (U,))[1]
-                return pull_back(weights[rows, None] * CU)[0]
+                return pull_back(weights[rows, None] * CU)
 
-            return self.flatten(vmap(one, chunk_size=_COLUMNS)(tangents), 1)
+            return self.flatten(vmap(product, chunk_size=_COLUMNS)(tangents), 1)
 
         return self._total(products, V.shape[1]).T
 
-    def gauss_newton(self, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Return ``sum_i weights_i J_i^T C_i J_i``, float64 of shape (n_params, n_params).
+    def gauss_newton(self) -> torch.Tensor:
+        """Return ``(1/N) sum_i nu_i J_i^T C_i J_i``, float64, of shape (n_params, n_params).
 
-        `weights` are ``nu_i / N`` by default; no damping is added.
+        No damping is added.
         """
-        weights = self.weights if weights is None else weights
         jacobian = jacrev(self.outputs_of_row)
         curvature = hessian(self.loss)
 
-        def moment(x: Any, rows: slice) -> torch.Tensor:
+        def moment(x: Batch, rows: slice) -> torch.Tensor:
             J = self.flatten(vmap(jacobian, in_dims=(None, 0))(self.parameters, x), 2)
             logits = self.outputs(self.parameters, x)
-            C = vmap(curvature)(logits, self.targets[rows]) * weights[rows, None, None]
+            C = vmap(curvature)(logits, self.targets[rows]) * self.weights[rows, None, None]
             # In float64 already here: differences of these sums are what is looked at.
             J, CJ = J.double(), (C @ J).double()
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
-        total: Any = 0
-        size = self.rows_within(self.n_params * self.n_outputs)
-        with closing(self.in_chunks(moment, size)) as chunks:
-            for _, chunk in chunks:
-                total = total + chunk
+        total = self._total(moment, self.n_params, self.rows_within(self.n_params * self.n_outputs))
         return (total + total.T) / 2
 
     def rows_within(self, n_numbers: int) -> int:
@@ -260,27 +260,32 @@ class NetworkGradients:
         return max(1, self._budget // n_numbers)
 
     def _total(
-        self, function: Callable[[Any, slice], torch.Tensor], n_columns: int
+        self,
+        function: Callable[[Batch, slice], torch.Tensor],
+        n_vectors: int,
+        size: int | None = None,
     ) -> torch.Tensor:
-        total = torch.zeros(n_columns, self.n_params, dtype=torch.float64, device=self.device)
-        with closing(self.in_chunks(function)) as chunks:
+        """Return the sum over chunks, float64 of shape (n_vectors, n_params)."""
+        total = torch.zeros(n_vectors, self.n_params, dtype=torch.float64, device=self.device)
+        with closing(self.in_chunks(function, size)) as chunks:
             for _, chunk in chunks:
                 total += chunk
         return total
 
-    def _linearized(self, x: Any) -> tuple[torch.Tensor, Callable[..., Any]]:
+    def _linearized(self, x: Batch) -> tuple[torch.Tensor, Callable[[torch.Tensor], Tensors]]:
+        """Return the outputs, and the map from a slope in these to that in the parameters."""
         logits, pull_back, *_ = vjp(lambda p: self.outputs(p, x), self.parameters)
-        return logits, pull_back
+        return logits, lambda slope: pull_back(slope)[0]
 
     def in_chunks(
         self,
-        function: Callable[[Any, slice], T],
+        function: Callable[[Batch, slice], T],
         size: int | None = None,
     ) -> Generator[tuple[slice, T], None, None]:
-        """Yield what the function makes of at most `size` rows at a time, and which these are.
+        """Yield slices of at most `size` rows with the function's result for them.
 
-        Where a GPU's memory does not suffice, the chunk is halved and tried again. Close what is
-        not read to its end: the network is held until then.
+        If a GPU's memory does not suffice, the chunk is halved and tried again. Close the generator
+        if it is not read to its end: the network is held until then.
         """
         with left_as_found(self.net):
             start = 0
@@ -293,7 +298,7 @@ class NetworkGradients:
                     limit = max(1, limit >> self._halvings)
                     stop = min(position + limit, n_rows)
                     rows = slice(start + position, start + stop)
-                    part = map_tensors(lambda t, a=position, b=stop: t[a:b], x)
+                    part = map_tensors(itemgetter(slice(position, stop)), x)
                     try:
                         result = function(part, rows)
                     except torch.cuda.OutOfMemoryError:
@@ -317,7 +322,7 @@ class NetworkGradients:
         if self.verbose:
             print(f"[influence] out of GPU memory at {n_rows} rows; going on with {n_rows // 2}")
 
-    def _cast_state(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    def _cast_state(self, module: torch.nn.Module) -> Tensors:
         """Return parameters and buffers of the module, those of half precision in float32."""
         tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         halves = (torch.float16, torch.bfloat16)
@@ -326,7 +331,7 @@ class NetworkGradients:
             for name, t in tensors.items()
         }
 
-    def _cast(self, x: Any) -> Any:
+    def _cast(self, x: Batch) -> Batch:
         def cast(t: torch.Tensor) -> torch.Tensor:
             return t.to(self.device, self.dtype if t.is_floating_point() else t.dtype)
 
@@ -345,16 +350,16 @@ class NetworkGradients:
             )
         return targets.reshape(len(y), *self._tail)
 
-    def _logits(self, parameters: dict[str, torch.Tensor], x: Any) -> torch.Tensor:
+    def _logits(self, parameters: Tensors, x: Batch) -> torch.Tensor:
         state = self._state | {"module." + name: t for name, t in parameters.items()}
         return functional_call(self._inference, state, (x,))
 
-    def outputs(self, parameters: dict[str, torch.Tensor], x: Any) -> torch.Tensor:
+    def outputs(self, parameters: Tensors, x: Batch) -> torch.Tensor:
         """Return the outputs of a chunk, of shape (m, n_outputs)."""
         logits = self._logits(parameters, x)
         return logits.reshape(len(logits), -1)
 
-    def outputs_of_row(self, parameters: dict[str, torch.Tensor], x: Any) -> torch.Tensor:
+    def outputs_of_row(self, parameters: Tensors, x: Batch) -> torch.Tensor:
         """Return the outputs of one row, of shape (n_outputs,)."""
         return self.outputs(parameters, map_tensors(lambda t: t[None], x))[0]
 
@@ -362,9 +367,7 @@ class NetworkGradients:
         """Return the loss of one row for its outputs of shape (n_outputs,)."""
         return self._inference.loss(logits.reshape(1, *self._tail), target[None])
 
-    def _loss_of_row(
-        self, parameters: dict[str, torch.Tensor], x: Any, target: torch.Tensor
-    ) -> torch.Tensor:
+    def _loss_of_row(self, parameters: Tensors, x: Batch, target: torch.Tensor) -> torch.Tensor:
         return self.loss(self.outputs_of_row(parameters, x), target)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any
 
 import torch
 from torch.func import hessian, vmap
 
-from ...networks import left_as_found
-from .gradients import NetworkGradients
-from .parameters import Block
+from ...networks import Batch, left_as_found
+from .gradients import NetworkGradients, Tensors
 
 # Of each Linear, what went in and what came out, one entry a call.
 Calls = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
@@ -25,8 +23,13 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
     calls: Calls = {}
     modules = dict(module.named_modules())
 
-    def note(name: str) -> Any:
-        def hook(layer: torch.nn.Module, args: Any, named: Any, output: torch.Tensor) -> None:
+    def note(name: str) -> Callable[..., None]:
+        def hook(
+            layer: torch.nn.Module,
+            args: tuple[torch.Tensor, ...],
+            named: Tensors,
+            output: torch.Tensor,
+        ) -> None:
             features = args[0] if args else named["input"]
             calls.setdefault(name, []).append((features.detach(), output))
 
@@ -42,10 +45,8 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
 
 def gauss_newton(gradients: NetworkGradients) -> torch.Tensor:
     """Return `NetworkGradients.gauss_newton`, from blocks of Linear layers where that is right."""
-    found = linear_gauss_newton(gradients)
-    if found is None or not _agrees(gradients, found):
-        found = gradients.gauss_newton()
-    return found
+    H = linear_gauss_newton(gradients)
+    return H if H is not None and _agrees(gradients, H) else gradients.gauss_newton()
 
 
 def _agrees(gradients: NetworkGradients, H: torch.Tensor) -> bool:
@@ -79,20 +80,20 @@ def linear_gauss_newton(gradients: NetworkGradients) -> torch.Tensor | None:
     pairs = [
         _Pair(gradients, a, b) for a, b in combinations_with_replacement(range(len(blocks)), 2)
     ]
-    # Held all the while: hooks would note what another thread runs.
+    # The network is held throughout, or hooks would note what other threads run.
     with left_as_found(gradients.net), calls_noted(gradients.net.module_, layers) as calls:
 
-        def moments(x: Any, rows: slice) -> _Moments | None:
+        def moments(x: Batch, rows: slice) -> _Moments | None:
             calls.clear()
             return _moments(gradients, calls, x, rows)
 
         size = gradients.rows_within(max(pair.numbers_a_row for pair in pairs))
         with closing(gradients.in_chunks(moments, size)) as chunks:
-            for _, found in chunks:
-                if found is None:
+            for _, chunk in chunks:
+                if chunk is None:
                     return None
                 for pair in pairs:
-                    pair.add(found)
+                    pair.add(chunk)
     return _assembled(pairs, gradients.n_params, gradients.device)
 
 
@@ -105,34 +106,23 @@ class _Moments:
     curvature: torch.Tensor
 
 
-def _moments(gradients: NetworkGradients, calls: Calls, x: Any, rows: slice) -> _Moments | None:
+def _moments(gradients: NetworkGradients, calls: Calls, x: Batch, rows: slice) -> _Moments | None:
     parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
     logits = gradients.outputs(parameters, x)
     noted = [calls.get(block.layer or "", []) for block in gradients.blocks]
-    for found in noted:
-        if len(found) != 1 or found[0][0].ndim != 2 or len(found[0][0]) != len(logits):
-            return None
-    outputs = [found[0][1] for found in noted]
-    inputs = [
-        _with_constant(found[0][0], b) for found, b in zip(noted, gradients.blocks, strict=True)
-    ]
+    if any(len(own) != 1 or own[0][0].ndim != 2 or len(own[0][0]) != len(logits) for own in noted):
+        return None
+    features, outputs = zip(*(own[0] for own in noted), strict=True)
     slopes = [
         torch.autograd.grad(logits[:, k].sum(), outputs, retain_graph=True, materialize_grads=True)
         for k in range(gradients.n_outputs)
     ]
     C = vmap(hessian(gradients.loss))(logits.detach(), gradients.targets[rows])
     return _Moments(
-        inputs,
+        [b.with_constant(a.double()) for a, b in zip(features, gradients.blocks, strict=True)],
         [torch.stack(by_output, dim=1).double() for by_output in zip(*slopes, strict=True)],
         (C * gradients.weights[rows, None, None]).double(),
     )
-
-
-def _with_constant(inputs: torch.Tensor, block: Block) -> torch.Tensor:
-    inputs = inputs.double()
-    if len(block.names) == 2:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-    return inputs
 
 
 class _Pair:
@@ -158,10 +148,10 @@ class _Pair:
         )
         self.numbers_a_row = max(self._h * self._g, self._c, gradients.n_outputs**2)
 
-    def add(self, found: _Moments) -> None:
-        D, E = found.slopes[self._first], found.slopes[self._second]
-        A, B = found.inputs[self._first], found.inputs[self._second]
-        M = D.mT @ (found.curvature @ E)
+    def add(self, chunk: _Moments) -> None:
+        D, E = chunk.slopes[self._first], chunk.slopes[self._second]
+        A, B = chunk.inputs[self._first], chunk.inputs[self._second]
+        M = D.mT @ (chunk.curvature @ E)
         M = (M[:, self._upper[0], self._upper[1]] if self.is_diagonal else M.flatten(1)).T
         for j in range(self._d):
             start = j if self.is_diagonal else 0

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Literal
 
 import torch
 from torch.func import grad, hessian, vmap
 
-from ...networks import left_as_found
+from ...networks import Batch, left_as_found
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
-from .gradients import NetworkGradients
+from ..protocols import Norm
+from .gradients import NetworkGradients, Tensors
 from .linear_gauss_newton import calls_noted, gauss_newton
 from .parameters import Block
-
-Norm = Literal["loss", "parameter"]
 
 
 class DenseNetworkCurvature:
@@ -90,26 +88,31 @@ class LayerCurvature:
         Added to every eigenvalue.
     random_state : int, default=0
         Seeds the pseudo-labels.
+
+    Attributes
+    ----------
+    parts : list of KroneckerCurvature or DiagonalCurvature
+        The curvature of each block of parameters.
     """
 
     def __init__(self, gradients: NetworkGradients, damping: float, random_state: int = 0) -> None:
         self._sizes = [block.size for block in gradients.blocks]
         sums = _FactorSums(gradients, random_state)
-        self._parts: list[KroneckerCurvature | DiagonalCurvature] = []
+        self.parts: list[KroneckerCurvature | DiagonalCurvature] = []
         for block in gradients.blocks:
             if block.layer not in sums.layers:
-                self._parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
+                self.parts.append(DiagonalCurvature(block.flatten(sums.diagonals) + damping))
                 continue
             s, Q = torch.linalg.eigh(sums.outputs[block.layer])
             a, V = torch.linalg.eigh(sums.features[block.layer])
             spectrum = torch.outer(s.clamp(min=0), a.clamp(min=0)) + damping
-            self._parts.append(KroneckerCurvature(Q, V, spectrum))
-        self._spectrum = torch.cat([part.spectrum.flatten() for part in self._parts])
+            self.parts.append(KroneckerCurvature(Q, V, spectrum))
+        self._spectrum = torch.cat([part.spectrum.flatten() for part in self.parts])
 
     def solve(self, B: torch.Tensor) -> torch.Tensor:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k)."""
         pieces = B.split(self._sizes)
-        return torch.cat([part.solve(b) for part, b in zip(self._parts, pieces, strict=True)])
+        return torch.cat([part.solve(b) for part, b in zip(self.parts, pieces, strict=True)])
 
     def coordinates(self, rows: torch.Tensor, norm: Norm) -> torch.Tensor:
         """Return the gradients (m, n_params) in the eigenbasis, over roots of eigenvalues.
@@ -118,7 +121,7 @@ class LayerCurvature:
         lengths are the same.
         """
         pieces = rows.split(self._sizes, dim=1)
-        rotated = [part.rotate(piece) for part, piece in zip(self._parts, pieces, strict=True)]
+        rotated = [part.rotate(piece) for part, piece in zip(self.parts, pieces, strict=True)]
         power = 0.5 if norm == "loss" else 1.0
         return torch.cat(rotated, dim=1) * (self._spectrum**-power).to(rows.dtype)
 
@@ -140,12 +143,12 @@ class _FactorSums:
     def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
         self._gradients = gradients
         self._generator = torch.Generator(gradients.device).manual_seed(random_state)
-        self.outputs: dict[str, Any] = {}
-        self.features: dict[str, Any] = {}
-        self.diagonals: dict[str, Any] = {}
+        self.outputs: Tensors = {}
+        self.features: Tensors = {}
+        self.diagonals: Tensors = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        # Held all the while: hooks would note what another thread runs.
+        # The network is held throughout, or hooks would note what other threads run.
         with (
             left_as_found(gradients.net),
             calls_noted(gradients.net.module_, names) as self._calls,
@@ -169,28 +172,28 @@ class _FactorSums:
             if all(len(inputs) == len(output) for inputs, _ in calls)
         ]
 
-    def _chunk(self, x: Any, rows: slice) -> tuple[dict, dict, dict]:
+    def _chunk(self, x: Batch, rows: slice) -> tuple[Tensors, Tensors, Tensors]:
         gradients = self._gradients
         self._calls.clear()
         weights = gradients.weights[rows]
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
         noise = self._noise(logits.detach(), rows)
-        calls = {name: self._calls[name] for name in self.layers}
-        made = [(name, i) for name in calls for i in range(len(calls[name]))]
+        noted = [(name, *call) for name in self.layers for call in self._calls[name]]
         deltas = torch.autograd.grad(
-            logits, [calls[name][i][1] for name, i in made], noise, allow_unused=True
+            logits, [output for _, _, output in noted], noise, allow_unused=True
         )
-        outputs: dict[str, Any] = {}
-        features: dict[str, Any] = {}
-        for (name, i), delta in zip(made, deltas, strict=True):
-            if delta is not None:
-                block = next(b for b in gradients.blocks if b.layer == name)
-                inputs, delta = _by_position(self.layers[name], calls[name][i][0], delta)
-                S, A = _moments(inputs, delta, weights, block)
-                _add(outputs, {name: S})
-                # Inputs of one row are averaged over its positions and calls.
-                _add(features, {name: A / len(calls[name])})
+        # Sums of their own, since a chunk that runs out of memory is tried again.
+        outputs: Tensors = {}
+        features: Tensors = {}
+        for (name, inputs, _), delta in zip(noted, deltas, strict=True):
+            if delta is None:
+                continue
+            block = next(b for b in gradients.blocks if b.layer == name)
+            S, A = _moments(*by_position(self.layers[name], inputs, delta), weights, block)
+            _add(outputs, {name: S})
+            # Inputs of one row are averaged over its positions and calls.
+            _add(features, {name: A / len(self._calls[name])})
         self._calls.clear()
         return outputs, features, self._squares(x, noise, weights)
 
@@ -207,9 +210,7 @@ class _FactorSums:
         values, vectors = torch.linalg.eigh(C)
         return (vectors @ (values.clamp(min=0).sqrt() * xi)[..., None])[..., 0]
 
-    def _squares(
-        self, x: Any, noise: torch.Tensor, weights: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def _squares(self, x: Batch, noise: torch.Tensor, weights: torch.Tensor) -> Tensors:
         """Return ``sum_i weights_i (J_i^T noise_i)^2`` for parameters that have no factors."""
         gradients = self._gradients
         outside = [
@@ -222,7 +223,7 @@ class _FactorSums:
             return {}
         rest = {name: gradients.parameters[name] for name in outside}
 
-        def along(parameters: dict[str, torch.Tensor], row: Any, xi: torch.Tensor) -> torch.Tensor:
+        def along(parameters: Tensors, row: Batch, xi: torch.Tensor) -> torch.Tensor:
             return (gradients.outputs_of_row(gradients.parameters | parameters, row) * xi).sum()
 
         by_name = vmap(grad(along), in_dims=(None, 0, 0))(rest, x, noise)
@@ -232,7 +233,7 @@ class _FactorSums:
         }
 
 
-def _by_position(
+def by_position(
     layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs and derivatives in the outputs with their numbers in the last dimension.
@@ -243,7 +244,7 @@ def _by_position(
         return inputs, delta
     options: dict[str, tuple[int, ...]] = {}
     for name in ("kernel_size", "dilation", "padding", "stride"):
-        option: Any = getattr(layer, name)
+        option: tuple[int, ...] = getattr(layer, name)
         # One dimension is a picture that is one pixel high.
         options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
     pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
@@ -257,12 +258,11 @@ def _moments(
     """Return the weighted second moments of output derivatives and of inputs, in float64."""
     n_positions = delta[0].numel() // delta.shape[-1]
     repeated = weights.repeat_interleave(n_positions).double()[:, None]
-    delta, inputs = delta.flatten(0, -2).double(), inputs.flatten(0, -2).double()
-    if len(block.names) == 2:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+    delta = delta.flatten(0, -2).double()
+    inputs = block.with_constant(inputs.flatten(0, -2).double())
     return delta.T @ (repeated * delta), inputs.T @ (repeated * inputs) / n_positions
 
 
-def _add(total: dict, terms: dict) -> None:
-    for key, term in terms.items():
-        total[key] = total[key] + term if key in total else term
+def _add(total: Tensors, terms: Tensors) -> None:
+    for name, term in terms.items():
+        total[name] = total.get(name, 0) + term

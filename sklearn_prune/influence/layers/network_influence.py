@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 
 from ...losses import Array
 from ...networks import require_finite
+from .. import limits
 from ..curvature.conjugate_gradients import IterativeHessian
-from ..head.head_influence import RetrainingForecast
-from ..head.wide_head import CurvatureName
-from ..matched_coordinates import Coordinates, leading_directions, measured, n_components_for
+from ..matched_coordinates import MatchedCoordinates, measured, n_leading
+from ..protocols import Influence, Norm, RetrainingForecast
 from .gradients import NetworkGradients
-from .network_curvature import DenseNetworkCurvature, LayerCurvature, Norm
+from .leading_directions import leading_directions
+from .network_curvature import DenseNetworkCurvature, LayerCurvature
 
-# Parameters up to which "auto" takes the dense Gauss-Newton matrix, and up to which it is possible.
-_DENSE_PARAMS, _MAX_DENSE_PARAMS = 6_000, 10_000
 # Relative residual of conjugate gradients: products are no better than the network's dtype.
 _RTOL = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 
-class NetworkInfluence:
+class NetworkInfluence(Influence):
     r"""The influences of all rows on any of a network's parameters.
 
     As in `HeadInfluence`, ``z_i = L^-1 g_i / N`` with ``H = L L^T`` (``norm="parameter"``:
@@ -33,8 +31,10 @@ class NetworkInfluence:
 
     ``H = (1/N) sum_i nu_i J_i^T C_i J_i + damping I``
 
-    which, unlike the Hessian of a network, is positive definite. Coordinates are stored: at most
-    `n_components` float32 numbers a row, the leading ones.
+    which, unlike the Hessian of a network, is positive definite. Up to `limits.DENSE_PARAMS`
+    parameters H has a Cholesky factor. Beyond, coordinates come from a Kronecker product a layer,
+    which is an approximation; `first_order_step` and `measure` then use H itself, by conjugate
+    gradients. Coordinates are stored: the leading ones, in float32.
 
     A trained network is not a stationary point: its gradients do not sum to zero. Influence is
     taken for the objective that is tilted so that they do: ``g_i = nu_i (grad l_i - centre)`` with
@@ -49,66 +49,40 @@ class NetworkInfluence:
         Weight of the squared parameters in the objective.
     norm : {"loss", "parameter"}, default="loss"
         What a change is measured in.
-    curvature : {"auto", "dense", "kronecker"}, default="auto"
-        "dense": Cholesky factor of H, up to 10,000 parameters. "kronecker": coordinates from a
-        Kronecker product a layer, which is an approximation; `first_order_step` and
-        `measure` then use H itself, by conjugate gradients. "auto": dense up to 6,000.
-    n_components : int or "auto", default="auto"
-        Coordinates kept; "auto" keeps 1,024, or as many as take 1 GB.
-    random_state : int, default=0
-        Seeds what is drawn.
 
     Attributes
     ----------
-    coordinates : Coordinates
+    coordinates : MatchedCoordinates
         What the selection matches, with the error it makes.
     curvature_name : {"dense", "kronecker"}
-        Which curvature was taken.
+        Which curvature coordinates are of.
     is_exact : bool
         Whether coordinates are those of H itself (before any are left out).
-
-    Raises
-    ------
-    ValueError
-        When ``curvature="dense"`` and more than 10,000 parameters were chosen.
     """
 
     is_centred = True
 
-    def __init__(
-        self,
-        gradients: NetworkGradients,
-        damping: float,
-        norm: Norm = "loss",
-        *,
-        curvature: CurvatureName = "auto",
-        n_components: int | Literal["auto"] = "auto",
-        random_state: int = 0,
-    ) -> None:
+    def __init__(self, gradients: NetworkGradients, damping: float, norm: Norm = "loss") -> None:
         self.gradients, self.damping, self.norm = gradients, damping, norm
         self.sample_weight, self.weight_sum = gradients.sample_weight, gradients.weight_sum
         self.shape = (gradients.n_samples, gradients.n_params)
-        if curvature == "auto":
-            curvature = "dense" if gradients.n_params <= _DENSE_PARAMS else "kronecker"
-        self.curvature_name, self.is_exact = curvature, curvature == "dense"
         self._centre = gradients.weighted_sum(self._column(self.sample_weight / self.weight_sum))
         if not torch.isfinite(self._centre).all():
             require_finite("losses", gradients.losses())
             require_finite("gradient", self._centre.T.cpu().numpy())
         self.curvature: DenseNetworkCurvature | LayerCurvature
         self._hessian: DenseNetworkCurvature | IterativeHessian
-        if curvature == "dense":
-            _require_dense_size(gradients.n_params)
+        self.is_exact = gradients.n_params <= limits.DENSE_PARAMS
+        self.curvature_name = "dense" if self.is_exact else "kronecker"
+        if self.is_exact:
             self._hessian = self.curvature = DenseNetworkCurvature(gradients, damping)
         else:
-            self.curvature = LayerCurvature(gradients, damping, random_state)
+            self.curvature = LayerCurvature(gradients, damping)
             self._hessian = self._iterative(gradients.weights)
-        k = n_components_for(n_components, *self.shape)
-        Z = self._stored_coordinates(k, random_state)
-        if self.is_exact and k == gradients.n_params:
-            self.coordinates = Coordinates(Z)
-        else:
-            self.coordinates = measured(self, Z, random_state)
+        k = n_leading(*self.shape)
+        Z = self._stored_coordinates(k)
+        is_whole = self.is_exact and k == gradients.n_params
+        self.coordinates = MatchedCoordinates(Z) if is_whole else measured(self, Z)
 
     def row_norms(self) -> Array:
         """Return ``||z_i||`` of every row in all coordinates, float64 of shape (n_samples,)."""
@@ -123,16 +97,6 @@ class NetworkInfluence:
         """Return the loss of every row, not weighted, float64 of shape (n_samples,)."""
         return self.gradients.losses()
 
-    def size_factor(self, drop: Array) -> float:
-        """Return ``N / (N - sum_i nu_i w_i)`` for the mask `drop` of dropped rows."""
-        kept = float(self.sample_weight @ (1.0 - drop))
-        if kept <= 0:
-            raise ValueError(
-                f"drop removes all {len(drop)} rows (or all of the sample weight); "
-                "keep at least one row of positive weight."
-            )
-        return self.weight_sum / kept
-
     def gradient_sum(self, drop: Array) -> torch.Tensor:
         """Return ``sum_i w_i g_i``, float64 of shape (n_params,), not divided by N."""
         weights = self.sample_weight * drop
@@ -145,22 +109,17 @@ class NetworkInfluence:
         return (step * (self.size_factor(drop) / self.weight_sum)).cpu().numpy()
 
     def kept_step(self, drop: Array) -> Array:
-        """Return the same with the Gauss-Newton matrix of the kept rows, by conjugate gradients."""
+        """Return the step with the Gauss-Newton matrix of the kept rows, of shape (n_params,)."""
         rest = self.weight_sum / self.size_factor(drop)
         hessian = self._iterative(self._column(self.sample_weight * (1.0 - drop) / rest)[:, 0])
         return (hessian.solve(self.gradient_sum(drop)) / rest).cpu().numpy()
-
-    def kept_step_size(self, drop: Array) -> float:
-        """Return the size of `kept_step` in the influence's norm."""
-        return self.measure(self.kept_step(drop))
 
     def forecast(self, drop: Array) -> RetrainingForecast:
         """Return first order and kept Hessian; what retraining would do is not known (NaN)."""
         return RetrainingForecast(
             first_order=self.measure(self.first_order_step(drop)),
-            kept_hessian=self.kept_step_size(drop),
-            refitted=np.nan,
-            refit_gradient_norm=np.nan,
+            kept_hessian=self.measure(self.kept_step(drop)),
+            refitted=self.refitted_change(drop),
         )
 
     def refitted_change(self, drop: Array) -> float:
@@ -181,11 +140,11 @@ class NetworkInfluence:
     def _damped_product(self, weights: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         return self.gradients.gauss_newton_product(V, weights) + self.damping * V
 
-    def _stored_coordinates(self, k: int, random_state: int) -> Array:
+    def _stored_coordinates(self, k: int) -> Array:
         """Return Z of shape (n_samples, k), float32, and set the norms of the whole rows."""
         Z = np.empty((self.shape[0], k), dtype=np.float32)
         norms = np.empty(self.shape[0])
-        keep = self._leading(k, random_state)
+        keep = self._leading(k)
         with closing(self._coordinate_blocks()) as blocks:
             for rows, z in blocks:
                 norms[rows] = torch.linalg.vector_norm(z, dim=1).double().cpu().numpy()
@@ -194,7 +153,7 @@ class NetworkInfluence:
         self._row_norms = norms
         return Z
 
-    def _leading(self, k: int, random_state: int) -> torch.Tensor | None:
+    def _leading(self, k: int) -> torch.Tensor | None:
         """Return which k coordinates hold most: positions (k,), directions (p, k); None for all.
 
         Where H is dense any directions will do; the eigenbasis of a layer's factors is kept.
@@ -206,7 +165,6 @@ class NetworkInfluence:
                 lambda: (z.cpu().numpy() for _, z in self._coordinate_blocks()),
                 self.shape[1],
                 k,
-                random_state=random_state,
             )
             return torch.as_tensor(directions).to(self.gradients.device, self.gradients.dtype)
         energy = torch.zeros(self.shape[1], dtype=torch.float64, device=self.gradients.device)
@@ -227,11 +185,3 @@ class NetworkInfluence:
     def _column(self, values: Array) -> torch.Tensor:
         column = torch.as_tensor(np.asarray(values, dtype=np.float64))[:, None]
         return column.to(self.gradients.device)
-
-
-def _require_dense_size(n_params: int) -> None:
-    if n_params > _MAX_DENSE_PARAMS:
-        raise ValueError(
-            f"layers chooses {n_params} parameters, and curvature='dense' is limited to "
-            f"{_MAX_DENSE_PARAMS}; take curvature='kronecker' or fewer layers."
-        )

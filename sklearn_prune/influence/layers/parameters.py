@@ -35,6 +35,12 @@ class Block:
         """Number of parameters."""
         return int(np.prod(self.shape))
 
+    def with_constant(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return a layer's inputs of shape (m, d), with a column of ones if it has a bias."""
+        if len(self.names) == 1:
+            return inputs
+        return torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
+
     def flatten(self, tensors: dict[str, torch.Tensor], n_leading: int = 0) -> torch.Tensor:
         """Return the block's tensors as one vector, after `n_leading` dimensions that are kept."""
         leading = tensors[self.names[0]].shape[:n_leading]

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from sklearn_prune.influence import DenseCurvature
-from sklearn_prune.influence.curvature.dense import require_dense_size
+from sklearn_prune.influence.curvature.dense import DenseCurvature
 
 
 @pytest.fixture
@@ -40,9 +39,3 @@ def test_damping_below_rounding_is_helped_by_rounding():
 def test_an_indefinite_hessian_is_refused_with_the_remedy():
     with pytest.raises(ValueError, match="2 parameters is singular.*raise damping"):
         DenseCurvature(np.diag([1.0, -1.0]))
-
-
-def test_too_many_parameters_are_refused_with_the_number_of_features_that_fit():
-    require_dense_size(10_000, 10)
-    with pytest.raises(ValueError, match=r"10010 parameters.*limited to 10000.*at most 1000"):
-        require_dense_size(10_010, 10)

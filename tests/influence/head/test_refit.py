@@ -1,10 +1,12 @@
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_prune.influence import HeadObjective, refit_head
+from sklearn_prune.influence.curvature.conjugate_gradients import conjugate_gradients
 from sklearn_prune.influence.head import refit as refit_module
 from sklearn_prune.influence.head.refit import newton_step
 from sklearn_prune.losses import SoftmaxCrossEntropy, SquaredError
@@ -63,7 +65,8 @@ def test_least_squares_takes_one_step_and_matches_the_normal_equations():
 def test_the_preconditioner_is_exact_for_squared_error(monkeypatch):
     objective, theta = random_objective("three targets", weighted=True)
     expected = newton_step(objective, theta, objective.gradient(theta), 0.0, exact=True)
-    monkeypatch.setattr(refit_module, "_MAX_CG_ITER", 1)
+    one_iteration = partial(conjugate_gradients, max_iter=1)
+    monkeypatch.setattr(refit_module, "conjugate_gradients", one_iteration)
     one_product = newton_step(objective, theta, objective.gradient(theta), 0.0, exact=False)
     np.testing.assert_allclose(one_product, expected, rtol=1e-4)
 
@@ -86,7 +89,7 @@ def test_unscaled_features_do_not_warn_for_rounding():
 def test_where_single_precision_gets_stuck_the_dense_hessian_goes_on(monkeypatch):
     monkeypatch.setattr(refit_module, "_CHEAP_FLOPS", 0)
     monkeypatch.setattr(
-        refit_module, "_conjugate_gradients", lambda product, precondition, b, *_: np.zeros_like(b)
+        refit_module, "conjugate_gradients", lambda product, B, *_: (np.zeros_like(B), 0)
     )
     objective, _ = random_objective("softmax")
     assert refit_head(objective).gradient_norm <= 1e-8
@@ -100,19 +103,14 @@ def test_too_few_steps_warn_with_the_norm_that_was_reached(solver):
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-@pytest.mark.parametrize("is_tilted", [False, True])
-def test_few_rows_of_many_columns_are_fitted_in_their_own_space(name, is_tilted, monkeypatch):
+def test_few_rows_of_many_columns_are_fitted_in_their_own_space(name, monkeypatch):
     objective, theta = random_objective(name, n=9, d=40, weighted=True)
     theta *= 0.2
-    if is_tilted:
-        objective = objective.stationary_at(theta)
     assert objective.is_wide
     inside = refit_head(objective, 0.5 * theta)
     monkeypatch.setattr(HeadObjective, "is_wide", False)
     np.testing.assert_allclose(inside.theta, refit_head(objective, 0.5 * theta).theta, atol=1e-6)
     assert np.linalg.norm(objective.gradient(inside.theta)) <= 1e-7
-    if is_tilted:
-        np.testing.assert_allclose(inside.theta, theta, atol=1e-6)
 
 
 def test_the_number_of_columns_hardly_matters_where_rows_are_few(monkeypatch):

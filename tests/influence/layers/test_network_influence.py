@@ -3,16 +3,35 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNetClassifier
 
-from sklearn_prune.influence import HeadInfluence, HeadObjective, NetworkGradients, NetworkInfluence
-from sklearn_prune.influence.layers.network_curvature import LayerCurvature, _by_position
+from sklearn_prune.influence import (
+    DenseHeadInfluence,
+    HeadObjective,
+    NetworkGradients,
+    NetworkInfluence,
+    limits,
+    refit_head,
+)
+from sklearn_prune.influence.layers.network_curvature import LayerCurvature
 from sklearn_prune.networks import read_head
 from tests.influence.networks import KINDS, fitted
 
 DAMPING = 0.05
 each_norm = pytest.mark.parametrize("norm", ["loss", "parameter"])
-each_curvature = pytest.mark.parametrize("curvature", ["dense", "kronecker"])
+
+
+@pytest.fixture
+def kronecker(monkeypatch):
+    """Take small networks for ones that are too large for a dense matrix."""
+    monkeypatch.setattr(limits, "DENSE_PARAMS", 0)
+
+
+@pytest.fixture(params=["dense", "kronecker"])
+def curvature(request):
+    if request.param == "kronecker":
+        request.getfixturevalue("kronecker")
+    return request.param
 
 
 def gradients_of(kind, weighted=False, **options):
@@ -46,11 +65,11 @@ def test_coordinates_have_the_lengths_of_the_dense_formula(kind, norm):
 
 
 @each_norm
-@each_curvature
 @pytest.mark.parametrize("kind", ["softmax", "binary", "convolution"])
 def test_what_is_promised_uses_the_gauss_newton_matrix_itself(kind, curvature, norm):
     gradients = gradients_of(kind, weighted=True)
-    influence = NetworkInfluence(gradients, DAMPING, norm, curvature=curvature)
+    influence = NetworkInfluence(gradients, DAMPING, norm)
+    assert influence.curvature_name == curvature
     H, G = dense(gradients)
     drop = np.arange(30) < 12
     kept_weight = gradients.sample_weight[~drop].sum()
@@ -59,7 +78,8 @@ def test_what_is_promised_uses_the_gauss_newton_matrix_itself(kind, curvature, n
     size = 0.5 * expected @ H @ expected if norm == "loss" else np.linalg.norm(expected)
     assert influence.measure(expected) == pytest.approx(size)
     weights = torch.as_tensor(gradients.sample_weight * ~drop / kept_weight)
-    H_kept = gradients.gauss_newton(weights).numpy() + DAMPING * np.eye(len(H))
+    identity = torch.eye(len(H), dtype=torch.float64)
+    H_kept = gradients.gauss_newton_product(identity, weights).numpy() + DAMPING * np.eye(len(H))
     step = np.linalg.solve(H_kept, G[drop].sum(axis=0)) / kept_weight
     np.testing.assert_allclose(influence.kept_step(drop), step, rtol=1e-5, atol=1e-8)
 
@@ -69,60 +89,34 @@ def test_on_the_last_layer_it_is_the_influence_of_the_head(norm):
     net, X, y = fitted("softmax")
     head = read_head(net, X, y)
     objective = HeadObjective(head.design, head.targets, head.loss, DAMPING, n_outputs=3)
-    expected = HeadInfluence(objective.stationary_at(head.theta), head.theta, norm)
-    influence = NetworkInfluence(
-        NetworkGradients(net, X, y, layers=["2.*"]), DAMPING, norm, random_state=0
-    )
+    theta = refit_head(objective).theta
+    expected = DenseHeadInfluence(objective, theta, norm)
+    # A head is refitted, so the network is given that layer.
+    with torch.no_grad():
+        net.module_[2].weight.copy_(torch.as_tensor(theta[:, :-1]))
+        net.module_[2].bias.copy_(torch.as_tensor(theta[:, -1]))
+    influence = NetworkInfluence(NetworkGradients(net, X, y, layers=["2.*"]), DAMPING, norm)
     drop = np.arange(30) % 3 == 0
     np.testing.assert_allclose(influence.row_norms(), expected.row_norms(), rtol=1e-5)
     np.testing.assert_allclose(
         influence.first_order_step(drop), expected.first_order_step(drop), rtol=1e-9
     )
-    np.testing.assert_allclose(influence.kept_step(drop), expected.kept_step(drop).ravel(), 1e-5)
+    np.testing.assert_allclose(influence.kept_step(drop), expected.kept_step(drop), 1e-5)
     assert influence.size_factor(drop) == expected.size_factor(drop)
     np.testing.assert_allclose(influence.row_losses(), expected.row_losses())
 
 
-def test_one_rows_factors_are_its_gauss_newton_matrix():
-    # Squared error of one output: C is a number, so that even the pseudo-label's square is exact
-    # but for its random length, which the eigenvalues are divided by.
-    net, X, y = fitted("binary")
-    gradients = NetworkGradients(net, X[:1], y[:1], layers=["2.*"])
-    layer = LayerCurvature(gradients, DAMPING)
-    H = gradients.gauss_newton().numpy()
-    factored = np.linalg.inv(layer.solve(torch.eye(6, dtype=torch.float64)).numpy())
-    factored -= DAMPING * np.eye(6)
-    np.testing.assert_allclose(factored / np.trace(factored), H / np.trace(H), atol=1e-10)
-
-
-def test_many_pseudo_labels_give_the_factors_of_a_linear_layer():
-    net, X, y = fitted("regression", n=4000)
-    gradients = NetworkGradients(net, X, y, layers=["2.*"])
-    layer = LayerCurvature(gradients, DAMPING)
-    solved = layer.solve(torch.eye(gradients.n_params, dtype=torch.float64))
-    # C is the same for all rows of a squared error, so the Kronecker product is H itself.
-    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(gradients.n_params)
-    np.testing.assert_allclose(np.linalg.inv(solved), H, atol=0.08 * H.max())
-
-
-def test_softmax_noise_has_the_covariance_of_the_outputs_curvature():
-    gradients = gradients_of("softmax", layers=["2.bias", "0.weight"])
-    # The diagonal of a bias: sum of squares of noise, whose mean is the diagonal of C.
-    estimates = [
-        LayerCurvature(gradients, 0.0, seed)._parts[1].spectrum.numpy() for seed in range(300)
-    ]
-    expected = np.diag(gradients.gauss_newton())[-3:]
-    np.testing.assert_allclose(np.mean(estimates, axis=0), expected, rtol=0.1)
-
-
-@each_curvature
 @each_norm
-def test_fewer_coordinates_are_the_leading_ones_and_their_error_is_measured(curvature, norm):
+def test_fewer_coordinates_are_the_leading_ones_and_their_error_is_measured(
+    curvature, norm, monkeypatch
+):
     gradients = gradients_of("softmax")
-    few, more, full = (
-        NetworkInfluence(gradients, DAMPING, norm, curvature=curvature, n_components=k)
-        for k in (3, 20, 43)
-    )
+
+    def leading(n_components):
+        monkeypatch.setattr(limits, "LEADING_COORDINATES", n_components)
+        return NetworkInfluence(gradients, DAMPING, norm)
+
+    few, more, full = leading(3), leading(20), leading(43)
     assert few.coordinates.Z.shape == (30, 3)
     kept = (few.coordinates.Z.astype(float) ** 2).sum()
     energy = full.coordinates.Z.astype(float) ** 2
@@ -147,71 +141,39 @@ def test_centred_gradients_of_a_network_that_is_not_stationary_sum_to_zero():
     assert plain.abs().max() > 0.1
 
 
+@pytest.mark.usefixtures("kronecker")
 def test_single_precision_networks_agree_with_double():
     results = []
     for dtype in (torch.float32, torch.float64):
         net, X, y = fitted("softmax", dtype=torch.float32)
         net.module_.to(dtype)
         gradients = NetworkGradients(net, X.astype(str(dtype).split(".")[1]), y)
-        results.append(NetworkInfluence(gradients, DAMPING, curvature="kronecker"))
+        results.append(NetworkInfluence(gradients, DAMPING))
     drop = np.arange(30) < 9
     single, double = (r.first_order_step(drop) for r in results)
     np.testing.assert_allclose(single, double, atol=1e-3 * np.abs(double).max())
 
 
+@pytest.mark.usefixtures("kronecker")
 def test_it_survives_pickling():
-    influence = NetworkInfluence(gradients_of("softmax"), DAMPING, curvature="kronecker")
+    influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
     again = pickle.loads(pickle.dumps(influence))
     drop = np.arange(30) < 9
     np.testing.assert_allclose(again.first_order_step(drop), influence.first_order_step(drop))
 
 
-def test_auto_takes_the_dense_matrix_where_it_is_small(monkeypatch):
-    gradients = gradients_of("softmax")
-    monkeypatch.setattr("sklearn_prune.influence.layers.network_influence._DENSE_PARAMS", 42)
-    assert NetworkInfluence(gradients, DAMPING).curvature_name == "kronecker"
-    monkeypatch.setattr("sklearn_prune.influence.layers.network_influence._MAX_DENSE_PARAMS", 42)
-    with pytest.raises(ValueError, match="43 parameters.*limited to 42.*'kronecker' or fewer"):
-        NetworkInfluence(gradients, DAMPING, curvature="dense")
+@pytest.mark.parametrize(("limit", "curvature_name"), [(43, "dense"), (42, "kronecker")])
+def test_the_matrix_is_dense_up_to_the_limit(limit, curvature_name, monkeypatch):
+    monkeypatch.setattr(limits, "DENSE_PARAMS", limit)
+    influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
+    assert influence.shape[1] == 43
+    assert influence.curvature_name == curvature_name
 
 
 def test_dropping_every_row_is_refused():
     influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
     with pytest.raises(ValueError, match="removes all 30 rows"):
         influence.first_order_step(np.ones(30, bool))
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        torch.nn.Conv2d(2, 3, (2, 3), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
-        torch.nn.Conv1d(2, 3, 2, stride=2, padding=1),
-        torch.nn.Linear(6, 3),
-    ],
-)
-def test_a_layers_output_is_its_weight_times_what_lies_under_it(layer):
-    torch.manual_seed(0)
-    shape = {4: (5, 2, 6, 7), 3: (5, 2, 9), 2: (5, 4, 6)}[layer.weight.ndim]
-    x = torch.randn(shape)
-    output = layer(x)
-    inputs, by_position = _by_position(layer, x, output)
-    expected = inputs @ layer.weight.flatten(1).T + layer.bias
-    torch.testing.assert_close(by_position, expected)
-
-
-def test_independent_patches_give_the_factors_of_a_convolution():
-    rng = np.random.default_rng(0)
-    # Kernels that do not overlap on numbers without correlation, and a mean over positions.
-    X, y = rng.standard_normal((4000, 1, 6)), rng.standard_normal((4000, 2))
-    torch.manual_seed(0)
-    module = torch.nn.Sequential(
-        torch.nn.Conv1d(1, 2, 2, stride=2, bias=False), torch.nn.AvgPool1d(3), torch.nn.Flatten()
-    ).double()
-    net = NeuralNetRegressor(module, train_split=None, verbose=0).initialize()
-    gradients = NetworkGradients(net, X, y)
-    solved = LayerCurvature(gradients, DAMPING).solve(torch.eye(4, dtype=torch.float64))
-    H = gradients.gauss_newton().numpy() + DAMPING * np.eye(4)
-    np.testing.assert_allclose(np.linalg.inv(solved), H, atol=0.08 * H.max())
 
 
 class Odd(torch.nn.Module):
@@ -228,6 +190,7 @@ class Odd(torch.nn.Module):
         return self.last(torch.cat([frames, torch.tanh(bare)], dim=1))
 
 
+@pytest.mark.usefixtures("kronecker")
 def test_layers_that_are_not_run_row_by_row_have_a_diagonal():
     X, y = np.random.default_rng(0).standard_normal((30, 4)), np.arange(30) % 3
     torch.manual_seed(0)
@@ -235,31 +198,12 @@ def test_layers_that_are_not_run_row_by_row_have_a_diagonal():
         Odd().double(), criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
     ).initialize()
     gradients = NetworkGradients(net, X, y)
-    parts = LayerCurvature(gradients, DAMPING)._parts
+    parts = LayerCurvature(gradients, DAMPING).parts
     assert [type(part).__name__ for part in parts] == ["DiagonalCurvature"] * 3 + [
         "KroneckerCurvature"
     ]
-    influence = NetworkInfluence(gradients, DAMPING, curvature="kronecker")
+    influence = NetworkInfluence(gradients, DAMPING)
     H, G = dense(gradients)
     drop = np.arange(30) < 12
     expected = np.linalg.solve(H, G[drop].sum(axis=0)) / 18
     np.testing.assert_allclose(influence.first_order_step(drop), expected, rtol=1e-6, atol=1e-8)
-
-
-def test_a_convolution_with_one_position_has_the_factors_of_a_linear_layer():
-    X = np.random.default_rng(0).standard_normal((20, 1, 2, 3))
-    y = np.arange(20) % 3
-    torch.manual_seed(0)
-    first, last = torch.nn.Conv2d(1, 4, (2, 3)), torch.nn.Linear(4, 3)
-    same = torch.nn.Linear(6, 4)
-    same.weight.data, same.bias.data = first.weight.data.flatten(1), first.bias.data
-    solutions = []
-    for layers in ([first, torch.nn.Flatten()], [torch.nn.Flatten(), same]):
-        module = torch.nn.Sequential(*layers, torch.nn.Tanh(), last).double()
-        net = NeuralNetClassifier(
-            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, verbose=0
-        ).initialize()
-        gradients = NetworkGradients(net, X, y)
-        B = torch.eye(gradients.n_params, dtype=torch.float64)
-        solutions.append(LayerCurvature(gradients, DAMPING).solve(B))
-    torch.testing.assert_close(*solutions)

@@ -1,0 +1,103 @@
+"""Coordinates of all rows on a head: the operator Z, and how gradients become its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from ...losses import Array
+from ...utils import map_threads
+from ..curvature.dense import DenseCurvature
+from ..curvature.kronecker import KroneckerCurvature
+from ..protocols import Norm
+from .gradients import HeadGradients, row_blocks
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """The matrix M in ``z_i = M g_i / N``, by its products with arrays of shape (n_params, k).
+
+    Attributes
+    ----------
+    forward, transposed : callable
+        ``G -> M G`` and ``V -> M^T V``.
+    """
+
+    forward: Callable[[Array], Array]
+    transposed: Callable[[Array], Array]
+
+
+def by_curvature(curvature: DenseCurvature | KroneckerCurvature, norm: Norm) -> LinearMap:
+    """Return ``L^-1`` for the norm "loss", with ``H = L L^T``, and ``H^-1`` for "parameter"."""
+    if norm == "parameter":
+        return LinearMap(curvature.solve, curvature.solve)
+    return LinearMap(curvature.whiten, curvature.unwhiten)
+
+
+def by_another_curvature(other: DenseCurvature, curvature: DenseCurvature, norm: Norm) -> LinearMap:
+    """Return ``L^T H~^-1`` or ``H~^-1``: solved with another Hessian, measured with H."""
+    if norm == "parameter":
+        return LinearMap(other.solve, other.solve)
+    return LinearMap(
+        lambda G: curvature.color(other.solve(G)),
+        lambda V: other.solve(curvature.uncolor(V)),
+    )
+
+
+class HeadCoordinates(LinearOperator):
+    r"""The operator Z of shape (n_samples, n_params), whose row i is ``z_i = M g_i / N``.
+
+    ``Z^T w`` and ``Z v`` cost one pass over the design; Z itself is never made.
+
+    Parameters
+    ----------
+    gradients : HeadGradients
+        ``g_i`` of all rows.
+    linear_map : LinearMap
+        M.
+    row_norms : ndarray of shape (n_samples,), default=None
+        The norms by which rows are ranked; None computes ``||z_i||`` when asked.
+    """
+
+    def __init__(
+        self, gradients: HeadGradients, linear_map: LinearMap, row_norms: Array | None = None
+    ) -> None:
+        super().__init__(np.float64, gradients.shape)
+        self.gradients, self._map = gradients, linear_map
+        if row_norms is not None:
+            self._row_norms = row_norms
+
+    def rows(self, indices: Array) -> Array:
+        """Return the rows of Z at `indices`, float32 of shape (len(indices), n_params)."""
+        return self._map.forward(self.gradients.rows(np.asarray(indices)).T).T
+
+    def take(self, indices: Array) -> HeadCoordinates:
+        """Return the operator of the rows at `indices` alone; N and M stay those of all rows."""
+        return HeadCoordinates(self.gradients.take(indices), self._map, self.row_norms()[indices])
+
+    def row_norms(self) -> Array:
+        """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
+        return self._row_norms
+
+    @cached_property
+    def _row_norms(self) -> Array:
+        blocks = row_blocks(np.arange(self.shape[0]), self.shape[1])
+        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), blocks)
+        return np.concatenate(norms).astype(np.float64)
+
+    def _matmat(self, V: Array) -> Array:
+        U = self._map.transposed(np.asarray(V, dtype=np.float64)) / self.gradients.weight_sum
+        return self.gradients.products(U)
+
+    def _rmatmat(self, W: Array) -> Array:
+        return self._map.forward(self.gradients.sum(W)) / self.gradients.weight_sum
+
+    def _matvec(self, v: Array) -> Array:
+        return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
+
+    def _rmatvec(self, w: Array) -> Array:
+        return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]

@@ -1,0 +1,161 @@
+"""What matching asks of influences: on a last layer, on further layers, or on several networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from ..losses import Array
+
+Norm: TypeAlias = Literal["loss", "parameter"]
+"""What a change is measured in: a rise of the training objective, or a distance."""
+
+
+class RowCoordinates(Protocol):
+    """The operator Z of shape (n_samples, n_columns): row i is what dropping row i contributes.
+
+    A `scipy.sparse.linalg.LinearOperator` that also gives some of its rows.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[np.float64]
+
+    @property
+    def T(self) -> RowCoordinates:
+        """The transpose."""
+
+    def __matmul__(self, V: Array) -> Array:
+        """Return ``Z V``, of shape (n_samples,) or (n_samples, k)."""
+
+    def rows(self, indices: Array) -> Array:
+        """Return the rows at `indices`, float32 of shape (len(indices), n_columns)."""
+
+    def take(self, indices: Array) -> Self:
+        """Return the operator of the rows at `indices` alone."""
+
+    def row_norms(self) -> Array:
+        """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
+
+
+@dataclass(frozen=True)
+class RetrainingForecast:
+    """How far the parameters move when rows are dropped, from a guess to the fact.
+
+    All three are in the unit of the influence's norm: ``1/2 d^T H d`` with the Hessian on all rows,
+    or the Euclidean length.
+
+    Attributes
+    ----------
+    first_order : float
+        With the Hessian on all rows and the size factor: ``N/(N - sum nu w) sum w_i s_i``.
+    kept_hessian : float
+        One Newton step on the kept rows, with their own Hessian.
+    refitted : float
+        The last layer refitted on the kept rows. NaN for further layers, which have no refit:
+        trained again, a network ends elsewhere even on the same rows.
+    """
+
+    first_order: float
+    kept_hessian: float
+    refitted: float
+
+
+class Influence(Protocol):
+    """What dropping rows does to parameters.
+
+    Wherever a change is forecast, `drop` is a mask of the dropped rows, or the share of each row's
+    weight that goes: a kept row that counts ``v_i`` times has ``w_i = 1 - v_i``.
+
+    Attributes
+    ----------
+    norm : {"loss", "parameter"}
+        What a change is measured in.
+    shape : tuple of int
+        ``(n_samples, n_params)``.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights ``nu_i`` of the rows.
+    weight_sum : float
+        ``N = sum_i nu_i``.
+    is_exact : bool
+        Whether coordinates are those of the Hessian itself.
+    is_centred : bool
+        Whether the gradients of all rows sum to zero.
+    curvature_name : str
+        "dense" or "kronecker": which curvature the coordinates are of.
+    """
+
+    norm: Norm
+    shape: tuple[int, int]
+    sample_weight: Array
+    weight_sum: float
+    is_exact: bool
+    is_centred: bool
+    curvature_name: str
+
+    def row_norms(self) -> Array:
+        """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
+
+    def row_losses(self) -> Array:
+        """Return the loss of every row, not weighted, of shape (n_samples,)."""
+
+    def first_order_step(self, drop: Array) -> Array:
+        """Return the predicted ``Delta theta`` of shape (n_params,), size factor included."""
+
+    def kept_step(self, drop: Array) -> Array:
+        """Return the Newton step on the kept rows with their own Hessian, of shape (n_params,)."""
+
+    def measure(self, delta: Array) -> float:
+        """Return the size of a change of shape (n_params,) in the norm.
+
+        ``1/2 delta^T H delta`` for "loss", with the Hessian on all rows; else ``||delta||_2``.
+        """
+
+    def refitted_change(self, drop: Array) -> float:
+        """Return how far the parameters move when refitted on the kept rows, in the norm.
+
+        NaN where that is unknown: for further layers than the last, where the refit does not
+        converge, or where the kept rows weigh nothing.
+        """
+
+    def forecast(self, drop: Array) -> RetrainingForecast:
+        """Return two predictions of what dropping rows does, and the fact."""
+
+    def size_factor(self, drop: Array) -> float:
+        """Return ``N / (N - sum_i nu_i w_i)``.
+
+        Raises
+        ------
+        ValueError
+            When no weight is left.
+        """
+        kept = float(self.sample_weight @ (1.0 - drop))
+        if kept <= 0:
+            raise ValueError(
+                f"drop removes all {len(drop)} rows (or all of the sample weight); "
+                "keep at least one row of positive weight."
+            )
+        return self.weight_sum / kept
+
+
+@runtime_checkable
+class RefittableInfluence(Influence, Protocol):
+    """Influences on last layers that can be taken anew for the rows that a set keeps.
+
+    Attributes
+    ----------
+    Z : RowCoordinates
+        All coordinates of all rows.
+    """
+
+    Z: RowCoordinates
+
+    def given(self, drop: Array) -> RowCoordinates:
+        """Return the coordinates that hold once the rows in `drop` are gone."""
+
+    def damped(self, factor: float) -> RefittableInfluence:
+        """Return the influences on last layers fitted with `factor` times the damping."""
+
+    def retrained_change(self, drop: Array) -> float:
+        """Return what refitting on the kept rows costs; infinite where it does not converge."""
