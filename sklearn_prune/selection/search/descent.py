@@ -155,6 +155,8 @@ def _descend(
 ) -> Found:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
+    One round is enough where its pool holds every free row.
+
     Of very many rows one block after the other is exchanged, each for its part of what is left of
     the whole sum: a tenth by the first of ten blocks, a ninth of the rest by the second, and at
     last all of it.
@@ -231,6 +233,8 @@ class _Descent:
             if reached < norm:
                 drop, norm = done.drop, reached
             self.timed_out = time.perf_counter() > self._deadline
+            if done.is_exhaustive:
+                break
         return drop
 
 

@@ -30,10 +30,13 @@ class Exchanged:
         True where the row is dropped.
     n_swaps : int
         Swaps made.
+    is_exhaustive : bool
+        Whether the pool held every free row, so that another round would find nothing more.
     """
 
     drop: Booleans
     n_swaps: int
+    is_exhaustive: bool
 
 
 def exchange_round(
@@ -82,7 +85,8 @@ def exchange_round(
     room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
     search = _PoolSearch(pool, room, deadline)
     n_swaps = search.run(max_swaps)
-    return Exchanged(pool.improved(drop, search.drop), n_swaps)
+    is_exhaustive = len(pool.indices) == np.count_nonzero(labels >= 0)
+    return Exchanged(pool.improved(drop, search.drop), n_swaps, is_exhaustive)
 
 
 class _PoolSearch:
