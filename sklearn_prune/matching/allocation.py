@@ -150,10 +150,11 @@ def _calibrated(
 ) -> Floats:
     """Return the shares tilted so that the totals of the dropped rows come near zero.
 
-    The tilt l minimises a convex function, of which these totals are the gradient, by accelerated gradient
-    steps (Nesterov 1983). A step that makes them longer is taken back: momentum begins anew, and
-    where there was none, steps become half as long. Newton steps would need fewer passes, but where
-    some rows are certain to stay, or directions are many, they turn rounding into other rows.
+    The tilt l minimises a convex function, of which these totals are the gradient, by accelerated
+    gradient steps (Nesterov 1983). A step that lengthens the gradient is taken back: momentum
+    starts afresh, and where there was none, the step size is halved. Newton steps would need fewer
+    passes, but where some rows are certain to stay, or directions are many, they turn rounding into
+    other rows.
     """
     free, totals = problem.free, _Totals(problem, priorities)
     movable = np.where(free & (shares < 1.0), shares, 0.0)
