@@ -20,6 +20,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
+from sklearn.utils._user_interface import _print_elapsed_time as print_elapsed_time
 from sklearn.utils.validation import _num_samples as num_samples
 
 try:
@@ -45,6 +46,7 @@ __all__ = [
     "fit_task",
     "owner_that_keeps_rows",
     "num_samples",
+    "print_elapsed_time",
     "safe_indexing",
     "takes_weights",
     "visual_block",
@@ -86,10 +88,10 @@ class Segment(Pipeline):
     """
 
     @classmethod
-    def of(cls, whole: Pipeline, start: int, stop: int, *, followed: bool) -> Segment:
-        """Cut it out; ``followed`` if its last step is one that hands rows on."""
+    def of(cls, whole: Pipeline, start: int, stop: int) -> Segment:
+        """Cut the segment out."""
         steps = list(whole.steps[start:stop])
-        if followed:
+        if stop < len(whole.steps):
             # scikit-learn never caches the last step, so there is one more.
             steps.append((whole.steps[stop][0], "passthrough"))
         options = {"memory": whole.memory, "verbose": whole.verbose}

@@ -161,9 +161,6 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
 
-    # The scorer decides what it takes.
-    _delegated = PruningMixin._delegated[:-1]
-
     def __init__(
         self,
         estimator: Any,

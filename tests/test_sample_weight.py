@@ -153,8 +153,7 @@ def test_a_search_trains_every_model_with_them(diabetes):
     # The folds: the ratio of half, whose pruner chooses 0.8 again by `select`.
     train, test = np.arange(len(y) // 2, len(y)), np.arange(len(y) // 2)
     pruner = clone(PRUNER).set_params(prune_ratio=0.5)
-    pruner._assumed_kind = "regression"
-    pruner.fit(X[train], y[train])
+    pruner.fit(X[train], y[train], target_kind="regression")
     support = pruner.select(prune_ratio=0.8)
     model = LinearRegression().fit(
         X[train][support], y[train][support], sample_weight=pruner.weigh(support)

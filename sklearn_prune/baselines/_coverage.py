@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval
-from ..data import TargetKind
 from ..selection import count_of
 from ._dynamics import record_epochs
 from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
@@ -41,8 +40,6 @@ class CoveragePruner(ScoredPruner):
     stratify : bool, default=True
         Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.
 
@@ -94,14 +91,12 @@ class CoveragePruner(ScoredPruner):
         cutoff: float = 0.1,
         n_strata: int = 50,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
             estimator,
             prune_ratio=prune_ratio,
             stratify=stratify,
-            target_kind=target_kind,
             random_state=random_state,
         )
         self.cutoff = cutoff

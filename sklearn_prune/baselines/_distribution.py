@@ -37,8 +37,6 @@ class DistributionPruner(ScoredPruner):
     stratify : bool, default=True
         Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and the search.
 

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.stats import beta
 
 from .._compat import Interval
-from ..data import TargetKind
 from ._dynamics import record_epochs
 from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
 
@@ -53,8 +52,6 @@ class DUALPruner(ScoredPruner):
     stratify : bool, default=True
         Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.
 
@@ -105,14 +102,12 @@ class DUALPruner(ScoredPruner):
         window: int = 10,
         c_d: float | None = 4.0,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
             estimator,
             prune_ratio=prune_ratio,
             stratify=stratify,
-            target_kind=target_kind,
             random_state=random_state,
         )
         self.n_epochs = n_epochs

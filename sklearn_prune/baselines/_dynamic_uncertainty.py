@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .._compat import Interval
-from ..data import TargetKind
 from ._dynamics import record_epochs
 from ._scored import Floats, ScoredPruner, ScoringJob
 
@@ -36,8 +35,6 @@ class DynamicUncertaintyPruner(ScoredPruner):
     stratify : bool, default=True
         Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training, and which of rows with the same score stay.
 
@@ -83,14 +80,12 @@ class DynamicUncertaintyPruner(ScoredPruner):
         prune_ratio: float = 0.4,
         window: int = 10,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
             estimator,
             prune_ratio=prune_ratio,
             stratify=stratify,
-            target_kind=target_kind,
             random_state=random_state,
         )
         self.window = window

@@ -17,7 +17,6 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
-from ..data import TargetKind
 from ..influence import HeadObjective
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..matching import default_network
@@ -230,14 +229,12 @@ class EarlyScorePruner(ScoredPruner):
         n_epochs: int = 10,
         n_networks: int = 10,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
             estimator,
             prune_ratio=prune_ratio,
             stratify=stratify,
-            target_kind=target_kind,
             random_state=random_state,
         )
         self.n_epochs = n_epochs

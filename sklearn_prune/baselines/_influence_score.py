@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, Literal
 
 from .._compat import Interval, StrOptions
-from ..data import TargetKind
 from ..matching import StageClock, TrainingJob, train_once
 from ._scored import Floats, ScoredPruner, ScoringJob
 
@@ -32,8 +31,6 @@ class InfluenceScorePruner(ScoredPruner):
     stratify : bool, default=True
         Each class keeps the same share, as from `InfluencePruner`. False lets all
         rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and which of rows with the same score stay.
 
@@ -87,14 +84,12 @@ class InfluenceScorePruner(ScoredPruner):
         norm: Literal["loss", "parameter"] = "loss",
         damping: float = 1e-4,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         super().__init__(
             estimator,
             prune_ratio=prune_ratio,
             stratify=stratify,
-            target_kind=target_kind,
             random_state=random_state,
         )
         self.norm = norm

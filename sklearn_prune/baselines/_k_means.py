@@ -60,8 +60,6 @@ class KMeansPruner(GreedyPruner):
     stratify : bool, default=True
         Each class is clustered by itself and keeps the same share, as from
         `InfluencePruner`. False clusters all rows at once, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network, and the first centres.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
-from ..data import TargetKind, n_rows
+from ..data import n_rows
 from ._scored import RatioPruner, keep_first
 
 
@@ -27,8 +27,6 @@ class RandomPruner(RatioPruner):
     stratify : bool, default=True
         Draw within each class. False draws from all rows alike, except that each class keeps
         one. Without classes (a regression target, or no y) both are the same.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw.
 
@@ -67,12 +65,10 @@ class RandomPruner(RatioPruner):
         prune_ratio: float = 0.4,
         *,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         self.prune_ratio = prune_ratio
         self.stratify = stratify
-        self.target_kind = target_kind
         self.random_state = random_state
 
     def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:

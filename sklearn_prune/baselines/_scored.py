@@ -14,9 +14,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import Interval, StrOptions, check_parameters
+from .._compat import Interval, check_parameters
 from ..base import BasePruner
-from ..data import Kind, TargetKind
+from ..data import Kind
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
@@ -79,7 +79,6 @@ class RatioPruner(BasePruner):
     _parameter_constraints: dict[str, list[Any]] = {
         "prune_ratio": [Interval(Real, 0, 1, closed="left")],
         "stratify": ["boolean"],
-        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
     }
 
@@ -142,13 +141,11 @@ class ScoredPruner(RatioPruner):
         *,
         prune_ratio: float = 0.4,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
         self.prune_ratio = prune_ratio
         self.stratify = stratify
-        self.target_kind = target_kind
         self.random_state = random_state
 
     def _score(self, job: ScoringJob) -> Floats:
