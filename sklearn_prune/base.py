@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, get_args
+from typing import Self, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch.utils.data import Dataset
 
 from ._compat import fit_context, owner_that_keeps_rows, visual_block
+from ._types import Array, Constraints, Indices, Mask, Metadata, Rows, Targets
 from .data import (
     Kind,
     Target,
@@ -96,15 +96,20 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([[0., 1.]])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {}
+    _parameter_constraints: Constraints = {}
 
-    support_: NDArray[np.bool_]
-    sample_indices_: NDArray[np.intp]
-    classes_: NDArray[Any]
+    support_: Mask
+    sample_indices_: Indices
+    classes_: Array
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
-        self, X: Any, y: Any = None, *, target_kind: TargetKind = "auto", **fit_params: Any
+        self,
+        X: Rows,
+        y: Targets = None,
+        *,
+        target_kind: TargetKind = "auto",
+        **fit_params: Metadata,
     ) -> Self:
         """Choose the rows to keep.
 
@@ -127,7 +132,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return self._fit(X, y, target_kind=target_kind, **fit_params)
 
-    def _fit(self, X: Any, y: Any, *, target_kind: TargetKind = "auto", **fit_params: Any) -> Self:
+    def _fit(
+        self, X: Rows, y: Targets, *, target_kind: TargetKind = "auto", **fit_params: Metadata
+    ) -> Self:
         owner = owner_that_keeps_rows(self)
         if owner is not None:
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
@@ -159,7 +166,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             state.update(before)
             raise
 
-    def _check_target(self, y: Any, n_samples: int, target_kind: TargetKind) -> Target | None:
+    def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
         if target_kind not in get_args(TargetKind):
             raise ValueError(
                 f"target_kind must be one of {', '.join(map(repr, get_args(TargetKind)))}; it is "
@@ -177,11 +184,11 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             kind = target_kind
         return check_target(self, y, n_samples, kind)
 
-    def _target_kind(self, y: Any) -> Kind | None:
+    def _target_kind(self, y: Targets) -> Kind | None:
         """Return what the pruner's network takes y for; None if that is not known."""
         return None
 
-    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+    def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Return the mask of rows to keep.
 
         Parameters
@@ -195,7 +202,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         raise NotImplementedError(f"{type(self).__name__} must define _select_rows(X, y)")
 
-    def get_support(self, indices: bool = False) -> NDArray[Any]:
+    def get_support(self, indices: bool = False) -> Array:
         """Return which training rows are kept.
 
         Parameters
@@ -211,7 +218,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.sample_indices_ if indices else self.support_
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Rows) -> Rows:
         """Return the kept rows of the training data, and any other rows unchanged.
 
         Training rows are recognised by their values, order and shape, whatever the container and
@@ -232,12 +239,16 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
-        if n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_:
+        if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)
         # set_output renames columns in place, and must not rename the caller's.
         return copy.copy(container) if hasattr(container, "columns") else container
 
-    def prune(self, *containers: Any) -> Any:
+    def was_fitted_on(self, rows: Rows) -> bool:
+        """Whether validated rows are those of ``fit``, as `transform` recognises them."""
+        return n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_
+
+    def prune(self, *containers: Rows) -> Rows:
         """Return the kept rows of containers that are aligned with the training rows.
 
         Parameters
@@ -273,7 +284,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         return pruned[0] if len(pruned) == 1 else pruned
 
-    def _sk_visual_block_(self) -> Any:
+    def _sk_visual_block_(self) -> object:
         caption = None
         if hasattr(self, "support_"):
             caption = f"{len(self.sample_indices_):,} of {len(self.support_):,} rows kept"
@@ -288,7 +299,11 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def fit_pruner(
-    pruner: BasePruner, X: Any, y: Any, kind: Kind | None, fit_params: Mapping[str, Any]
+    pruner: BasePruner,
+    X: Rows,
+    y: Targets,
+    kind: Kind | None,
+    fit_params: Mapping[str, Metadata],
 ) -> BasePruner:
     """Fit a pruner for an estimator that takes y for ``kind``; None if that is not known.
 
@@ -302,5 +317,5 @@ def fit_pruner(
     return pruner.fit(X, y, **fit_params)
 
 
-def _targets(X: Any, y: Any) -> Any:
+def _targets(X: Rows, y: Targets) -> Targets:
     return dataset_targets(X) if y is None and isinstance(X, Dataset) else y

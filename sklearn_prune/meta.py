@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any, ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
@@ -26,13 +24,14 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
 from ._sample_weight import gives_weights, weight_argument, weighted
+from ._types import Array, Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
 from .data import Kind, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
 
-def _estimator_has(method: str) -> Callable[[Any], bool]:
+def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
     def check(self: PruningMixin) -> bool:
         # The estimator's own AttributeError tells the user most.
         getattr(getattr(self, "estimator_", self.estimator), method)
@@ -46,7 +45,7 @@ def _delegated(method: Callable[..., Any]) -> Any:
 
     @available_if(_estimator_has(method.__name__))
     @wraps(method)
-    def delegating(self: PruningMixin, X: Any, **params: Any) -> Any:
+    def delegating(self: PruningMixin, X: Rows, **params: Metadata) -> Any:
         return self._delegate(method.__name__, X, **params)
 
     return delegating
@@ -59,9 +58,9 @@ class PruningMixin(MetaEstimatorMixin):
     fitted on the kept rows, to which the other methods delegate.
     """
 
-    estimator: Any
+    estimator: Estimator
     pruner: BasePruner | None
-    estimator_: Any
+    estimator_: Estimator
 
     # Methods that pass their metadata to the estimator.
     _routed: ClassVar[tuple[str, ...]] = (
@@ -78,10 +77,19 @@ class PruningMixin(MetaEstimatorMixin):
     def _pruner(self) -> BasePruner:
         return InfluencePruner() if self.pruner is None else self.pruner
 
-    def _fit_pruner(self, X: Any, y: Any, params: dict[str, Any], **settings: Any) -> BasePruner:
+    def _fit_pruner(self, X: Rows, y: Targets, params: Params, **changed: Any) -> BasePruner:
         """Fit a clone of the pruner with some parameters changed."""
-        pruner = clone(self._pruner()).set_params(**settings)
+        pruner = clone(self._pruner()).set_params(**changed)
         return fit_pruner(pruner, X, y, self._kind, params)
+
+    def _fit_on_kept(
+        self, X: Rows, y: Targets, for_pruner: Params, for_estimator: Params, **changed: Any
+    ) -> tuple[BasePruner, Estimator]:
+        """Fit a clone of the pruner, and a clone of the estimator on the rows it keeps."""
+        pruner = self._fit_pruner(X, y, for_pruner, **changed)
+        weights = getattr(pruner, "sample_weight_", None)
+        kept = pruner.sample_indices_
+        return pruner, self._fit_estimator(X, y, for_estimator, kept, weights)
 
     def _check_weights(self) -> None:
         """Raise if the pruner returns weights and the estimator takes none."""
@@ -90,19 +98,19 @@ class PruningMixin(MetaEstimatorMixin):
 
     def _fit_estimator(
         self,
-        X: Any,
-        y: Any,
-        params: dict[str, Any],
-        rows: NDArray[np.intp],
-        weights: NDArray[np.float64] | None = None,
-    ) -> Any:
+        X: Rows,
+        y: Targets,
+        params: Params,
+        rows: Indices,
+        weights: Floats | None = None,
+    ) -> Estimator:
         """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""
         params = take_params(X, params, rows)
         if weights is not None:
             params = weighted(params, weight_argument(self.estimator), weights)
         return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
 
-    def _sort_params(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
         """Return the ``fit`` parameters of the pruner, and those of the estimator."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
@@ -114,14 +122,14 @@ class PruningMixin(MetaEstimatorMixin):
         shared = for_pruner.keys() - {"sample_weight"}
         return for_pruner, {n: v for n, v in fit_params.items() if n not in shared}
 
-    def _delegate(self, method: str, *data: Any, **params: Any) -> Any:
+    def _delegate(self, method: str, *data: Rows, **params: Metadata) -> Any:
         check_is_fitted(self, "estimator_")
         if params and get_config()["enable_metadata_routing"]:
             params = process_routing(self, method, **params).estimator[method]
         return getattr(self.estimator_, method)(*data, **params)
 
     @_delegated
-    def predict(self, X: Any, **params: Any) -> Any:
+    def predict(self, X: Rows, **params: Metadata) -> Targets:
         """Predict a label or number for each row.
 
         Parameters
@@ -138,7 +146,7 @@ class PruningMixin(MetaEstimatorMixin):
         """
 
     @_delegated
-    def predict_proba(self, X: Any, **params: Any) -> Any:
+    def predict_proba(self, X: Rows, **params: Metadata) -> Rows:
         """Predict the probability of each class for each row.
 
         Parameters
@@ -155,7 +163,7 @@ class PruningMixin(MetaEstimatorMixin):
         """
 
     @_delegated
-    def predict_log_proba(self, X: Any, **params: Any) -> Any:
+    def predict_log_proba(self, X: Rows, **params: Metadata) -> Rows:
         """Predict the logarithm of each class's probability for each row.
 
         Parameters
@@ -172,7 +180,7 @@ class PruningMixin(MetaEstimatorMixin):
         """
 
     @_delegated
-    def decision_function(self, X: Any, **params: Any) -> Any:
+    def decision_function(self, X: Rows, **params: Metadata) -> Rows:
         """Compute the score of each class for each row.
 
         Parameters
@@ -189,7 +197,7 @@ class PruningMixin(MetaEstimatorMixin):
         """
 
     @property
-    def classes_(self) -> NDArray[Any]:
+    def classes_(self) -> Array:
         """The labels, sorted. Only of a classifier."""
         return self.estimator_.classes_
 
@@ -234,7 +242,7 @@ class PruningMixin(MetaEstimatorMixin):
 class PrunedEstimator(PruningMixin):
     """Base class of `PrunedClassifier` and `PrunedRegressor`."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "pruner": [BasePruner, None],
     }
@@ -242,12 +250,12 @@ class PrunedEstimator(PruningMixin):
 
     pruner_: BasePruner
 
-    def __init__(self, estimator: Any, pruner: BasePruner | None = None) -> None:
+    def __init__(self, estimator: Estimator, pruner: BasePruner | None = None) -> None:
         self.estimator = estimator
         self.pruner = pruner
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+    def fit(self, X: Rows, y: Targets, **fit_params: Metadata) -> Self:
         """Choose the rows to keep, and fit the estimator on them.
 
         Parameters
@@ -269,17 +277,11 @@ class PrunedEstimator(PruningMixin):
             Fitted.
         """
         self._check_weights()
-        for_pruner, for_estimator = self._sort_params(fit_params)
-        pruner = self._fit_pruner(X, y, for_pruner)
-        estimator = self._fit_estimator(
-            X, y, for_estimator, pruner.sample_indices_, getattr(pruner, "sample_weight_", None)
-        )
-        # Together and last, so that an error leaves no mixed state.
-        self.pruner_, self.estimator_ = pruner, estimator
+        self.pruner_, self.estimator_ = self._fit_on_kept(X, y, *self._sort_params(fit_params))
         return self
 
     @available_if(_estimator_has("score"))
-    def score(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def score(self, X: Rows, y: Targets = None, **params: Metadata) -> float:
         """Score the predictions for each row.
 
         Parameters
@@ -304,7 +306,7 @@ class PrunedEstimator(PruningMixin):
         return self.pruner_.n_features_in_
 
     @property
-    def feature_names_in_(self) -> NDArray[Any]:
+    def feature_names_in_(self) -> Array:
         """Names of the columns seen in `fit`, if all are strings."""
         return self.pruner_.feature_names_in_
 
@@ -448,7 +450,7 @@ class PruningSampler(BaseEstimator):
     array(['a', 'a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b'], dtype='<U1')
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"pruner": [BasePruner, None]}
+    _parameter_constraints: ClassVar[Constraints] = {"pruner": [BasePruner, None]}
 
     # Tells imbalanced-learn that there is no sampling_strategy.
     _sampling_type: ClassVar[str] = "bypass"
@@ -457,7 +459,7 @@ class PruningSampler(BaseEstimator):
         self.pruner = pruner
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit_resample(self, X: Any, y: Any, **fit_params: Any) -> tuple[Any, Any]:
+    def fit_resample(self, X: Rows, y: Targets, **fit_params: Metadata) -> tuple[Rows, Targets]:
         """Choose the rows to keep, and return them.
 
         Parameters

@@ -11,16 +11,13 @@ from sklearn import get_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
-from sklearn.utils.metadata_routing import (
-    MetadataRequest,
-    get_routing_for_object,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_time
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
+from ._types import Estimator, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
 from .data import Kind, take_params
 
@@ -129,12 +126,12 @@ class Pipeline(PlainPipeline):
     ['scale', 'classify']
     """
 
-    steps: list[tuple[str, Any]]
+    steps: list[tuple[str, Estimator]]
     # Tells pruners that this pipeline lets them drop rows.
     drops_rows: ClassVar[bool] = True
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
+    def fit(self, X: Rows, y: Targets = None, **params: Metadata) -> Self:
         """Fit the steps in order, each on the rows kept so far.
 
         Parameters
@@ -189,7 +186,7 @@ class Pipeline(PlainPipeline):
         return self
 
     @available_if(_for_all_rows("transform"))
-    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def fit_transform(self, X: Rows, y: Targets = None, **params: Metadata) -> Rows:
         """Fit, then transform all rows of X.
 
         Parameters
@@ -207,7 +204,7 @@ class Pipeline(PlainPipeline):
         return self._fit_then("transform", X, y, params)
 
     @available_if(_for_all_rows("predict"))
-    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def fit_predict(self, X: Rows, y: Targets = None, **params: Metadata) -> Rows:
         """Fit, then predict all rows of X.
 
         Parameters
@@ -272,7 +269,7 @@ class Pipeline(PlainPipeline):
                 "use the pruner without a pipeline."
             )
 
-    def _check_metadata(self, method: str, params: Mapping[str, Any]) -> None:
+    def _check_metadata(self, method: str, params: Mapping[str, Metadata]) -> None:
         if _routing_enabled():
             process_routing(self, method, **params)
             return
@@ -291,7 +288,9 @@ class Pipeline(PlainPipeline):
                     "routing."
                 )
 
-    def _fit_pruner(self, position: int, X: Any, y: Any, params: Mapping[str, Any]) -> BasePruner:
+    def _fit_pruner(
+        self, position: int, X: Rows, y: Targets, params: Mapping[str, Metadata]
+    ) -> BasePruner:
         name, pruner = self.steps[position]
         if _routing_enabled():
             # A router joins what fit requests to what transform does.
@@ -326,8 +325,8 @@ class Pipeline(PlainPipeline):
         return "classification" if is_classifier(self) else None
 
     def _prune(
-        self, pruner: BasePruner, X: Any, y: Any, params: Mapping[str, Any]
-    ) -> tuple[Any, Any, dict[str, Any]]:
+        self, pruner: BasePruner, X: Rows, y: Targets, params: Mapping[str, Metadata]
+    ) -> tuple[Rows, Targets, Params]:
         names_at_steps = self._names_at_steps()
         pruned = dict(params)
         for name in params.keys() - set(self.transform_input or ()):
@@ -351,7 +350,7 @@ class Pipeline(PlainPipeline):
             if isinstance(alias, str)
         }
 
-    def _transform_inputs(self, segment: Segment, params: dict[str, Any]) -> dict[str, Any]:
+    def _transform_inputs(self, segment: Segment, params: Params) -> Params:
         """Return the metadata, with the ``transform_input`` transformed by the segment."""
         options = _taken(segment, "transform", params)
         transformed = dict(params)
@@ -363,7 +362,7 @@ class Pipeline(PlainPipeline):
                 transformed[name] = segment.transform(rows, **options)
         return transformed
 
-    def _fit_then(self, then: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
+    def _fit_then(self, then: str, X: Rows, y: Targets, params: Params) -> Rows:
         at_fit, afterwards = params, {}
         if _routing_enabled():
             self._check_metadata(f"fit_{then}", params)
@@ -372,7 +371,7 @@ class Pipeline(PlainPipeline):
 
 
 def make_pipeline(
-    *steps: Any,
+    *steps: Estimator,
     memory: Any = None,
     transform_input: list[str] | None = None,
     verbose: bool = False,
@@ -423,7 +422,7 @@ def _routing_enabled() -> bool:
     return bool(get_config()["enable_metadata_routing"])
 
 
-def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Metadata]) -> Params:
     """Return the metadata that goes to the steps of ``pipeline``."""
     if _routing_enabled():
         names = get_routing_for_object(pipeline).consumes(method, params.keys())

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "sklearn_prune"
 
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_types",),
     ("utils", "_compat"),
     ("data",),
     ("losses", "selection", "base"),

@@ -308,7 +308,7 @@ def test_what_does_not_fit_the_pruner_is_refused(change, message, cancer, cancer
 
 def test_a_pruner_without_expectations_is_refused(cancer):
     X, _, y, _ = cancer
-    with pytest.raises(TypeError, match="it is RandomPruner.*can be given as support"):
+    with pytest.raises(TypeError, match="it is RandomPruner.*give them as support"):
         retraining_check(RandomPruner().fit(X, y), X, y)
     with pytest.raises(TypeError, match="RandomPruner has none"):
         InfluenceDisplay.from_estimator(RandomPruner().fit(X, y))
@@ -349,7 +349,7 @@ def test_influences_are_compared_with_random_rows_where_nothing_else_is_asked_fo
 
 
 def test_a_ratio_that_is_impossible_is_left_out_of_the_curve(iris):
-    with pytest.warns(FitFailedWarning, match="prune_ratio=0.99 is passed over"):
+    with pytest.warns(FitFailedWarning, match="prune_ratio=0.99 is skipped"):
         display = PruningCurveDisplay.from_estimator(
             LogisticRegression(max_iter=500),
             *iris,
@@ -376,7 +376,7 @@ def test_rows_without_influence_are_left_out_of_the_histogram():
     norms, support = np.array([0.0, 1.0, 10.0, np.inf]), np.array([True, True, False, False])
     display = InfluenceDisplay(influence_norms=norms, support=support).plot(histtype="bar")
     assert sum(bar.get_height() for bar in display.histograms_["kept"]) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="no row has a positive finite influence"):
+    with pytest.raises(ValueError, match="none of the 1 rows has one"):
         InfluenceDisplay(influence_norms=norms[:1], support=support[:1]).plot()
 
 
