@@ -6,6 +6,7 @@ import ast
 import configparser
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def imports_of(
             yield from ((source, alias.name) for alias in node.names)
 
 
+@cache
 def all_imports() -> list[tuple[Path, str, str]]:
     found = []
     for path in package_files():
@@ -81,6 +83,7 @@ def internal_target(source: str, name: str) -> str:
     return candidate if path.is_dir() or path.with_suffix(".py").exists() else source
 
 
+@cache
 def internal_imports() -> list[tuple[str, str]]:
     return [
         (module_name(path), internal_target(source, name))
