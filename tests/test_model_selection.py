@@ -30,7 +30,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.base import BasePruner
-from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.baselines import KCenterPruner, RandomPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
 from tests.conftest import ThirdOut
 from tests.expected_failures import expected_failures
@@ -39,10 +39,10 @@ from tests.expected_failures import expected_failures
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 @parametrize_with_checks(
     [
-        PruneRatioSearchCV(LogisticRegression(), RandomPruner(random_state=0)),
+        PruneRatioSearchCV(LogisticRegression(), RandomPruner(random_state=0), ratios=[0.5], cv=2),
         PruneRatioSearchCV(Ridge(), RandomPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
-        # One small ratio, as the integer programs of larger ones take minutes in all.
-        PruneRatioSearchCV(Ridge(), InfluencePruner(random_state=0), ratios=[0.1], cv=2),
+        # Unlike RandomPruner, it needs y, and is cheap; `test_meta_checks` has InfluencePruner.
+        PruneRatioSearchCV(Ridge(), KCenterPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
     ],
     expected_failed_checks=expected_failures,
 )

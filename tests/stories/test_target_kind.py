@@ -20,10 +20,10 @@ from sklearn_prune import (
 from sklearn_prune.model_selection import PruneRatioSearchCV
 
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(180, 4))
+X = RNG.normal(size=(100, 4))
 # Read as numbers, as there are more than 20 and each has few rows.
-MANY = np.arange(180) % 30
-FEW = np.arange(180) % 4
+MANY = np.arange(100) % 25
+FEW = np.arange(100) % 4
 
 QUICK = {"n_epochs": 3, "n_networks": 1, "window": 2}
 
@@ -40,9 +40,9 @@ def pruners():
 @pytest.mark.parametrize("pruner", pruners())
 def test_told_of_classes_a_pruner_keeps_each_of_them(pruner):
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="y has 30 distinct")
+        warnings.filterwarnings("error", message="y has 25 distinct")
         fitted = clone(pruner).fit(X, MANY, target_kind="classification")
-    assert len(fitted.classes_) == 30
+    assert len(fitted.classes_) == 25
     assert set(MANY[fitted.get_support()]) == set(MANY)
 
 
@@ -57,7 +57,7 @@ def test_told_of_numbers_a_pruner_reads_numbers_or_refuses_them(pruner):
 
 
 def test_the_warning_names_the_parameter_that_every_pruner_has():
-    with pytest.warns(UserWarning, match="30 distinct .* set target_kind='classification'"):
+    with pytest.warns(UserWarning, match="25 distinct .* set target_kind='classification'"):
         baselines.RandomPruner().fit(X, MANY)
 
 
