@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .._types import Floats
 from ._dynamics import EarlyScorePruner, Epoch
-from ._scored import Floats
 
 
 class EL2NPruner(EarlyScorePruner):

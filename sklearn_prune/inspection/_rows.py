@@ -41,8 +41,8 @@ def head_influence(pruner: InfluencePruner) -> HeadInfluence:
     if isinstance(influence, StackedInfluence):
         raise ValueError(
             "retraining_check retrains one last layer, and this pruner matches those of "
-            f"{len(influence.influences)} networks; fit a pruner on each network, and check this "
-            "pruner's support with each."
+            f"{len(influence.influences)} networks; fit a pruner on each, and give the support of "
+            "this one to their checks."
         )
     if not isinstance(influence, HeadInfluence):
         raise ValueError(
