@@ -1,5 +1,6 @@
 """Choose which rows of a training set to keep."""
 
+from . import baselines, inspection, meta, model_selection, pipeline
 from ._influence_pruner import InfluencePruner
 from .matching import Certificate
 from .meta import PrunedClassifier, PrunedRegressor
@@ -15,7 +16,12 @@ __all__ = [
     "PrunedClassifier",
     "PrunedRegressor",
     "UnsupportedNetworkError",
+    "baselines",
+    "inspection",
     "make_pipeline",
+    "meta",
+    "model_selection",
+    "pipeline",
 ]
 
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
@@ -157,8 +158,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Threads that take shares of the rows; results do not depend on them. None: as many as
         ``joblib.parallel_config`` says where it says more than one, else as BLAS is allowed. Where
         that names a backend of processes or machines, large Hessians are computed there.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -278,7 +277,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "time_limit": [Interval(Real, 0, None, closed="neither")],
         "memory": [str, HasMethods(["cache"]), None],
         "n_jobs": [Integral, None],
-        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
@@ -308,7 +306,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         time_limit: float = 60.0,
         memory: Any = None,
         n_jobs: int | None = None,
-        target_kind: TargetKind = "auto",
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -330,7 +327,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.time_limit = time_limit
         self.memory = memory
         self.n_jobs = n_jobs
-        self.target_kind = target_kind
         self.random_state = random_state
         self.verbose = verbose
 
@@ -340,6 +336,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         X: Any,
         y: Any = None,
         *,
+        target_kind: TargetKind = "auto",
         sample_weight: Any = None,
         groups: Any = None,
         must_keep: Any = None,
@@ -358,6 +355,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels of one column, numbers of one or several, or several labels a row as columns
             of 0 and 1.
+        target_kind : {"auto", "classification", "regression"}, default="auto"
+            Whether y holds classes or numbers. "auto" follows the network, then the pipeline or
+            meta-estimator that the pruner is in, then y itself.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the last layer's objective. A network that is given is
             trained without them. Rows of weight zero are the first to go.
@@ -392,6 +392,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return self._fit(
             X,
             y,
+            target_kind=target_kind,
             sample_weight=sample_weight,
             groups=groups,
             must_keep=must_keep,
@@ -573,7 +574,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             "trim": trim,
             "time_limit": time_limit,
         }
-        asked = self._unfitted_copy()
+        asked = copy.copy(self)
         asked.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
         check_parameters(asked)
         seed = self._seed_ if random_state is UNCHANGED else _draw_seed(random_state)

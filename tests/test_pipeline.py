@@ -567,7 +567,7 @@ def test_callbacks_follow_every_part(X, y):
 
 
 def test_a_pruner_as_last_step_is_refused(X, y):
-    with pytest.raises(TypeError, match=r"'prune', EveryOther\(\)\. Put an estimator .* behind it"):
+    with pytest.raises(TypeError, match=r"'prune', EveryOther\(\)\. Add an estimator .* after it"):
         Pipeline([("scale", StandardScaler()), ("prune", EveryOther())]).fit(X, y)
 
 
