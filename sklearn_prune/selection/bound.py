@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from .coordinates import Booleans, Coordinates, Floats
+from .arrays import Booleans, Counts, Floats
+from .coordinates import Coordinates
 from .problem import SelectionProblem
-from .quota import Counts
 
 # A relaxed change below this share of a typical row is zero.
 _ZERO = 1e-9
@@ -114,7 +114,7 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
     assert tolerance is not None
     coordinates, free = problem.coordinates.block(0), problem.free
     epsilon = tolerance / coordinates.scale
-    saving = np.ones(problem.n_samples) if problem.cost is None else problem.cost
+    saving = problem.savings
     share = problem.sample_weight / problem.sample_weight.sum()
     fixed = coordinates.total(problem.must_drop)
     room = 1.0 - float(share[problem.must_drop].sum())
@@ -148,8 +148,7 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
         ).x
         if value(y) < best:
             best_y, best = y, value(y)
-    paid = float(saving[problem.must_drop].sum())
-    return DualBound(best * unit + paid, reduced(best_y) * unit)
+    return DualBound(best * unit + problem.saving(problem.must_drop), reduced(best_y) * unit)
 
 
 def _smoothed(

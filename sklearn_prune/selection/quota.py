@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Counts = NDArray[np.int64]
-
-Booleans = NDArray[np.bool_]
+from .arrays import Booleans, Counts, Floats
 
 
 class InfeasibleProblemError(ValueError):
@@ -56,7 +53,7 @@ class KeptRange:
 
     low: Counts
     high: Counts
-    weights: NDArray[np.float64]
+    weights: Floats
     is_fixed: bool = False
 
     def admits(self, n_keep: int) -> bool:
@@ -91,7 +88,7 @@ class KeptRange:
         high = np.ceil(targets - 1e-6).astype(np.int64)
         return np.minimum(low, high), high
 
-    def _targets(self, n_keep: int) -> NDArray[np.float64]:
+    def _targets(self, n_keep: int) -> Floats:
         positive = self.weights[self.weights > 0]
         low, high = 0.0, (self.high.max() + 1.0) / (positive.min() if positive.size else 1.0)
         for _ in range(100):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coordinates import Booleans, Coordinates, Floats, Integers
+from ..arrays import Booleans, Floats, Integers
+from ..coordinates import Coordinates
 
 # Beyond this many coordinates two short moves no longer combine to a shorter one: their number
 # would have to grow exponentially.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..coordinates import Booleans, Coordinates, Floats, Integers
+from ..arrays import Booleans, Floats, Integers
+from ..coordinates import Coordinates
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,6 @@ class Pool:
         edges = np.flatnonzero(np.diff(self.labels)) + 1
         ends = zip(np.r_[0, edges], np.r_[edges, len(self.labels)], strict=True)
         return [(int(a), int(b)) for a, b in ends if b - a > 1]
-
-    def improved(self, drop: Booleans, drop_in_pool: Booleans) -> Booleans:
-        """Return ``drop`` with the pool's rows as they are in ``drop_in_pool``."""
-        improved = drop.copy()
-        improved[self.indices] = drop_in_pool
-        return improved
 
 
 def draw_pool(

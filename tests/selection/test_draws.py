@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import SelectionProblem, inclusion_probabilities, solve
-from sklearn_prune.selection.inclusion import draw_dropped, systematic_sample
+from sklearn_prune.selection.draws import draw_dropped, systematic_sample
 
 
 @st.composite

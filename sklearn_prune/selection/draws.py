@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .coordinates import Booleans, Floats, Integers
+from .arrays import Booleans, Floats, Integers
 
 
 def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
