@@ -50,7 +50,8 @@ LEAST_KEPT = 5
 # Steps of the calibration, their size in units of the largest that is safe at the start, and bounds
 # on what one step and all of them may change an exponent by.
 _N_STEPS, _CAUTION, _LONGEST_STEP, _LONGEST = 60, 0.5, 1.5, 3.0
-# What the calibration may leave, as a share of what chance leaves of a draw: exchanges do the rest.
+# What the calibration may leave, as a share of what chance leaves of a draw or of what it began
+# with, whichever is more: exchanges do the rest.
 _CALIBRATED = 0.05
 
 
@@ -162,9 +163,10 @@ def _calibrated(
     step_size = _CAUTION / totals.largest_eigenvalue(movable)
     # Of every row: a·l at the last point, and at the point that momentum led to.
     last = point = np.zeros(len(base))
+    left = totals.of(1.0 - shares)
+    enough = _CALIBRATED * max(chance, np.linalg.norm(left))
     for n_steps in range(_N_STEPS):
-        left = totals.of(1.0 - shares)
-        if np.linalg.norm(left) <= _CALIBRATED * chance or time.perf_counter() > deadline:
+        if np.linalg.norm(left) <= enough or time.perf_counter() > deadline:
             break
         moved = step_size * totals.scores(left)[free]
         reached = point + moved * min(1.0, _LONGEST_STEP / max(np.abs(moved).max(), 1e-300))
@@ -172,6 +174,7 @@ def _calibrated(
         odds = base * np.exp(np.clip(point, -_LONGEST, _LONGEST))
         shares = shares.copy()
         shares[free] = inclusion_probabilities(odds, n_kept)
+        left = totals.of(1.0 - shares)
     return shares
 
 
