@@ -26,7 +26,7 @@ from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
 from ._sample_weight import gives_weights, weight_argument, weighted
 from .base import BasePruner
-from .data import Kind, take_params, take_rows
+from .data import Kind, check_params, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
@@ -270,9 +270,10 @@ class PrunedEstimator(PruningMixin):
         **fit_params : dict
             What the pruner's ``fit`` names (``groups``, ``must_keep``, ...) goes to the pruner.
             ``sample_weight`` and whatever the pruner does not name goes to the estimator, pruned
-            where it has one entry a row and its name does not speak of other rows: ``X_val``,
-            ``y_val``, ``eval_set`` and their like are handed on whole, whatever their length. With
-            metadata routing enabled, each goes where it was requested.
+            where its name says that it has one entry a row (``sample_weight``, ``init_score``).
+            ``X_val``, ``y_val``, ``eval_set`` and their like are handed on whole, whatever their
+            length; what has as many entries as X and another name is refused. With metadata routing
+            enabled, each goes where it was requested, and is pruned if it has one entry a row.
 
         Returns
         -------
@@ -281,6 +282,7 @@ class PrunedEstimator(PruningMixin):
         """
         self._check_weights()
         for_pruner, for_estimator = self._sort_params(fit_params)
+        check_params(X, for_estimator)
         pruner = self._fit_pruner(X, y, for_pruner)
         estimator = self._fit_estimator(
             X, y, for_estimator, pruner.sample_indices_, getattr(pruner, "sample_weight_", None)

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
 from ._sample_weight import gives_weights
 from .base import BasePruner
-from .data import take_params, take_rows
+from .data import check_params, take_params, take_rows
 from .meta import PruningMixin
 
 __all__ = ["PruneRatioSearchCV"]
@@ -209,6 +209,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         self._check(X, y)
         self._check_weights()
         ratios = _checked_ratios(self.ratios)
+        check_params(X, fit_params)
         given = self._given(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         folds = list(cv.split(X, y, **given.splitter))

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from ._compat import Segment, check_steps, fit_context, fit_task
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
 from .base import BasePruner
-from .data import Kind, take_params
+from .data import Kind, check_params, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -101,9 +101,10 @@ class Pipeline(PlainPipeline):
     A pruner takes y for classes or numbers as the last step does. With ``reweight=True`` the last
     step's ``fit`` gets the pruner's ``sample_weight_``, times the weights that it is given anyway.
 
-    Metadata is row-aligned if it has as many rows as X has at that step, unless its name speaks of
-    other rows (``X_val``, ``y_val``, ``eval_set`` and their like) or ``transform_input`` has it.
-    That is pruned, whether routed or prefixed by a step's name; anything else is handed on whole.
+    Metadata with one entry a row is pruned where it is routed, or where its name says that it
+    belongs to the rows (``sample_weight``, ``groups``, ``init_score``). What speaks of other rows
+    (``X_val``, ``y_val``, ``eval_set`` and their like) is handed on whole, and so is what
+    ``transform_input`` has. What has as many entries as X and neither name nor request is refused.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
     they return a row for every row of X. So a pipeline within another one, which keeps its rows,
@@ -162,6 +163,8 @@ class Pipeline(PlainPipeline):
         check_steps(self)
         self._check_last_step()
         self._check_metadata("fit", params)
+        if self._prunes():
+            check_params(X, params)
         weight_name = self._weight_name()
         # Fitted copies from the cache take their places here; the list given stays as it is.
         self.steps = list(self.steps)

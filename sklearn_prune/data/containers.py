@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,18 +14,23 @@ from .._compat import num_samples, safe_indexing
 from ..utils import own_random_state
 
 __all__ = [
-    "CHUNK_CELLS",
-    "Identity",
+    "Array",
+    "Rows",
     "StoredRows",
     "check_dataset",
     "dataset_targets",
     "is_dict",
     "is_stored",
     "n_rows",
+    "pieces",
     "read_rows",
     "take_rows",
 ]
 
+# Whatever holds rows: an array, a frame, a sparse matrix, a list, a dict of these, a dataset.
+Rows: TypeAlias = Any
+# An array of any type.
+Array: TypeAlias = NDArray[Any]
 # Cells read at a time where all rows are visited: 8 MB of float64.
 CHUNK_CELLS = 2**20
 
@@ -42,7 +46,7 @@ class StoredRows:
         What rows are cast to as they are read; None leaves them as they are.
     """
 
-    def __init__(self, array: Any, dtype: DTypeLike | None = None) -> None:
+    def __init__(self, array: Rows, dtype: DTypeLike | None = None) -> None:
         self._array = array
         self.shape = tuple(array.shape)
         self.dtype = np.dtype(array.dtype if dtype is None else dtype)
@@ -50,7 +54,7 @@ class StoredRows:
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def __getitem__(self, rows: int | slice) -> NDArray[Any]:
+    def __getitem__(self, rows: int | slice) -> Array:
         """Return one row or a slice of them, in memory."""
         return np.array(self._array[rows], dtype=self.dtype)
 
@@ -59,12 +63,12 @@ class StoredRows:
         return StoredRows(self._array, dtype)
 
 
-def is_dict(rows: Any) -> bool:
+def is_dict(rows: Rows) -> bool:
     """Whether rows are a dict of arrays; a sparse matrix in DOK format is none."""
     return isinstance(rows, Mapping) and not issparse(rows)
 
 
-def is_stored(rows: Any) -> bool:
+def is_stored(rows: Rows) -> bool:
     """Whether rows are to be read a few at a time; data frames and sparse matrices are not."""
     if isinstance(rows, np.ndarray):
         return isinstance(rows, np.memmap)
@@ -78,14 +82,20 @@ def is_stored(rows: Any) -> bool:
     )
 
 
-def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
+def pieces(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of a few rows each, by which an array of this shape is visited."""
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(shape[1:]))))
+    for start in range(0, shape[0], step):
+        yield slice(start, start + step)
+
+
+def read_rows(array: Rows, indices: NDArray[np.intp]) -> Array:
     """Return the rows at ``indices`` of a stored array, read slice by slice."""
     order = np.argsort(indices, kind="stable")
     ascending = np.asarray(indices)[order]
-    step = max(1, CHUNK_CELLS // max(1, int(np.prod(array.shape[1:]))))
     rows = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
-    for start in range(0, array.shape[0], step):
-        first, last = np.searchsorted(ascending, [start, start + step])
+    for piece_rows in pieces(array.shape):
+        first, last = np.searchsorted(ascending, [piece_rows.start, piece_rows.stop])
         if first < last:
             inside = ascending[first:last]
             piece = np.asarray(array[int(inside[0]) : int(inside[-1]) + 1])
@@ -93,7 +103,7 @@ def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
     return rows
 
 
-def n_rows(container: Any) -> int:
+def n_rows(container: Rows) -> int:
     """Return the number of rows of anything row-aligned, a dict of arrays included."""
     if not is_dict(container):
         return int(num_samples(container))
@@ -106,7 +116,7 @@ def n_rows(container: Any) -> int:
     return next(iter(counts.values()))
 
 
-def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
+def take_rows(container: Rows, indices: NDArray[np.intp]) -> Rows:
     """Return the rows at ``indices``, in a container of the same type.
 
     pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
@@ -130,29 +140,7 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     return safe_indexing(container, indices)
 
 
-class Identity:
-    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
-
-    def __init__(self, thing: Any) -> None:
-        self._thing: Callable[[], Any] = weakref.ref(thing)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Identity):
-            return NotImplemented
-        thing = self._thing()
-        return thing is not None and thing is other._thing()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_thing": _nothing}
-
-
-def _nothing() -> None:
-    """Return what a reference to an object that is gone returns."""
-
-
-def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
+def dataset_targets(dataset: Dataset[Any]) -> Array:
     """Return the targets of a dataset of pairs, of shape (n_samples, ...), in one pass.
 
     Raises

@@ -1,20 +1,27 @@
-"""One digest for equal values: data, parameters, networks and the code that makes them."""
+"""Digests: equal for equal values, parameters, networks, code, and for equal rows."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
+import weakref
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from hashlib import sha1
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from joblib.hashing import Hasher, NumpyHasher
+from scipy.sparse import csr_array, issparse
+from torch.utils.data import Dataset
 
-__all__ = ["digest"]
+from .containers import Rows, pieces
+
+__all__ = ["Identity", "digest", "fingerprint"]
 
 # Their code is known by their version.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
@@ -76,21 +83,21 @@ class _ValueHasher(NumpyHasher):
 
 
 @lru_cache(maxsize=1024)
-def _source(obj: Any) -> list[str]:
+def _source(obj: type | FunctionType) -> list[str]:
     """Return the source of the modules of a function, or of a class and those it inherits from.
 
     The whole module, since what stands beside a class is what it is most likely to call.
     """
     sources = []
-    for one in getattr(obj, "__mro__", (obj,)):
-        if one.__module__ and one.__module__.split(".")[0] in _TOP_LEVEL:
+    for each in getattr(obj, "__mro__", (obj,)):
+        if each.__module__ and each.__module__.split(".")[0] in _TOP_LEVEL:
             continue
         try:
-            sources.append(inspect.getsource(sys.modules[one.__module__]))
+            sources.append(inspect.getsource(sys.modules[each.__module__]))
         except (OSError, TypeError, KeyError):
             # A notebook has no file, but knows the source of each class; where there is none, the
             # error says so.
-            sources.append(inspect.getsource(one))
+            sources.append(inspect.getsource(each))
     return sources
 
 
@@ -98,4 +105,62 @@ def _source(obj: Any) -> list[str]:
 def _own_source() -> str:
     """Return a digest of this package's files: what is kept was computed by them."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return hashlib.sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def fingerprint(rows: Rows) -> str | Identity:
+    """Return a digest of values, order and shape, alike for every container.
+
+    Cells are compared as float64, so rows held as float32, as integers or as a sparse matrix
+    have the digest of the same numbers in a float64 array.
+
+    Parameters
+    ----------
+    rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
+        Validated numbers, as `check_rows` returns them. A dataset, which may draw its rows anew
+        each time, is known by being the same object.
+    """
+    if isinstance(rows, Dataset):
+        return Identity(rows)
+    if isinstance(rows, Mapping):
+        parts = repr([(name, fingerprint(rows[name])) for name in sorted(rows)])
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    result = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
+    for piece in pieces(rows.shape):
+        block = rows[piece]
+        block = (block if issparse(block) else block.reshape(len(block), -1)).astype(np.float64)
+        if not issparse(block) and np.count_nonzero(block) == block.size:
+            # What csr_array(block).data would be, without the copies.
+            values = np.ascontiguousarray(block)
+        else:
+            sparse = csr_array(block)
+            sparse.sum_duplicates()
+            sparse.eliminate_zeros()
+            values = sparse.data
+            if sparse.nnz < block.shape[0] * block.shape[1]:
+                result.update(sparse.indptr.astype(np.int64))
+                result.update(sparse.indices.astype(np.int64))
+        result.update(values.data if values.size else b"")
+    return result.hexdigest()
+
+
+class Identity:
+    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
+
+    def __init__(self, thing: object) -> None:
+        self._thing: Callable[[], object] = weakref.ref(thing)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        thing = self._thing()
+        return thing is not None and thing is other._thing()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_thing": _nothing}
+
+
+def _nothing() -> None:
+    """Return what a reference to an object that is gone returns."""

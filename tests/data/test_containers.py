@@ -22,9 +22,9 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from sklearn_prune import InfluencePruner, make_pipeline
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.data import checks as _validation
-from sklearn_prune.data.checks import fingerprint
-from sklearn_prune.data.containers import Identity, StoredRows, is_stored, read_rows
+from sklearn_prune.data import fingerprint
+from sklearn_prune.data.containers import StoredRows, is_stored, read_rows
+from sklearn_prune.data.hashing import Identity
 from sklearn_prune.networks import last_layer as _network
 
 N = 90
@@ -91,7 +91,6 @@ def expected():
 @pytest.fixture
 def small_pieces(monkeypatch):
     monkeypatch.setattr("sklearn_prune.data.containers.CHUNK_CELLS", 64)
-    monkeypatch.setattr(_validation, "CHUNK_CELLS", 64)
 
 
 def same(pruner, expected):

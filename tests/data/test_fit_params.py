@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from sklearn_prune import Pipeline, PrunedClassifier, make_pipeline
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.data.fit_params import take_params
+from sklearn_prune.data import check_params, take_params
 from sklearn_prune.model_selection import PruneRatioSearchCV
 
 X, Y = make_classification(200, 5, random_state=0)
@@ -47,10 +47,10 @@ OWN_ROWS = [
     "base_margin",
     "init_score",
     "qid",
-    "evaluator_id",
-    "testimony",
-    "aligned",
+    "sample_domain",
+    "weights",
 ]
+UNKNOWN = ["evaluator_id", "testimony", "aligned", "example_weightings"]
 
 
 @given(
@@ -69,6 +69,45 @@ def test_what_speaks_of_other_rows_stays_whole_at_any_length(name, prefix, n_oth
 def test_what_has_an_entry_a_row_is_cut(name, container):
     cut = take_params(np.zeros((40, 2)), {name: container(np.arange(40))}, KEPT)[name]
     assert list(cut) == KEPT.tolist()
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_nothing_speaks_for_is_refused_where_it_may_belong_to_the_rows(name):
+    rows, value = np.zeros((40, 2)), np.arange(40)
+    message = rf"model__{name} has 40 entries, as many as X has rows.*set_fit_request\({name}=True"
+    with pytest.raises(ValueError, match=message):
+        check_params(rows, {f"model__{name}": value})
+    with pytest.raises(ValueError, match=message):
+        take_params(rows, {f"model__{name}": value}, KEPT)
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+@pytest.mark.parametrize("value", [np.arange(39), list(range(41)), 7, None, "four", {"a": 1}])
+def test_what_cannot_belong_to_the_rows_stays_whole(name, value):
+    assert take_params(np.zeros((40, 2)), {name: value}, KEPT)[name] is value
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_was_requested_is_cut_where_it_has_an_entry_a_row(name):
+    with sklearn.config_context(enable_metadata_routing=True):
+        cut = take_params(np.zeros((40, 2)), {name: np.arange(40)}, KEPT)[name]
+    assert list(cut) == KEPT.tolist()
+
+
+class Untrained(RandomPruner):
+    def fit(self, X, y=None, **params):
+        raise AssertionError("the pruner is fitted")
+
+
+def test_the_refusal_comes_before_anything_is_trained():
+    boosting, pruner = HistGradientBoostingClassifier(), Untrained(prune_ratio=0.9)
+    for model, name in (
+        (PrunedClassifier(boosting, pruner), "aligned"),
+        (PruneRatioSearchCV(boosting, pruner, ratios=[0.9]), "aligned"),
+        (Pipeline([("prune", pruner), ("model", boosting)]), "model__aligned"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} has 200 entries"):
+            model.fit(X, Y, **{name: Y})
 
 
 @pytest.mark.parametrize("name", ["sample_weight", "groups", "model__sample_weight"])
