@@ -77,7 +77,7 @@ def cost_of(program, d):
     return program.unit * energy.sum() + program.deviation * away - program.reward @ d
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(programs())
 def test_the_counts_cost_as_little_as_enumeration_finds(program):
     allowed, costs = enumerate_counts(program)
@@ -92,7 +92,7 @@ def test_the_counts_cost_as_little_as_enumeration_finds(program):
     assert cost_of(program, solution.n_dropped) <= min(costs) + slack
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(programs())
 def test_without_an_answer_largest_remainders_are_taken(program):
     allowed, _ = enumerate_counts(program)

@@ -19,7 +19,7 @@ from tests.selection.brute_force import feasible_subsets
 
 
 @st.composite
-def problems(draw, least=2, most=9):
+def problems(draw, least=2, most=8):
     """Problems with counts, quotas, ranges, masks, weights and costs in play."""
     n = draw(st.integers(least, most))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -66,7 +66,7 @@ def meets_every_rule(problem, cells):
     return True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problems())
 def test_counts_are_found_exactly_where_some_set_is_feasible(drawn):
     problem, cells = decide(*drawn)
@@ -77,7 +77,7 @@ def test_counts_are_found_exactly_where_some_set_is_feasible(drawn):
         assert meets_every_rule(problem, cells)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(problems(most=600))
 def test_any_rows_in_these_counts_meet_every_rule(drawn):
     problem, cells = decide(*drawn)
@@ -228,8 +228,8 @@ def test_the_time_does_not_grow_with_the_rows():
     assert len(many.n_dropped) <= 6 + cells_module._MAX_CELLS
 
 
-@settings(max_examples=25, deadline=None)
-@given(problems(least=33, most=150))
+@settings(max_examples=10, deadline=None)
+@given(problems(least=33, most=80))
 def test_a_solution_meets_every_rule_under_any_of_them(drawn):
     problem, cells = decide(*drawn)
     if problem is None:
@@ -241,7 +241,7 @@ def test_a_solution_meets_every_rule_under_any_of_them(drawn):
     assert problem.is_feasible(solve(problem, random_state=0, time_limit=5).drop)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
 def test_part_of_a_problem_keeps_to_the_rows_that_are_left(seed, share):
     # As in the tolerance form: most rows are fixed, and the ranges are those of all rows.
@@ -263,7 +263,7 @@ def test_part_of_a_problem_keeps_to_the_rows_that_are_left(seed, share):
     assert meets_every_rule(part, cells)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_weight_can_stay_where_some_set_leaves_it(drawn):
     problem, _ = decide(*drawn)

@@ -44,7 +44,7 @@ def first_set(problem, seed=0):
     return feasible_set(problem, problem.n_drop, rng, time.perf_counter() + 30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(constrained())
 def test_a_set_is_found_exactly_where_there_is_one(drawn):
     Z, options = drawn
@@ -59,7 +59,7 @@ def test_a_set_is_found_exactly_where_there_is_one(drawn):
             first_set(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(constrained())
 def test_the_linear_rows_admit_exactly_the_feasible_sets(drawn):
     Z, options = drawn

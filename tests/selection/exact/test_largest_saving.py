@@ -20,7 +20,7 @@ def within(rows, offset, system, saving, cone, seconds=30.0, **options):
     return largest_saving(free, saving, cone, time.perf_counter() + seconds)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(systems(), st.integers(0, 2**32 - 1), st.floats(0.1, 5.0))
 def test_the_largest_saving_is_that_of_the_best_subset_in_the_cone(drawn, seed, b):
     rows, offset, system = drawn
@@ -54,7 +54,7 @@ def test_a_deadline_that_has_passed_gives_no_set_and_no_proof():
     assert result.bound >= 10
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(systems(), st.integers(0, 2**32 - 1))
 def test_only_accepted_sets_are_returned(drawn, seed):
     rows, offset, system = drawn

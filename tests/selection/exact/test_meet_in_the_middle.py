@@ -21,7 +21,7 @@ def by_halves(rows, offset, system, incumbent, seconds=30.0, **options):
     return meet_in_the_middle(free, incumbent, time.perf_counter() + seconds)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(systems())
 def test_it_is_the_best_of_all_sets(drawn):
     rows, offset, system = drawn

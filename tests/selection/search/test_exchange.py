@@ -34,7 +34,7 @@ def counts(labels, drop):
     return np.bincount(labels[drop & (labels >= 0)], minlength=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sets())
 def test_a_round_is_never_worse_and_keeps_counts_and_fixed_rows(drawn):
     coordinates, labels, drop, rng = drawn
@@ -46,7 +46,7 @@ def test_a_round_is_never_worse_and_keeps_counts_and_fixed_rows(drawn):
     np.testing.assert_array_equal(done.drop[labels < 0], drop[labels < 0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets(most=12))
 def test_where_all_rows_fit_the_pool_no_swap_is_left(drawn):
     coordinates, labels, drop, rng = drawn
@@ -60,7 +60,7 @@ def test_where_all_rows_fit_the_pool_no_swap_is_left(drawn):
             assert square(coordinates, swapped) >= reached - least_gain
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets(), st.integers(1, 3))
 def test_linear_rows_that_hold_go_on_to_hold(drawn, n_rows):
     coordinates, labels, drop, rng = drawn
@@ -72,7 +72,7 @@ def test_linear_rows_that_hold_go_on_to_hold(drawn, n_rows):
     assert square(coordinates, done.drop) <= square(coordinates, drop) * (1 + 1e-6) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets())
 def test_a_reward_joins_the_objective(drawn):
     coordinates, labels, drop, rng = drawn

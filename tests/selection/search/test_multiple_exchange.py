@@ -18,7 +18,7 @@ from sklearn_prune.selection.search.multiple_exchange import (
 from tests.selection.search.test_exchange import counts, sets, square
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sets(), st.integers(1, 3))
 def test_it_is_never_worse_and_keeps_counts_and_fixed_rows(drawn, n_doublings):
     coordinates, labels, drop, rng = drawn
