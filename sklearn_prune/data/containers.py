@@ -13,20 +13,6 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 from .._compat import num_samples, safe_indexing
 from ..utils import own_random_state
 
-__all__ = [
-    "Array",
-    "Rows",
-    "StoredRows",
-    "check_dataset",
-    "dataset_targets",
-    "is_dict",
-    "is_stored",
-    "n_rows",
-    "pieces",
-    "read_rows",
-    "take_rows",
-]
-
 # Whatever holds rows: an array, a frame, a sparse matrix, a list, a dict of these, a dataset.
 Rows: TypeAlias = Any
 # An array of any type.

@@ -23,8 +23,6 @@ from sklearn import get_config
 
 from .containers import Rows, n_rows, take_rows
 
-__all__ = ["check_params", "take_params"]
-
 # What pruners and scikit-learn mean by these has one entry a row, or it is a mistake.
 _OF_ROWS = {"sample_weight", "groups", "must_keep", "must_drop", "sample_cost"}
 # Names in XGBoost, LightGBM, CatBoost, fairlearn and models of counts; and the like of the above.

@@ -14,17 +14,6 @@ from scipy.sparse import issparse
 
 from .containers import Array
 
-__all__ = [
-    "Values",
-    "as_labels",
-    "as_numbers",
-    "check_weights",
-    "date_dtype",
-    "is_missing",
-    "masked_as_nan",
-    "require_eager",
-]
-
 # One value a row, in whatever holds them: an array, a list, a series, a tensor.
 Values: TypeAlias = Any
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 
 from .arrays import Booleans, Counts, Floats, Integers
-from .highs import INFEASIBLE, OPTIMAL, run_milp
+from .highs import INFEASIBLE, run_milp
 
 # What breaks ties: HiGHS is ten times slower where the objective is zero.
 _TIE = 1e-4
@@ -34,16 +34,12 @@ class CellSolution:
         Branch-and-bound nodes visited.
     gap : float
         Relative gap that HiGHS proved; NaN where it gave none.
-    status : {"optimal", "node limit", "apportioned"}
-        "apportioned" says that HiGHS found no counts that make the residual small, and that the
-        nearest ones to proportional shares were taken.
     """
 
     n_dropped: Counts
     n_integers: int
     n_nodes: int
     gap: float
-    status: str
 
 
 @dataclass(frozen=True)
@@ -150,9 +146,8 @@ def solve_cells(
     low, high = program.bounds()
     is_open = low < high
     if not is_open.any():
-        return CellSolution(low, 0, 0, 0.0, "optimal") if program.admits(low) else None
+        return CellSolution(low, 0, 0, 0.0) if program.admits(low) else None
     n_dropped, result = _run_milp(program, rng, node_limit)
-    status = "optimal" if result.status == OPTIMAL else "node limit"
     if n_dropped is None and result.status != INFEASIBLE:
         apart = replace(
             program,
@@ -162,12 +157,11 @@ def solve_cells(
             deviation=1.0,
         )
         n_dropped, result = _run_milp(apart, rng, None)
-        status = "apportioned"
     if n_dropped is None:
         return None
     gap = np.nan if result.mip_gap is None else float(result.mip_gap)
     n_nodes = int(result.mip_node_count or 0)
-    return CellSolution(n_dropped, int(is_open.sum()), n_nodes, gap, status)
+    return CellSolution(n_dropped, int(is_open.sum()), n_nodes, gap)
 
 
 def _run_milp(

@@ -201,7 +201,8 @@ def _named_bounds(
                 f"{list(names[:10])}.{pairs}"
             )
         g = position[label]
-        asked_low, asked_high = parse_range(value, int(sizes[g]), label)
+        ends = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+        asked_low, asked_high = (_as_count(end, int(sizes[g]), label) for end in ends)
         if asked_high < least:
             raise InfeasibleProblemError(
                 f"every class or group keeps at least one row; quota={value!r} for {label!r} "
@@ -216,22 +217,6 @@ def _named_bounds(
             )
         low[g], high[g] = max(low[g], asked_low), min(high[g], asked_high)
     return low, high
-
-
-def parse_range(value: Any, size: int, label: Hashable) -> tuple[int, int]:
-    """Return the least and greatest number of rows that one entry of a quota asks for.
-
-    Parameters
-    ----------
-    value : int, float or pair of them
-        A count, a share of the group's rows, or a ``(low, high)`` range of either.
-    size : int
-        Rows of the group.
-    label : hashable
-        Its name, for the error.
-    """
-    low, high = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
-    return _as_count(low, size, label), _as_count(high, size, label)
 
 
 def _as_count(value: Any, size: int, label: Hashable) -> int:

@@ -86,7 +86,6 @@ def test_the_counts_cost_as_little_as_enumeration_finds(program):
         assert solution is None
         return
     assert program.admits(solution.n_dropped)
-    assert solution.status == "optimal"
     # Ties are broken by a ten-thousandth of a row, and the gap is as small.
     slack = 2e-4 * program.sizes.sum() + 2e-3 * abs(min(costs))
     assert cost_of(program, solution.n_dropped) <= min(costs) + slack
@@ -108,6 +107,5 @@ def test_without_an_answer_largest_remainders_are_taken(program):
         solution = solve_cells(program, np.random.default_rng(0))
     if not calls or not allowed:
         return
-    assert solution.status == "apportioned"
     away = [np.abs(d - program.shares).sum() for d in allowed]
     assert np.abs(solution.n_dropped - program.shares).sum() <= min(away) + 2e-2
