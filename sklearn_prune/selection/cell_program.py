@@ -12,11 +12,11 @@ from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 from .arrays import Booleans, Counts, Floats, Integers
 from .highs import INFEASIBLE, run_milp
 
-# What breaks ties: HiGHS is ten times slower where the objective is zero.
+# Random price that breaks ties: HiGHS is ten times slower on a zero objective.
 _TIE = 1e-4
 # Where r² is touched by tangents, in units of about its root.
 _TANGENTS = (1.0, 0.3, 0.1)
-# More nodes gain little: the bound stays near 0, and the first node already finds a good set.
+# More nodes gain little: the bound stays near 0, and the first node already finds good counts.
 _NODE_LIMIT = 1
 
 
@@ -27,13 +27,13 @@ class CellSolution:
     Attributes
     ----------
     n_dropped : ndarray of shape (n_cells,)
-        Rows of each cell that go.
+        Rows of each cell that are dropped.
     n_integers : int
-        Cells whose count is not the only one that the rules allow.
+        Cells for which the rules allow more than one count.
     n_nodes : int
         Branch-and-bound nodes visited.
     gap : float
-        Relative gap that HiGHS proved; NaN where it gave none.
+        Relative gap that HiGHS proved; NaN where it proved none.
     """
 
     n_dropped: Counts
@@ -62,19 +62,19 @@ class CellProgram:
     expected_dropped : ndarray of shape (n_cells,)
         :math:`a_c`: rows of each cell that the draw drops on average; without a draw, its size.
     low, high, target : ndarray of shape (n_groups,)
-        Rows that each group may drop, and how many it does where nothing speaks against it.
+        Rows that each group may drop, and the number it drops at its proportional share.
     total : int
         Rows dropped in all.
     weighted : ndarray of bool of shape (n_cells,) or None
-        Cells of which, together, a row must stay; None where no such rule is needed.
+        Cells that together keep at least one row; None where no such rule is needed.
     means : ndarray of shape (n_cells, n_coordinates)
         Mean of each cell's rows.
     offset : ndarray of shape (n_coordinates,)
-        Sum of the rows that go in any case.
+        Sum of the rows of must_drop.
     reward : ndarray of shape (n_cells,)
-        ρ, what dropping a row of each cell is worth.
+        ρ, the reward for dropping a row of each cell.
     deviation : float
-        δ, what a row more or less than the share costs.
+        δ, the price of a row more or less than the share.
     """
 
     sizes: Counts
@@ -103,7 +103,7 @@ class CellProgram:
 
     @cached_property
     def unit(self) -> float:
-        """``u``, about the size of the residual where nothing is optimised."""
+        """``u``, about the size of the residual at the rounded shares."""
         start = self.offset + self.shares @ self.means
         low, high = self.bounds()
         rounding = np.sqrt(((self.means[low < high] / 2) ** 2).sum(axis=0))
@@ -116,13 +116,13 @@ class CellProgram:
 
     def bounds(self) -> tuple[Counts, Counts]:
         """Return the least and greatest number of rows that each cell may drop."""
-        # What rounding leaves of whole numbers.
+        # Float rounding must not push a whole number over the edge.
         low = np.floor(self.ratios * self.low[self.groups] + 1e-9).astype(np.int64)
         high = np.ceil(self.ratios * self.high[self.groups] - 1e-9).astype(np.int64)
         return np.minimum(low, self.sizes), np.minimum(high, self.sizes)
 
     def admits(self, n_dropped: Counts) -> bool:
-        """Whether the counts meet every rule, proportion inside loose groups aside."""
+        """Whether the counts meet every rule except proportion inside loose groups."""
         in_group = np.bincount(self.groups, n_dropped, minlength=len(self.low))
         low, high = self.bounds()
         return bool(
@@ -140,8 +140,8 @@ def solve_cells(
 ) -> CellSolution | None:
     """Return the best counts found, or None where no counts meet the rules.
 
-    HiGHS's answer is rounded and checked against every rule. Where it has none, the counts nearest
-    to the shares are taken, which is apportionment by largest remainders.
+    HiGHS's answer is rounded and checked against every rule. Where it has no answer, the counts
+    nearest to the shares are taken (apportionment by largest remainders).
     """
     low, high = program.bounds()
     is_open = low < high
@@ -167,11 +167,11 @@ def solve_cells(
 def _run_milp(
     program: CellProgram, rng: np.random.Generator, node_limit: int | None
 ) -> tuple[Counts | None, OptimizeResult]:
-    """Return the counts, None where there are none that meet every rule, and HiGHS's result.
+    """Return counts that meet every rule, or None, and HiGHS's result.
 
-    The columns are the open cells' counts less what their shares come to when rounded down,
-    ``|d_c - s_c|`` where it is not linear between the bounds, the residual in its unit, and the
-    energy of each of its coordinates.
+    The columns are the open cells' counts above their rounded-down shares, ``|d_c - s_c|`` where it
+    is not linear between the bounds, the residual in its unit, and the square of each of its
+    coordinates, as enclosed by the tangents.
     """
     low, high = program.bounds()
     base = np.clip(np.floor(program.shares).astype(np.int64), low, high)

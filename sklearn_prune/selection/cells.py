@@ -14,17 +14,16 @@ from .feasible import all_weight_goes
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 
-# Rows that a stratum of norm should keep, and drop, to be a cell of its own; strata of norm in a
-# group; and cells beyond one a group, in all. Exchanges stay inside cells, so that more of them
-# leave fewer swaps to choose from.
+# Rows that a stratum of similar norm keeps and drops at least; strata in a group at most; and cells
+# in all, beyond one a group. Exchanges stay inside cells, so more cells leave fewer swaps.
 _LEAST_OF_STRATUM, _MAX_STRATA, _MAX_CELLS = 20, 8, 60
-# Coordinates of the residual in the objective, and numbers of their matrix at most: with 100 cells
+# Coordinates of the residual in the objective, and size of their matrix at most: with 100 cells
 # HiGHS takes 0.3 seconds.
 _MAX_COORDINATES, _MAX_NUMBERS = 6, 1_000
-# What a row more or less than the proportional share of a loose group costs, and what the cost of
-# the samples is worth, in units of a typical row.
+# Price of a row more or less than a loose group's proportional share, and reward for dropping the
+# costliest row instead of the cheapest, in units of a typical row.
 _DEVIATION, _REWARD = 5e-2, 0.2
-# Rows in all that the cells' means are taken of.
+# Rows from which the means of the cells are estimated, in all.
 _MEAN_ROWS = 20_000
 
 
@@ -45,12 +44,12 @@ class CellCounts(CellSolution):
 
 
 def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator) -> CellCounts:
-    """Decide how many rows of each cell go when ``n_drop`` do in all.
+    """Decide how many rows of each cell are dropped when ``n_drop`` are in all.
 
     Raises
     ------
     InfeasibleProblemError
-        When no counts leave some sample weight.
+        When every choice of counts drops all of the sample weight.
     """
     started = time.perf_counter()
     labels = cell_labels(problem, n_drop)
@@ -63,12 +62,12 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
 
 
 def can_keep_weight(problem: SelectionProblem) -> bool:
-    """Whether counts, quotas and masks leave some sample weight; coordinates are not looked at."""
+    """Whether counts, quotas and masks allow some sample weight to be kept."""
     if not problem.weight_must_stay:
         return True
     n_drop = problem.n_drop
     if n_drop is None:
-        # If the fewest rows that may go take all of the weight, more do as well.
+        # If the fewest rows that can be dropped hold all of the weight, so do more.
         n_drop = max(int(problem.dropped_bounds(None)[0].sum()), int(problem.must_drop.sum()))
     labels = np.where(problem.free, _groups_of_weight(problem), -1)
     labels[problem.free] = _compact(labels[problem.free])
@@ -77,7 +76,7 @@ def can_keep_weight(problem: SelectionProblem) -> bool:
 
 
 def _groups_of_weight(problem: SelectionProblem) -> Integers:
-    """Return the group of each row, another one for weight zero where some weight must stay."""
+    """Return the group of each row, split by weight zero or not where some weight must stay."""
     if not problem.weight_must_stay:
         return problem.groups
     return np.asarray(2 * problem.groups + (problem.sample_weight > 0))
@@ -87,8 +86,8 @@ def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     """Return the cell of each row, -1 for rows that are not free.
 
     Cells are groups, split by the norm of their rows as far as each part still keeps and drops some
-    dozens of rows. Where some sample weight must stay, rows with and without
-    weight lie in different cells, so that exchanges inside cells leave it.
+    dozens of rows. Where some sample weight must stay, rows with and without weight are in
+    different cells, so that exchanges inside cells cannot drop all of it.
     """
     free = np.flatnonzero(problem.free)
     labels = np.full(problem.n_samples, -1, dtype=np.int64)
@@ -142,7 +141,7 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
     forced = problem.count(problem.must_drop)
     total = n_drop - int(forced.sum())
     low, high = problem.dropped_bounds(n_drop)
-    # Part of a problem may have more rows fixed than its bounds know.
+    # A problem with further rows fixed has the bounds of the whole problem.
     low = np.maximum(low - forced, 0)
     high = np.minimum(high - forced, problem.count(problem.free))
     cost = np.zeros(len(labels)) if problem.cost is None else problem.cost
@@ -151,13 +150,13 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
     dropped_share = np.ones(len(labels))
     if problem.kept_share is not None:
         dropped_share -= problem.kept_share
-    # Never zero: rounding in its group may make a cell drop a row that the draw would keep.
+    # Never zero: rounding may make a cell drop a row that the draw always keeps.
     expected = np.array([max(dropped_share[rows].sum(), 1e-6) for rows in members])
     return CellProgram(
         sizes=sizes,
         groups=problem.groups[first],
         expected_dropped=expected,
-        # What the other groups leave.
+        # Tightened by what the other groups can take.
         low=np.maximum(low, total - high.sum() + high),
         high=np.minimum(high, total - low.sum() + low),
         target=problem.dropped_counts(n_drop) - forced,
@@ -173,7 +172,7 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
 def _with_residual(
     program: CellProgram, problem: SelectionProblem, labels: Integers, rng: np.random.Generator
 ) -> CellProgram:
-    """Add the residual in the coordinates that the counts move most."""
+    """Add the residual in the directions that the counts move most."""
     low, high = program.bounds()
     n_open = int((low < high).sum())
     if n_open == 0:
@@ -181,7 +180,7 @@ def _with_residual(
     coordinates = problem.coordinates
     means = _cell_means(coordinates, labels, len(program.sizes), rng)
     offset = coordinates.residual(problem.must_drop)
-    # What the counts move, and what they have to move.
+    # How far the counts can move the residual, and where it starts.
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
     n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
     directions = _leading_directions(moved, n_directions, rng)
@@ -191,7 +190,7 @@ def _with_residual(
 def _cell_means(
     coordinates: Coordinates, labels: Integers, n_cells: int, rng: np.random.Generator
 ) -> Floats:
-    """Return the mean of the rows of each cell, of some where there are many."""
+    """Return the mean row of each cell, from a sample of its rows where it has many."""
     most = max(1, _MEAN_ROWS // n_cells)
     some = [
         np.sort(rng.permutation(members)[:most]) if len(members) > most else members
@@ -204,7 +203,7 @@ def _cell_means(
 
 
 def _leading_directions(rows: Floats, n_directions: int, rng: np.random.Generator) -> Floats:
-    """Return orthonormal directions of most of the rows' energy, one a column, by iteration."""
+    """Return leading right singular vectors of the rows, one a column, by subspace iteration."""
     n_coordinates = rows.shape[1]
     if n_coordinates <= n_directions:
         return np.eye(n_coordinates)

@@ -1,4 +1,4 @@
-"""A first set that meets every linear row, or the row that cannot be met."""
+"""A first set that meets the caller's constraints, or the constraint that cannot be met."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from .quota import InfeasibleProblemError
 
 # Rows that milp decides about where it may leave the others as they are.
 _OPEN_ROWS = 500
-# What it gets where the deadline is near, since without a feasible set there is no answer.
+# Seconds it gets even past the deadline: without a feasible set there is no answer at all.
 _LEAST_SECONDS = 0.5
 
 
 def feasible_set(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> Booleans:
-    """Return a set of ``n_drop`` rows that meets every linear row.
+    """Return a set of ``n_drop`` rows that meets every rule.
 
-    Random rows mostly do, where the rows are loose. Where they do not, ``milp`` decides anew about
-    some of them, drawn at random; then about some of what its relaxation leaves, which has at most
-    one fractional column for each row; and about all only if there is no such set: of 50,000 rows
-    it takes longer than any time limit, of 500 a moment. Its objective is random: any feasible set
-    will do, different seeds give different ones, and HiGHS is about ten times slower on a zero
-    objective.
+    Tries in turn, since ``milp`` takes a moment on 500 rows and longer than any time limit on
+    50,000:
+
+    1. random rows, which meet loose constraints;
+    2. ``milp`` on 500 of these rows, the others fixed;
+    3. ``milp`` on the 500 rows about which its relaxation is least sure; at most one row for each
+       constraint is fractional there;
+    4. ``milp`` on all rows.
+
+    The objective is random: any feasible set will do, different seeds give different ones, and
+    HiGHS is about ten times slower on a zero objective.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def feasible_set(
 def _relaxed(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> Floats:
-    """Return which share of each free row goes where rows may go in part; 0 where none may."""
+    """Return the relaxation's solution for the free rows; zeros where it has none."""
     rows, n = problem.linear_rows(n_drop), int(problem.free.sum())
     result = run_milp(
         rng.standard_normal(n),
@@ -81,7 +86,7 @@ def _seconds_until(deadline: float) -> float:
 def _mostly_fixed(
     problem: SelectionProblem, n_drop: int, shares: Floats, rng: np.random.Generator
 ) -> SelectionProblem:
-    """Return the problem with most free rows fixed: those that go in part stay open."""
+    """Return the problem with all but the 500 least certain free rows fixed."""
     doubt = np.minimum(shares, 1 - shares)
     is_open = np.argsort(-doubt - 1e-6 * rng.random(len(shares)))[:_OPEN_ROWS]
     fixed = np.ones(len(shares), dtype=bool)
@@ -95,9 +100,9 @@ def _mostly_fixed(
 def _set_by_milp(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> tuple[Booleans | None, int]:
-    """Return a feasible set, None where none was found, and HiGHS's last status.
+    """Return a feasible set or None, and HiGHS's last status.
 
-    HiGHS meets a row within a tolerance; a set that breaks one in float64 is cut off.
+    HiGHS meets constraints within a tolerance. A set that breaks one in float64 is cut off.
     """
     rows, excluded = problem.linear_rows(n_drop), list[Booleans]()
     n = int(problem.free.sum())
@@ -118,9 +123,9 @@ def _set_by_milp(
 def _solve(
     rows: LinearRows, objective: Floats, deadline: float, prices: Floats | None = None
 ) -> OptimizeResult:
-    """Return the first set that HiGHS finds, or, with prices, one that breaks rows at least cost.
+    """Return the first set that HiGHS finds; with prices, the one that breaks rules at least cost.
 
-    Each row then has a pair of slacks: by how much it falls short, by how much it exceeds.
+    With prices, each rule has a pair of slacks: by how much it falls short, by how much it exceeds.
     """
     n_rows, n = rows.A.shape
     A = sp.csr_array(rows.A)
@@ -142,7 +147,7 @@ def _diagnosis(problem: SelectionProblem, n_drop: int, deadline: float) -> str:
     rows = problem.linear_rows(n_drop)
     n_rows, n = rows.A.shape
     n_counts = n_rows - len(problem.constraints)
-    # Counts and quotas were checked before, so that they stay hard; only the given rows give.
+    # Counts and quotas are known to be feasible, so they stay hard; only constraints may give.
     largest = np.abs(rows.A[n_counts:]).max(axis=1, initial=0.0)
     prices = np.r_[np.full(n_counts, 1e6), 1.0 / (1.0 + largest)]
     result = _solve(rows, np.zeros(n), deadline, prices)

@@ -18,10 +18,10 @@ from .result import Selection, SetCost, SolverCertificate
 from .search.descent import SearchResult, improve, improve_cost, search
 from .tolerance import LargestSet, largest_within
 
-# Up to here the answer is proven, within some seconds: by branch and bound or, where that proves
-# nothing in some hundred nodes, by comparing all sets.
+# Up to this many free rows the answer is proven within seconds: by branch and bound or, where that
+# stalls, by comparing all sets.
 EXACT_ROWS = 32
-# The second objective is optimised among the sets within this factor of the best change.
+# The cost is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
 
@@ -35,25 +35,24 @@ def solve(
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows the answer is proven optimal, by branch and bound (``scipy.optimize.milp``
-    with outer approximation of the norm) and, where that takes long, all sets. Beyond, ``milp``
-    decides how many rows of each cell go, and exchanges inside cells decide which. The certificate
-    then gives the value beside what random rows cost, and the bound of the relaxation.
+    Up to 32 free rows the answer is proven optimal: by branch and bound (``scipy.optimize.milp``
+    with outer approximation of the norm) and, where that takes long, by comparing all sets. With
+    more rows, ``milp`` decides how many rows of each cell to drop, and exchanges inside cells
+    decide which. The certificate then compares with random rows and the relaxation's bound.
 
     Parameters
     ----------
     problem : SelectionProblem
         What to solve.
     time_limit : float, default=60.0
-        Seconds after which the best set so far is returned. The work itself is counted in rounds,
-        so that the same seed gives the same set whenever this limit is not reached.
+        Seconds after which the best set so far is returned. Work is counted in rounds, so the same
+        seed gives the same set whenever this limit is not reached.
     random_state : int, Generator or None, default=None
         Seed of starts and pools.
     start : ndarray of bool of shape (n_samples,), default=None
-        Cardinality form: a feasible set to improve by exchanges, instead of rows drawn at
-        random.
+        Cardinality form: a feasible set to start from instead of random rows.
     enough : float, default=0.0
-        Cardinality form: share of what random rows cost at which the search may stop.
+        Cardinality form: the search may stop at this share of what random rows cost.
 
     Returns
     -------
@@ -103,7 +102,7 @@ def solve(
 
 
 def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -> Selection:
-    """Return another set of as many rows, with the bounds that hold for the selection."""
+    """Return another set of the same size, with the bounds known from the selection."""
     known = selection.certificate
     certificate = replace(
         known,
@@ -116,7 +115,7 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
 
 
 def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
-    """Return by which share the change, with the size factor, may exceed the best one."""
+    """Return the share by which the change, with the size factor, may exceed the best one."""
     change = problem.predicted_change(drop)
     least = problem.least_size_factor(int(drop.sum())) * lower_bound
     return max(0.0, 1.0 - least / change) if change > 0 else 0.0
@@ -129,7 +128,7 @@ def _solve_cardinality(
     rng: np.random.Generator,
     deadline: float,
 ) -> Selection:
-    """Prove the heuristic's set or find a better one, where rows are few; then raise the cost."""
+    """With few rows, prove the heuristic's set or find a better one; then raise the cost."""
     is_small = problem.free.sum() <= EXACT_ROWS
     proven, n_nodes, bound = False, 0, None
     if is_small:
@@ -140,7 +139,7 @@ def _solve_cardinality(
         proven, n_nodes = exact.proven, exact.n_nodes
         timed_out = not proven and time.perf_counter() > deadline
         result = replace(result, timed_out=timed_out)
-        # It bounds change and imbalance together, which bounds neither alone.
+        # With a balance, the bound on both together bounds neither alone.
         if not problem.is_balanced:
             bound = exact.bound * problem.coordinates.scale
     if problem.cost is not None:
@@ -153,7 +152,7 @@ def _solve_cardinality(
     if bound is None:
         bound = change_lower_bound(problem, n_drop, change, deadline=deadline)
     bound = min(bound, change)
-    # Without weights every set of this size has the same factor, and the bounds are one.
+    # The proof is about the sum. With weights, another set may have a smaller size factor.
     proven &= problem.least_size_factor(n_drop) >= problem.size_factor(drop) * (1 - 1e-9)
     return _selection(
         problem,
@@ -197,7 +196,7 @@ def _solve_generalization(
         raise _nothing_within(problem, largest)
     saving = problem.saving(largest.drop)
     bound = max(largest.bound, saving)
-    # Costs below zero may make one of them a loss.
+    # Negative costs may make either of them negative.
     larger = max(abs(bound), abs(saving))
     gap = min(1.0, (bound - saving) / larger) if larger > 0 else 0.0
     status = "optimal" if largest.proven else "time limit" if largest.timed_out else "feasible"
@@ -214,7 +213,7 @@ def _solve_generalization(
 
 
 def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> InfeasibleProblemError:
-    """Return the error that no set within the tolerance was found, not even must_drop alone."""
+    """Return the error that no set, must_drop alone included, is within the tolerance."""
     forced, tolerance = problem.must_drop, problem.tolerance
     smallest = largest.smallest_reachable
     alone = ""
@@ -250,7 +249,7 @@ def _selection(
     if smallest_reachable is None:
         smallest_reachable = problem.predicted_change(result.drop)
     cells, n_free = result.cells, int(problem.free.sum())
-    # Cells may have started the search of few rows, which are then decided one by one.
+    # The search of a small problem starts from cells, but its rows are decided one by one.
     is_exact = problem.n_drop is not None and n_free <= EXACT_ROWS
     certificate = SolverCertificate(
         **vars(_cost_of(problem, result.drop)),

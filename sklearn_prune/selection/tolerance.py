@@ -1,4 +1,4 @@
-"""The generalization-guaranteed form: as many rows as a bound on the change allows."""
+"""The generalization-guaranteed form: drop as many rows as a bound on the change allows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 from .search.descent import SearchResult, improve_cost, search
 
-# Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
+# Rows that stay free on either side of the relaxation's cut, at least, and as a multiple of the
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
-# Numbers of rows that are tried, and how many where none of these met the tolerance, and sizes all
-# over the range are tried.
+# Numbers of rows tried by bisection, and in all when none met the tolerance and the whole range is
+# scanned.
 _MAX_TRIALS, _MAX_SCAN = 40, 160
-# How often a number of rows is tried where the change comes within this factor of the tolerance.
+# Attempts with other random rows while the change is within this factor of the tolerance.
 _ATTEMPTS, _NEAR = 3, 1.5
-# Shares of the balance's weight that a number of rows is tried with: with less of it the change may
-# come within the tolerance, and the balance may still be that of random rows.
+# Shares of the balance's weight that are tried: with less weight the change may meet the tolerance
+# while the balance is still no worse than that of random rows.
 _BALANCE_SHARES = (1.0, 0.1)
-# Shares of the time that branch and bound, and the bound, may take before the search.
+# Shares of the time for branch and bound, and for the dual bound, before the search starts.
 _EXACT_SHARE, _BOUND_SHARE = 0.7, 0.3
 
 
@@ -39,7 +39,7 @@ class LargestSet:
     Attributes
     ----------
     drop : ndarray of bool of shape (n_samples,) or None
-        None where no set was found, not even must_drop alone.
+        None when no set was found within the tolerance, must_drop alone included.
     bound : float
         No set within the tolerance saves more.
     proven : bool
@@ -65,12 +65,13 @@ def largest_within(
 ) -> LargestSet:
     """Maximise the rows (or the cost) saved while the change stays within the tolerance.
 
-    Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
-    number of rows and an order of them; the number is then searched downward from the bound, each
-    trial a cardinality problem in a window of that order, and the first number whose set passes
-    the exact check is refined by bisection. With a balance no rows are fixed, since a window of
-    that order would tip it; and a set passes only if it is at least as balanced as random sets of
-    its counts are in the root mean square.
+    Small problems are solved to optimality. For others, the dual bound limits the number of rows
+    and orders them. The search goes down from that number; each trial is a cardinality problem in
+    which only the rows near the cut of that order are free. The first number whose set passes the
+    exact check is refined by bisection.
+
+    With a balance all rows stay free, since fixing rows by that order would upset it. A set then
+    passes only if it is at least as balanced as random sets of its counts (root mean square).
     """
     if problem.free.sum() > exact_rows:
         return _SizeSearch(problem, rng, deadline).run()
@@ -93,7 +94,7 @@ def _saving(problem: SelectionProblem, result: LargestSet) -> float:
 
 
 def _exact(problem: SelectionProblem, deadline: float) -> LargestSet:
-    """Solve by branch and bound; apportioned quotas fix the counts, so each number is tried."""
+    """Solve by branch and bound, number by number where the quota fixes the counts."""
     sizes: list[int | None] = [None]
     if problem.kept_range.is_fixed:
         most = problem.n_samples - max(1, int(problem.must_keep.sum()))
@@ -143,7 +144,7 @@ def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
 
 
 def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
-    """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
+    """Whether the set is as balanced as random sets of its counts; True without a balance."""
     if not problem.is_balanced:
         return True
     factor, factors = problem.size_factor(drop), problem.random_size_factors(drop)[1:]
@@ -153,7 +154,7 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
 
 
 def _simplest_sets(problem: SelectionProblem) -> Iterator[Booleans]:
-    """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
+    """Yield, for each group, must_drop and the group's shortest free row, where feasible."""
     norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
         members = np.flatnonzero(problem.free & (problem.groups == group))
@@ -189,10 +190,10 @@ class _SizeSearch:
         self._most = min(problem.n_samples - 1, int(high.sum()), self._cap())
 
     def run(self) -> LargestSet:
-        """Try simple sets and a middle size; then the bound and ever smaller ones; then bisect.
+        """Try simple sets and a middle size, then go down from the bound, then bisect.
 
-        The first are a start that a time limit leaves time for. The bound is mostly met within some
-        rows, and the bisection goes on above the last success.
+        Simple sets are an answer even under a short time limit. The bound is usually met within a
+        few rows. The bisection refines above the last success.
         """
         self._try_simple_sets()
         passed, failed = self._least, self._most + 1
@@ -221,13 +222,13 @@ class _SizeSearch:
         )
 
     def _try_simple_sets(self) -> None:
-        """Try what must go alone, one row more, and random rows of ever smaller numbers."""
+        """Try must_drop alone, must_drop and one more row, and ever fewer random rows."""
         problem = self._problem
         self._keep_if_within(problem.must_drop)
         for drop in _simplest_sets(problem):
             self._keep_if_within(drop)
         n_drop = self._most
-        # Some passes over the rows, whatever the time: without them there may be no answer at all.
+        # Not cut by the clock: without these there may be no answer at all.
         while n_drop > self._least:
             try:
                 drop = problem.random_set(n_drop, self._rng(n_drop))
@@ -238,7 +239,7 @@ class _SizeSearch:
             n_drop = (n_drop + self._least) // 2
 
     def _scan(self) -> None:
-        """Try sizes all over the range: under masks and quotas the change is not monotone."""
+        """Try sizes over the whole range: under masks and quotas the change is not monotone."""
         left = max(0, _MAX_SCAN - self._n_trials)
         least = max(1, self._least)
         for n_drop in np.unique(np.linspace(least, self._most, left).astype(int)):
@@ -246,10 +247,7 @@ class _SizeSearch:
                 return
 
     def _cap(self) -> int:
-        """Return the most rows that are tried.
-
-        As many as the bound allows or, of rows that cost, as many as the relaxation drops.
-        """
+        """Return the most rows to try: the bound or, with costs, what the relaxation drops."""
         if self._problem.cost is None:
             return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
         pays = self._problem.must_drop | (self._problem.free & (self._dual.scores > 0))
@@ -275,20 +273,20 @@ class _SizeSearch:
         return False
 
     def _is_near(self, drop: Booleans) -> bool:
-        """Whether other random rows may well meet the tolerance, and there is time for them."""
+        """Whether another attempt may meet the tolerance in time."""
         near = _NEAR * (self._problem.tolerance or 0.0)
         in_time = time.perf_counter() < self._deadline
         return in_time and self._problem.predicted_change(drop) <= near
 
     def _improve_cost(self, result: SearchResult) -> None:
-        """Exchange rows for dearer ones, as far as the tolerance allows."""
+        """Exchange rows for costlier ones, as far as the tolerance allows."""
         problem = self._problem
         if problem.cost is None:
             return
         allowed = (problem.tolerance or 0.0) / problem.size_factor(result.drop)
         limit, rng = allowed / problem.coordinates.scale, self._rng(int(result.drop.sum()))
-        dearer = improve_cost(problem, result, limit, rng, self._deadline)
-        self._keep_if_within(dearer.drop, result.cells)
+        costlier = improve_cost(problem, result, limit, rng, self._deadline)
+        self._keep_if_within(costlier.drop, result.cells)
 
     def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
         problem = self._problem
@@ -306,19 +304,16 @@ class _SizeSearch:
         return True
 
     def _rng(self, *key: int) -> np.random.Generator:
-        """Return the generator of a number of rows, whatever was tried before.
+        """Return the generator for a number of rows, whatever was tried before.
 
-        So a tolerance that was found to be met by so many rows is met when it is asked for.
+        So a tolerance that some number of rows meets is met again when its change is asked for.
         """
         return np.random.default_rng([self._seed, *key])
 
     def _solve_window(
         self, n_drop: int, share: float, rng: np.random.Generator
     ) -> SearchResult | None:
-        """Solve the cardinality form among the rows near the relaxation's cut.
-
-        With a balance, by a share of its weight.
-        """
+        """Solve the cardinality form near the relaxation's cut, with a share of the balance."""
         problem = self._problem
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))

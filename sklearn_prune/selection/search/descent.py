@@ -1,4 +1,4 @@
-"""The heuristic of every large problem: the cells' counts, then exchanges inside cells."""
+"""The heuristic for large problems: decide the cells' counts, then exchange inside cells."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from ..problem import SelectionProblem
 from .exchange import exchange_round
 from .multiple_exchange import MAX_COORDINATES, multiple_exchange
 
-# Rows that are exchanged among each other: of more, one block after the other is. A round costs
-# passes over all rows of its block, and what a block needs in memory is bounded.
+# More rows than this are exchanged block by block, which bounds the memory: a round makes several
+# passes over all rows of its block.
 BLOCK_ROWS = 20_000
-# Blocks at most. Rows in none stay as they were drawn in their cells, and the blocks make good what
-# they leave: with ten blocks of a million rows, each about twice what it leaves itself.
+# Blocks at most. Rows outside all blocks stay as drawn, and the blocks compensate for their sum.
 _MAX_BLOCKS = 10
-# A round of exchanges that gains less than this share twice in a row ends a descent; the larger
-# share ends one that only has to come near enough.
+# A descent ends after two rounds in a row that gain less than this share; the larger share is for
+# searches that only have to come near enough.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
 _STALLED_ROUNDS = 2
-# Rounds of multiple exchange, of two, four and eight swaps, and how much longer than one the next
-# may take.
+# Rounds of multiple exchange (of two, four and eight swaps), and how much longer than the last one
+# the next may take.
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
 
 
@@ -44,10 +43,10 @@ class SearchResult:
     norm : float
         Of the sum of the dropped rows, in units of ``scale``.
     labels : ndarray of shape (n_samples,)
-        Within which rows exchanges were made: the cells. -1 for rows that are not free.
+        Cell of each row, inside which rows are exchanged; -1 for rows that are not free.
     cells : CellCounts or None
-        How the rows of each cell were decided; None where a set was given, or linear rows, under
-        which ``milp`` decides row by row.
+        Their counts. None where the caller gave a start, or constraints, under which ``milp``
+        decides row by row.
     timed_out : bool
         Whether the deadline ended the search.
     """
@@ -69,13 +68,13 @@ def search(
 ) -> SearchResult:
     """Return a set of exactly ``n_drop`` rows whose sum is close to zero.
 
-    How many rows of each cell go is decided first (:func:`cell_counts`), and stays. Rows drawn at
-    random inside the cells are improved by rounds of pair exchange and, where the coordinates are
-    few, by multiple exchange. The work is counted in rounds, not in seconds, so that the same seed
-    gives the same set; the deadline only cuts it short.
+    First decides how many rows of each cell to drop (:func:`cell_counts`). Then improves random
+    rows inside the cells by rounds of pair exchange and, where the coordinates are few, by multiple
+    exchange. Work is counted in rounds, not in seconds, so the same seed gives the same set; the
+    deadline only cuts it short.
 
     With ``enough``, the search ends once the sum is that share of what random rows of the same
-    counts leave, or exchanges gain little.
+    counts leave, or once exchanges gain little.
     """
     is_coarse = enough > 0 and not problem.n_given_rows
     progress = _COARSE_PROGRESS if is_coarse else _LEAST_PROGRESS
@@ -132,7 +131,7 @@ def improve_cost(
 def _start(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> SearchResult:
-    """Return a set that meets every constraint; its norm is not looked at."""
+    """Return a set that meets every constraint, whatever its norm."""
     if problem.n_given_rows:
         drop = feasible_set(problem, n_drop, rng, deadline)
         return SearchResult(drop, np.inf, _swap_labels(problem, n_drop))
@@ -151,11 +150,9 @@ def _descend(
 ) -> SearchResult:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
-    One round is enough where its pool holds every free row.
-
-    Of very many rows one block after the other is exchanged, each for its part of what is left of
-    the whole sum: a tenth by the first of ten blocks, a ninth of the rest by the second, and at
-    last all of it.
+    One round is enough where its pool holds every free row. Very many rows are exchanged block by
+    block. Each block removes its part of the whole sum: the first of ten a tenth, the second a
+    ninth of the rest, and the last all that is left.
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     descent = _Descent(rng, deadline, least_progress, target)
@@ -176,13 +173,13 @@ def _descend(
 
 
 def _split(labels: Integers, drop: Booleans, rng: np.random.Generator) -> list[Integers]:
-    """Return the positions of the rows of each block, which has its share of each cell.
+    """Return the rows of each block, which has its share of each cell.
 
-    Of very many rows some are in no block; they stay as they were drawn.
+    With very many rows, some are in no block and stay as drawn.
     """
     free = np.flatnonzero(labels >= 0)
     n_blocks = -(-len(free) // BLOCK_ROWS)
-    # Dropped rows and kept ones of a cell are dealt out in turn.
+    # Deal out the dropped and the kept rows of each cell in turn.
     order = free[np.lexsort((rng.random(len(free)), drop[free], labels[free]))]
     return [np.sort(order[first::n_blocks]) for first in range(min(n_blocks, _MAX_BLOCKS))]
 
@@ -249,5 +246,5 @@ def _combine(
 
 
 def _swap_labels(problem: SelectionProblem, n_drop: int) -> Integers:
-    """Return within which rows to exchange: cells, or groups where linear rows limit it anyway."""
+    """Return where rows may be exchanged: in cells, or in groups if constraints are given."""
     return problem.free_groups if problem.n_given_rows else cell_labels(problem, n_drop)

@@ -12,12 +12,11 @@ from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from .pool import Pool, draw_pool
 
-# Pool of one round: large enough that many swaps fit in it, small enough that its Gram matrix
-# costs less than a few passes over Z.
+# Size of a round's pool: room for many swaps, and a Gram matrix cheaper than a few passes over Z.
 _MAX_POOL = 3000
 # Swaps between two looks at the clock, and in a round at most.
 _SWAPS_PER_LOOK, _MAX_SWAPS = 64, 100_000
-# Dropped rows that are tried against every kept row before a stratum counts as exhausted.
+# Dropped rows to try against every kept row before a stratum counts as exhausted.
 _BEST_DROPPED = 64
 
 
@@ -63,9 +62,9 @@ def exchange_round(
     coordinates : Coordinates
         The rows, n_rows of them.
     labels : ndarray of shape (n_rows,)
-        Stratum of each row; swaps stay inside a stratum. -1: the row is fixed.
+        Stratum of each row; swaps stay inside a stratum. -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
-        The set to improve; rows of fixed fate are counted in it.
+        The set to improve, fixed rows included.
     rng : numpy.random.Generator
         Draws half of the pool.
     deadline : float, default=inf
@@ -73,7 +72,7 @@ def exchange_round(
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth: minimises ``‖Zᵀw‖² - rewardᵀw`` instead.
     linear_rows : LinearRows, default=None
-        Rows ``low <= A w <= high`` that hold now and are kept.
+        Rules ``low <= A w <= high`` that hold now and continue to hold.
     """
     pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
     room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
@@ -92,7 +91,7 @@ class _PoolSearch:
         self._norms = np.diag(pool.gram).astype(np.float64)
         self._drop, self._n_swaps = pool.drop.copy(), 0
         self._slices = [slice(a, b) for a, b in pool.bounds]
-        # Gains below what float32 products resolve would let the search run in circles.
+        # Smaller gains are float32 rounding and would let the search run in circles.
         self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
 
     def run(self) -> Booleans:
@@ -148,14 +147,14 @@ class _PoolSearch:
 
 
 class _Room:
-    """How far the pool's swaps may move the user's linear rows ``low <= A w <= high``."""
+    """The room that the rules ``low <= A w <= high`` leave for swaps in the pool."""
 
     def __init__(self, columns: Floats, value: Floats, low: Floats, high: Floats) -> None:
         self._columns, self._value, self._low, self._high = columns, value, low, high
 
     @classmethod
     def of(cls, linear_rows: LinearRows, drop: Booleans, pool: Integers) -> _Room:
-        """Return the room of these linear rows at the set ``drop``."""
+        """Return the room that the rules leave at the set ``drop``."""
         value = linear_rows.A @ drop.astype(np.float64)
         low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
         return cls(linear_rows.A[:, pool], value, low, high)

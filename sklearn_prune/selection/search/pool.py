@@ -64,13 +64,13 @@ def draw_pool(
     coordinates : Coordinates
         The rows, n_rows of them.
     labels : ndarray of shape (n_rows,)
-        Stratum of each row; -1: the row is fixed.
+        Stratum of each row; -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
-        The set now.
+        The current set.
     rng : numpy.random.Generator
         Draws the random half.
     size : int
-        Rows in all, at most.
+        Size of the pool, at most.
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth.
     """
