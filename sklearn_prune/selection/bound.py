@@ -1,4 +1,4 @@
-"""Bounds that hold for every set, from the duals of the two relaxations."""
+"""Bounds that no set beats, from the duals of the two relaxations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .problem import SelectionProblem
 
 # A relaxed change below this share of a typical row is zero.
 _ZERO = 1e-9
-# Share of the scores that rounding may cost in their sum: Z may be in float32.
+# Rounding in a sum of scores, as a share of its terms: Z may be float32.
 _ROUNDING = 1.2e-7
 
 
 @dataclass(frozen=True)
 class DualBound:
-    """Upper bound on what can be saved within a tolerance, and the order it suggests.
+    """Upper bound on what can be saved within a tolerance, and the order of rows it suggests.
 
     Attributes
     ----------
@@ -43,10 +43,9 @@ def change_lower_bound(
     For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`, where the
     minimum over the sets with the right counts is a sum of smallest entries. The best y is the
     direction of the relaxation's solution, found by Frank-Wolfe steps from the barycentre
-    (Wolfe 1976, the nearest point of a polytope). It is 0 wherever the relaxation reaches 0, which
-    it does for every problem whose rows sum to zero and whose quotas are proportional: the
-    iteration ends, with 0, once the relaxation is within one percent of ``objective``, the value
-    of the set at hand.
+    (Wolfe 1976, the nearest point of a polytope). The bound is 0 wherever the relaxation reaches 0,
+    as it does when rows sum to zero and quotas are proportional. The iteration therefore returns 0
+    once the relaxation is below one percent of ``objective``, the value of the set at hand.
     """
     negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
     coordinates = problem.coordinates.block(0)
@@ -105,8 +104,8 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
               + \sum_i \max(0,\; c_i - y^T z_i - ε \|y\|_2 ν_i / N)
 
     (Lagrangian dual of the cone ``‖Zᵀw‖ <= ε(1 - νᵀw/N)``). The right-hand side is convex in y;
-    it is minimised by L-BFGS with the positive part smoothed less and less, and evaluated
-    without smoothing, so that it is a bound wherever the minimisation stopped.
+    L-BFGS minimises it while the positive part is smoothed less and less. It is evaluated without
+    smoothing, so it is a bound wherever the minimisation stops.
     """
     dual = _Dual(problem)
 
@@ -153,7 +152,7 @@ class _Dual:
         return self._saving - self.coordinates.scores(y) - pull
 
     def value(self, y: Floats) -> float:
-        """Return the bound at y, with what rounding may cost."""
+        """Return the bound at y, rounding included."""
         positive = np.maximum(self.reduced(y)[self.free], 0.0).sum()
         rounding = _ROUNDING * np.abs(self.coordinates.scores(y)).sum()
         length = self._epsilon * self._room * np.linalg.norm(y)
@@ -161,7 +160,7 @@ class _Dual:
 
     def smoothed(self, y: Floats, width: float) -> tuple[float, Floats]:
         """Return value and gradient; max(0, t) becomes ``width * log(1 + exp(t / width))``."""
-        # The norm is rounded off near 0, where it has no gradient.
+        # The norm is smoothed near 0, where it has no gradient.
         length = float(np.sqrt(y @ y + 1e-12))
         t = self.reduced(y)[self.free] / width
         active = np.zeros(len(self.free))

@@ -1,4 +1,4 @@
-"""Uniform access to the rows of Z, whether they are stored or computed on demand."""
+"""The rows of Z in units of a typical row, whether stored or computed on demand."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from .arrays import Booleans, Floats, Integers
 # Rows of numbers: an array, or an operator that computes them on demand (see `Coordinates`).
 Matrix: TypeAlias = Floats | LinearOperator
 
-# Sums over rows are taken in blocks of about this many numbers, so that a float32 Z is
-# summed in float64 without a float64 copy of it.
+# Numbers in one block of a sum over rows: float32 rows are summed in float64 without a full copy.
 BLOCK_SIZE = 4_000_000
-# An operator of no more numbers than this (8 MB) is tabulated: on small problems the overhead of
-# its products would be most of the work.
+# An operator with at most this many numbers (8 MB) becomes an array: on small problems the overhead
+# of its products would dominate.
 TABLE_SIZE = 1_000_000
-# Squares between these are neither rounded off nor overflown; beyond, rows are scaled first.
+# Squares in this range neither underflow nor overflow; other rows are scaled first.
 _SQUARES = (1e-280, 1e300)
-# The same for a factor whose square float32 must hold.
+# Range of a factor whose square fits float32.
 _FLOAT32_ROOM = 1e15
 
 
@@ -38,16 +37,15 @@ class Coordinates:
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
         An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)`` (the operator of those rows alone). One that has
-        ``products(indices, v)``, the Gram matrix of some rows and their products with v, is spared
-        making the rows for it. An operator is turned into an array only where that has at most a
-        million numbers.
+        ``take(indices)`` (the operator of those rows alone). It may have ``products(indices, v)``,
+        the Gram matrix of some rows and their products with v, which saves computing the rows. An
+        operator becomes an array only if that has at most a million numbers.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more)
         Further coordinates ``B_b`` that are balanced beside Z.
     ratios : sequence of float
         ``ρ_b``, one for each.
     targets : sequence of ndarray of shape (n_more,), default=None
-        What the dropped rows of each B are to sum to; None is zero. Those of Z are to sum to zero.
+        Wanted sum of the dropped rows in each B; None is zero, as it always is in Z.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
 
@@ -58,7 +56,7 @@ class Coordinates:
     squared_norms : ndarray of shape (n_samples,)
         Of the rows, in units.
     offset : ndarray of shape (n_coordinates,)
-        What is added to the sum of the dropped rows in :meth:`residual`: minus the wanted sum.
+        Minus the wanted sum of the dropped rows; :meth:`residual` adds it to their sum.
     """
 
     def __init__(
@@ -96,18 +94,15 @@ class Coordinates:
 
     @property
     def n_blocks(self) -> int:
-        """Z and how many B's."""
+        """Number of blocks: Z and the B's."""
         return len(self._blocks)
 
     def block(self, position: int) -> Coordinates:
-        """Return the coordinates of Z (0) or of a B (1, ...) alone, in the same unit.
-
-        Without its ρ, and without a target.
-        """
+        """Return Z (0) or a B (1, ...) alone, in the same unit, without ρ and target."""
         return Coordinates(self._blocks[position], scale=self.scale)
 
     def beside(self, balance: Sequence[Matrix], weight: float) -> Coordinates:
-        """Return Z with each B beside it, as long in the root mean square, times the weight."""
+        """Return Z and each B scaled to the root mean square norm of Z times the weight."""
         blocks = [_block(B, "balance") for B in balance]
         size, *others = (norms_of(block.norms[None])[0] for block in [self._blocks[0], *blocks])
         ratios = [weight * size / other if min(size, other) > 0 else weight for other in others]
@@ -156,18 +151,18 @@ class Coordinates:
     def lengths(self, drop: Booleans) -> list[float]:
         """Return the length of the sum of these rows, less its target, in Z and in each B.
 
-        In the caller's units. Unlike :meth:`total` it adds these rows and no others: what the
-        others sum to may be so large that the difference is nothing but its rounding.
+        In the caller's units. Unlike :meth:`total` it adds only these rows: the sum of the others
+        may be so large that a difference would be nothing but rounding.
         """
         parts = zip(self._blocks, self._targets, strict=True)
         return [float(norms_of((block.product(drop) - target)[None])[0]) for block, target in parts]
 
     def combined(self, lengths: Sequence[float]) -> float:
-        """Return the length in all blocks together, of those in Z and each B."""
+        """Return the length in all blocks together from the lengths in each."""
         return float(np.linalg.norm(np.multiply(self._weights, lengths)))
 
     def rounding(self, drop: Booleans) -> float:
-        """Return what float64 cannot tell from zero in the sum of these rows, in units."""
+        """Return the float64 rounding in the sum of these rows, in units."""
         lengths = np.sqrt(self.squared_norms[drop])
         return float(np.finfo(np.float64).eps * lengths.sum())
 
@@ -238,7 +233,7 @@ class _Block:
     def total(self, w: Floats | Booleans) -> Floats:
         """Return ``Zᵀw`` in float64.
 
-        Of most of the rows it is the sum of all, which is kept, less that of the others.
+        For more than half of the rows it is the cached sum of all rows less that of the others.
         """
         if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
             return self._sum_of_rows - self.product(np.logical_not(w))
@@ -249,10 +244,7 @@ class _Block:
         return self.product(np.ones(self.shape[0], dtype=bool))
 
     def product(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw``, a sum over the rows of w; of a float32 Z without a float64 copy of it.
-
-        Of several w, one a column, it is a column for each.
-        """
+        """Return ``Zᵀw`` in float64, adding only the rows in w; several w are columns."""
         if self._is_operator or self._Z.dtype == np.float64:
             return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
         rows = np.flatnonzero(w if w.ndim == 1 else w.any(axis=1))
@@ -303,7 +295,7 @@ class _Block:
 
 
 def norms_of(rows: Floats) -> Floats:
-    """Return the norm of each row; of rows whose squares leave float64's range, scaled ones'."""
+    """Return the norm of each row, even if its square leaves the range of float64."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", rows, rows)
     in_range = (squares > _SQUARES[0]) & (squares < _SQUARES[1])

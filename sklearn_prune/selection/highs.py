@@ -1,4 +1,4 @@
-"""``scipy.optimize.milp``, called in one way by all programs of this room."""
+"""The one call of ``scipy.optimize.milp`` that all programs of this room make."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .arrays import Floats
 
 # Status codes of scipy.optimize.milp.
 OPTIMAL, TIME_LIMIT, INFEASIBLE = 0, 1, 2
-# HiGHS takes what is within this of a whole number for one, and meets a row within it. So a value
-# that is so small a share of a coefficient says nothing, and a bound may be so much too high.
+# HiGHS's tolerance for whole numbers and for constraints. A value that is a smaller share of a
+# coefficient says nothing, and a bound may be too high by this much.
 RESOLUTION = 1e-6
 
 
@@ -26,9 +26,9 @@ def run_milp(
     time_limit: float | None = None,
     node_limit: int | None = None,
 ) -> OptimizeResult:
-    """Minimise ``objectiveᵀx``, the first ``n_integers`` entries of x being whole.
+    """Minimise ``objectiveᵀx`` where the first ``n_integers`` entries of x are whole.
 
-    Without presolve, whose answers may break a row by one, and which gives up on tiny programs.
+    Without presolve, which gives up on tiny programs and may break a constraint by one.
     """
     options = {
         "presolve": False,

@@ -9,7 +9,7 @@ from scipy.optimize import LinearConstraint
 
 from .arrays import Booleans, Floats
 
-# What rounding may cost in ``A w``, as a share of its terms; a violation below it is none.
+# Rounding in ``A w`` as a share of its terms; a smaller violation does not count.
 _ROUNDING = 1e-12
 
 
@@ -21,9 +21,9 @@ class LinearRows:
     A : ndarray of shape (n_rules, n_samples)
     low, high : ndarray of shape (n_rules,)
     units : ndarray of shape (n_given,)
-        What the caller's rules, which come first, were divided by.
+        By what each of the caller's rules, which come first, was divided.
     slack : ndarray of shape (n_rules,)
-        What rounding may cost in ``A w``.
+        Rounding in ``A w``.
     """
 
     def __init__(self, A: Floats, low: Floats, high: Floats, units: Floats | None = None) -> None:
@@ -35,7 +35,7 @@ class LinearRows:
         return len(self.A)
 
     def admit(self, values: Floats) -> Booleans:
-        """Whether values of ``A w``, the last axis being the rules, break none of them."""
+        """Return whether values of ``A w`` meet all rules, which are the last axis."""
         inside = (values >= self.low - self.slack) & (values <= self.high + self.slack)
         return np.asarray(inside.all(axis=-1))
 
@@ -46,9 +46,9 @@ class LinearRows:
         )
 
     def without(self, excluded: Sequence[Booleans]) -> LinearRows:
-        """Return the rules with one more for each of these sets, which cuts off it alone.
+        """Return the rules and, for each of these sets, one that cuts off this set alone.
 
-        Every other set keeps clear of the rule by 1, which HiGHS always resolves.
+        Every other set clears the rule by 1, which HiGHS always resolves.
         """
         rules = self
         for w in excluded:
@@ -59,8 +59,8 @@ class LinearRows:
 def given_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: int) -> LinearRows:
     """Check the caller's constraints on n rows, and return them as one block.
 
-    Each rule is divided by its largest entry: HiGHS works to absolute tolerances, and would let a
-    rule of 1e-9 be broken.
+    Each rule is divided by its largest entry, because HiGHS's tolerances are absolute: it would
+    accept a violation of a rule with entries of 1e-9.
     """
     if isinstance(constraints, LinearConstraint):
         constraints = (constraints,)

@@ -51,12 +51,12 @@ class SelectionProblem(Rules):
         saved cost is maximised among sets within a factor of the best change; in the
         generalization form it replaces the number of rows.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more), default=()
-        What else is to stay balanced, such as the distribution of the rows: the search keeps each
-        ``‖B_bᵀw‖`` small beside the change, which `tolerance` does not speak of.
+        What else to keep balanced, such as the distribution of the rows: the search also makes each
+        ``‖B_bᵀw‖`` small. `tolerance` does not include it.
     balance_weight : float, default=1.0
         β: minimised is :math:`\|Z^T w\|^2 + \sum_b ρ_b^2 \|B_b^T w\|^2` with
-        :math:`ρ_b = β σ_Z / σ_b`, where σ is the root mean square norm of the rows. So each part
-        is measured by about what random rows cost there.
+        :math:`ρ_b = β σ_Z / σ_b`, where σ is the root mean square norm of the rows, so each part
+        is in units of about what random rows cost.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     quota : {"proportional", "equal"}, dict or KeptRange, default=None
@@ -130,16 +130,16 @@ class SelectionProblem(Rules):
         return part
 
     def aimed_at(self, kept_share: Floats) -> Self:
-        """Return the cardinality form whose rows to keep are to look like those of a draw.
+        """Return the problem of keeping rows that look like those of a random draw.
 
-        Each cell keeps as many rows as the draw does on average, and each B is to sum to the draw's
-        mean. The change is still to be zero.
+        Each cell keeps as many rows as the draw does on average, and each B aims at the draw's mean
+        sum. Z still aims at zero.
 
         Parameters
         ----------
         kept_share : ndarray of shape (n_samples,)
             Probability with which the draw keeps each row; 1 for must_keep and 0 for must_drop.
-            They sum to the rows that each group keeps.
+            In each group they sum to the rows that it keeps.
         """
         if self.n_drop is None or not ((kept_share >= 0) & (kept_share <= 1)).all():
             raise ValueError("kept_share must be probabilities of a problem with n_drop.")
@@ -175,7 +175,7 @@ class SelectionProblem(Rules):
         return self.size_factor(drop) * self.change(drop)
 
     def norm(self, drop: Booleans) -> float:
-        """Return what is minimised, the length of all that is left of the sum, in units."""
+        """Return what is minimised: the length of the residual in Z and all B's, in units."""
         return float(np.linalg.norm(self.coordinates.residual(drop)))
 
     def lengths(self, drop: Booleans) -> Lengths:
@@ -195,8 +195,7 @@ class SelectionProblem(Rules):
     def random_lengths(self, drop: Booleans) -> Lengths:
         """Return the root mean squares of `lengths` over sets with the counts of ``drop``.
 
-        must_keep and must_drop hold, and nothing is aimed at. Kept, since it takes a pass over all
-        rows.
+        Under must_keep and must_drop, without an aim. Cached: it takes a pass over all rows.
         """
         counts = self.count(drop & self.free)
         key = counts.tobytes()
@@ -211,10 +210,10 @@ class SelectionProblem(Rules):
         return self._random_lengths[key]
 
     def random_size_factors(self, drop: Booleans) -> tuple[float, ...]:
-        """Return what the size factor makes of `random_lengths`, of Z and of each B.
+        """Return the root mean square of factor times length over that of length, for Z and each B.
 
-        The root mean square of the length with the factor, as a share of that without. Where
-        weights differ the factor is another one for each set, and goes with the length: by draws.
+        Over the sets of `random_lengths`. With unequal weights each set has its own size factor,
+        which depends on the length, so sets are drawn.
         """
         counts, groups = self.count(drop & self.free), self.free_groups
         key = counts.tobytes()

@@ -1,4 +1,4 @@
-"""What random sets of rows cost: the scale on which a selection is measured."""
+"""The change that random sets cause, against which a selection is measured."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from .arrays import Booleans, Floats, Integers
 from .coordinates import BLOCK_SIZE, TABLE_SIZE, Coordinates, norms_of
 
-# Random sets that an expectation is taken over which has no closed form.
+# Random sets drawn for an expectation without a closed form.
 _MAX_DRAWS = 2000
 
 
@@ -22,8 +22,7 @@ def random_change(
               \frac{m_g (n_g - m_g)}{n_g (n_g - 1)} \Big(\sum_{i \in g} \|z_i\|^2
               - \tfrac{1}{n_g} \|S_g\|^2\Big)
 
-    with :math:`S_g` the sum of the rows of stratum g and f the sum of the rows that must go
-    (sampling without replacement, Cochran 1977, chapter 5).
+    with :math:`S_g` the sum of the rows of stratum g and f that of must_drop (sampling without replacement, Cochran 1977, chapter 5).
 
     Parameters
     ----------
@@ -32,9 +31,9 @@ def random_change(
     labels : ndarray of shape (n_samples,)
         Stratum of each free row; -1 for the others.
     n_dropped : ndarray of shape (n_strata,)
-        Rows that go, per stratum.
+        Rows dropped from each stratum.
     fixed : ndarray of shape (n_coordinates,)
-        Sum of the rows that must go.
+        Sum of the rows of must_drop.
     """
     mean = fixed.astype(np.float64).copy()
     spread = 0.0
@@ -69,15 +68,15 @@ def drawn_size_factors(
 
     .. math:: \sqrt{E[f^2 \|Z^T w\|^2] \,/\, E\|Z^T w\|^2}, \qquad f = N / (N - ν^T w)
 
-    over drawn sets with these counts that leave some weight. Of large coordinates the draws look
-    at the weights alone, and the expectation is split: where many rows go, f hardly varies.
+    over drawn sets with these counts that leave some weight. For large coordinates the expectation
+    is split and only f is drawn: with many rows dropped, it hardly varies.
 
     Parameters
     ----------
     coordinates, labels, n_dropped
         As in :func:`random_change`.
     must_drop : ndarray of bool of shape (n_samples,)
-        Rows that go in any case.
+        Rows that are always dropped.
     weights : ndarray of shape (n_samples,)
         ν.
     """
@@ -101,7 +100,7 @@ def drawn_size_factors(
 
 
 def _drawn_sets(labels: Integers, n_dropped: Integers, must_drop: Booleans) -> Iterator[Booleans]:
-    """Yield random sets with these counts, some hundred of them at a time, one a row."""
+    """Yield arrays of random sets with these counts, one set a row."""
     rng, free = np.random.default_rng(0), np.flatnonzero(labels >= 0)
     strata, sizes = np.sort(labels[free]), np.bincount(labels[free], minlength=len(n_dropped))
     rank = np.arange(len(free)) - (np.cumsum(sizes) - sizes)[strata]

@@ -172,15 +172,12 @@ class Rules:
         return bool(self.constraints.admit(self.constraints.A @ drop.astype(np.float64)))
 
     def random_set(self, n_drop: int, rng: np.random.Generator) -> Booleans:
-        """Draw rows to drop: those of must_drop, and of each group as many free rows as go.
-
-        Linear rows are not looked at.
-        """
+        """Draw a random set with the right counts, which may break constraints."""
         n_dropped = self.dropped_counts(n_drop) - self.count(self.must_drop)
         return self.must_drop | draw_dropped(self.free_groups, n_dropped, None, rng)
 
     def with_free(self, chosen: Booleans) -> Booleans:
-        """Return the set of must_drop and the free rows that are chosen among the free ones."""
+        """Return must_drop and the chosen free rows; ``chosen`` has shape (n_free,)."""
         drop = self.must_drop.copy()
         drop[self.free] = chosen
         return drop

@@ -11,9 +11,9 @@ from ..arrays import Booleans, Floats
 from ..highs import INFEASIBLE, OPTIMAL, RESOLUTION, run_milp
 from .free_rows import ExactResult, FreeRows
 
-# Free rows of which every set is looked at where HiGHS cannot tell them apart.
+# Free rows up to which all sets can be enumerated.
 _MAX_ENUMERATED = 16
-# Sets that may be cut off before that which HiGHS takes to be within the cone.
+# Proposals that miss the cone by less than HiGHS resolves before sets are enumerated.
 _MAX_UNRESOLVED = 20
 
 
@@ -23,11 +23,10 @@ def largest_saving(
     r"""Maximise ``savingᵀw`` subject to ``‖offset + Zᵀw‖₂ + aᵀw <= b`` and linear rules.
 
     The second-order cone is enclosed by cuts :math:`u^T (\mathrm{offset} + Z^T w) + a^T w \le b`
-    for unit vectors u, added at every set that violates it (Kelley 1960). Beside it stands a row
-    that cuts off that set alone, so the loop ends with the best set that meets the cone. Lengths
-    are taken in units of b, and a set counts as within the cone only if it is accepted. Where HiGHS
-    cannot tell b from zero beside the rows, or proposes one set after the other that is not
-    accepted, all sets are looked at, if they are few.
+    for unit vectors u, added at every set that violates it (Kelley 1960). Another rule cuts off that
+    set alone, so the loop ends with the best set that meets the cone. Lengths are in units of b,
+    and a set counts only if it is accepted. If b is below HiGHS's tolerance beside the rows, or if
+    HiGHS keeps proposing sets that are not accepted, all sets are enumerated where rows are few.
 
     Parameters
     ----------
@@ -121,9 +120,9 @@ class _ConeProgram:
         return self._excess(sets) <= rounding
 
     def cut_off(self, w: Booleans) -> None:
-        """Cut off a set alone, and the part of the space beyond the cone that it lies in.
+        """Cut off a set, and the part of the space beyond the cone around it.
 
-        The second by its excess, which HiGHS may not resolve.
+        HiGHS may not resolve the second cut.
         """
         self._excluded.append(w)
         residual, excess = self._c + w @ self._Z, float(self._excess(w[None])[0])

@@ -1,4 +1,4 @@
-"""The set of smallest norm of up to some thirty rows, by comparing all sets of two halves."""
+"""The smallest norm of up to 32 rows, by comparing all sets of one half with those of the other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..arrays import Booleans, Floats, Integers
 from ..linear_rows import LinearRows
 from .free_rows import ExactResult, FreeRows, subsets
 
-# Rows of which the sets of each half can be held.
+# Rows up to which the sets of each half fit in memory.
 _MAX_ROWS = 32
-# Pairs of sets that are compared at most, groups of them by their values in the linear rows, and
-# pairs whose norms are added up again.
+# Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add up
+# again.
 _MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
-# Products that are held at a time, and what rounding costs in one as a share of its terms.
+# Products held at a time, and the rounding in one as a share of its terms.
 _AT_ONCE, _ROUNDING = 4_000_000, 1e-13
 
 
@@ -54,10 +54,10 @@ def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> 
 
     .. math:: \|a + b\|^2 = [2a,\; \|a\|^2,\; 1] \cdot [b,\; 1,\; \|b\|^2]
 
-    so that one product of matrices gives the norms of all pairs of two groups: 32 rows have 6e8
-    sets of half of them, which takes some seconds (Horowitz & Sahni 1974).
-    Sets that rounding cannot tell from the best are added up again, row by row. Rows are rotated to
-    the space that they span, so that at most as many coordinates count as there are rows.
+    so one matrix product gives the norms of all pairs of two groups (Horowitz & Sahni 1974). For
+    half of 32 rows there are 6e8 pairs, which takes some seconds. Sets within rounding of the best
+    are added up again, row by row. Rows are rotated to their span, so there are at most as many
+    coordinates as rows.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> 
     unproven, n = ExactResult(incumbent, 0.0, False), len(free)
     if n > _MAX_ROWS:
         return unproven
-    # What the offset has outside the span of the rows is the same for all sets.
+    # The part of the offset outside the span of the rows is the same for all sets.
     rotation, _ = np.linalg.qr(free.rows.T)
     half, Z, c, A = n // 2, free.rows @ rotation, free.offset @ rotation, free.rules.A
     first = _Half.of(Z[:half], A[:, :half], c)
@@ -90,7 +90,7 @@ def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> 
     best, in_time = free.first_accepted(sets[order], deadline)
     if best is not None:
         return ExactResult(best, free.norm(best), True)
-    # Where none was accepted there may be others that were no candidates.
+    # If no candidate was accepted, a set that was no candidate may be best.
     is_best = in_time and not len(order)
     return ExactResult(incumbent, known if is_best else 0.0, is_best)
 

@@ -16,9 +16,9 @@ from .meet_in_the_middle import meet_in_the_middle
 
 # Relative gap at which a set counts as optimal.
 _GAP = 1e-4
-# The program is scaled anew when a set of this share of the first norm is found.
+# A set whose norm is below this share of the first one restarts the program in its unit.
 _RESCALE = 0.3
-# Rounds of cuts after which a bound that no longer rises is left where it is.
+# Rounds of cuts after which the search ends unless the last one found a better set.
 _MAX_ROUNDS = 200
 # Branch-and-bound nodes, of a few milliseconds each, after which all sets are compared.
 _MAX_NODES = 200
@@ -39,9 +39,9 @@ def smallest_change(free: FreeRows, incumbent: Booleans, deadline: float) -> Exa
     single cut ``uᵀr ≤ t``: the sum of k tangents has k faces to combine (Vielma et al. 2017).
     Coordinates are rotated to the span of the rows and divided by the incumbent's norm.
 
-    What HiGHS returns is taken for a proposal: its norm is computed in float64, and a set that is
-    not accepted is cut off. Where HiGHS proves nothing in some hundred nodes, or cannot tell the
-    norms from zero beside the rows, :func:`meet_in_the_middle` compares all sets.
+    HiGHS only proposes: the norm is computed in float64, and a set that is not accepted is cut off.
+    Where HiGHS proves nothing in some hundred nodes, or where the norms are below its tolerance,
+    :func:`meet_in_the_middle` compares all sets.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _branch_and_bound(free: FreeRows, incumbent: Booleans, deadline: float) -> E
         stalls = norm == before and program.n_rounds > _MAX_ROUNDS
         if result.status != OPTIMAL or n_nodes > _MAX_NODES or stalls or bound > norm:
             break
-    # A bound above the norm of a set is none.
+    # A bound above the norm of a set is wrong.
     return ExactResult(best, bound if bound <= norm else 0.0, False, n_nodes)
 
 

@@ -45,7 +45,7 @@ def exchange_round(
     deadline: float = np.inf,
     linear_rows: LinearRows | None = None,
 ) -> Exchanged:
-    r"""Swap rows of the same stratum inside one pool until no swap of the pool helps.
+    r"""Swap rows of the same stratum inside one pool until no swap helps.
 
     With c = Zᵀw, putting back row i and dropping row j changes the squared norm by
 

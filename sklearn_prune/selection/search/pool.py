@@ -53,11 +53,11 @@ def draw_pool(
 ) -> Pool:
     r"""Draw the rows of one round, as many dropped as kept ones where there are enough.
 
-    With c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``, a quarter are those whose own swap
-    promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one); a quarter
-    are those most parallel to c, of the largest ``s_i² / q_i``: where c lies in a direction that
-    few rows have, these are the rows to rearrange, however large. The other half are drawn at
-    random with preference for small norms, which do the fine tuning.
+    Let c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``. A quarter of the pool are the rows whose
+    own move promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one). A
+    quarter are the rows most parallel to c (largest ``s_i² / q_i``): where few rows point in the
+    direction of c, these must be rearranged, however long they are. The other half is drawn at
+    random with a preference for short rows, which do the fine tuning.
 
     Parameters
     ----------
