@@ -17,19 +17,19 @@ from ..utils import own_random_state
 Rows: TypeAlias = Any
 # An array of any type.
 Array: TypeAlias = NDArray[Any]
-# Cells read at a time where all rows are visited: 8 MB of float64.
+# Cells read at a time in a pass over all rows: 8 MB of float64.
 CHUNK_CELLS = 2**20
 
 
 class StoredRows:
-    """An array that is read a few rows at a time, such as numpy.memmap or one of h5py or zarr.
+    """An array that is read a few rows at a time: a numpy.memmap, or one of h5py or zarr.
 
     Parameters
     ----------
     array : object with ``shape``, ``dtype`` and rows by position and by slice
         Never turned into an array as a whole.
     dtype : dtype, default=None
-        What rows are cast to as they are read; None leaves them as they are.
+        Type that rows are cast to when read; None keeps theirs.
     """
 
     def __init__(self, array: Rows, dtype: DTypeLike | None = None) -> None:
@@ -45,17 +45,17 @@ class StoredRows:
         return np.array(self._array[rows], dtype=self.dtype)
 
     def astype(self, dtype: DTypeLike, copy: bool = False) -> StoredRows:
-        """Return the same rows, cast as they are read; nothing is read now."""
+        """Return the same rows, to be cast when read; reads nothing now."""
         return StoredRows(self._array, dtype)
 
 
 def is_dict(rows: Rows) -> bool:
-    """Whether rows are a dict of arrays; a sparse matrix in DOK format is none."""
+    """Whether rows are a dict of arrays; a sparse matrix in DOK format is not."""
     return isinstance(rows, Mapping) and not issparse(rows)
 
 
 def is_stored(rows: Rows) -> bool:
-    """Whether rows are to be read a few at a time; data frames and sparse matrices are not."""
+    """Whether rows should be read a few at a time; not data frames and sparse matrices."""
     if isinstance(rows, np.ndarray):
         return isinstance(rows, np.memmap)
     return (
@@ -69,7 +69,7 @@ def is_stored(rows: Rows) -> bool:
 
 
 def pieces(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of a few rows each, by which an array of this shape is visited."""
+    """Yield slices of a few rows each that cover an array of this shape."""
     step = max(1, CHUNK_CELLS // max(1, int(np.prod(shape[1:]))))
     for start in range(0, shape[0], step):
         yield slice(start, start + step)
@@ -90,7 +90,7 @@ def read_rows(array: Rows, indices: NDArray[np.intp]) -> Array:
 
 
 def n_rows(container: Rows) -> int:
-    """Return the number of rows of anything row-aligned, a dict of arrays included."""
+    """Return the number of rows of any container, a dict of arrays included."""
     if not is_dict(container):
         return int(num_samples(container))
     counts = {name: n_rows(value) for name, value in container.items()}
@@ -105,9 +105,9 @@ def n_rows(container: Rows) -> int:
 def take_rows(container: Rows, indices: NDArray[np.intp]) -> Rows:
     """Return the rows at ``indices``, in a container of the same type.
 
-    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
-    array by array, and a torch dataset becomes a `torch.utils.data.Subset`. What is stored on disk
-    becomes an array. None stays.
+    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict keeps
+    its type, a torch dataset becomes a `torch.utils.data.Subset`, an array on disk one in memory.
+    None stays None.
     """
     if container is None:
         return None
@@ -121,7 +121,7 @@ def take_rows(container: Rows, indices: NDArray[np.intp]) -> Rows:
     if issparse(container):
         return container.tocsr()[indices].asformat(container.format)
     if not hasattr(container, "__getitem__"):
-        # All it can do is become an array.
+        # An array is all that such a container can become.
         container = np.asarray(container)
     return safe_indexing(container, indices)
 
@@ -132,11 +132,11 @@ def dataset_targets(dataset: Dataset[Any]) -> Array:
     Raises
     ------
     ValueError
-        When the dataset has no length or its items are no pairs of a row and its target.
+        When the dataset has no length, or its items are not pairs of a row and its target.
     """
     check_dataset(dataset)
     targets = []
-    # What the dataset draws while it is read is its own business.
+    # A dataset that draws random numbers must not disturb the caller's generators.
     with own_random_state():
         for i in range(len(dataset)):  # type: ignore[arg-type]
             item = dataset[i]
@@ -154,7 +154,7 @@ def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
 
 
 def check_dataset(dataset: Dataset[Any]) -> None:
-    """Raise ValueError where a dataset gives no pairs that can be counted and taken by position."""
+    """Raise ValueError unless a dataset has a length and gives pairs by position."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
             f"rows are kept by position, and a {type(dataset).__name__} has no length or no "

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from .containers import Rows, pieces
 
-# Their code is known by their version.
+# The version of these packages stands for their code.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
 _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_module_names
 
@@ -29,27 +29,27 @@ _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_modul
 def digest(*values: Any) -> str:
     """Return a digest that is the same for equal values, in this process and in any other.
 
-    Networks are told apart by their numbers, by which tensors they share, and by the source of the
-    modules that their classes are defined in; what those import in turn is not followed. A change
-    of this package's own source, or of the version of one it rests on, changes every digest.
+    The digest of a network includes its numbers, which tensors it shares, and the source of the
+    modules that define its classes, but not of what those import. A change of this package's own
+    source, or of the version of one that it builds on, changes every digest.
 
     Parameters
     ----------
     *values : object
-        What can be pickled, tensors and networks included.
+        Anything that can be pickled, tensors and networks included.
 
     Raises
     ------
     Exception
-        When something cannot be pickled, such as a function or class defined in a function, or has
-        no source, such as a class typed at a prompt.
+        When something cannot be pickled, such as a class defined in a function, or has no source,
+        such as a class typed at a prompt.
     """
     versions = [version(package) for package in _PACKAGES]
     return str(_ValueHasher().hash((versions, _own_source(), values)))
 
 
 class _ValueHasher(NumpyHasher):
-    """joblib's hash of a pickle, which knows arrays; this one knows tensors and code as well."""
+    """joblib's hash of arrays and pickles, extended to tensors and code."""
 
     def __init__(self) -> None:
         super().__init__(hash_name="sha1", coerce_mmap=True)
@@ -64,10 +64,10 @@ class _ValueHasher(NumpyHasher):
         super().save(obj)
 
     def _described(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        """Return what a tensor is; its own pickle differs between equal ones."""
-        # Held until the end, so that no other tensor gets the same id.
+        """Return what identifies a tensor; equal tensors may have different pickles."""
+        # Kept until the end, so that no other tensor gets the same id.
         number, _ = self._tensors.setdefault(id(tensor), (len(self._tensors), tensor))
-        # A weight that two layers share is trained otherwise than two equal ones.
+        # Training a weight that two layers share differs from training two equal weights.
         storage = tensor.untyped_storage().data_ptr()
         place = (number, self._storages.setdefault(storage, len(self._storages)))
         values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
@@ -82,9 +82,9 @@ class _ValueHasher(NumpyHasher):
 
 @lru_cache(maxsize=1024)
 def _source(obj: type | FunctionType) -> list[str]:
-    """Return the source of the modules of a function, or of a class and those it inherits from.
+    """Return the source of the modules that define a function, or a class and its bases.
 
-    The whole module, since what stands beside a class is what it is most likely to call.
+    The whole module, since a class is most likely to call what is defined beside it.
     """
     sources = []
     for each in getattr(obj, "__mro__", (obj,)):
@@ -93,15 +93,14 @@ def _source(obj: type | FunctionType) -> list[str]:
         try:
             sources.append(inspect.getsource(sys.modules[each.__module__]))
         except (OSError, TypeError, KeyError):
-            # A notebook has no file, but knows the source of each class; where there is none, the
-            # error says so.
+            # A notebook has no file, but inspect finds the source of each class, or raises.
             sources.append(inspect.getsource(each))
     return sources
 
 
 @cache
 def _own_source() -> str:
-    """Return a digest of this package's files: what is kept was computed by them."""
+    """Return a digest of this package's files, which computed what is cached."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return hashlib.sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
 
@@ -109,14 +108,14 @@ def _own_source() -> str:
 def fingerprint(rows: Rows) -> str | Identity:
     """Return a digest of values, order and shape, alike for every container.
 
-    Cells are compared as float64, so rows held as float32, as integers or as a sparse matrix
-    have the digest of the same numbers in a float64 array.
+    Cells count as float64, so the same numbers as float32, integers or a sparse matrix have the
+    same digest.
 
     Parameters
     ----------
     rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
-        Validated numbers, as `check_rows` returns them. A dataset, which may draw its rows anew
-        each time, is known by being the same object.
+        Validated numbers, as `check_rows` returns them. A dataset, which may draw new rows each
+        time, is identified by being the same object.
     """
     if isinstance(rows, Dataset):
         return Identity(rows)
@@ -128,7 +127,7 @@ def fingerprint(rows: Rows) -> str | Identity:
         block = rows[piece]
         block = (block if issparse(block) else block.reshape(len(block), -1)).astype(np.float64)
         if not issparse(block) and np.count_nonzero(block) == block.size:
-            # What csr_array(block).data would be, without the copies.
+            # The same as csr_array(block).data, without its copies.
             values = np.ascontiguousarray(block)
         else:
             sparse = csr_array(block)
@@ -143,7 +142,7 @@ def fingerprint(rows: Rows) -> str | Identity:
 
 
 class Identity:
-    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
+    """Equal to the identity of the same object while it lives; unpickled, equal to none."""
 
     def __init__(self, thing: object) -> None:
         self._thing: Callable[[], object] = weakref.ref(thing)
@@ -161,4 +160,4 @@ class Identity:
 
 
 def _nothing() -> None:
-    """Return what a reference to an object that is gone returns."""
+    """Return what a reference to a deleted object returns."""

@@ -1,4 +1,4 @@
-"""Rows of X: which are taken, and what is said of the others."""
+"""Checks of the rows X, with an error that names the remedy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .values import Values, date_dtype, masked_as_nan, require_eager
 
 
 def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
-    """Validate X for ``estimator``, which gets ``n_features_in_`` if ``reset``.
+    """Validate X for ``estimator``, and set its ``n_features_in_`` if ``reset``.
 
-    What is accepted is what the estimator's tags say: sparse or not, missing values or not,
-    more than two dimensions or not.
+    The estimator's tags say whether sparse rows, missing values and more than two dimensions are
+    accepted.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
     Returns
     -------
     rows : ndarray, csr_array or StoredRows of the shape of X, dict of them, or Dataset
-        Numeric. Shares memory with X where its type allows. Columns are counted and named where X
-        is neither a dict nor a `torch.utils.data.Dataset`.
+        Numeric. Shares memory with X where its type allows. A dict or a
+        `torch.utils.data.Dataset` sets no ``n_features_in_``.
 
     Raises
     ------
     ValueError
-        When X has cells that are no numbers, missing or infinite, or a wrong shape.
+        When X has cells that are not numbers, are missing or infinite, or has a wrong shape.
     """
     if isinstance(X, Dataset):
         check_dataset(X)
@@ -89,7 +89,7 @@ def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
 
 
 def _check_stored(estimator: BaseEstimator, X: Rows, *, reset: bool) -> StoredRows:
-    """Validate an array on disk: all of it piece by piece, and its first rows as any rows."""
+    """Validate an array on disk: all of it piece by piece, its first rows as any rows."""
     rows = StoredRows(X)
     _check_pieces(estimator, rows)
     check_rows(estimator, rows[:2], reset=reset)
@@ -117,7 +117,7 @@ def _check_pieces(estimator: BaseEstimator, rows: Array | StoredRows, name: str 
 def _check_dict(
     estimator: BaseEstimator, X: Mapping[str, Rows], *, reset: bool
 ) -> dict[str, Array | StoredRows]:
-    """Validate a dict of arrays, whose rows belong together."""
+    """Validate a dict of row-aligned arrays."""
     rows: dict[str, Array | StoredRows] = {}
     for name, value in X.items():
         require_eager(f"X[{name!r}]", value)
@@ -135,13 +135,13 @@ def _check_dict(
 
 
 def tensor_values(tensor: torch.Tensor) -> Array:
-    """Return a tensor's values as an array, those of types that numpy lacks as float32."""
+    """Return a tensor's values as an array; bfloat16, which numpy lacks, becomes float32."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def refuse_dates(owner: str, X: Rows) -> None:
-    """Raise ValueError where a table has dates or durations, which become numbers in silence.
+    """Raise ValueError where a table has dates or durations, which would silently become numbers.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def refuse_dates(owner: str, X: Rows) -> None:
 
 
 def _columns(X: Rows) -> Iterator[tuple[str, Values]]:
-    """Yield what may hold dates, each with its name: the columns of a frame, or all of an array."""
+    """Yield what may hold dates, with its name: each column of a frame, or a whole array."""
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         for position, (name, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
             is_objects = isinstance(dtype, np.dtype) and dtype.kind == "O"
@@ -178,7 +178,7 @@ def _name_of(X: Rows, column: int) -> str:
 
 
 def _text_error(estimator: BaseEstimator, X: Rows) -> str | None:
-    """Return what to do about the first column with a cell that is no number; None without."""
+    """Return the error about the first column with a cell that is not a number; None if none."""
     try:
         table = np.asarray(X, dtype=object)
     except (TypeError, ValueError):
@@ -226,7 +226,7 @@ def _check_finite(estimator: BaseEstimator, X: Rows, rows: Rows) -> None:
 
 
 def check_reference_rows(estimator: BaseEstimator, X_ref: Rows) -> Rows:
-    """Validate reference rows as rows of the X that ``estimator`` has seen; errors name X_ref."""
+    """Validate reference rows like further rows of X; errors name X_ref."""
     try:
         return check_rows(estimator, X_ref, reset=False)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The target: labels or numbers of each row, turned into positions or float64."""
+"""Checks of the target y, which become class positions or float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .containers import Array, n_rows
 from .values import Values, as_labels, date_dtype, require_eager
 
 Kind = Literal["classification", "regression"]
-# What the user may say of it.
+# What the user may set it to.
 TargetKind = Literal["auto", "classification", "regression"]
 
 
@@ -42,7 +42,7 @@ class Target:
 
 
 def plain(label: Any) -> Any:
-    """Return a label as Python prints it: 'a', not ``np.str_('a')``."""
+    """Return a NumPy scalar as a Python one, which prints as 'a', not ``np.str_('a')``."""
     return label.item() if isinstance(label, np.generic) else label
 
 
@@ -58,9 +58,9 @@ def check_target(estimator: BaseEstimator, y: Values, n_samples: int, kind: Kind
     n_samples : int
         Rows of X.
     kind : {"classification", "regression"} or None
-        None lets y decide: see `sklearn.utils.multiclass.type_of_target`. Whole numbers with
-        more than 20 distinct values and fewer than ten rows a value are then read as a
-        regression target, with a warning.
+        None infers it from y: see `sklearn.utils.multiclass.type_of_target`. Whole numbers with
+        more than 20 distinct values and fewer than ten rows a value then count as a regression
+        target, with a warning.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _as_target_array(estimator: BaseEstimator, y: Values) -> Array:
             "they count, for example days since the first, or write them as text for classes."
         )
     if values.ndim == 2 and values.shape[1] == 1:
-        # One column is one of several to whoever takes several.
+        # To an estimator of several outputs one column is a valid case.
         takes_several = get_tags(estimator).target_tags.multi_output
         values = column_or_1d(values, warn=not takes_several)
     if values.ndim not in (1, 2) or values.size == 0:
@@ -130,11 +130,11 @@ def _kind_of(values: Array) -> Kind:
 
 def _type_of(values: Array) -> str:
     if values.dtype.kind == "S":
-        # scikit-learn knows no labels in bytes.
+        # scikit-learn does not accept labels in bytes.
         values = np.unique(values, return_inverse=True)[1]
-    # It casts to integers what may not fit.
+    # type_of_target casts to integers, which may overflow.
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        # scikit-learn's warning about many classes is replaced by the one above.
+        # The warning above replaces scikit-learn's about many classes.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return str(type_of_target(values))
@@ -199,7 +199,7 @@ def check_reference_target(
     Raises
     ------
     ValueError
-        When it is no target like y, or lacks a class of it.
+        When it is not a target like y, or lacks a class of y.
     """
     try:
         values = _as_target_array(estimator, y_ref)

@@ -1,4 +1,4 @@
-"""What comes with the rows, one value each, as an array: none missing, and no date for a number."""
+"""Values that come with the rows, one each, as an array: none missing, no dates as numbers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _DATE_NAMES = ("date", "time", "duration", "period")
 def as_labels(name: str, values: Values) -> Array:
     """Return one label a row as an array.
 
-    Labels of one kind have one type, whatever container they came in: text is ``str`` (NumPy's
-    variable-width strings included), nullable booleans and numbers are what they hold.
+    The container does not matter: text becomes ``str`` (NumPy's variable-width strings included),
+    and nullable booleans and numbers become plain ones.
 
     Parameters
     ----------
     name : str
-        What they are, for errors.
+        Their name in errors.
     values : array-like, series, tensor or list of shape (n_samples, ...)
         The labels.
 
@@ -71,13 +71,13 @@ def _as_array(name: str, values: Values) -> Array:
         return values.detach().cpu().numpy()
     array = np.asarray(values)
     if not hasattr(values, "dtype") and array.dtype.kind in "USfO":
-        # A list of "a" and nan would become one of "a" and "nan".
+        # NumPy would turn a list of "a" and nan into "a" and "nan".
         array = np.asarray(values, dtype=object)
         if array.size and all(isinstance(value, Real | Decimal) for value in array.flat):
-            # Integers that no type of NumPy holds are among them.
+            # Some may be integers beyond every NumPy type.
             array = array.astype(np.float64)
     if array.dtype.kind == "T":
-        # NumPy's variable-width strings, which may have a value for what is missing.
+        # NumPy's variable-width strings, which may have a missing value.
         array = array.astype(object)
     return array
 
@@ -98,7 +98,7 @@ def _is_infinite(value: object) -> bool:
 
 
 def _of_one_type(array: Array) -> Array:
-    """Return an array of objects as what all of them are, where that is text, bytes or bool."""
+    """Return an array of objects as text, bytes or bool if all of them are."""
     if array.dtype.kind != "O" or not array.size:
         return array
     for kind in (str, bytes, bool | np.bool_):
@@ -108,7 +108,7 @@ def _of_one_type(array: Array) -> Array:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value stands for none; pandas.NA and NaT are known by name."""
+    """Whether a value means "missing"; pandas.NA and NaT are recognised by name."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     try:
@@ -124,7 +124,7 @@ def as_numbers(name: str, values: Values, n_samples: int) -> NDArray[np.float64]
     Raises
     ------
     ValueError
-        When one is missing, no number or a date, or when there are not as many as rows.
+        When one is missing, not a number or a date, or when their number is not that of the rows.
     """
     labels = as_labels(name, values)
     if labels.shape != (n_samples,):
@@ -144,7 +144,7 @@ def as_numbers(name: str, values: Values, n_samples: int) -> NDArray[np.float64]
 
 
 def date_dtype(values: Values) -> str | None:
-    """Return the type of the first dates or durations in an array or a column; None without any."""
+    """Return the type of the first date or duration in an array or column; None if none."""
     dtype = values.dtype if hasattr(values, "dtype") else values
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return str(dtype) if dtype.kind in "mM" else None
@@ -172,7 +172,7 @@ def masked_as_nan(values: Values) -> Values:
 
 
 def require_eager(name: str, values: Values) -> None:
-    """Raise where values are yet to be computed."""
+    """Raise ValueError for lazy values, which are not computed yet."""
     if type(values).__name__ == "LazyFrame":
         raise ValueError(f"{name} is a LazyFrame, which has no rows yet; give {name}.collect().")
 
@@ -180,13 +180,12 @@ def require_eager(name: str, values: Values) -> None:
 def check_weights(sample_weight: Values, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights as float64 of shape (n_samples,), or None where none are given.
 
-    What counts is how they compare, so that their mean is made 1: sums of any others may leave the
-    range of the numbers that they meet.
+    Only ratios of weights matter. They are scaled to mean 1, so that their sums cannot overflow.
 
     Raises
     ------
     ValueError
-        When they are of the wrong shape, negative, not finite, or all zero.
+        When they have the wrong shape, are negative, not finite, or all zero.
     """
     if sample_weight is None:
         return None

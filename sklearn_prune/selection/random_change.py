@@ -22,7 +22,8 @@ def random_change(
               \frac{m_g (n_g - m_g)}{n_g (n_g - 1)} \Big(\sum_{i \in g} \|z_i\|^2
               - \tfrac{1}{n_g} \|S_g\|^2\Big)
 
-    with :math:`S_g` the sum of the rows of stratum g and f that of must_drop (sampling without replacement, Cochran 1977, chapter 5).
+    with :math:`S_g` the sum of the rows of stratum g and f that of must_drop
+    (sampling without replacement, Cochran 1977, chapter 5).
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from .free_rows import ExactResult, FreeRows, subsets
 
 # Rows up to which the sets of each half fit in memory.
 _MAX_ROWS = 32
-# Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add up
-# again.
+# Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add
+# up again.
 _MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
 # Products held at a time, and the rounding in one as a share of its terms.
 _AT_ONCE, _ROUNDING = 4_000_000, 1e-13
