@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 import torch
 from joblib import cpu_count
@@ -19,10 +18,9 @@ from threadpoolctl import threadpool_limits
 
 from .data import DATA_DIR_VARIABLE, default_data_dir
 
-T = TypeVar("T")
-
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
+BENCHMARKS_README = Path(__file__).parent / "README.md"
 N_THREADS = 2
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
 
@@ -71,15 +69,15 @@ def output_folder(args: argparse.Namespace) -> Path | None:
     return None if args.subset else RESULTS
 
 
-def limit_threads(n_threads: int = N_THREADS) -> None:
+def limit_threads(n_threads: int | None = None) -> None:
     """Hold BLAS, OpenMP and torch to so many threads, and to the cores this process may use."""
-    n_threads = min(n_threads, cpu_count())
+    n_threads = min(n_threads or N_THREADS, cpu_count())
     threadpool_limits(n_threads)
     torch.set_num_threads(n_threads)
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, object]:
-    """What a reader needs to judge the seconds; versions of further packages, if installed."""
+    """Describe the machine and the versions that timings depend on."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -109,7 +107,7 @@ def _processor() -> str:
 def write_figures(
     folder: Path, name: str, figures: Iterable[Figure], packages: Sequence[str] = ()
 ) -> None:
-    """Write name.csv, one line a figure, and name.json, where they were measured."""
+    """Write name.csv, one line a figure, and name.json, the machine that measured them."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -121,31 +119,6 @@ def write_figures(
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
 
 
-def append_record(path: Path, record: Any) -> None:
-    """Add a dataclass as a line to a csv file, after a line of its fields where there is none."""
-    new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(field.name for field in fields(record))
-        writer.writerow(
-            f"{cell:.6g}" if isinstance(cell, float) else cell for cell in asdict(record).values()
-        )
-
-
-def read_records(path: Path, kind: type[T]) -> list[T]:
-    """Return the dataclasses of int, float and str that `append_record` wrote; none, no file."""
-    if not path.exists():
-        return []
-    types = get_type_hints(kind)
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            kind(**{name: types[name](cell) for name, cell in line.items()})
-            for line in csv.DictReader(file)
-        ]
-
-
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -153,23 +126,23 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class AroundTable:
-    """A README's text, split around one of its tables."""
+    """A page's text, split around one of its tables."""
 
     before: str
     table: str
     after: str
 
 
-def around_table(text: str, name: str) -> AroundTable:
-    """Split the README's text around the table between the comments of this name."""
+def around_table(page: Path, name: str) -> AroundTable:
+    """Split a page's text around the table between the comments of this name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, opened, rest = text.partition(begin)
+    before, opened, rest = page.read_text(encoding="utf-8").partition(begin)
     table, closed, after = rest.partition(end)
     if not (opened and closed):
-        raise ValueError(f"the README needs the comments {begin} and {end} around its table.")
+        raise ValueError(f"{page} needs the comments {begin} and {end} around its table.")
     return AroundTable(before + begin, table.strip(), end + after)
 
 
-def insert_into_readme(name: str, table: str, readme: Path = README) -> None:
-    around = around_table(readme.read_text(encoding="utf-8"), name)
-    readme.write_text(f"{around.before}\n{table}\n{around.after}", encoding="utf-8")
+def insert_table(page: Path, name: str, table: str) -> None:
+    around = around_table(page, name)
+    page.write_text(f"{around.before}\n{table}\n{around.after}", encoding="utf-8")

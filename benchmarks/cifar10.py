@@ -5,7 +5,7 @@
     python -m benchmarks.cifar10 --protocol cpu --architecture small --transfer --ratio 0.9
     python -m benchmarks.cifar10 --subset 2000 --epochs 2 --architecture tiny --transfer  # a trial
 
-Pruners choose images (`benchmarks.image_pruners` says how); new networks, of the architecture that
+Pruners choose images (`cifar10_pruners.py` says how); new networks, of the architecture that
 the pruners looked at and of two others, are trained on these, for as many epochs as on all images
 (with the protocol `cpu`, more). Measured is the accuracy on the test images after the last epoch,
 and on the way there; the table also has the seconds until it first is within 1.3 points of that of
@@ -29,25 +29,18 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
-from . import networks
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    environment,
-    markdown_table,
-    read_records,
-)
-from .image_pruners import PRUNERS, Lab
-from .images import Images, read_images
+from . import cifar10_networks as networks
+from ._common import argument_parser, environment, markdown_table, output_folder
+from .cells import Key, append_record, read_records
+from .cifar10_images import Images, read_images
+from .cifar10_pruners import PRUNERS, Lab
+from .scores import LEVEL, Gain, gain
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 TRANSFERS = ("vgg11", "convmixer")
-# Points below the accuracy of all images that count as reached.
+# Accuracy counts as reached this far below that of all images.
 MARGIN = 0.013
-LEVEL = 0.95
 FULL, BASELINE = "all images", "random"
 # The best of the literature for ResNet-18 and 200 epochs, in percent.
 LITERATURE = {0.3: 95.5, 0.5: 95.2, 0.7: 93.0, 0.8: 91.4, 0.9: 87.1}
@@ -79,14 +72,14 @@ class Cell:
     accuracies: str
 
     @property
-    def key(self) -> tuple[str, int, str, float, str, int]:
+    def key(self) -> Key:
         setting = (self.protocol, self.n_epochs)
         return (*setting, self.pruner, self.prune_ratio, self.architecture, self.seed)
 
     def seconds_until(self, accuracy: float) -> float:
         """Seconds of training until the test accuracy first was at least this; nan if never."""
         pairs = zip(self.times.split(), self.accuracies.split(), strict=True)
-        reached = (float(time) for time, found in pairs if float(found) >= accuracy)
+        reached = (float(time) for time, score in pairs if float(score) >= accuracy)
         return next(reached, float("nan"))
 
 
@@ -127,7 +120,7 @@ def run(
         on_trained=lambda test: note(test, n_images, FULL, 0.0, args.architecture, 0),
     )
     architectures = list(dict.fromkeys([args.architecture, *args.transfer]))
-    # Seeds innermost: a pruner's influences are there as long as no other pruner's turn has come.
+    # Seeds innermost: the lab keeps the influences of one pruner at a time.
     for pruner, ratio, seed in product(args.pruner, args.ratio, range(args.seeds)):
         missing = [name for name in architectures if not measured(pruner, ratio, name, seed)]
         rows = PRUNERS[pruner](lab, ratio, seed) if missing else np.arange(0)
@@ -173,37 +166,28 @@ def table(cells: Sequence[Cell]) -> str:
     return "\n\n".join(parts)
 
 
-def gain(cells: Iterable[Cell], pruner: str, ratio: float) -> tuple[float, float, int]:
-    """Return the mean gain over random images, half its interval, and the number of seeds.
-
-    Student's interval of differences that are paired by seed; infinite for a single one.
-    """
+def gain_over_random(cells: Iterable[Cell], pruner: str, ratio: float) -> Gain:
+    """Return the gain over random images, paired by seed."""
     by_seed: dict[str, dict[int, float]] = {pruner: {}, BASELINE: {}}
     for cell in cells:
         if cell.pruner in by_seed and cell.prune_ratio == ratio:
             by_seed[cell.pruner][cell.seed] = cell.accuracy
-    mine, random = by_seed[pruner], by_seed[BASELINE]
-    paired = np.array([mine[seed] - random[seed] for seed in mine.keys() & random.keys()])
-    if len(paired) < 2:
-        return float(paired.mean()) if len(paired) else np.nan, np.inf, len(paired)
-    quantile = stats.t.ppf((1 + LEVEL) / 2, len(paired) - 1)
-    half = quantile * paired.std(ddof=1) / np.sqrt(len(paired))
-    return float(paired.mean()), float(half), len(paired)
+    return gain(by_seed[pruner], by_seed[BASELINE])
 
 
 def _shown(cells: Sequence[Cell], pruner: str, ratio: float, aim: float) -> str:
-    found = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
-    if not found:
+    trained = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+    if not trained:
         return ""
-    shown = _mean([cell.accuracy for cell in found])
-    until = np.array([cell.seconds_until(aim) for cell in found])
+    shown = _mean([cell.accuracy for cell in trained])
+    until = np.array([cell.seconds_until(aim) for cell in trained])
     if not np.isnan(until).any():
         shown += f", {until.mean():.0f} s"
-    mean, half, n_seeds = gain(cells, pruner, ratio)
-    if pruner == BASELINE or np.isnan(mean):
+    over = gain_over_random(cells, pruner, ratio)
+    if pruner == BASELINE or not over.n_seeds:
         return shown
-    interval = f" ± {100 * half:.2f}" if np.isfinite(half) else ""
-    return f"{shown} ({100 * mean:+.2f}{interval}, {n_seeds})"
+    interval = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
+    return f"{shown} ({100 * over.mean:+.2f}{interval}, {over.n_seeds})"
 
 
 def _mean(accuracies: Sequence[float]) -> str:
@@ -226,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         images = read_images(args.data_dir).subset(args.subset)
     except FileNotFoundError as error:
         parser.exit(2, f"{error}\n")
-    folder = args.out or (None if args.subset else RESULTS)
+    folder = output_folder(args)
     path = folder / "cifar10_images.csv" if folder else None
     cells = read_records(path, Cell) if path else []
 

@@ -33,7 +33,8 @@ from sklearn_prune.__main__ import loss_change, random_rows, retrain
 from sklearn_prune.influence import HeadObjective, refit_head
 from sklearn_prune.losses import SoftmaxCrossEntropy
 
-from . import forecast, tables
+from . import core_forecast as forecast
+from . import tables
 from ._common import N_THREADS, Figure, argument_parser, limit_threads, output_folder, write_figures
 from .data import Split, load
 
@@ -176,7 +177,7 @@ def cifar10(args: argparse.Namespace) -> Iterator[Figure]:
 
 
 def train_full_heads(split: Split, design: np.ndarray) -> tuple[list[Figure], np.ndarray]:
-    """Train the head on all rows three ways, each to a gradient norm of 1e-8 as far as it gets.
+    """Train the head on all rows in three ways, each down to a gradient norm of 1e-8 if it can.
 
     Returns seconds and the gradient norm of each, and the parameters of scikit-learn's newton-cg.
     """

@@ -1,4 +1,4 @@
-"""What a fit costs: a small one, a wide one, and one of a million rows, each part by itself.
+"""What a fit costs: a small one, a wide one and one of a million rows, stage by stage.
 
     python -m benchmarks.cost
     python -m benchmarks.cost --earlier ../release-0.1     # a checkout to compare with, in one run
@@ -19,16 +19,30 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 
-from ._common import Figure, argument_parser, limit_threads, output_folder, write_figures
+from ._common import (
+    BENCHMARKS_README,
+    RESULTS,
+    Figure,
+    argument_parser,
+    insert_table,
+    limit_threads,
+    markdown_table,
+    output_folder,
+    write_figures,
+)
+from .tables import Figures
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = {"digits": 3, "cifar10": 2, "million": 1}
 RATIO = {"digits": 0.4, "cifar10": 0.9, "million": 0.4}
+README_TABLE = "cost"
+METRICS = {"cpu": "processor, s", "wall": "wall clock, s", "peak_memory_mb": "peak memory, MB"}
 
 
 def rows_of(job: str, data_dir: Path, subset: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -61,10 +75,10 @@ def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -
     X, y = rows_of(job, data_dir, subset)
     started, clock = process_time(), perf_counter()
     pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0).fit(X, y)
-    found = {"cpu": process_time() - started, "wall": perf_counter() - clock}
-    found |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
-    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    print(json.dumps(found))
+    costs = {"cpu": process_time() - started, "wall": perf_counter() - clock}
+    costs |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
+    costs["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(json.dumps(costs))
 
 
 def measured(job: str, package: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -89,6 +103,17 @@ def figures(args: argparse.Namespace) -> Iterator[Figure]:
                     yield Figure(job, name, RATIO[job], turn, metric, value)
 
 
+def table(figures: Figures) -> str:
+    """Return the mean cost of a fit by job, of this package and of the earlier one."""
+    rows = []
+    for job, name in product(RATIO, ("this", "earlier")):
+        runs = [figures.values(job, name, RATIO[job], metric) for metric in METRICS]
+        if all(runs):
+            shown = [f"{np.mean(values):,.1f}" for values in runs]
+            rows.append([job, f"{RATIO[job]:.0%}", name, str(len(runs[0])), *shown])
+    return markdown_table(["job", "pruned", "package", "fits", *METRICS.values()], rows)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argument_parser("python -m benchmarks.cost", __doc__)
     parser.add_argument("--job", nargs="+", choices=RATIO, default=list(RATIO))
@@ -99,15 +124,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.child:
         fit_and_print(args.child, args.package, args.data_dir, args.subset)
         return
-    found = []
+    taken = []
     for figure in figures(args):
         print(
             f"{figure.job:8} {figure.method:8} {figure.seed} {figure.metric:22} {figure.value:.2f}"
         )
-        found.append(figure)
+        taken.append(figure)
     folder = output_folder(args)
     if folder:
-        write_figures(folder, "cost", found)
+        write_figures(folder, "cost", taken)
+    if folder == RESULTS:
+        insert_table(BENCHMARKS_README, README_TABLE, table(Figures(taken)))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,19 @@ class Split:
         rows.sort()
         return replace(self, X_train=self.X_train[rows], y_train=self.y_train[rows])
 
+    def inner(self, n_fitted: int, n_validated: int, seed: int) -> Split:
+        """Training rows split anew: rows to fit, and rows to validate on in test rows' place."""
+        n = len(self.y_train)
+        fitted, validated = train_test_split(
+            np.arange(n),
+            train_size=n_fitted,
+            test_size=min(n_validated, n - n_fitted),
+            stratify=self.y_train if self.is_classification else None,
+            random_state=seed,
+        )
+        X, y = self.X_train, self.y_train
+        return Split(self.name, X[fitted], y[fitted], X[validated], y[validated])
+
 
 def default_data_dir() -> Path:
     return Path(os.environ.get(DATA_DIR_VARIABLE, "../shared/data"))
@@ -70,7 +83,7 @@ def _find(data_dir: Path, filename: str) -> Path:
 
 
 def _read_csv(data_dir: Path, filename: str) -> pd.DataFrame:
-    # Kept out of processes whose memory is measured and that read no table.
+    # Imported here because some benchmarks measure memory and read no table.
     import pandas as pd
 
     return pd.read_csv(_find(data_dir, filename))

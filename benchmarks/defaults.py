@@ -16,31 +16,22 @@ One line a cell goes to `results/defaults.csv`; a run that was cut off goes on w
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from time import perf_counter
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedKFold
 
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    limit_threads,
-    markdown_table,
-    read_records,
-)
+from ._common import argument_parser, markdown_table, output_folder
+from .cells import Done, Key, measure
 from .data import Split, load
-from .quality import Tuned
-from .quality_report import Scores, difference, distinct, table, verdict
+from .models import Tuned, score_of, tune_damping
+from .scores import GAINS, LEVEL, Scores, collected, counted_gains, distinct, table
 
 # Rows to fit, and at most so many to validate on.
 SIZES = {"digits": (1_000, 347), "adult": (6_000, 10_000), "cifar10": (6_000, 10_000)}
@@ -50,9 +41,8 @@ DOWNSTREAM = ("head", "mlp")
 N_SEEDS = 5
 N_FOLDS = 3
 TRIMS = (0.0, 0.1, 0.2, 0.3)
-GAINS = ("mean gain", "better", "even", "worse")
 DEFAULT, NORM, AUTO, RANDOM = "default", "norm=parameter", "trim=auto", "random rows"
-# What `select` is given.
+# Keyword arguments of `select`.
 CHANGES: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     NORM: {},
@@ -78,8 +68,7 @@ class Cell:
     score: float
 
     @property
-    def key(self) -> tuple[Any, ...]:
-        """What is measured once."""
+    def key(self) -> Key:
         return (
             self.dataset,
             self.noise,
@@ -92,19 +81,12 @@ class Cell:
 
 def resplit(split: Split, noise: float, seed: int) -> Split:
     """Split training rows into rows to fit, some of them with wrong labels, and to validate on."""
-    n_fit, n_validate = SIZES[split.name]
-    fit, validate = train_test_split(
-        np.arange(len(split.y_train)),
-        train_size=n_fit,
-        test_size=min(n_validate, len(split.y_train) - n_fit),
-        stratify=split.y_train,
-        random_state=seed,
-    )
-    X, y = split.X_train, split.y_train.copy()
-    rng, n_classes = np.random.default_rng(seed), int(y.max()) + 1
-    wrong = rng.choice(fit, round(noise * n_fit), replace=False)
+    inner = split.inner(*SIZES[split.name], seed)
+    y, rng = inner.y_train.copy(), np.random.default_rng(seed)
+    n_rows, n_classes = len(y), int(split.y_train.max()) + 1
+    wrong = rng.choice(n_rows, round(noise * n_rows), replace=False)
     y[wrong] = (y[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
-    return replace(split, X_train=X[fit], y_train=y[fit], X_test=X[validate], y_test=y[validate])
+    return replace(inner, y_train=y)
 
 
 def fitted(option: str, split: Split, tuned: Tuned, seed: int) -> Any:
@@ -128,7 +110,7 @@ def cross_validated_trims(
         pruner = fitted(DEFAULT, fold, tuned, seed)
         for ratio, (k, trim) in product(ratios, enumerate(TRIMS)):
             rows = np.flatnonzero(pruner.select(prune_ratio=ratio, trim=trim))
-            scores[ratio][k] += quality.score_of("head", fold, tuned, rows, seed)
+            scores[ratio][k] += score_of("head", fold, tuned, rows, seed)
     return {ratio: TRIMS[int(scores[ratio].argmax())] for ratio in ratios}
 
 
@@ -150,7 +132,7 @@ def choices(
         yield option, ratio, changes.get("trim", 0.0), rows
 
 
-def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
+def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
     """Yield the cells of one data set that are asked for and not done."""
 
     def missing(option: str, ratio: float, seed: int, noise: float) -> list[str]:
@@ -164,25 +146,25 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         ]
         if not tasks:
             continue
-        started = perf_counter()
         part = resplit(split, noise, seed)
-        # Neither svm nor neighbours are asked for.
-        tuned = Tuned(quality.tune_damping(part), penalty=1.0, n_neighbors=1)
+        # No svm and no neighbours are trained here.
+        tuned = Tuned(tune_damping(part), penalty=1.0, n_neighbors=1)
         for option, ratio, trim, rows in choices(part, tuned, tasks, seed):
             for d in missing(option, ratio, seed, noise):
-                score = quality.score_of(d, part, tuned, rows, seed)
+                score = score_of(d, part, tuned, rows, seed)
                 yield Cell(split.name, noise, option, ratio, d, seed, trim, score)
-        spent = perf_counter() - started
-        print(f"{split.name} noise {noise:.0%} seed {seed}: {spent:.0f} s", file=sys.stderr)
 
 
 def by_run(measured: Sequence[Cell]) -> Scores:
     """Return the score of each seed by job (data and noise), option, ratio and model."""
-    scores: Scores = defaultdict(dict)
-    for cell in measured:
-        job = f"{cell.dataset}, {cell.noise:.0%} wrong labels"
-        scores[job, cell.option, cell.prune_ratio, cell.downstream][cell.seed] = cell.score
-    return scores
+    return collected(
+        (
+            (f"{c.dataset}, {c.noise:.0%} wrong labels", c.option, c.prune_ratio, c.downstream),
+            c.seed,
+            c.score,
+        )
+        for c in measured
+    )
 
 
 def summary(scores: Scores) -> str:
@@ -201,24 +183,16 @@ def summary(scores: Scores) -> str:
                     if key[0].endswith(", 0% wrong labels") == is_clean
                 ]
                 if keys:
-                    rows.append([option, labels, downstream, *gains(scores, keys, DEFAULT)])
+                    rows.append([option, labels, downstream, *counted_gains(scores, keys, DEFAULT)])
     return markdown_table(["option", "labels", "model", *GAINS], rows)
-
-
-def gains(scores: Scores, keys: Sequence[tuple[str, str, float, str]], baseline: str) -> list[str]:
-    """Return the mean gain over the baseline, and how often it is better, even and worse."""
-    found = [difference(scores, key, baseline) for key in keys]
-    verdicts = [verdict(gain, half) for gain, half in found]
-    mean = f"{np.mean([gain for gain, _ in found]):+.4f}"
-    return [mean, *(str(verdicts.count(name)) for name in GAINS[1:])]
 
 
 def trims_chosen(measured: Sequence[Cell]) -> str:
     """Return how often cross-validation chose each trim."""
-    found = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
+    automatic = [c for c in measured if c.option == AUTO and c.downstream == DOWNSTREAM[0]]
     rows = []
-    for dataset, noise in distinct((c.dataset, c.noise) for c in found):
-        trims = [c.trim for c in found if (c.dataset, c.noise) == (dataset, noise)]
+    for dataset, noise in distinct((c.dataset, c.noise) for c in automatic):
+        trims = [c.trim for c in automatic if (c.dataset, c.noise) == (dataset, noise)]
         rows.append([dataset, f"{noise:.0%}", *(str(trims.count(trim)) for trim in TRIMS)])
     return markdown_table(["data", "wrong labels", *(f"trim={trim}" for trim in TRIMS)], rows)
 
@@ -227,7 +201,7 @@ def markdown(measured: Sequence[Cell]) -> str:
     scores = by_run(measured)
     parts = [
         "Accuracy on rows to validate on, split from the training rows; means over seeds, and the "
-        "gain over the default options, paired by seed, with its 95% interval.",
+        f"gain over the default options, paired by seed, with its {LEVEL:.0%} interval.",
         "## Options against the defaults",
         summary(scores),
         "## What cross-validation chose",
@@ -245,31 +219,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--option", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
-    measure_and_report("defaults", Cell, cells, markdown, parser, parser.parse_args(argv))
+    args = parser.parse_args(argv)
 
+    def missing(done: Done) -> Iterator[Cell]:
+        for dataset in args.dataset:
+            yield from cells(load(dataset, args.data_dir), args, done)
 
-def measure_and_report(
-    name: str,
-    kind: type[Any],
-    cells: Callable[[Split, argparse.Namespace, set[tuple[Any, ...]]], Iterator[Any]],
-    markdown: Callable[[Sequence[Any]], str],
-    parser: argparse.ArgumentParser,
-    args: argparse.Namespace,
-) -> None:
-    """Measure the cells that name.csv lacks, one line each, and write name.md from all of them."""
-    limit_threads()
-    path = (args.out or RESULTS) / f"{name}.csv"
-    done = {cell.key for cell in read_records(path, kind)}
-    for dataset in args.dataset:
-        try:
-            split = load(dataset, args.data_dir)
-        except FileNotFoundError as error:
-            parser.exit(2, f"{error}\n")
-        for cell in cells(split, args, done):
-            append_record(path, cell)
-    # As it was rounded, so that anyone makes the same report of the file.
-    report = markdown(read_records(path, kind))
-    path.with_suffix(".md").write_text(report + "\n", encoding="utf-8")
+    measure("defaults", Cell, missing, markdown, output_folder(args), parser)
 
 
 if __name__ == "__main__":

@@ -18,31 +18,24 @@ mean over boosting, forest, neighbours and kernel SVM, and beside it that of the
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from time import perf_counter
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.matching import DistributionEmbedding, target_labels
 from sklearn_prune.matching.feature_maps import FourierFeatures, LeafIndicators, Table
 
 from . import quality
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    limit_threads,
-    markdown_table,
-    read_records,
-)
+from ._common import argument_parser, markdown_table, output_folder
+from .cells import Done, measure
 from .data import Split, load
-from .quality import Tuned
+from .models import Tuned, score_of, tune
 from .quality_report import FULL, Cell, by_run
+from .scores import Scores, mean_of
 
 DATASETS = ("adult", "diamonds", "digits", "breast_cancer", "cifar10")
 RATIOS = (0.8, 0.9, 0.97)
@@ -53,30 +46,12 @@ RANDOM = "random rows"
 WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 0.3, 0.5, 1.0, 2.0, 4.0)}
 ALONE = ("distribution alone", "nonlinear head alone")
 FEATURES = ("Fourier features", "leaves")
-# What the draw that is aimed at knows of: all of it, or not one part. In the options before it is
-# the distribution of all rows that is aimed at.
+# The target distribution: with all of its parts, or without one of them. All other options target
+# the distribution of all rows.
 FACTORS = ("distance", "spread", "belief")
 DRAWS = ("even draw", "calibrated draw", *(f"draw without {name}" for name in FACTORS))
 
 OPTIONS = (*WEIGHTS, *ALONE, *FEATURES, *DRAWS)
-
-
-def inner_split(split: Split, seed: int) -> Split:
-    """Training rows, split into rows to fit and, in the place of test rows, to validate on."""
-    n = len(split.y_train)
-    stratify = split.y_train if split.is_classification else None
-    n_fitted = min(N_FITTED, int(0.7 * n))
-    fitted, validated = train_test_split(
-        np.arange(n),
-        train_size=n_fitted,
-        test_size=min(N_VALIDATED, n - n_fitted),
-        stratify=stratify,
-        random_state=seed,
-    )
-    X, y = split.X_train, split.y_train
-    return replace(
-        split, X_train=X[fitted], y_train=y[fitted], X_test=X[validated], y_test=y[validated]
-    )
 
 
 def with_features(pruner: Any, split: Split, features: str, seed: int) -> DistributionEmbedding:
@@ -121,9 +96,7 @@ def choices(
             yield name, ratio, pruner.select(prune_ratio=ratio)
 
 
-def cells(
-    split: Split, seed: int, names: Sequence[str], done: set[tuple[Any, ...]]
-) -> Iterator[Cell]:
+def cells(split: Split, seed: int, names: Sequence[str], done: Done) -> Iterator[Cell]:
     """Yield the cells of one data set and seed that are not done."""
 
     def missing(name: str, ratio: float) -> list[str]:
@@ -132,24 +105,15 @@ def cells(
     wanted = [(n, ratio) for n in (RANDOM, *names) for ratio in RATIOS if missing(n, ratio)]
     if not wanted:
         return
-    inner = inner_split(split, seed)
-    tuned = quality.tune(inner)
-    every = np.ones(len(inner.y_train), dtype=bool)
-    for name, ratio, support in [(FULL, 0.0, every)]:
-        for downstream in missing(name, ratio):
-            rows = np.flatnonzero(support)
-            score = quality.score_of(downstream, inner, tuned, rows, seed)
-            yield Cell(split.name, name, ratio, downstream, seed, len(rows), score)
-    started = perf_counter()
-    for name, ratio, support in choices(inner, tuned, seed, wanted):
+    n_rows = len(split.y_train)
+    inner = split.inner(min(N_FITTED, int(0.7 * n_rows)), N_VALIDATED, seed)
+    tuned = tune(inner)
+    every_row = (FULL, 0.0, np.ones(len(inner.y_train), dtype=bool))
+    for name, ratio, support in chain([every_row], choices(inner, tuned, seed, wanted)):
         rows = np.flatnonzero(support)
         for downstream in missing(name, ratio):
-            score = quality.score_of(downstream, inner, tuned, rows, seed)
+            score = score_of(downstream, inner, tuned, rows, seed)
             yield Cell(split.name, name, ratio, downstream, seed, len(rows), score)
-        print(
-            f"{split.name} {name} {ratio} seed {seed}: {perf_counter() - started:.0f} s",
-            file=sys.stderr,
-        )
 
 
 def report(measured: Sequence[Cell]) -> str:
@@ -167,7 +131,7 @@ def report(measured: Sequence[Cell]) -> str:
     return "\n\n".join([head, *tables])
 
 
-def table(scores: Any, names: Sequence[str]) -> str:
+def table(scores: Scores, names: Sequence[str]) -> str:
     """Return what these options win back, a line for each data set and ratio."""
     lines = []
     measured = {key[0] for key in scores}
@@ -183,15 +147,15 @@ def table(scores: Any, names: Sequence[str]) -> str:
     return markdown_table(["data, pruned", *names], lines)
 
 
-def won_back(scores: Any, dataset: str, name: str, ratio: float, downstream: str) -> float:
+def won_back(scores: Scores, dataset: str, name: str, ratio: float, downstream: str) -> float:
     """Return (option - random) / (all rows - random), of means over the seeds that all have."""
     keys = [(dataset, FULL, 0.0), (dataset, RANDOM, ratio), (dataset, name, ratio)]
     runs = [scores.get((*key, downstream), {}) for key in keys]
     seeds = set.intersection(*(set(run) for run in runs))
     if not seeds:
         return np.nan
-    full, random, option = (np.mean([run[seed] for seed in seeds]) for run in runs)
-    return float((option - random) / (full - random))
+    full, random, option = (mean_of({seed: run[seed] for seed in seeds}) for run in runs)
+    return (option - random) / (full - random)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -200,25 +164,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     parser.add_argument("--option", nargs="+", choices=OPTIONS, default=list(OPTIONS))
     args = parser.parse_args(argv)
-    limit_threads()
-    folder = args.out or (None if args.subset else RESULTS)
-    path = folder and folder / "distribution.csv"
-    measured = read_records(path, Cell) if path else []
-    done = {(c.dataset, c.pruner, c.prune_ratio, c.downstream, c.seed) for c in measured}
-    for seed in range(args.seeds):
-        for name in args.dataset:
-            try:
-                split = load(name, args.data_dir).subset(args.subset)
-            except FileNotFoundError as error:
-                parser.exit(2, f"{error}\n")
-            for cell in cells(split, seed, args.option, done):
-                measured.append(cell)
-                if path:
-                    append_record(path, cell)
-    text = report(measured)
-    if folder:
-        (folder / "distribution.md").write_text(f"{text}\n", encoding="utf-8")
-    print(text)
+
+    def missing(done: Done) -> Iterator[Cell]:
+        for seed, name in product(range(args.seeds), args.dataset):
+            split = load(name, args.data_dir).subset(args.subset)
+            yield from cells(split, seed, args.option, done)
+
+    measure("distribution", Cell, missing, report, output_folder(args), parser)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What dropping rows was expected to do, and what it did: good sets, random ones, and the worst.
+"""Expected against observed effects of dropping good, random and harmful sets of rows.
 
     python -m benchmarks.expected_gap                        # all four data sets, then the report
     python -m benchmarks.expected_gap --job digits           # one of them; writes nothing
@@ -45,7 +45,7 @@ Quantity = Literal["train_gap", "test_gap", "loss_change", "parameter_change"]
 
 RATIOS = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99)
 N_DRAWS = 2
-# Of the objective's squared parameters; those of the other benchmarks.
+# Of the mean loss, as in the other benchmarks.
 DAMPING = {"digits": 1e-3, "breast_cancer": 1e-3, "adult": 1e-4, "diamonds": 1e-4}
 PREFIX = "gap: "
 SETS = ("ours", "random", "highest influence", "same direction")
@@ -53,7 +53,7 @@ CHANGES: tuple[Quantity, ...] = ("loss_change", "parameter_change")
 QUANTITIES: tuple[Quantity, ...] = (*CHANGES, "train_gap", "test_gap")
 DRAWN: tuple[Quantity, ...] = ("loss_change", "test_gap")
 FORECASTS = ("first_order", "kept_hessian")
-# Up to which share pruned the kept rows' Hessian must foresee the change, and how well.
+# Up to this share pruned, the kept rows' Hessian must predict the change, and this closely.
 FAR, CLOSE = 0.9, 0.1
 
 
@@ -225,10 +225,10 @@ def deviation_table(measured: Sequence[Point]) -> str:
     return markdown_table([*header, f"within {percent(CLOSE)} to {percent(FAR)}"], rows)
 
 
-def deviation_cell(found: Sequence[Point]) -> str:
-    if not found:
+def deviation_cell(group: Sequence[Point]) -> str:
+    if not group:
         return ""
-    worst = max((point.deviation() for point in found), key=abs)
+    worst = max((point.deviation() for point in group), key=abs)
     return f"{100 * worst:+.{1 if abs(worst) < CLOSE else 0}f} %"
 
 
@@ -237,7 +237,7 @@ def percent(share: float) -> str:
 
 
 def summary(measured: Sequence[Point]) -> str:
-    """How many sets of each kind the kept rows' Hessian foresees well enough."""
+    """Count the sets of each kind whose change the kept rows' Hessian predicts closely."""
     near = [point for point in measured if point.ratio <= FAR]
     rows = []
     for name in SETS:
@@ -304,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--job", choices=["all", *DAMPING], default="all")
     args = parser.parse_args(argv)
     limit_threads()
-    # One data set alone must not take the place of all.
+    # Results of a single data set must not overwrite those of all.
     folder = output_folder(args) if args.job == "all" or args.out else None
     try:
         figures = [figure for split in splits(args) for figure in measure(split)]

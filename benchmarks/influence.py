@@ -7,8 +7,8 @@
 
 - peers: the first-order changes of 20 random groups of rows, by this package and by others on the
   same trained networks: torch.func by hand (the same formula, dense), LiSSA, and the packages of
-  `benchmarks.peers` that are installed. Each method has a process of its own on one thread, where
-  it takes turns with this package (`benchmarks.alone`): a ratio is the median over rounds of its
+  `influence_peers.py` that are installed. Each method has a process of its own on one thread, where
+  it takes turns with this package (`influence_alone.py`): a ratio is the median over rounds of its
   seconds by ours, both of the processor, so that others on the machine matter little. Peak memory
   is what the first call took above what the process held. The error is that of the changes against
   the float64 answer of a dense Gauss-Newton matrix; where the method solves with the Hessian, also
@@ -54,7 +54,8 @@ from sklearn_prune.influence import (
 from sklearn_prune.losses import SoftmaxCrossEntropy
 from sklearn_prune.networks import read_head
 
-from . import alone, influence_report, tables
+from . import influence_alone as alone
+from . import influence_report, tables
 from ._common import (
     Figure,
     argument_parser,
@@ -67,7 +68,7 @@ from .core import peak_resident_mb, report
 from .data import load
 from .influence_jobs import DAMPING, N_GROUPS, ByHand, Job, made_up_head, mlp, peer_jobs, trained
 from .influence_methods import Method, methods
-from .peers import DISTRIBUTIONS
+from .influence_peers import DISTRIBUTIONS
 
 SHARES = (0.01, 0.1, 0.4, 0.9)
 CURVATURES: tuple[Any, ...] = ("dense", "kronecker")
@@ -225,7 +226,7 @@ def retraining(args: argparse.Namespace) -> Iterator[Figure]:
         for share in (1 / n_samples, *SHARES):
             rng = np.random.default_rng(0)
             found = []
-            # Single rows differ more than groups do.
+            # Single rows vary more than groups, so draw twice as many.
             for _ in range(n_groups if args.quick or share > 1 / n_samples else 2 * n_groups):
                 drop = np.zeros(n_samples, dtype=bool)
                 n_drop = max(1, round(share * n_samples))
@@ -324,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--job", default="", help="peers: only jobs whose name holds this; figures of others stay"
     )
     args = parser.parse_args(argv)
-    # Waiting for each other, several threads take longer than one on jobs as small as these.
+    # On jobs this small, one thread is faster than several.
     limit_threads(1)
     folder = None if args.quick and args.out is None else output_folder(args)
     for part in ["peers", "retraining"] if args.part == "all" else [args.part]:
@@ -334,7 +335,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             for figure in PARTS[part](args):
                 figures.append(figure)
-                # As it goes: a run may take an hour.
+                # Written as it goes, since a run may take an hour.
                 if folder:
                     others = [f for f in before if args.job not in f.job]
                     write_figures(folder, name, others + figures, DISTRIBUTIONS)

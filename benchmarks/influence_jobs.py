@@ -1,4 +1,4 @@
-"""The jobs of `benchmarks.influence` and the changes by hand that everybody is held against."""
+"""The jobs of `benchmarks.influence`, and their exact solutions computed by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .data import load
 
 DAMPING = 1e-2
 N_GROUPS, GROUP_SHARE = 20, 0.1
-# Numbers of one chunk of Jacobians, and tangents that are pushed through a network at a time.
+# Numbers in one chunk of Jacobians; tangents pushed through a network at a time.
 _CHUNK, _TANGENTS = 2**24, 128
 
 

@@ -1,4 +1,4 @@
-"""How the changes of `benchmarks.influence_jobs` are found: by this package, by hand, by peers."""
+"""Methods that solve `benchmarks.influence_jobs`: this package, by hand, and peers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sklearn_prune.influence import (
 )
 from sklearn_prune.networks import read_head
 
-from . import peers
+from . import influence_peers as peers
 from .influence_jobs import DAMPING, ByHand, Job, by_hand
-from .lissa import largest_eigenvalue, lissa
+from .influence_lissa import largest_eigenvalue, lissa
 
 LISSA_DEPTH = 500
 
@@ -67,10 +67,10 @@ def by_lissa(job: Job) -> np.ndarray:
     net, n = ByHand(job), len(job.X)
     depth = min(LISSA_DEPTH, n)
     few = np.arange(min(n, 5_000))
-    # Room for batches whose largest eigenvalue is above that of all rows.
+    # Batches may have a larger eigenvalue than all rows together.
     scale = 2 * largest_eigenvalue(partial(_on, net, few), len(net.theta), n) + DAMPING
-    found = lissa(net.product, net.group_sums(), n, damping=DAMPING, scale=scale, depth=depth)
-    return (found / n).T.numpy()
+    solution = lissa(net.product, net.group_sums(), n, damping=DAMPING, scale=scale, depth=depth)
+    return (solution / n).T.numpy()
 
 
 def _on(net: ByHand, few: np.ndarray, rows: np.ndarray, V: torch.Tensor) -> torch.Tensor:
@@ -78,10 +78,10 @@ def _on(net: ByHand, few: np.ndarray, rows: np.ndarray, V: torch.Tensor) -> torc
 
 
 def methods(job: Job) -> dict[str, Method]:
-    found = {"ours": Method(ours)}
+    by_name = {"ours": Method(ours)}
     if not job.last_layer_only:
-        found["ours, CG"] = Method(partial(network_changes, curvature="kronecker"))
-    found |= {"torch.func by hand": Method(by_hand), "LiSSA": Method(by_lissa)}
+        by_name["ours, CG"] = Method(partial(network_changes, curvature="kronecker"))
+    by_name |= {"torch.func by hand": Method(by_hand), "LiSSA": Method(by_lissa)}
     for peer in peers.installed():
-        found[peer.name] = Method(peer.solve, peer.matrix, peer.on_rows)
-    return found
+        by_name[peer.name] = Method(peer.solve, peer.matrix, peer.on_rows)
+    return by_name

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ._common import RESULTS, Figure, markdown_table
-from .peers import ALL
+from .influence_peers import ALL
 from .tables import read_figures
 
 LAST_LAYER = ("head", "last layer")
-# Errors up to which a method counts as exact: some round to float32 on the way.
+# A method with at most this error counts as exact; some round to float32 on the way.
 EXACT = 1e-6
 SIZE = "1,000,000 x 128 x 10"
 Measured = dict[str, dict[str, dict[str, float]]]
@@ -24,10 +24,11 @@ Measured = dict[str, dict[str, dict[str, float]]]
 
 def by_job(figures: Sequence[Figure]) -> Measured:
     """Values by job, method and metric, in their first order."""
-    found: Measured = {}
-    for one in figures:
-        found.setdefault(one.job, {}).setdefault(one.method, {})[one.metric] = one.value
-    return found
+    measured: Measured = {}
+    for figure in figures:
+        of_method = measured.setdefault(figure.job, {}).setdefault(figure.method, {})
+        of_method[figure.metric] = figure.value
+    return measured
 
 
 def number(value: float | None) -> str:
@@ -122,13 +123,13 @@ def yes(is_met: bool) -> str:
 
 
 def retraining_table(figures: Sequence[Figure]) -> str:
-    found: dict[tuple[str, float], dict[str, str]] = {}
-    for one in figures:
-        share = one.prune_ratio or 0.0
-        key = f"{one.method} {one.metric}"
-        found.setdefault((one.job, share), {})[key] = f"{one.value:.3g}"
+    by_share: dict[tuple[str, float], dict[str, str]] = {}
+    for figure in figures:
+        share = figure.prune_ratio or 0.0
+        key = f"{figure.method} {figure.metric}"
+        by_share.setdefault((figure.job, share), {})[key] = f"{figure.value:.3g}"
     rows = []
-    for (job, share), at in found.items():
+    for (job, share), at in by_share.items():
         cells = [
             f"{at[f'{way} median_relative_error']} ({at[f'{way} correlation']})"
             if f"{way} correlation" in at
@@ -178,9 +179,9 @@ def markdown(folder: Path) -> str:
     if parts["retraining"]:
         table = retraining_table(parts["retraining"])
         sections.append(f"## Retraining\n\n{RETRAINING}\n\n{table}")
-    for title, found in (("Scale", scale), ("Wide", wide)):
-        if found:
-            sections.append(f"## {title}\n\n{size_table(found)}")
+    for title, figures in (("Scale", scale), ("Wide", wide)):
+        if figures:
+            sections.append(f"## {title}\n\n{size_table(figures)}")
     return "\n\n".join(sections)
 
 
@@ -207,7 +208,7 @@ def draw(measured: Measured, path: Path) -> None:
         axis.plot([], [], "s", color=colour, label=job)
         for name, at in methods.items():
             if "time_ratio" in at:
-                # No error at all has no place on this axis.
+                # A log axis cannot show an error of zero.
                 error = max(own_error(at), 1e-16)
                 size = 14 if name.startswith("ours") else 8
                 marker: Any = markers[name]

@@ -1,32 +1,52 @@
-"""Tables and the figure of `benchmarks.quality`, made from the csv file it wrote.
+"""Tables and the picture of `benchmarks.quality`, made from the csv file it wrote.
 
 python -m benchmarks.quality_report        # anew from benchmarks/results/quality.csv
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from scipy import stats
 
 from sklearn_prune.inspection import PruningCurveDisplay
 
-from ._common import RESULTS, insert_into_readme, markdown_table, read_records
+from ._common import BENCHMARKS_README, README, RESULTS, insert_table, markdown_table
+from .cells import Key, read_records
+from .scores import (
+    LEVEL,
+    Gain,
+    Run,
+    ScoreKey,
+    Scores,
+    collected,
+    distinct,
+    gain_over,
+    mean_of,
+    shown_mean,
+    table,
+)
 
-LEVEL = 0.95
 SAME_HEAD, BASELINE, FULL, OURS = "head", "random", "all rows", "influence"
-# Ours as released before: a point of reference, never a rival.
+# Our previous release: shown for reference, never counted as a rival.
 EARLIER = "influence-0.1"
-# Where rows are few enough for random ones to lose something.
+# From this ratio on, random rows lose something.
 MANY = 0.8
-# Data whose unseen models the README speaks of; the others are in quality.md.
+# Data whose unseen models the benchmarks' README speaks of; the others are in quality.md.
 UNSEEN_IN_README = ("adult", "cifar10", "diamonds")
+# Rows and columns of the picture.
+DRAWN_DATA = {"adult": "Adult", "diamonds": "Diamonds", "cifar10": "CIFAR-10 embedding"}
+DRAWN_MODELS = {
+    SAME_HEAD: "linear model (matched)",
+    "forest": "random forest",
+    "kernel-svm": "kernel SVM",
+    "neighbours": "nearest neighbours",
+}
+# The small table of README.md.
+README_TABLE, README_RATIO = "when it helps", 0.9
 
 WON_BACK_NOTE = (
     "(pruner - random) / (all rows - random), of mean scores over seeds: 0 is as good as random "
@@ -35,11 +55,9 @@ WON_BACK_NOTE = (
     "first, the best of them on top; a mean over fewer cases compares with ours in the same ones."
 )
 
-# What each part of ours does alone, and what users of kernel machines do.
-NEAREST = (OURS, "distribution", "kmeans")
-
-T = TypeVar("T")
-Scores = dict[tuple[str, str, float, str], dict[int, float]]
+# The nearest rivals: one part of ours alone, and k-means prototypes.
+KMEANS = "kmeans"
+NEAREST = (OURS, "distribution", KMEANS)
 
 
 @dataclass(frozen=True)
@@ -57,66 +75,21 @@ class Cell:
     n_kept: int
     score: float
 
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.pruner, self.prune_ratio, self.downstream, self.seed
+
 
 def by_run(cells: Iterable[Cell]) -> Scores:
     """Return, for each data set, pruner, ratio and downstream model, the score of each seed."""
-    scores: Scores = defaultdict(dict)
-    for cell in cells:
-        key = (cell.dataset, cell.pruner, cell.prune_ratio, cell.downstream)
-        scores[key][cell.seed] = cell.score
-    return dict(scores)
-
-
-def difference(scores: Scores, key: tuple[str, str, float, str], other: str) -> tuple[float, float]:
-    """Return the mean over seeds of score minus the other pruner's, and half its interval.
-
-    The interval is Student's for paired differences; infinite for a single seed.
-    """
-    dataset, _, ratio, downstream = key
-    mine, theirs = scores.get(key, {}), scores.get((dataset, other, ratio, downstream), {})
-    paired = np.array([mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()])
-    if len(paired) == 0:
-        return np.nan, np.nan
-    if len(paired) == 1:
-        return float(paired[0]), np.inf
-    quantile = stats.t.ppf((1 + LEVEL) / 2, len(paired) - 1)
-    return float(paired.mean()), float(quantile * paired.std(ddof=1) / np.sqrt(len(paired)))
-
-
-def distinct(values: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(values))
-
-
-def table(scores: Scores, dataset: str, downstream: str, baseline: str = BASELINE) -> str:
-    """Return mean score by pruner and ratio; in brackets the gain over the baseline."""
-    keys = [key for key in scores if key[0] == dataset and key[3] == downstream]
-    ratios = sorted({key[2] for key in keys if key[1] != FULL})
-    rows = []
-    for pruner in distinct(key[1] for key in keys if key[1] != FULL):
-        line = [pruner]
-        for ratio in ratios:
-            key = (dataset, pruner, ratio, downstream)
-            if key not in scores:
-                line.append("")
-                continue
-            mean = float(np.mean(list(scores[key].values())))
-            gain, half = difference(scores, key, baseline)
-            shown = f"{mean:.4f}"
-            if pruner != baseline and np.isfinite(gain):
-                shown += f" ({gain:+.4f} ± {half:.4f})"
-            line.append(shown)
-        rows.append(line)
-    header = ["pruner", *(f"{ratio:.0%}" for ratio in ratios)]
-    return markdown_table(header, rows)
+    return collected(
+        ((c.dataset, c.pruner, c.prune_ratio, c.downstream), c.seed, c.score) for c in cells
+    )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours against the best other pruner and against random rows, at one ratio.
-
-    over_best, over_random : (mean difference, half its interval), paired by seed.
-    n_paired : seeds that ours and random rows both have.
-    """
+    """Ours against the best other pruner and against random rows, at one ratio."""
 
     dataset: str
     downstream: str
@@ -125,41 +98,37 @@ class Comparison:
     n_others: int
     mine: float
     best: str
-    over_best: tuple[float, float]
-    over_random: tuple[float, float]
-    n_paired: int
+    over_best: Gain
+    over_random: Gain
 
 
 def compare(scores: Scores) -> list[Comparison]:
     """Compare ours with all others but its earlier release, wherever there is another."""
-    found = []
-    for dataset, downstream, ratio in sorted({(k[0], k[3], k[2]) for k in scores if k[1] == OURS}):
-        key = (dataset, OURS, ratio, downstream)
-        others = {
-            k[1]: difference(scores, key, k[1])
+    comparisons = []
+    for key in sorted((k for k in scores if k[1] == OURS), key=lambda k: (k[0], k[3], k[2])):
+        dataset, _, ratio, downstream = key
+        gains = {
+            k[1]: gain_over(scores, key, k[1])
             for k in scores
             if (k[0], k[2], k[3]) == (dataset, ratio, downstream) and k[1] not in (OURS, EARLIER)
         }
-        others = {name: gain for name, gain in others.items() if np.isfinite(gain[0])}
-        if not others:
-            continue
-        best = min(others, key=lambda name: others[name][0])
-        mine = list(scores[key].values())
-        found.append(
-            Comparison(
-                dataset,
-                downstream,
-                ratio,
-                len(mine),
-                len(others),
-                float(np.mean(mine)),
-                best,
-                others[best],
-                others.get(BASELINE, (np.nan, np.nan)),
-                len(scores[key].keys() & scores.get((dataset, BASELINE, ratio, downstream), {})),
+        gains = {name: gain for name, gain in gains.items() if gain.n_seeds}
+        if gains:
+            best = min(gains, key=lambda name: gains[name].mean)
+            comparisons.append(
+                Comparison(
+                    dataset,
+                    downstream,
+                    ratio,
+                    len(scores[key]),
+                    len(gains),
+                    mean_of(scores[key]),
+                    best,
+                    gains[best],
+                    gain_over(scores, key, BASELINE),
+                )
             )
-        )
-    return found
+    return comparisons
 
 
 def targets(comparisons: Iterable[Comparison]) -> str:
@@ -171,9 +140,9 @@ def targets(comparisons: Iterable[Comparison]) -> str:
             f"{c.ratio:.0%}",
             f"{c.mine:.4f}",
             c.best,
-            f"{c.over_best[0]:+.4f} ± {c.over_best[1]:.4f}",
-            verdict(*c.over_best),
-            verdict(*c.over_random),
+            str(c.over_best),
+            c.over_best.verdict,
+            c.over_random.verdict,
         ]
         for c in comparisons
     ]
@@ -194,10 +163,10 @@ def same_head(comparisons: Sequence[Comparison]) -> str:
             if (c.dataset, c.downstream) == (dataset, SAME_HEAD) and c.ratio >= 0.4
         ]
         many = [c for c in group if c.ratio >= MANY]
-        best = [c for c in group if c.over_best[0] >= 0]
-        surely = [c for c in many if verdict(*c.over_best) == "better"]
+        best = [c for c in group if c.over_best.mean >= 0]
+        surely = [c for c in many if c.over_best.verdict == "better"]
         beaten = [
-            f"{c.ratio:.0%} by {c.best} ({c.over_best[0]:+.4f})" for c in group if c not in best
+            f"{c.ratio:.0%} by {c.best} ({c.over_best.mean:+.4f})" for c in group if c not in best
         ]
         rows.append(
             [
@@ -220,18 +189,18 @@ def unseen(comparisons: Sequence[Comparison]) -> str:
         group = [
             c
             for c in comparisons
-            if (c.dataset, c.downstream) == (dataset, downstream) and np.isfinite(c.over_random[1])
+            if (c.dataset, c.downstream) == (dataset, downstream) and c.over_random.verdict
         ]
         if downstream == SAME_HEAD or not group:
             continue
-        verdicts = [verdict(*c.over_random) for c in group]
-        gains = [c.over_random[0] for c in group if MANY <= c.ratio <= 0.98]
-        worse = [f"{c.ratio:.0%}" for c in group if verdict(*c.over_random) == "worse"]
+        verdicts = [c.over_random.verdict for c in group]
+        gains = [c.over_random.mean for c in group if MANY <= c.ratio <= 0.98]
+        worse = [f"{c.ratio:.0%}" for c in group if c.over_random.verdict == "worse"]
         rows.append(
             [
                 dataset,
                 downstream,
-                _range(c.n_paired for c in group),
+                _range(c.over_random.n_seeds for c in group),
                 *(f"{verdicts.count(name)} of {len(group)}" for name in ("better", "even")),
                 ", ".join(worse) or "none",
                 f"{np.mean(gains):+.4f}" if gains else "",
@@ -263,22 +232,22 @@ def won_back(scores: Scores) -> list[WonBack]:
     The noise is the standard deviation (n - 1) of their score over seeds; for a single seed it is
     unknown, and the case left out.
     """
-    found = []
+    cases = []
     for dataset, downstream, ratio in distinct(
         (k[0], k[3], k[2]) for k in scores if k[1] == BASELINE and k[2] >= MANY
     ):
-        random = list(scores[dataset, BASELINE, ratio, downstream].values())
-        full = list(scores.get((dataset, FULL, 0.0, downstream), {}).values())
+        random = scores[dataset, BASELINE, ratio, downstream]
+        full = scores.get((dataset, FULL, 0.0, downstream), {})
         if downstream == SAME_HEAD or len(random) < 2 or not full:
             continue
-        lost = float(np.mean(full) - np.mean(random))
-        if lost <= np.std(random, ddof=1):
+        lost = mean_of(full) - mean_of(random)
+        if lost <= np.std(list(random.values()), ddof=1):
             continue
         here = (k for k in scores if (k[0], k[2], k[3]) == (dataset, ratio, downstream))
-        gains = {k[1]: difference(scores, k, BASELINE)[0] for k in here if k[1] != BASELINE}
+        gains = {k[1]: gain_over(scores, k, BASELINE).mean for k in here if k[1] != BASELINE}
         shares = {name: gain / lost for name, gain in gains.items() if np.isfinite(gain)}
-        found.append(WonBack(dataset, downstream, ratio, lost, shares))
-    return sorted(found, key=lambda case: (case.dataset, case.downstream, case.ratio))
+        cases.append(WonBack(dataset, downstream, ratio, lost, shares))
+    return sorted(cases, key=lambda case: (case.dataset, case.downstream, case.ratio))
 
 
 def won_back_means(cases: Sequence[WonBack]) -> str:
@@ -349,10 +318,10 @@ def won_back_cases(cases: Sequence[WonBack]) -> str:
 
 def surely_worse(comparisons: Iterable[Comparison]) -> str:
     """Return in how many cases of unseen models ours is surely worse than random rows."""
-    cases = [c for c in comparisons if c.downstream != SAME_HEAD and np.isfinite(c.over_random[1])]
+    cases = [c for c in comparisons if c.downstream != SAME_HEAD and c.over_random.verdict]
     many = [c for c in cases if c.ratio >= MANY]
     n_worse, n_worse_many = (
-        sum(verdict(*c.over_random) == "worse" for c in group) for group in (cases, many)
+        sum(c.over_random.verdict == "worse" for c in group) for group in (cases, many)
     )
     return (
         f"Ours is surely worse than random rows (the interval of the difference is below zero) in "
@@ -362,23 +331,19 @@ def surely_worse(comparisons: Iterable[Comparison]) -> str:
 
 
 def _range(counts: Iterable[int]) -> str:
-    found = sorted(set(counts))
-    return "-".join(map(str, found[:1] + found[1:][-1:]))
+    sizes = sorted(set(counts))
+    return "-".join(map(str, sizes[:1] + sizes[1:][-1:]))
 
 
-def verdict(mean: float, half: float) -> str:
-    if not np.isfinite(half):
-        return ""
-    if abs(mean) <= half:
-        return "even"
-    return "better" if mean > 0 else "worse"
-
-
-def tables(cells: Sequence[Cell]) -> str:
+def markdown(cells: Sequence[Cell]) -> str:
     """Return the targets, ours against the best other, and a table for each data and model."""
     scores = by_run(cells)
     comparisons = compare(scores)
-    parts = ["## The model whose influences are matched: ours against all others"]
+    parts = [
+        "Means over seeds; in brackets the gain over random rows of the same class shares, paired "
+        f"by seed, with its {LEVEL:.0%} interval. R² for diamonds, else accuracy."
+    ]
+    parts += ["## The model whose influences are matched: ours against all others"]
     parts += [same_head(comparisons), best_others(scores, comparisons)]
     parts += ["## Models that the pruner knows nothing of: ours against random rows"]
     parts += [unseen(comparisons), surely_worse(comparisons)]
@@ -386,17 +351,24 @@ def tables(cells: Sequence[Cell]) -> str:
     parts += ["## Models that the pruner knows nothing of: won back of what random rows lose"]
     parts += [WON_BACK_NOTE, won_back_means(cases), won_back_cases(cases)]
     parts += ["## Ours against the best other pruner", targets(comparisons)]
-    for dataset in distinct(key[0] for key in scores):
-        for downstream in distinct(key[3] for key in scores if key[0] == dataset):
-            parts.append(f"## {dataset}, {downstream}")
-            full = list(scores.get((dataset, FULL, 0.0, downstream), {}).values())
-            parts.append(f"All rows: {np.mean(full):.4f}" if full else "All rows: not measured")
-            parts.append(table(scores, dataset, downstream))
+    for dataset, downstream in _by_dataset((key[0], key[3]) for key in scores):
+        parts.append(f"## {dataset}, {downstream}")
+        full = scores.get((dataset, FULL, 0.0, downstream))
+        parts.append(f"All rows: {shown_mean(full, 'not measured')}")
+        pruned = {key: run for key, run in scores.items() if key[1] != FULL}
+        parts.append(table(pruned, dataset, downstream, BASELINE))
     return "\n\n".join(parts)
 
 
-def readme_tables(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return the tables that the README shows, by name."""
+def _by_dataset(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return distinct pairs of data set and model, those of a data set together."""
+    pairs = distinct(pairs)
+    order = distinct(dataset for dataset, _ in pairs)
+    return sorted(pairs, key=lambda pair: order.index(pair[0]))
+
+
+def benchmarks_tables(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the tables that the benchmarks' README shows, by name."""
     scores = by_run(cells)
     comparisons = compare(scores)
     shown = [c for c in comparisons if c.dataset in UNSEEN_IN_README]
@@ -407,20 +379,37 @@ def readme_tables(cells: Sequence[Cell]) -> dict[str, str]:
     }
 
 
+def readme_table(cells: Sequence[Cell]) -> str:
+    """Return README's table: at one ratio the matched model's scores, and what others win back."""
+    scores = by_run(cells)
+    cases = [case for case in won_back(scores) if case.ratio == README_RATIO]
+    cases = [case for case in cases if case.shares.keys() >= set(NEAREST)]
+    rows = []
+    for dataset in distinct(case.dataset for case in cases):
+        group = [case for case in cases if case.dataset == dataset]
+        runs = [(FULL, 0.0), *((name, README_RATIO) for name in (BASELINE, OURS, KMEANS))]
+        heads = [scores.get((dataset, name, ratio, SAME_HEAD)) for name, ratio in runs]
+        shares = [f"{_mean_share(group, name):.0%}" for name in (OURS, KMEANS)]
+        rows.append([dataset, *map(shown_mean, heads), str(len(group)), *shares])
+    header = ["data", "matched: all rows", BASELINE, "ours", KMEANS]
+    return markdown_table([*header, "other models", "ours win back", f"{KMEANS} win back"], rows)
+
+
 def best_others(scores: Scores, comparisons: Sequence[Comparison]) -> str:
     """Return the scores of the matched head by ratio: ours, the best other's and random rows'.
 
     Where the earlier release was measured, a last line has ours minus its, with the interval.
     """
-    found = {(c.dataset, c.ratio): c for c in comparisons if c.downstream == SAME_HEAD}
-    ratios = sorted({ratio for _, ratio in found})
+    heads = {(c.dataset, c.ratio): c for c in comparisons if c.downstream == SAME_HEAD}
+    ratios = sorted({ratio for _, ratio in heads})
     rows = []
-    for dataset in distinct(dataset for dataset, _ in found):
-        shown = [_three_scores(scores, found.get((dataset, ratio))) for ratio in ratios]
-        full = f"{dataset}, all rows {_mean_score(scores, dataset, FULL, 0.0)}"
+    for dataset in distinct(dataset for dataset, _ in heads):
+        shown = [_three_scores(scores, heads.get((dataset, ratio))) for ratio in ratios]
+        full = f"{dataset}, all rows {_head_score(scores, dataset, FULL, 0.0)}"
         names = ((full, OURS), ("", "best other"), ("", BASELINE))
         rows += [[*name, *line] for name, line in zip(names, zip(*shown, strict=True), strict=True)]
-        earlier = [_over_earlier(scores, dataset, ratio) for ratio in ratios]
+        keys: list[ScoreKey] = [(dataset, OURS, ratio, SAME_HEAD) for ratio in ratios]
+        earlier = [str(gain_over(scores, key, EARLIER)) for key in keys]
         if any(earlier):
             rows.append(["", f"{OURS} minus {EARLIER}", *earlier])
     return markdown_table(["data", "rows of", *(f"{ratio:.0%}" for ratio in ratios)], rows)
@@ -430,86 +419,80 @@ def _three_scores(scores: Scores, c: Comparison | None) -> tuple[str, str, str]:
     """Return ours with its sign against the best other, that with its name, and random rows'."""
     if c is None:
         return "", "", ""
-    best, random = (_mean_score(scores, c.dataset, name, c.ratio) for name in (c.best, BASELINE))
-    sign = {"better": " +", "worse": " −"}.get(verdict(*c.over_best), "")
+    best, random = (_head_score(scores, c.dataset, name, c.ratio) for name in (c.best, BASELINE))
+    sign = {"better": " +", "worse": " −"}.get(c.over_best.verdict, "")
     return f"{c.mine:.4f}{sign}", f"{best} {c.best}", random
 
 
-def _over_earlier(scores: Scores, dataset: str, ratio: float) -> str:
-    """Return ours minus its earlier release, paired by seed; nothing where either is missing."""
-    gain, half = difference(scores, (dataset, OURS, ratio, SAME_HEAD), EARLIER)
-    return "" if np.isnan(gain) else f"{gain:+.4f} ± {half:.4f}"
-
-
-def _mean_score(scores: Scores, dataset: str, pruner: str, ratio: float) -> str:
-    runs = scores.get((dataset, pruner, ratio, SAME_HEAD))
-    return f"{np.mean(list(runs.values())):.4f}" if runs else "not measured"
+def _head_score(scores: Scores, dataset: str, pruner: str, ratio: float) -> str:
+    return shown_mean(scores.get((dataset, pruner, ratio, SAME_HEAD)), "not measured")
 
 
 def curves(scores: Scores, dataset: str, downstream: str) -> PruningCurveDisplay:
-    """Return the curves of ours, of random rows, and of the two others with the best means."""
-    keys = [key for key in scores if (key[0], key[3]) == (dataset, downstream) and key[1] != FULL]
-    means: dict[str, list[float]] = defaultdict(list)
-    for key in keys:
-        means[key[1]].append(float(np.mean(list(scores[key].values()))))
-    rivals = means.keys() - {OURS, EARLIER, BASELINE}
-    others = sorted(rivals, key=lambda name: -float(np.mean(means[name])))
-    ratios: dict[str, np.ndarray] = {}
-    values: dict[str, np.ndarray] = {}
-    for pruner in [name for name in (OURS, BASELINE, *others[:2]) if name in means]:
-        runs = [scores[key] for key in sorted(keys, key=lambda key: key[2]) if key[1] == pruner]
-        seeds = set.intersection(*(set(run) for run in runs))
-        ratios[pruner] = np.array(sorted(key[2] for key in keys if key[1] == pruner))
-        values[pruner] = np.array([[run[seed] for seed in sorted(seeds)] for run in runs])
+    """Return the curves of ours and of random rows, at the ratios and seeds that both have."""
+    runs: dict[str, dict[float, Run]] = {}
+    for shown, pruner in (("rows kept", OURS), ("random rows", BASELINE)):
+        curve = (dataset, pruner, downstream)
+        runs[shown] = {k[2]: run for k, run in scores.items() if (k[0], k[1], k[3]) == curve}
+    ratios = sorted(set.intersection(*map(set, runs.values())))
+    seeds = set.intersection(*(set(run[ratio]) for run in runs.values() for ratio in ratios))
     return PruningCurveDisplay(
-        prune_ratios=ratios, test_scores=values, score_name=f"{dataset}, {downstream}"
+        prune_ratios=dict.fromkeys(runs, np.array(ratios)),
+        test_scores={
+            shown: np.array([[run[ratio][seed] for seed in sorted(seeds)] for ratio in ratios])
+            for shown, run in runs.items()
+        },
+        score_name="",
     )
 
 
 def draw(scores: Scores, path: Path) -> None:
-    """Write one panel for each data set and downstream model."""
+    """Draw score against share dropped: rows kept, random rows and all rows, for several models."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    datasets = distinct(key[0] for key in scores)
-    models = distinct(key[3] for key in scores)
     figure, axes = plt.subplots(
-        len(datasets),
-        len(models),
-        figsize=(4.2 * len(models), 3.2 * len(datasets)),
+        len(DRAWN_DATA),
+        len(DRAWN_MODELS),
+        figsize=(11, 6.5),
+        sharex=True,
         squeeze=False,
         layout="constrained",
     )
-    for (dataset, downstream), ax in zip(product(datasets, models), axes.flat, strict=True):
-        if any((key[0], key[3]) == (dataset, downstream) and key[1] != FULL for key in scores):
-            display = curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
-            ratios = distinct(r for found in display.prune_ratios.values() for r in found)
-            # Near 100 %, each step that halves the rows kept is as wide.
-            ax.set_xscale("logit")
-            ax.minorticks_off()
-            ax.set_xticks(ratios, [f"{ratio:.0%}" for ratio in ratios])
-        else:
+    for (dataset, downstream), ax in zip(product(DRAWN_DATA, DRAWN_MODELS), axes.flat, strict=True):
+        pruners = {key[1] for key in scores if (key[0], key[3]) == (dataset, downstream)}
+        if not pruners >= {OURS, BASELINE, FULL}:
             ax.set_axis_off()
-    figure.savefig(path, dpi=55)
+            continue
+        display = curves(scores, dataset, downstream).plot(ax=ax, markersize=3)
+        full = mean_of(scores[dataset, FULL, 0.0, downstream])
+        ax.axhline(full, color="gray", linestyle="--", label="all rows")
+        # On this scale, halving the kept rows is the same step everywhere near 100 %.
+        ax.set_xscale("logit")
+        ax.minorticks_off()
+        ratios = display.prune_ratios["rows kept"]
+        ax.set_xticks(ratios, [f"{ratio:.0%}" for ratio in ratios])
+        ax.set(xlabel="", ylabel="")
+        ax.get_legend().remove()
+    for ax, name in zip(axes[0], DRAWN_MODELS.values(), strict=True):
+        ax.set_title(name)
+    for ax, (dataset, name) in zip(axes[:, 0], DRAWN_DATA.items(), strict=True):
+        ax.set_ylabel(f"{name}\n{'R²' if dataset == 'diamonds' else 'accuracy'}")
+    figure.supxlabel("share of training rows dropped")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
-
-
-def markdown(cells: Sequence[Cell]) -> str:
-    note = (
-        "Means over seeds; in brackets the gain over random rows of the same class shares, paired "
-        f"by seed, with its {LEVEL:.0%} interval. R² for diamonds, else accuracy."
-    )
-    return f"{note}\n\n{tables(cells)}"
 
 
 def main() -> None:
     cells = read_records(RESULTS / "quality.csv", Cell)
     draw(by_run(cells), RESULTS / "quality.png")
     (RESULTS / "quality.md").write_text(markdown(cells) + "\n", encoding="utf-8")
-    for name, table in readme_tables(cells).items():
-        insert_into_readme(name, table)
+    for name, shown in benchmarks_tables(cells).items():
+        insert_table(BENCHMARKS_README, name, shown)
+    insert_table(README, README_TABLE, readme_table(cells))
 
 
 if __name__ == "__main__":

@@ -26,20 +26,16 @@ instead, and writes nothing: that is where options were decided.
 from __future__ import annotations
 
 import argparse
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import cross_val_predict
@@ -47,17 +43,17 @@ from sklearn.model_selection import cross_val_predict
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
-from . import quality, reference_report
+from . import reference_report
 from ._common import (
+    BENCHMARKS_README,
     RESULTS,
-    append_record,
     argument_parser,
-    insert_into_readme,
-    limit_threads,
-    read_records,
+    insert_table,
+    output_folder,
 )
+from .cells import Done, measure, read_records
 from .data import Split, load, load_adult_frame
-from .quality import Tuned
+from .models import Tuned, fit, model_of, tune_damping
 from .reference_report import WITH_REFERENCE, Cell, Task
 
 DOWNSTREAM = ("head", "boosting", "forest", "mlp")
@@ -87,7 +83,7 @@ class Setting:
 
 # Training rows of a method: X and y.
 Rows = tuple[np.ndarray, np.ndarray]
-# From ratios to each of them and the rows kept.
+# Maps ratios to pairs of ratio and kept rows.
 Choose = Callable[[Sequence[float]], Iterator[tuple[float, np.ndarray]]]
 
 
@@ -103,10 +99,10 @@ def tasks(args: argparse.Namespace) -> list[Task]:
         for kind, noise, dataset in product(KINDS[:2], NOISES, N_REFERENCE)
         for n_reference in N_REFERENCE[dataset]
     ]
-    found = first if args.figures else list(dict.fromkeys([*first, *others]))
+    wanted = first if args.figures else list(dict.fromkeys([*first, *others]))
     return [
         task
-        for task in found
+        for task in wanted
         if task.dataset in args.dataset
         and task.kind in args.kind
         and (task.kind == "shift" or task.noise in args.noise)
@@ -121,7 +117,7 @@ def loaded(dataset: str, data_dir: Path) -> Split:
 @lru_cache
 def tuned(dataset: str, data_dir: Path) -> Tuned:
     """The damping of the downstream head, by training rows with right labels; all get the same."""
-    return Tuned(quality.tune_damping(loaded(dataset, data_dir)), 1.0, 5)
+    return Tuned(tune_damping(loaded(dataset, data_dir)), 1.0, 5)
 
 
 @lru_cache
@@ -183,7 +179,7 @@ def with_wrong_labels(y: np.ndarray, task: Task, rng: np.random.Generator) -> np
 
 
 def as_they_are(setting: Setting) -> dict[str, Callable[[], Rows]]:
-    """Rows that nothing is dropped of."""
+    """Return the methods that drop nothing."""
     s = setting
     return {
         "all noisy rows": lambda: (s.X, s.y),
@@ -224,7 +220,7 @@ def least_loss(setting: Setting, ratio: float) -> np.ndarray:
 
 
 def pruned(setting: Setting, seed: int) -> dict[str, Choose]:
-    """For each pruner, what yields each ratio and the rows kept, by one fit for all ratios."""
+    """Return by pruner a function that yields ratios and kept rows, from one fit for all."""
     s = setting
 
     def chosen(pruner: Any, **led: Any) -> Choose:
@@ -277,18 +273,10 @@ def scores(model: Any, X_test: np.ndarray, y_test: np.ndarray) -> tuple[float, f
     accuracy = float((shares.argmax(axis=1) == y_test).mean())
     of_one = shares[:, 1] if n_classes == 2 else shares / shares.sum(axis=1, keepdims=True)
     area = roc_auc_score(y_test, of_one, multi_class="ovr")
-    # No model is so sure that a single row decides.
+    # Clip, so that no single row dominates the log loss.
     clipped = np.clip(shares, 1e-4, 1.0)
     clipped /= clipped.sum(axis=1, keepdims=True)
     return accuracy, float(area), float(log_loss(y_test, clipped))
-
-
-def train(name: str, split: Split, tuned_to: Tuned, rows: Rows, seed: int) -> Any:
-    """Train a downstream model from zero."""
-    model = quality.model_of(name, split, tuned_to, len(rows[1]), seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(*rows)
 
 
 def training_rows(
@@ -306,9 +294,7 @@ def training_rows(
         yield ratio, (X, y)
 
 
-def cells(
-    task: Task, seed: int, args: argparse.Namespace, done: set[tuple[Any, ...]]
-) -> Iterator[Cell]:
+def cells(task: Task, seed: int, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
     """Yield the cells of one task and seed that are not done."""
 
     def missing(method: str, ratio: float) -> list[str]:
@@ -327,11 +313,10 @@ def cells(
             setting = draw(task, seed, args.data_dir, validate=args.validate)
             pruners = pruned(setting, seed)
         split, tuned_to = loaded(task.dataset, args.data_dir), tuned(task.dataset, args.data_dir)
-        started = perf_counter()
         for ratio, rows in training_rows(method, setting, pruners, ratios):
             for downstream in missing(method, ratio):
-                model = train(downstream, split, tuned_to, rows, seed)
-                found = scores(model, setting.X_test, setting.y_test)
+                model = fit(model_of(downstream, split, tuned_to, len(rows[1]), seed), *rows)
+                accuracy, auc, loss = scores(model, setting.X_test, setting.y_test)
                 yield Cell(
                     **vars(task),
                     method=method,
@@ -339,13 +324,10 @@ def cells(
                     downstream=downstream,
                     seed=seed,
                     n_rows=len(rows[1]),
-                    accuracy=found[0],
-                    auc=found[1],
-                    log_loss=found[2],
+                    accuracy=accuracy,
+                    auc=auc,
+                    log_loss=loss,
                 )
-            took = perf_counter() - started
-            print(f"{task} {method} {ratio:.0%} seed {seed}: {took:.0f} s", file=sys.stderr)
-            started = perf_counter()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -360,27 +342,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", action="store_true", help="40 % pruned, of three tasks")
     parser.add_argument("--validate", action="store_true", help="score on held-out training rows")
     args = parser.parse_args(argv)
-    limit_threads()
     if args.figures:
         args.ratio = [0.4]
-    folder = args.out or (None if args.validate or args.subset else RESULTS)
-    path = folder / "reference.csv" if folder else None
-    measured = read_records(path, Cell) if path else []
-    done = {(c.task, c.method, c.prune_ratio, c.downstream, c.seed) for c in measured}
-    for seed, task in product(range(args.seeds), tasks(args)):
-        try:
-            for cell in cells(task, seed, args, done):
-                measured.append(cell)
-                if path:
-                    append_record(path, cell)
-        except FileNotFoundError as error:
-            parser.exit(2, f"{error}\n")
-    text = reference_report.markdown(measured)
-    if folder:
-        (folder / "reference.md").write_text(f"{text}\n", encoding="utf-8")
+    folder = None if args.validate and args.out is None else output_folder(args)
+
+    def missing(done: Done) -> Iterator[Cell]:
+        for seed, task in product(range(args.seeds), tasks(args)):
+            yield from cells(task, seed, args, done)
+
+    measure("reference", Cell, missing, reference_report.markdown, folder, parser)
     if folder == RESULTS:
-        insert_into_readme("reference rows", reference_report.readme_table(measured))
-    print(text)
+        measured = read_records(RESULTS / "reference.csv", Cell)
+        insert_table(BENCHMARKS_README, "reference rows", reference_report.readme_table(measured))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.stats import t as students_t
-
 from ._common import markdown_table
+from .cells import Key
+from .scores import Gain, Run, distinct, gain, shown_mean
 
 NOISY, CLEAN, ALONE = "all noisy rows", "all clean rows", "reference alone"
 OURS, WITH_REFERENCE = "influence", "influence and reference"
 MEASURES = ("accuracy", "auc", "log_loss")
-# Within so much of all clean rows.
+# Largest loss of accuracy that counts as near.
 NEAR = 0.005
 
 
@@ -53,43 +51,21 @@ class Cell:
     def task(self) -> Task:
         return Task(self.dataset, self.kind, self.noise, self.n_reference)
 
+    @property
+    def key(self) -> Key:
+        return self.task, self.method, self.prune_ratio, self.downstream, self.seed
 
-# Scores by seed.
-Run = dict[int, float]
+
 # By task, method, ratio and model.
 Runs = dict[tuple[Task, str, float, str], Run]
 
 
 def by_run(cells: Iterable[Cell], measure: str) -> Runs:
-    runs: Runs = defaultdict(dict)
+    runs: Runs = {}
     for cell in cells:
         key = (cell.task, cell.method, cell.prune_ratio, cell.downstream)
-        runs[key][cell.seed] = getattr(cell, measure)
+        runs.setdefault(key, {})[cell.seed] = getattr(cell, measure)
     return runs
-
-
-def paired(run: Run, other: Run) -> tuple[float, float, int]:
-    """Return the mean difference over the seeds of both, half of its 95 % interval, and the seeds.
-
-    NaN without seeds, and without a second one for the interval.
-    """
-    seeds = sorted(run.keys() & other.keys())
-    differences = np.array([run[seed] - other[seed] for seed in seeds])
-    if len(seeds) < 2:
-        return float(differences.mean()) if seeds else np.nan, np.nan, len(seeds)
-    error = differences.std(ddof=1) / np.sqrt(len(seeds))
-    return (
-        float(differences.mean()),
-        float(students_t.ppf(0.975, len(seeds) - 1) * error),
-        len(seeds),
-    )
-
-
-def _shown(difference: tuple[float, float, int]) -> str:
-    mean, half, _ = difference
-    if np.isnan(mean):
-        return ""
-    return f"{mean:+.4f}" + ("" if np.isnan(half) else f" ± {half:.4f}")
 
 
 def figures(cells: Sequence[Cell]) -> str:
@@ -97,34 +73,33 @@ def figures(cells: Sequence[Cell]) -> str:
     runs = by_run(cells, "accuracy")
     header = ["task", "pruned", "trained on", "seeds", f"accuracy over {NOISY}", f"above {NOISY}"]
     header += [f"above {ALONE}", f"within {NEAR} of {CLEAN}"]
-    lines = dict.fromkeys(
-        (task, ratio, method) for task, method, ratio, _ in runs if method in NAMES
-    )
+    lines = distinct((task, ratio, method) for task, method, ratio, _ in runs if method in NAMES)
     return markdown_table(header, [_figure(runs, *line) for line in lines])
 
 
-# What the rows kept are called that models are trained on.
+# Display names of the methods.
 NAMES = {OURS: "rows kept", WITH_REFERENCE: "rows kept and reference"}
 
 
 def _figure(runs: Runs, task: Task, ratio: float, method: str) -> list[str]:
     models = [name for name in _models(runs, task) if (task, method, ratio, name) in runs]
 
-    def over(other: str) -> list[tuple[float, float, int]]:
+    def over(other: str) -> list[Gain]:
         return [
-            paired(runs[task, method, ratio, name], runs.get((task, other, 0.0, name), {}))
+            gain(runs[task, method, ratio, name], runs.get((task, other, 0.0, name), {}))
             for name in models
         ]
 
     def counted(other: str, least: float) -> str:
-        return f"{sum(mean > least for mean, _, _ in over(other))} of {len(models)}"
+        return f"{sum(gain.mean > least for gain in over(other))} of {len(models)}"
 
-    gains = [f"{name} {_shown(gain)}" for name, gain in zip(models, over(NOISY), strict=True)]
+    over_noisy = over(NOISY)
+    gains = [f"{name} {gain}" for name, gain in zip(models, over_noisy, strict=True)]
     return [
         str(task),
         f"{ratio:.0%}",
         NAMES[method],
-        str(max(n_seeds for _, _, n_seeds in over(NOISY))),
+        str(max(gain.n_seeds for gain in over_noisy)),
         ", ".join(gains),
         counted(NOISY, 0.0),
         counted(ALONE, 0.0),
@@ -133,10 +108,10 @@ def _figure(runs: Runs, task: Task, ratio: float, method: str) -> list[str]:
 
 
 def _models(runs: Runs, task: Task) -> list[str]:
-    return list(dict.fromkeys(model for found, _, _, model in runs if found == task))
+    return distinct(model for other, _, _, model in runs if other == task)
 
 
-# Lines of README's table, and what it calls their tasks.
+# Methods and tasks in the table of the benchmarks' README, with their display names.
 README_METHODS = (NOISY, OURS, WITH_REFERENCE, CLEAN)
 README_TASKS = {
     Task("adult", "symmetric", 0.2, 1000): "Adult, 1,000 trusted rows",
@@ -145,17 +120,16 @@ README_TASKS = {
 
 
 def readme_table(cells: Sequence[Cell]) -> str:
-    """Return README's table: 40 % pruned, a fifth of the labels wrong."""
+    """Return the table of the benchmarks' README: 40 % pruned, a fifth of the labels wrong."""
     runs, rows = by_run(cells, "accuracy"), []
     for task, name in README_TASKS.items():
         models = _models(runs, task)
         for method in README_METHODS:
             ratio = 0.4 if method in NAMES else 0.0
-            found = [runs.get((task, method, ratio, model), {}) for model in models]
-            scores = [f"{np.mean(list(run.values())):.4f}" if run else "" for run in found]
-            seeds = str(max((len(run) for run in found), default=0))
-            rows.append([name, NAMES.get(method, method), seeds, *scores])
-    models = list(dict.fromkeys(cell.downstream for cell in cells))
+            of_models = [runs.get((task, method, ratio, model), {}) for model in models]
+            seeds = str(max(map(len, of_models), default=0))
+            rows.append([name, NAMES.get(method, method), seeds, *map(shown_mean, of_models)])
+    models = distinct(cell.downstream for cell in cells)
     return markdown_table(["data", "trained on", "seeds", *models], rows)
 
 
@@ -165,11 +139,9 @@ def means(cells: Sequence[Cell], task: Task, measure: str) -> str:
     models = _models(runs, task)
     rows = []
     for method, ratio in dict.fromkeys((method, ratio) for _, method, ratio, _ in runs):
-        found = [runs.get((task, method, ratio, model), {}) for model in models]
+        of_models = [runs.get((task, method, ratio, model), {}) for model in models]
         pruned = f"{ratio:.0%}" if ratio else ""
-        seeds = str(max(len(run) for run in found))
-        scores = [f"{np.mean(list(run.values())):.4f}" if run else "" for run in found]
-        rows.append([method, pruned, seeds, *scores])
+        rows.append([method, pruned, str(max(map(len, of_models))), *map(shown_mean, of_models)])
     rows.sort(key=lambda row: row[1])
     return markdown_table([measure.replace("_", " "), "pruned", "seeds", *models], rows)
 
@@ -183,7 +155,7 @@ def markdown(cells: Sequence[Cell]) -> str:
         'Of a shift no label is wrong: "all noisy rows" and "all clean rows" are the same there.',
         figures(cells),
     ]
-    for task in dict.fromkeys(cell.task for cell in cells):
+    for task in distinct(cell.task for cell in cells):
         parts.append(f"## {task}")
         parts += [means(cells, task, measure) for measure in MEASURES]
     return "\n\n".join(parts)

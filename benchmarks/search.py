@@ -163,10 +163,10 @@ def tables(figures: Sequence[Figure]) -> str:
     """Return what was measured against what must be reached."""
 
     def seconds(job: str, method: str) -> np.ndarray:
-        found = [
+        values = [
             f.value for f in figures if (f.job, f.method, f.metric) == (job, method, "seconds")
         ]
-        return np.array(found)
+        return np.array(values)
 
     rows = []
     for name in ("linear", "hidden layer"):

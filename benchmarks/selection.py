@@ -55,7 +55,7 @@ History = list[tuple[float, float]]
 
 
 def rivals(args: argparse.Namespace) -> Iterator[Measured]:
-    from .annealing import compile_rivals
+    from .selection_annealing import compile_rivals
 
     compile_rivals()
     scale = 0.1 if args.quick else 1.0
@@ -100,7 +100,7 @@ def rivals_on(job: Job, scale: float) -> Iterator[Measured]:
 
 def annealing(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
     """Every cooling gets the shortest time, the best of them the longer ones."""
-    from .annealing import Schedule, anneal
+    from .selection_annealing import Schedule, anneal
 
     start, coolings = job.random_set(1), list(COOLINGS)
     for budget, n_coolings in zip(budgets, N_COOLINGS, strict=True):
@@ -115,7 +115,7 @@ def annealing(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
 
 
 def herding(job: Job, budgets: Sequence[float]) -> Iterator[Measured]:
-    from .annealing import herd
+    from .selection_annealing import herd
 
     value, cut_short = np.inf, True
     for budget in budgets:
@@ -208,7 +208,7 @@ def print_scale(n: int) -> None:
         "seconds": seconds,
         "value": selection.certificate.objective / mean_row_norm(problem),
         "share_of_random": selection.certificate.share_of_random,
-        # The interpreter and its libraries included; below, what they are alone.
+        # Includes the interpreter and its libraries; the next line measures those alone.
         "peak_memory_above_Z_mb": peak_resident_mb() - Z.nbytes / 2**20,
         "memory_before_mb": before,
     }
@@ -238,8 +238,8 @@ def exact(args: argparse.Namespace) -> Iterator[Measured]:
                     "exact", "gaussian", "ours", ratio, n, k, EXACT_LIMIT, seed, "", metric, value
                 )
         beyond = BEYOND[:2] if args.quick else BEYOND
-        found = pool.map(_beyond, *zip(*beyond, strict=True), [limit] * len(beyond))
-        for (n, k), figures in zip(beyond, found, strict=True):
+        results = pool.map(_beyond, *zip(*beyond, strict=True), [limit] * len(beyond))
+        for (n, k), figures in zip(beyond, results, strict=True):
             for metric, value in figures.items():
                 yield Measured(
                     "exact", "gaussian, beyond", "ours", 0.5, n, k, limit, 0, "", metric, value
@@ -377,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if args.quick:
         args.subset = args.subset or 2_000
-    # A run of some jobs must not overwrite the results of all.
+    # Results of some jobs must not overwrite those of all.
     folder = args.out if args.jobs else output_folder(args)
     measured: list[Measured] = []
     for part in PARTS if args.part == "all" else [args.part]:

@@ -121,7 +121,7 @@ def comparisons(measured: Sequence[Measured]) -> Iterator[Comparison]:
     for job in distinct(values, "job"):
         of_job = pick(values, job=job)
         for budget in distinct(pick(of_job, method="annealing"), "budget"):
-            # Whoever did better in less time would have stopped there.
+            # A rival may stop early and keep its better result.
             by_budget = [one for one in of_job if (one.budget or np.inf) <= budget]
             for method in ("ours", "ours, dense"):
                 for ours in pick(of_job, method=method, budget=budget):
@@ -231,8 +231,8 @@ def exact_table(measured: Sequence[Measured]) -> str:
         at = {one.metric: one.value for one in pick(beyond, n=n, k=k)}
         seconds_at = f"{at['seconds']:.2g}"
         proven_at = percent(at["proven"])
-        found = f"{at['bound']:.2g} <= {at['value']:.2g}"
-        rows.append([str(n), str(k), "1", proven_at, *[seconds_at] * 3, found])
+        bounded = f"{at['bound']:.2g} <= {at['value']:.2g}"
+        rows.append([str(n), str(k), "1", proven_at, *[seconds_at] * 3, bounded])
     header = ["n", "k", "problems", "proven optimal", "median s", "95 % s", "most s"]
     return markdown_table([*header, "bound <= value"], rows)
 
@@ -244,12 +244,12 @@ def milp_table(measured: Sequence[Measured]) -> str:
             {one.metric: one.value for one in pick(of_milp, n=n, k=k, method=method)}
             for method in ("plain milp", "ours")
         )
-        found = f"{plain['value']:.3g}" if np.isfinite(plain["value"]) else "nothing"
+        plain_value = f"{plain['value']:.3g}" if np.isfinite(plain["value"]) else "nothing"
         rows.append(
             [
                 f"{n:,}",
                 str(k),
-                found,
+                plain_value,
                 f"{plain['bound']:.2g}",
                 f"{plain['seconds']:.3g}",
                 f"{ours['value']:.3g}",

@@ -17,12 +17,9 @@ off goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -33,21 +30,22 @@ from torch import nn
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
-from . import quality
-from ._common import argument_parser, markdown_table
-from .data import Split
-from .defaults import GAINS, SIZES, gains, measure_and_report, resplit
-from .quality import Tuned
-from .quality_report import Scores, distinct, table
+from . import models
+from ._common import argument_parser, markdown_table, output_folder
+from .cells import Done, Key, measure
+from .data import Split, load
+from .defaults import SIZES
+from .models import Tuned, score_of, tune_damping
+from .scores import GAINS, LEVEL, Scores, collected, counted_gains, distinct, table
 
 RATIOS = (0.8, 0.9, 0.95)
 DOWNSTREAM = ("mlp-steps", "head")
 N_SEEDS = 5
-# Of the networks whose last layers are matched together, and of one network's checkpoints.
+# Number of networks, or of checkpoints, that are matched together.
 N_TOGETHER = 3
 # Seconds for each choice.
 TIME_LIMIT = 15.0
-# As in the mlp of `quality`.
+# Hidden units, as in the mlp of `models`.
 N_HIDDEN = 64
 RANDOM = "random rows"
 
@@ -64,20 +62,19 @@ class Cell:
     score: float
 
     @property
-    def key(self) -> tuple[Any, ...]:
-        """What is measured once."""
-        return (self.dataset, self.matched, self.prune_ratio, self.downstream, self.seed)
+    def key(self) -> Key:
+        return self.dataset, self.matched, self.prune_ratio, self.downstream, self.seed
 
 
 class Mlp(nn.Sequential):
-    """A class, not an object, so that each of several networks starts from weights of its own."""
+    """A class rather than an instance, so that each network gets its own random start."""
 
     def __init__(self, n_features: int, n_classes: int) -> None:
         super().__init__(nn.Linear(n_features, N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, n_classes))
 
 
 def network(split: Split) -> NeuralNetClassifier:
-    """The network that `quality` trains on the rows kept, as one whose last layer can be read."""
+    """The mlp of `models` as a skorch network, whose last layer the pruner can read."""
     n_classes = int(split.y_train.max()) + 1
     return NeuralNetClassifier(
         Mlp,
@@ -86,7 +83,7 @@ def network(split: Split) -> NeuralNetClassifier:
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=0.001,
-        max_epochs=quality.N_EPOCHS,
+        max_epochs=models.N_EPOCHS,
         batch_size=128,
         iterator_train__shuffle=True,
         classes=list(range(n_classes)),
@@ -120,7 +117,7 @@ def fitted(matched: str, split: Split, tuned: Tuned, seed: int) -> Any:
     return pruner.fit(split.X_train, split.y_train)
 
 
-def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[Cell]:
+def cells(split: Split, args: argparse.Namespace, done: Done) -> Iterator[Cell]:
     """Yield the cells of one data set that are asked for and not done."""
     for seed in range(args.seeds):
         missing = {
@@ -133,28 +130,23 @@ def cells(split: Split, args: argparse.Namespace, done: set[tuple[Any, ...]]) ->
         }
         if not any(missing.values()):
             continue
-        part = resplit(split, 0.0, seed)
-        # Neither svm nor neighbours are asked for.
-        tuned = Tuned(quality.tune_damping(part), penalty=1.0, n_neighbors=1)
+        part = split.inner(*SIZES[split.name], seed)
+        # No svm and no neighbours are trained here.
+        tuned = Tuned(tune_damping(part), penalty=1.0, n_neighbors=1)
         for matched, jobs in missing.items():
-            started = perf_counter()
             if not jobs:
                 continue
             pruner = fitted(matched, part, tuned, seed)
             rows = {r: np.flatnonzero(pruner.select(prune_ratio=r)) for r in dict(jobs)}
             for ratio, downstream in jobs:
-                score = quality.score_of(downstream, part, tuned, rows[ratio], seed)
+                score = score_of(downstream, part, tuned, rows[ratio], seed)
                 yield Cell(split.name, matched, ratio, downstream, seed, score)
-            spent = perf_counter() - started
-            print(f"{split.name} {matched} seed {seed}: {spent:.0f} s", file=sys.stderr)
 
 
 def by_run(measured: Sequence[Cell]) -> Scores:
-    scores: Scores = defaultdict(dict)
-    for cell in measured:
-        key = (cell.dataset, cell.matched, cell.prune_ratio, cell.downstream)
-        scores[key][cell.seed] = cell.score
-    return scores
+    return collected(
+        ((c.dataset, c.matched, c.prune_ratio, c.downstream), c.seed, c.score) for c in measured
+    )
 
 
 def summary(scores: Scores) -> str:
@@ -163,7 +155,7 @@ def summary(scores: Scores) -> str:
     for matched, downstream in product(distinct(key[1] for key in scores), DOWNSTREAM):
         keys = [key for key in scores if key[1] == matched and key[3] == downstream]
         if matched != RANDOM and keys:
-            rows.append([matched, downstream, *gains(scores, keys, RANDOM)])
+            rows.append([matched, downstream, *counted_gains(scores, keys, RANDOM)])
     return markdown_table(["matched", "model", *GAINS], rows)
 
 
@@ -171,7 +163,8 @@ def markdown(measured: Sequence[Cell]) -> str:
     scores = by_run(measured)
     parts = [
         "Accuracy on rows to validate on, split from the training rows; means over seeds, and the "
-        "gain over as many random rows of each class, paired by seed, with its 95% interval.",
+        "gain over as many random rows of each class, paired by seed, with its "
+        f"{LEVEL:.0%} interval.",
         "## Against random rows, over data sets and ratios",
         summary(scores),
     ]
@@ -186,7 +179,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--matched", nargs="+", choices=MATCHED, default=list(MATCHED))
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
-    measure_and_report("stacking", Cell, cells, markdown, parser, parser.parse_args(argv))
+    args = parser.parse_args(argv)
+
+    def missing(done: Done) -> Iterator[Cell]:
+        for dataset in args.dataset:
+            yield from cells(load(dataset, args.data_dir), args, done)
+
+    measure("stacking", Cell, missing, markdown, output_folder(args), parser)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Tables from the figures in `results/`; `python -m benchmarks.tables` writes them anew.
 
-`core.md` is shown in the README, between two comments; `targets.md` holds each figure against
-what it must reach; `forecast.md` shows how well retraining is foreseen.
+`core.md` stands in the benchmarks' README, between two comments; `targets.md` holds each figure
+against what it must reach; `forecast.md` shows how well retraining is foreseen.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ._common import RESULTS, Figure, insert_into_readme, markdown_table
+from ._common import BENCHMARKS_README, RESULTS, Figure, insert_table, markdown_table
 
-README_TABLE = "table"
+README_TABLE = "core"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One line of the README's table: a score of a job, as people know them."""
+    """One line of that table: a score of a job, as people know them."""
 
     job: str
     prune_ratio: float
@@ -40,7 +40,7 @@ LINES = (
 
 
 class Figures:
-    """Figures, to be asked for means over seeds; nan where nothing was measured."""
+    """Figures and their means over seeds; nan where nothing was measured."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
         self._figures = figures
@@ -177,12 +177,12 @@ def all_tables(figures: Figures) -> dict[str, str]:
 
 
 def write(folder: Path) -> None:
-    """Write the tables beside the figures; those of `results/` go into the README, too."""
+    """Write the tables beside the figures; of those in `results/`, one goes into the README."""
     figures = Figures(read_figures(folder))
     for name, table in all_tables(figures).items():
         (folder / f"{name}.md").write_text(table + "\n", encoding="utf-8")
     if folder == RESULTS:
-        insert_into_readme(README_TABLE, core_table(figures))
+        insert_table(BENCHMARKS_README, README_TABLE, core_table(figures))
 
 
 if __name__ == "__main__":

@@ -18,31 +18,21 @@ report is `results/weights.md`.
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_prune import InfluencePruner
 
-from . import quality
-from ._common import (
-    RESULTS,
-    append_record,
-    argument_parser,
-    limit_threads,
-    markdown_table,
-    read_records,
-)
+from ._common import argument_parser, markdown_table, output_folder
+from .cells import Done, Key, measure
 from .data import Split, load
-from .quality import Tuned
-from .reference_report import paired
+from .models import Tuned, fit, model_of
+from .scores import Scores, gain_over, mean_of, shown_mean
 
 FREQUENT = "adult, frequent"
 DATASETS = ("adult", FREQUENT, "diamonds")
@@ -52,7 +42,7 @@ N_SEEDS = 5
 WEIGHTED, EQUAL = "weighted", "equal weights"
 CHANGE, LEAST, GREATEST, EFFECTIVE = "change", "least weight", "greatest weight", "effective share"
 MEASURES = (CHANGE, LEAST, GREATEST, EFFECTIVE, *DOWNSTREAM)
-# Share of the rows below which a category is left out of the frequent ones.
+# A category with a smaller share of the rows counts as rare.
 RARE = 0.01
 # Of both the pruner and the downstream head.
 DAMPING = 1e-4
@@ -71,6 +61,10 @@ class Cell:
     measure: str
     value: float
 
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.prune_ratio, self.weights, self.seed, self.measure
+
 
 def loaded(name: str, data_dir: Path) -> Split:
     if name != FREQUENT:
@@ -84,10 +78,8 @@ def loaded(name: str, data_dir: Path) -> Split:
 def score(name: str, split: Split, kept: np.ndarray, weights: np.ndarray, seed: int) -> float:
     """Train a downstream model on weighted rows from zero; return its score on the test rows."""
     # A penalty against a sum of losses counts the weights, whose mean is 1.
-    model = quality.model_of(name, split, Tuned(DAMPING, 1.0, 5), len(kept), seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(split.X_train[kept], split.y_train[kept], sample_weight=weights)
+    model = model_of(name, split, Tuned(DAMPING, 1.0, 5), len(kept), seed)
+    fit(model, split.X_train[kept], split.y_train[kept], sample_weight=weights)
     return float(model.score(split.X_test, split.y_test))
 
 
@@ -105,7 +97,7 @@ def measured_on(
         yield name, score(name, split, np.flatnonzero(support), weights, seed)
 
 
-def cells(split: Split, ratios: Sequence[float], seed: int, done: set[Any]) -> Iterator[Cell]:
+def cells(split: Split, ratios: Sequence[float], seed: int, done: Done) -> Iterator[Cell]:
     """Yield the cells of one data set and seed that are not done."""
     ways = (WEIGHTED, EQUAL)
     asked = [
@@ -118,22 +110,19 @@ def cells(split: Split, ratios: Sequence[float], seed: int, done: set[Any]) -> I
     pruner = InfluencePruner(prune_ratio=asked[0], damping=DAMPING, random_state=seed)
     pruner.fit(split.X_train, split.y_train)
     for ratio in asked:
-        started = perf_counter()
         support = pruner.select(prune_ratio=ratio)
         n_rows, n_params = int(support.sum()), pruner.certificate_.n_parameters
         for way, weights in ((WEIGHTED, pruner.weigh(support)), (EQUAL, np.ones(n_rows))):
-            for measure, value in measured_on(split, pruner, support, weights, seed):
-                if (split.name, ratio, way, seed, measure) not in done:
-                    yield Cell(split.name, ratio, way, seed, n_rows, n_params, measure, value)
-        took = perf_counter() - started
-        print(f"{split.name} {ratio:.0%} seed {seed}: {took:.0f} s", file=sys.stderr)
+            for name, value in measured_on(split, pruner, support, weights, seed):
+                if (split.name, ratio, way, seed, name) not in done:
+                    yield Cell(split.name, ratio, way, seed, n_rows, n_params, name, value)
 
 
-def by_run(cells: Sequence[Cell]) -> dict[tuple[str, float, str, str], dict[int, float]]:
-    """Return values by seed for each data set, ratio, way of weighing and measure."""
-    runs: dict[tuple[str, float, str, str], dict[int, float]] = {}
+def by_run(cells: Sequence[Cell]) -> Scores:
+    """Return values by seed for each data set, way of weighing, ratio and measure."""
+    runs: Scores = {}
     for cell in cells:
-        key = (cell.dataset, cell.prune_ratio, cell.weights, cell.measure)
+        key = (cell.dataset, cell.weights, cell.prune_ratio, cell.measure)
         runs.setdefault(key, {})[cell.seed] = cell.value
     return runs
 
@@ -143,19 +132,18 @@ def held(cells: Sequence[Cell]) -> str:
     runs, rows = by_run(cells), []
     sizes = {(c.dataset, c.prune_ratio): (c.n_rows, c.n_params) for c in cells}
     for (dataset, ratio), (n_rows, n_params) in sizes.items():
-        weighted = {m: runs[dataset, ratio, WEIGHTED, m] for m in (CHANGE, LEAST, GREATEST)}
-        share = runs[dataset, ratio, WEIGHTED, EFFECTIVE].values()
-        equal = runs[dataset, ratio, EQUAL, CHANGE].values()
+        weighted = {m: runs[dataset, WEIGHTED, ratio, m] for m in MEASURES[:4]}
+        equal = runs[dataset, EQUAL, ratio, CHANGE]
         rows.append(
             [
                 f"{dataset}, {ratio:.0%}",
                 f"{n_rows:,}",
                 f"{n_params:,}",
                 str(len(equal)),
-                f"{np.mean(list(equal)):.1e}",
+                f"{mean_of(equal):.1e}",
                 f"{max(weighted[CHANGE].values()):.1e}",
                 f"{min(weighted[LEAST].values()):.2f} to {max(weighted[GREATEST].values()):.2f}",
-                f"{np.mean(list(share)):.3f}",
+                f"{mean_of(weighted[EFFECTIVE]):.3f}",
             ]
         )
     header = ["data, pruned", "rows", "parameters", "seeds", "change, equal weights (mean)"]
@@ -169,12 +157,9 @@ def other_models(cells: Sequence[Cell]) -> str:
     for dataset, ratio in dict.fromkeys((c.dataset, c.prune_ratio) for c in cells):
         line = [f"{dataset}, {ratio:.0%}"]
         for name in DOWNSTREAM:
-            equal, weighted = (
-                runs.get((dataset, ratio, way, name), {}) for way in (EQUAL, WEIGHTED)
-            )
-            mean, half, n_seeds = paired(weighted, equal)
-            shown = f"{np.mean(list(equal.values())):.4f}, {mean:+.4f}" if n_seeds else ""
-            line.append(shown if np.isnan(half) else f"{shown} ± {half:.4f}")
+            equal = shown_mean(runs.get((dataset, EQUAL, ratio, name)))
+            gain = str(gain_over(runs, (dataset, WEIGHTED, ratio, name), EQUAL))
+            line.append(f"{equal}, {gain}" if gain else "")
         rows.append(line)
     return markdown_table(["data, pruned", *DOWNSTREAM], rows)
 
@@ -199,25 +184,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     args = parser.parse_args(argv)
-    limit_threads()
-    folder = args.out or (None if args.subset else RESULTS)
-    path = folder / "weights.csv" if folder else None
-    measured = read_records(path, Cell) if path else []
-    done = {(c.dataset, c.prune_ratio, c.weights, c.seed, c.measure) for c in measured}
-    for seed in range(args.seeds):
-        for name in args.dataset:
-            try:
-                split = loaded(name, args.data_dir).subset(args.subset)
-            except FileNotFoundError as error:
-                parser.exit(2, f"{error}\n")
-            for cell in cells(split, args.ratio, seed, done):
-                measured.append(cell)
-                if path:
-                    append_record(path, cell)
-    text = report(measured)
-    if folder:
-        (folder / "weights.md").write_text(f"{text}\n", encoding="utf-8")
-    print(text)
+
+    def missing(done: Done) -> Iterator[Cell]:
+        for seed, name in product(range(args.seeds), args.dataset):
+            split = loaded(name, args.data_dir).subset(args.subset)
+            yield from cells(split, args.ratio, seed, done)
+
+    measure("weights", Cell, missing, report, output_folder(args), parser)
 
 
 if __name__ == "__main__":

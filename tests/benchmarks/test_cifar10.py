@@ -12,8 +12,12 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from benchmarks import cifar10, image_pruners, images, networks
-from benchmarks._common import RESULTS, read_records
+from benchmarks import cifar10
+from benchmarks import cifar10_images as images
+from benchmarks import cifar10_networks as networks
+from benchmarks import cifar10_pruners as image_pruners
+from benchmarks._common import BENCHMARKS_README, RESULTS
+from benchmarks.cells import read_records
 from sklearn_prune.baselines import CoveragePruner, DUALPruner
 
 N = 120
@@ -54,11 +58,11 @@ def data_dir(tmp_path):
 
 
 def test_images_are_those_that_were_packed(data_dir):
-    found = images.read_images(data_dir)
+    loaded = images.read_images(data_dir)
     X = images_of(np.random.default_rng(0))
-    assert found.X_train.shape == (100, 3, 32, 32)
-    assert np.abs(found.X_train.astype(int) - X[:100]).mean() < 4
-    np.testing.assert_array_equal(found.y_test, np.arange(100, N) % 10)
+    assert loaded.X_train.shape == (100, 3, 32, 32)
+    assert np.abs(loaded.X_train.astype(int) - X[:100]).mean() < 4
+    np.testing.assert_array_equal(loaded.y_test, np.arange(100, N) % 10)
 
 
 def test_the_original_batches_come_first(data_dir):
@@ -68,9 +72,9 @@ def test_the_original_batches_come_first(data_dir):
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         batch = {b"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), b"labels": [0, 1, 2, 3]}
         (folder / name).write_bytes(pickle.dumps(batch))
-    found = images.read_images(data_dir)
-    assert found.X_train.shape == (20, 3, 32, 32)
-    assert len(found.y_test) == 4
+    loaded = images.read_images(data_dir)
+    assert loaded.X_train.shape == (20, 3, 32, 32)
+    assert len(loaded.y_test) == 4
 
 
 def test_each_cell_is_measured_once(data_dir, tmp_path, monkeypatch):
@@ -90,12 +94,12 @@ def test_each_cell_is_measured_once(data_dir, tmp_path, monkeypatch):
 
 
 def test_the_reference_is_read_again(data_dir, tmp_path, monkeypatch):
-    found = images.read_images(data_dir)
+    loaded = images.read_images(data_dir)
     protocol = replace(networks.PROTOCOLS["cpu"], n_epochs=2)
-    lab = image_pruners.Lab(found, "tiny", protocol, cache=tmp_path)
+    lab = image_pruners.Lab(loaded, "tiny", protocol, cache=tmp_path)
     kept = image_pruners.last_layer(lab, 0.5, 0)
     monkeypatch.setattr(networks, "train", None)
-    again = image_pruners.Lab(found, "tiny", protocol, cache=tmp_path)
+    again = image_pruners.Lab(loaded, "tiny", protocol, cache=tmp_path)
     np.testing.assert_array_equal(image_pruners.last_layer(again, 0.5, 0), kept)
     # Chosen again from influences that are there, the rows are the same.
     np.testing.assert_array_equal(image_pruners.last_layer(again, 0.5, 0), kept)
@@ -103,43 +107,43 @@ def test_the_reference_is_read_again(data_dir, tmp_path, monkeypatch):
 
 def test_rivals_take_a_watched_training_for_their_own(data_dir):
     """Scores are those of the pruner that trains the same network with the same seed itself."""
-    found = images.read_images(data_dir)
+    loaded = images.read_images(data_dir)
     protocol = replace(networks.PROTOCOLS["fast"], n_epochs=4)
-    watch = networks.Watch(found.X_train, found.y_train, {2, 4})
+    watch = networks.Watch(loaded.X_train, loaded.y_train, {2, 4})
     own = CoveragePruner(
         networks.classifier("tiny", protocol, 100, 4), cutoff=0.3, prune_ratio=0.5, random_state=3
-    ).fit(found.X_train, found.y_train)
+    ).fit(loaded.X_train, loaded.y_train)
     dual = DUALPruner(
         networks.classifier("tiny", protocol, 100, 4),
         prune_ratio=0.5,
         n_epochs=4,
         window=2,
         random_state=3,
-    ).fit(found.X_train, found.y_train)
+    ).fit(loaded.X_train, loaded.y_train)
     # As a pruner draws the seed of its network, and the network that of its training.
     seed = np.random.RandomState(3).randint(np.iinfo(np.int32).max)
     torch.manual_seed(np.random.RandomState(seed).randint(np.iinfo(np.int32).max))
     net = networks.classifier("tiny", protocol, 100, 4, callbacks=[("watch", watch)])
-    net.fit(found.X_train, found.y_train)
+    net.fit(loaded.X_train, loaded.y_train)
     assert len(watch.states) == 2
     watched = image_pruners.WatchedCoveragePruner(cutoff=0.3, prune_ratio=0.5, random_state=3)
     watched.margin = watch.margin
-    watched.fit(found.X_train.reshape(100, -1), found.y_train)
+    watched.fit(loaded.X_train.reshape(100, -1), loaded.y_train)
     np.testing.assert_allclose(watched.scores_, own.scores_, atol=1e-6)
     watched_dual = image_pruners.WatchedDUALPruner(
         prune_ratio=0.5, n_epochs=4, window=2, random_state=3
     )
     watched_dual.probability = watch.probability
-    watched_dual.fit(found.X_train.reshape(100, -1), found.y_train)
+    watched_dual.fit(loaded.X_train.reshape(100, -1), loaded.y_train)
     np.testing.assert_allclose(watched_dual.scores_, dual.scores_, atol=1e-6)
     np.testing.assert_array_equal(watched_dual.get_support(), dual.get_support())
 
 
 def test_kept_images_may_take_more_epochs(data_dir):
-    found = images.read_images(data_dir)
+    loaded = images.read_images(data_dir)
     protocol = replace(networks.PROTOCOLS["cpu"], n_epochs=1, kept_epochs=5, test_every=2)
-    on_all = networks.train(found, np.arange(100), "tiny", protocol, 0)
-    on_kept = networks.train(found, np.arange(50), "tiny", protocol, 0)
+    on_all = networks.train(loaded, np.arange(100), "tiny", protocol, 0)
+    on_kept = networks.train(loaded, np.arange(50), "tiny", protocol, 0)
     assert len(on_all.accuracies) == 1
     # After 2, 4 and 5 epochs.
     assert len(on_kept.accuracies) == len(on_kept.seconds) == 3
@@ -173,9 +177,9 @@ def test_crops_and_flips_move_an_image_and_no_more():
         for crop in [padded[:, top : top + 32, left : left + 32]]
     }
     crops |= {np.frombuffer(c, np.float32).reshape(3, 32, 32)[:, :, ::-1].tobytes() for c in crops}
-    found = {x.numpy().tobytes() for x in X}
-    assert found <= crops
-    assert len(found) > 80
+    moved = {x.numpy().tobytes() for x in X}
+    assert moved <= crops
+    assert len(moved) > 80
 
 
 def cell(pruner, seed, accuracy, accuracies="0.5"):
@@ -193,10 +197,10 @@ def test_the_time_is_that_of_the_first_test_that_reaches_the_aim():
 def test_gains_are_paired_by_seed():
     cells = [cell("random", seed, accuracy) for seed, accuracy in enumerate((0.5, 0.6, 0.7, 0.9))]
     cells += [cell("dual", seed, accuracy) for seed, accuracy in enumerate((0.52, 0.61, 0.73))]
-    mean, half, n_seeds = cifar10.gain(cells, "dual", 0.5)
+    over = cifar10.gain_over_random(cells, "dual", 0.5)
     oracle = stats.ttest_rel([0.52, 0.61, 0.73], [0.5, 0.6, 0.7]).confidence_interval()
-    assert n_seeds == 3
-    np.testing.assert_allclose([mean - half, mean + half], oracle)
+    assert over.n_seeds == 3
+    np.testing.assert_allclose([over.mean - over.half, over.mean + over.half], oracle)
     assert "| dual | 62.00 (+2.00 ± 2.48, 3) |" in cifar10.table(cells)
 
 
@@ -204,15 +208,14 @@ MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
 
 
 def test_the_readme_says_what_was_measured():
-    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
-    readme = " ".join(readme.split())
+    readme = " ".join(BENCHMARKS_README.read_text(encoding="utf-8").split())
     random = [c.accuracy for c in MEASURED if (c.pruner, c.prune_ratio) == ("random", 0.9)]
     both = "influence, embedding and last layer"
     at_90 = [(pruner, 0.9) for pruner in ("influence, embedding", both, "coverage", "dual")]
     for pruner, ratio in [*at_90, ("influence, embedding", 0.95), ("coverage", 0.95)]:
-        mean, half, n_seeds = cifar10.gain(MEASURED, pruner, ratio)
-        gained = f"{100 * mean:+.2f} ± {100 * half:.2f}".replace("-", "−")
-        assert f"{gained} ({n_seeds} seeds)" in readme, pruner
+        over = cifar10.gain_over_random(MEASURED, pruner, ratio)
+        gained = f"{100 * over.mean:+.2f} ± {100 * over.half:.2f}".replace("-", "−")
+        assert f"{gained} ({over.n_seeds} seeds)" in readme, pruner
     assert f"random images gave {100 * np.mean(random):.1f} %" in readme
     full = [c.accuracy for c in MEASURED if c.pruner == cifar10.FULL]
     assert f"one network with all images {100 * np.mean(full):.1f} %" in readme

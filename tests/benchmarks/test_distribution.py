@@ -16,16 +16,6 @@ def some_split(n=200):
     return Split("digits", X, y, np.full((10, 3), 99.0), np.zeros(10, dtype=np.int64))
 
 
-def test_rows_to_validate_on_are_training_rows_that_are_not_fitted():
-    split = some_split()
-    inner = distribution.inner_split(split, seed=0)
-    rows = {tuple(row) for row in split.X_train}
-    fitted, validated = ({tuple(row) for row in X} for X in (inner.X_train, inner.X_test))
-    assert fitted | validated == rows
-    assert not fitted & validated
-    assert len(fitted) == 140
-
-
 def test_a_share_is_of_the_seeds_that_all_have():
     cells = [
         Cell("adult", FULL, 0.0, "forest", 0, 100, 0.9),

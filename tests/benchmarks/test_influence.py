@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import alone, influence, influence_report, peers, tables
+from benchmarks import influence, influence_report, tables
+from benchmarks import influence_alone as alone
+from benchmarks import influence_peers as peers
 from benchmarks._common import Figure, write_figures
 from benchmarks.influence_jobs import ByHand, by_hand, peer_jobs
+from benchmarks.influence_lissa import largest_eigenvalue, lissa
 from benchmarks.influence_methods import Method, by_lissa, methods, network_changes, ours
-from benchmarks.lissa import largest_eigenvalue, lissa
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,9 @@ def jobs():
 
 
 @pytest.mark.parametrize("part", sorted(influence.PARTS))
-def test_every_part_runs_and_writes_what_it_measured(part, tmp_path, capsys):
+def test_every_part_runs_and_writes_what_it_measured(part, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(alone, "N_ROUNDS", 1)
+    monkeypatch.setattr(influence, "SHARES", (0.1,))
     influence.main(["--quick", "--part", part, "--out", str(tmp_path)])
     written = tables.read_figures(tmp_path)
     assert written
@@ -46,12 +50,12 @@ def test_a_peer_returns_changes_or_influences_of_every_group(peer, jobs):
     for job in jobs:
         net = ByHand(job)
         n_columns = len(job.X) if peer.on_rows else len(net.theta)
-        found = peer.solve(job)
-        assert found.shape == (len(job.groups), n_columns)
+        solution = peer.solve(job)
+        assert solution.shape == (len(job.groups), n_columns)
         if peer.name.endswith(("direct", "explicit", "dense")):
             matrix = net.gauss_newton() if peer.matrix == "Gauss-Newton" else net.hessian()
             exact = net.solve(matrix)
-            np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
+            np.testing.assert_allclose(solution, exact, rtol=1e-4, atol=1e-5 * np.abs(exact).max())
 
 
 def test_by_hand_products_are_those_of_the_dense_matrix(jobs):
@@ -75,8 +79,8 @@ def test_errors_are_relative_to_the_exact_changes_or_to_their_influences_on_rows
         on_rows = Method(ours, on_rows=True)
         exact = by_hand(job)
         assert answers.errors(1.5 * exact, Method(ours)) == {"relative_error": pytest.approx(0.5)}
-        found = 1.5 * len(job.X) * exact @ G.T
-        assert answers.errors(found, on_rows) == {"relative_error": pytest.approx(0.5)}
+        solution = 1.5 * len(job.X) * exact @ G.T
+        assert answers.errors(solution, on_rows) == {"relative_error": pytest.approx(0.5)}
         errors = answers.errors(exact, Method(ours, matrix="Hessian"))
         assert errors["relative_error"] < 1e-12
         assert ("relative_error_of_hessian" in errors) == (not job.last_layer_only)
@@ -85,9 +89,9 @@ def test_errors_are_relative_to_the_exact_changes_or_to_their_influences_on_rows
 def test_a_method_is_measured_in_a_process_of_its_own_or_stopped(jobs, tmp_path):
     job, path = jobs[0], tmp_path / "job.pickle"
     path.write_bytes(pickle.dumps(job))
-    figures, found = alone.in_a_process(path, "torch.func by hand", 100.0)
+    figures, solution = alone.in_a_process(path, "torch.func by hand", 100.0)
     assert {"processor_seconds", "time_ratio"} <= set(figures)
-    np.testing.assert_allclose(found, by_hand(job), rtol=1e-10)
+    np.testing.assert_allclose(solution, by_hand(job), rtol=1e-10)
     assert alone.in_a_process(path, "LiSSA", 0.01)[0] == {"stopped_after_s": 0.01}
 
 

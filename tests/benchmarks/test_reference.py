@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import reference, reference_report
-from benchmarks._common import read_records
+from benchmarks.cells import read_records
 from benchmarks.data import Split
 from benchmarks.reference import Setting
 from benchmarks.reference_report import Cell, Task
@@ -95,8 +95,8 @@ def test_each_method_trains_on_its_rows():
     sizes = {}
     for method in reference.METHODS:
         if method != "cleanlab":
-            found = list(reference.training_rows(method, s, pruners, [0.4, 0.5]))
-            sizes[method] = [(ratio, len(y)) for ratio, (_, y) in found]
+            by_ratio = list(reference.training_rows(method, s, pruners, [0.4, 0.5]))
+            sizes[method] = [(ratio, len(y)) for ratio, (_, y) in by_ratio]
     assert sizes.pop("all noisy rows") == sizes.pop("all clean rows") == [(0.0, 200)]
     assert sizes.pop("reference alone") == [(0.0, 60)]
     assert sizes.pop("reference and all noisy rows") == [(0.0, 260)]
@@ -126,13 +126,13 @@ def test_what_figures_are_asked_of_comes_first():
         kind=list(reference.KINDS),
         noise=list(reference.NOISES),
     )
-    found = reference.tasks(args)
+    all_tasks = reference.tasks(args)
     # Two kinds, three shares, and two counts of Adult's and one of digits' reference rows.
-    assert len(found) == len(set(found)) == 2 * 3 * 3 + 1
+    assert len(all_tasks) == len(set(all_tasks)) == 2 * 3 * 3 + 1
     args.figures = True
-    assert reference.tasks(args) == found[:3]
+    assert reference.tasks(args) == all_tasks[:3]
     args.kind = ["shift"]
-    assert reference.tasks(args) == [found[2]]
+    assert reference.tasks(args) == [all_tasks[2]]
 
 
 def test_a_run_that_was_cut_off_goes_on(tmp_path):
@@ -152,7 +152,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
 
 
 def test_validating_writes_nothing(monkeypatch, capsys):
-    monkeypatch.setattr(reference, "append_record", None)
+    monkeypatch.setattr("benchmarks.cells.append_record", None)
     reference.main(
         ["--validate", "--dataset", "digits", "--kind", "symmetric", "--noise", "0.2"]
         + ["--method", "reference alone", "--downstream", "head", "--seeds", "1"]
@@ -198,14 +198,6 @@ def test_figures_count_models_above_and_near():
     alone, together = reference_report.figures(cells).splitlines()[2:]
     assert alone.endswith("| rows kept | 1 | head +0.0500 | 1 of 1 | 0 of 1 |  |")
     assert together.endswith("| rows kept and reference | 1 | head +0.1500 | 1 of 1 | 1 of 1 |  |")
-
-
-def test_differences_are_paired_by_seed():
-    mean, half, n_seeds = reference_report.paired(
-        {0: 0.5, 1: 0.7, 2: 0.9}, {0: 0.4, 1: 0.6, 5: 0.0}
-    )
-    assert (mean, half, n_seeds) == (pytest.approx(0.1), pytest.approx(0, abs=1e-12), 2)
-    assert np.isnan(reference_report.paired({0: 1.0}, {1: 1.0})[0])
 
 
 def test_means_have_a_line_for_each_method_and_ratio():

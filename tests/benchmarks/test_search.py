@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from benchmarks import search
-
-
-@pytest.fixture
-def data_dir(tmp_path):
-    rng = np.random.default_rng(0)
-    n = 260
-    age = rng.integers(17, 90, n)
-    frame = {
-        "age": age,
-        "workclass": rng.choice(["Private", "State-gov", None], n),
-        "income": np.where(age + rng.normal(0, 20, n) > 50, ">50K", "<=50K"),
-        "split": np.where(np.arange(n) < 250, "train", "test"),
-    }
-    pd.DataFrame(frame).to_csv(tmp_path / "adult.csv.gz", index=False)
-    return tmp_path
 
 
 def test_both_parts_are_measured_and_shown(data_dir, tmp_path, monkeypatch, capsys):

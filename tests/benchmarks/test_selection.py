@@ -24,7 +24,7 @@ def rows():
 
 
 def test_annealing_keeps_every_count_and_comes_far_below_random(rows):
-    annealing = pytest.importorskip("benchmarks.annealing", exc_type=ImportError)
+    annealing = pytest.importorskip("benchmarks.selection_annealing", exc_type=ImportError)
     annealing.compile_rivals()
     start = rows.random_set(0)
     drop = annealing.anneal(
@@ -37,7 +37,7 @@ def test_annealing_keeps_every_count_and_comes_far_below_random(rows):
 
 
 def test_herding_keeps_every_count_and_comes_below_random(rows):
-    annealing = pytest.importorskip("benchmarks.annealing", exc_type=ImportError)
+    annealing = pytest.importorskip("benchmarks.selection_annealing", exc_type=ImportError)
     annealing.compile_rivals()
     start = rows.random_set(0)
     drop = annealing.herd(rows.dense, rows.labels, start, 0.3, seed=0)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from threadpoolctl import threadpool_limits
-
 from benchmarks import stacking
-from benchmarks._common import RESULTS, read_records
-from benchmarks.defaults import gains
+from benchmarks._common import BENCHMARKS_README, RESULTS
+from benchmarks.cells import read_records
+from benchmarks.scores import counted_gains
 from benchmarks.stacking import Cell
 
 
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setattr("benchmarks._common.N_THREADS", 1)
-    with threadpool_limits(1):
-        yield
-
-
 def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
-    monkeypatch.setitem(stacking.SIZES, "digits", (150, 100))
-    monkeypatch.setattr("benchmarks.quality.N_EPOCHS", 3)
-    command = ["--dataset", "digits", "--seeds", "1", "--out", str(tmp_path), "--ratio", "0.5"]
+    monkeypatch.setitem(stacking.SIZES, "breast_cancer", (90, 60))
+    monkeypatch.setattr("benchmarks.models.N_EPOCHS", 3)
+    command = ["--dataset", "breast_cancer", "--seeds", "1", "--ratio", "0.5"]
+    command += ["--out", str(tmp_path)]
     stacking.main([*command, "--matched", "inputs", "checkpoints"])
     path = tmp_path / "stacking.csv"
     first = path.read_text(encoding="utf-8")
@@ -32,7 +24,7 @@ def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
     assert len(keys) == len(cells) == 4 * 2
     report = (tmp_path / "stacking.md").read_text(encoding="utf-8")
     assert "| inputs, networks | head |" in report
-    assert "## digits, mlp-steps" in report
+    assert "## breast_cancer, mlp-steps" in report
 
 
 def test_gains_over_random_rows_are_counted():
@@ -48,7 +40,7 @@ def test_gains_over_random_rows_are_counted():
 
 def test_the_readme_says_what_was_measured():
     scores = stacking.by_run(read_records(RESULTS / "stacking.csv", Cell))
-    readme = " ".join((RESULTS.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    readme = " ".join(BENCHMARKS_README.read_text(encoding="utf-8").split())
     said = {
         "last layer": "by {} (accuracy, on average) where its last layer",
         "checkpoints": "{} with three checkpoints",
@@ -58,5 +50,5 @@ def test_the_readme_says_what_was_measured():
     }
     for matched, words in said.items():
         keys = [key for key in scores if key[1] == matched and key[3] == "mlp-steps"]
-        mean = gains(scores, keys, stacking.RANDOM)[0]
+        mean = counted_gains(scores, keys, stacking.RANDOM)[0]
         assert words.format(f"{float(mean):.3f}") in readme, matched

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import weights
-from benchmarks._common import read_records
+from benchmarks.cells import read_records
 from benchmarks.data import load
 
 
@@ -66,9 +66,9 @@ def test_rare_categories_are_left_out(monkeypatch, tmp_path):
     X = np.c_[split.X_train, rare, common]
     widened = weights.replace(split, X_train=X, X_test=np.zeros((3, X.shape[1])))
     monkeypatch.setattr(weights, "load", lambda name, data_dir: widened)
-    found = weights.loaded(weights.FREQUENT, tmp_path)
-    np.testing.assert_array_equal(found.X_train, np.c_[split.X_train, common])
-    assert found.X_test.shape == (3, 31) and found.name == weights.FREQUENT
+    frequent = weights.loaded(weights.FREQUENT, tmp_path)
+    np.testing.assert_array_equal(frequent.X_train, np.c_[split.X_train, common])
+    assert frequent.X_test.shape == (3, 31) and frequent.name == weights.FREQUENT
     assert weights.loaded("adult", tmp_path) is widened
 
 

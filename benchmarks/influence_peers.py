@@ -1,4 +1,4 @@
-"""Other packages for influence functions, each on the same job; they run where installed.
+"""Other influence-function packages on the same jobs, where they are installed.
 
 All of them are given the same network in float64, the same rows and, where they take it, the sums
 of centred gradients of the groups (`ByHand.group_sums`, which is in their time): what is measured
@@ -65,7 +65,7 @@ class _Prepared:
         self.parameters = {name: named[name] for name in self.by_hand.layout.parameters}
         self.layers = [name.rpartition(".")[0] for name in self.parameters if "weight" in name]
 
-    def loader(self, batch_size: int = BATCH) -> DataLoader:
+    def loader(self, batch_size: int = BATCH) -> DataLoader[Any]:
         data = TensorDataset(self.by_hand.X, self.by_hand.y)
         return DataLoader(data, batch_size=batch_size, shuffle=False)
 
@@ -195,10 +195,10 @@ def kronfluence_scores(job: Job) -> np.ndarray:
     module = analyzer.prepare_model(it.module, task)
     double = torch.float64
     with TemporaryDirectory() as folder:
-        found = analyzer.Analyzer(
+        analysis = analyzer.Analyzer(
             "job", module, task, cpu=True, disable_tqdm=True, output_dir=folder
         )
-        found.fit_all_factors(
+        analysis.fit_all_factors(
             "factors",
             TensorDataset(X, y),
             per_device_batch_size=BATCH,
@@ -210,7 +210,7 @@ def kronfluence_scores(job: Job) -> np.ndarray:
                 lambda_dtype=double,
             ),
         )
-        found.compute_pairwise_scores(
+        analysis.compute_pairwise_scores(
             "scores",
             "factors",
             query_dataset=TensorDataset(W),
@@ -224,7 +224,7 @@ def kronfluence_scores(job: Job) -> np.ndarray:
                 score_dtype=double,
             ),
         )
-        scores = found.load_pairwise_scores("scores")
+        scores = analysis.load_pairwise_scores("scores")
     return scores["all_modules"].numpy()
 
 

@@ -1,4 +1,4 @@
-"""One method on one job, in a process of its own, taking turns with this package.
+"""Time one method on one job in its own process, taking turns with this package.
 
 Only there can its peak memory be told, and only there can it be stopped. Seconds are those of the
 processor: on one thread that is what the wall clock would show if nobody else used the machine.
@@ -26,20 +26,20 @@ from .influence_methods import Method, methods
 
 # Rounds of a method that takes less than so many seconds; others have one.
 N_ROUNDS, _QUICK = 3, 10.0
-# Seconds that the processor's clock can tell from none.
+# Shorter times are below the resolution of the processor's clock.
 _CLOCK = 0.05
 MEMORY_LIMIT_MB = 8 * 2**10
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 
 
 def measured(job: Job, method: Method) -> tuple[dict[str, float], np.ndarray]:
-    """Return seconds, their ratio to ours and peak memory where it can be told; what was found."""
+    """Return seconds, their ratio to ours and peak memory where it can be told; the solution."""
     ours = methods(job)["ours"]
-    # Whatever is imported or compiled at the first call.
-    for one in (ours, method):
-        one.solve(job.few_rows())
+    # A warm-up call imports and compiles.
+    for timed_method in (ours, method):
+        timed_method.solve(job.few_rows())
     before = restart_peak()
-    first, found = timed(method.solve, job)
+    first, solution = timed(method.solve, job)
     peak = float(np.maximum(memory_mb("VmHWM") - before, 0.0))
     seconds, ratios = [first], []
     for turn in range(N_ROUNDS if first < _QUICK else 1):
@@ -52,7 +52,7 @@ def measured(job: Job, method: Method) -> tuple[dict[str, float], np.ndarray]:
     }
     if np.isfinite(peak):
         figures["peak_memory_mb"] = peak
-    return figures, found
+    return figures, solution
 
 
 def timed(solve: Callable[[Job], np.ndarray], job: Job) -> tuple[float, np.ndarray]:
@@ -63,9 +63,9 @@ def timed(solve: Callable[[Job], np.ndarray], job: Job) -> tuple[float, np.ndarr
     """
     start, n_solved = process_time(), 0
     while n_solved == 0 or process_time() - start < _CLOCK:
-        found = solve(job)
+        solution = solve(job)
         n_solved += 1
-    return (process_time() - start) / n_solved, found
+    return (process_time() - start) / n_solved, solution
 
 
 def memory_mb(line: str) -> float:
@@ -91,7 +91,7 @@ def in_a_process(path: Path, name: str, seconds: float) -> tuple[dict[str, float
 
     seconds : of the processor for all of `measured`, turns of this package included.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.alone", str(path), name]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.influence_alone", str(path), name]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         [*command, str(seconds)], env={**os.environ, **threads}, stdout=subprocess.PIPE, text=True
@@ -108,13 +108,13 @@ def main() -> None:
     limit_threads(1)
     warnings.simplefilter("ignore")
     path, name = Path(sys.argv[1]), sys.argv[2]
-    # The parent wrote this file itself.
+    # Safe to unpickle: the parent process wrote this file.
     job = pickle.loads(path.read_bytes())
     method = methods(job)[name]
     restrict(float(sys.argv[3]))
     try:
-        figures, found = measured(job, method)
-        np.save(path.with_suffix(".npy"), found)
+        figures, solution = measured(job, method)
+        np.save(path.with_suffix(".npy"), solution)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(x in str(error) for x in _OUT_OF_MEMORY):
             raise

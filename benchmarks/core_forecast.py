@@ -1,4 +1,4 @@
-"""How well retraining is foreseen: random groups of rows, three forecasts, and the fact.
+"""How well three forecasts predict retraining without random groups of rows.
 
 For each data set and share of rows, random groups are dropped and the change of the head,
 ``1/2 D^T H D`` with H on all rows, is forecast
@@ -56,11 +56,11 @@ def newton(objective: HeadObjective, theta: np.ndarray) -> np.ndarray:
 def changes(influence: HeadInfluence, drop: np.ndarray) -> dict[str, float]:
     """The change that each forecast predicts for dropping these rows, and the observed one."""
     theta, kept = influence.theta, influence.objective.subset(~drop)
-    one = newton(kept, theta)
+    one_step = newton(kept, theta)
     moves = {
         "first_order": influence.first_order_step(drop),
-        "kept_hessian": one,
-        "two_steps": one + newton(kept, theta + one),
+        "kept_hessian": one_step,
+        "two_steps": one_step + newton(kept, theta + one_step),
         "observed": refit_head(kept).theta - theta,
     }
     return {name: influence.measure(move.ravel()) for name, move in moves.items()}

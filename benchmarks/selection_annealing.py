@@ -87,7 +87,7 @@ def anneal(
 
 
 def compile_rivals() -> None:
-    """Have numba compile everything, so that no one's seconds are spent on it."""
+    """Compile everything ahead of time, so that no measurement includes compilation."""
     Z = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
     labels, drop = np.zeros(100, dtype=np.int64), np.arange(100) < 50
     # The first call compiles and may see its time run out.
@@ -141,7 +141,7 @@ def _swaps(  # type: ignore[no-untyped-def]
         passed = change <= 0.0 or np.random.random() < math.exp(-change / temperature)
         if windowed or window >= 1.0:
             tried += 1
-            accepted += passed
+            accepted += int(passed)
         if not passed:
             continue
         w[i], w[j] = False, True
@@ -216,7 +216,7 @@ def _herd(  # type: ignore[no-untyped-def]
         for a in range(k):
             wanted[a] = 2.0 * (share * total[a] - sums[a])
         whole = sample >= size
-        best, best_at = np.inf, start
+        best, best_at = np.float32(np.inf), start
         for t in range(size if whole else sample):
             at = start + (t if whole else int(np.random.random() * size))
             row = members[at]

@@ -22,14 +22,14 @@ from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import CoveragePruner, DUALPruner, RandomPruner
 from sklearn_prune.baselines._dual import dual_scores
 
-from . import networks
-from .images import Images
+from . import cifar10_networks as networks
+from .cifar10_images import Images
 
 DAMPING = 1e-3
 N_CHECKPOINTS = 3
-# Far more than it takes, so that a machine that is busy chooses the same rows.
+# Far more than needed, so that a busy machine chooses the same rows.
 SELECTION_SECONDS = 900.0
-# DUAL looks at the first epochs alone, a third of them at a time.
+# DUAL scores the first epochs only, in windows of a third of them.
 DUAL_EPOCHS, DUAL_WINDOWS = 30, 3
 # The hardest share that CCS drops first: its authors' for CIFAR-10 at these ratios and above.
 CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
@@ -111,7 +111,7 @@ class Lab:
         if self._fitted is not None and self._fitted[0] == name:
             support = self._fitted[1].select(prune_ratio=ratio, random_state=seed)
             return np.flatnonzero(support)
-        # Those of another are let go first.
+        # Free the memory of the previous pruner first.
         self._fitted = None
         pruner = InfluencePruner(
             estimator,

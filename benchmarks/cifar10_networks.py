@@ -21,12 +21,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
-from .images import Images
+from .cifar10_images import Images
 
 # Of CIFAR-10's training images.
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 N_CLASSES = 10
-# Pixels that a crop may move an image by.
+# A crop moves an image by at most this many pixels.
 PADDING = 4
 # Without such instructions a processor takes longer for bfloat16 than for float32.
 _FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
@@ -234,7 +234,7 @@ class TestScore(Callback):
 
 
 class Watch(Callback):
-    """What a network in training makes of each image, and copies of it at given epochs.
+    """Record a network's predictions during training, and copies of it at given epochs.
 
     Read with the parameters of the end of an epoch for all images, as they are: iterator_valid
     does not augment.
