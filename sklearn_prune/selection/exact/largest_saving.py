@@ -25,8 +25,8 @@ def largest_saving(
     The second-order cone is enclosed by cuts :math:`u^T (\mathrm{offset} + Z^T w) + a^T w \le b`
     for unit vectors u, added at every set that violates it (Kelley 1960). Another rule cuts off
     that set alone, so the loop ends with the best set that meets the cone. Lengths are in units of
-    b, and a set counts only if it is accepted. If b is below HiGHS's tolerance beside the rows, or if
-    HiGHS keeps proposing sets that are not accepted, all sets are enumerated where rows are few.
+    b, and a set counts only if it is accepted. If b is below HiGHS's tolerance beside the rows, or
+    if HiGHS keeps proposing sets that are not accepted, all sets are enumerated where rows are few.
 
     Parameters
     ----------
