@@ -16,7 +16,8 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 
 RNG = np.random.default_rng(0)
-N = 30
+# More rows than are solved to optimality, which takes longer.
+N = 36
 X = RNG.normal(size=(N, 3))
 Y = np.arange(N) % 3
 TEXT = np.array(["a", "b", "c"])[Y]
@@ -177,14 +178,14 @@ DATES = {
     "pandas with a zone": pd.Series(DAYS.astype("datetime64[ns]")).dt.tz_localize("UTC"),
     "pandas durations": pd.Series(SPANS.astype("timedelta64[ns]")),
     "pandas periods": pd.Series(pd.period_range("2020", periods=N, freq="D")),
-    "pandas objects": pd.Series([datetime.date(2020, 1, 1 + i) for i in range(N)], dtype=object),
+    "pandas objects": pd.Series([datetime.date(2020, 1 + i % 3, 1 + i // 3) for i in range(N)], dtype=object),
     "polars": pl.Series(DAYS),
     "polars times": pl.Series(DAYS.astype("datetime64[us]")),
     "polars durations": pl.Series(SPANS.astype("timedelta64[us]")),
     "polars times of day": pl.Series([datetime.time(i % 24) for i in range(N)]),
     "objects": np.array([datetime.timedelta(days=i) for i in range(N)], dtype=object),
     "objects of numpy": np.array(list(SPANS), dtype=object),
-    "list": [datetime.datetime(2020, 1, 1 + i) for i in range(N)],
+    "list": [datetime.datetime(2020, 1 + i % 3, 1 + i // 3) for i in range(N)],
 }
 
 
