@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import Booleans
 from .bound import change_lower_bound
-from .exact.free_rows import FreeRows
+from .exact.free_rows import MAX_ROWS, FreeRows
 from .exact.largest_saving import largest_saving
 from .exact.smallest_change import smallest_change
 from .problem import SelectionProblem
@@ -18,9 +18,6 @@ from .result import Selection, SetCost, SolverCertificate
 from .search.descent import SearchResult, improve, improve_cost, search
 from .tolerance import LargestSet, largest_within
 
-# Up to this many free rows the answer is proven within seconds: by branch and bound or, where that
-# stalls, by comparing all sets.
-EXACT_ROWS = 32
 # The cost is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
@@ -129,7 +126,7 @@ def _solve_cardinality(
     deadline: float,
 ) -> Selection:
     """With few rows, prove the heuristic's set or find a better one; then raise the cost."""
-    is_small = problem.free.sum() <= EXACT_ROWS
+    is_small = problem.free.sum() <= MAX_ROWS
     proven, n_nodes, bound = False, 0, None
     if is_small:
         free = FreeRows.of(problem, problem.coordinates, n_drop, problem.is_feasible)
@@ -191,7 +188,7 @@ def _prove_cost(
 def _solve_generalization(
     problem: SelectionProblem, rng: np.random.Generator, deadline: float
 ) -> Selection:
-    largest = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
+    largest = largest_within(problem, rng, deadline)
     if largest.drop is None:
         raise _nothing_within(problem, largest)
     saving = problem.saving(largest.drop)
@@ -250,7 +247,7 @@ def _selection(
         smallest_reachable = problem.predicted_change(result.drop)
     cells, n_free = result.cells, int(problem.free.sum())
     # The search of a small problem starts from cells, but its rows are decided one by one.
-    is_exact = problem.n_drop is not None and n_free <= EXACT_ROWS
+    is_exact = problem.n_drop is not None and n_free <= MAX_ROWS
     certificate = SolverCertificate(
         **vars(_cost_of(problem, result.drop)),
         status=status,

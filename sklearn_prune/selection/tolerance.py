@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Booleans, Counts
 from .bound import saving_upper_bound
 from .cells import CellCounts
-from .exact.free_rows import ExactResult, FreeRows
+from .exact.free_rows import MAX_ROWS, ExactResult, FreeRows
 from .exact.largest_saving import largest_saving
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
@@ -61,7 +61,7 @@ class LargestSet:
 
 
 def largest_within(
-    problem: SelectionProblem, rng: np.random.Generator, *, exact_rows: int, deadline: float
+    problem: SelectionProblem, rng: np.random.Generator, deadline: float
 ) -> LargestSet:
     """Maximise the rows (or the cost) saved while the change stays within the tolerance.
 
@@ -73,7 +73,7 @@ def largest_within(
     With a balance all rows stay free, since fixing rows by that order would upset it. A set then
     passes only if it is at least as balanced as random sets of its counts (root mean square).
     """
-    if problem.free.sum() > exact_rows:
+    if problem.free.sum() > MAX_ROWS:
         return _SizeSearch(problem, rng, deadline).run()
     now = time.perf_counter()
     exact = _exact(problem, now + _EXACT_SHARE * (deadline - now))

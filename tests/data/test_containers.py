@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 from collections import OrderedDict
 
@@ -22,9 +21,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from sklearn_prune import InfluencePruner, make_pipeline
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.data import fingerprint
-from sklearn_prune.data.containers import StoredRows, is_stored, read_rows
-from sklearn_prune.data.hashing import Identity
+from sklearn_prune.data.containers import is_stored, read_rows
 from sklearn_prune.networks import last_layer as _network
 
 N = 90
@@ -175,11 +172,6 @@ def test_any_rows_in_any_order(array, data):
     np.testing.assert_array_equal(read_rows(Stored(array), indices), array[indices])
 
 
-@given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
-def test_a_fingerprint_does_not_know_where_numbers_lie(array):
-    assert fingerprint(StoredRows(Stored(array))) == fingerprint(array)
-
-
 def test_what_is_stored_and_what_is_not(tmp_path):
     np.save(tmp_path / "X.npy", X)
     assert is_stored(np.load(tmp_path / "X.npy", mmap_mode="r"))
@@ -307,17 +299,6 @@ def test_a_frozen_network_reads_a_dataset():
     dataset = TensorDataset(torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(Y))
     pruner = InfluencePruner(FrozenEstimator(net), **CALM).fit(dataset, Y)
     same(pruner, InfluencePruner(FrozenEstimator(net), **CALM).fit(X, Y))
-
-
-def test_identity_ends_with_the_object():
-    thing = Drawn()
-    identity = Identity(thing)
-    assert identity == Identity(thing)
-    assert identity != Identity(Drawn())
-    assert identity != "a digest"
-    del thing
-    gc.collect()
-    assert identity != identity
 
 
 class Stream(IterableDataset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import importlib.util
 import subprocess
 import sys
@@ -11,9 +12,13 @@ import types
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch import nn
 
-from sklearn_prune.data.hashing import digest
+from sklearn_prune.data.containers import StoredRows
+from sklearn_prune.data.hashing import Identity, digest, fingerprint
 
 
 def net(*widths: int, act: type = nn.ReLU) -> nn.Sequential:
@@ -95,3 +100,19 @@ def test_a_class_without_source_has_no_digest(monkeypatch):
     exec("import torch\nclass Typed(torch.nn.Module): pass", typed.__dict__)
     with pytest.raises((OSError, TypeError), match="source|built-in"):
         digest(typed.Typed())
+
+
+@given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
+def test_a_fingerprint_does_not_know_where_numbers_lie(array):
+    assert fingerprint(StoredRows(array)) == fingerprint(array)
+
+
+def test_identity_ends_with_the_object():
+    thing = net(2, 1)
+    identity = Identity(thing)
+    assert identity == Identity(thing)
+    assert identity != Identity(net(2, 1))
+    assert identity != "a digest"
+    del thing
+    gc.collect()
+    assert identity != identity

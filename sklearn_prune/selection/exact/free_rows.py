@@ -13,6 +13,10 @@ from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from ..rules import Rules
 
+# Up to this many free rows the answer is proven within seconds: by branch and bound or, where that
+# stalls, by comparing all sets, those of each half of the rows being held in memory.
+MAX_ROWS = 32
+
 
 @dataclass(frozen=True)
 class FreeRows:

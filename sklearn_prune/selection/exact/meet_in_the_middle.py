@@ -9,10 +9,8 @@ import numpy as np
 
 from ..arrays import Booleans, Floats, Integers
 from ..linear_rows import LinearRows
-from .free_rows import ExactResult, FreeRows, subsets
+from .free_rows import MAX_ROWS, ExactResult, FreeRows, subsets
 
-# Rows up to which the sets of each half fit in memory.
-_MAX_ROWS = 32
 # Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add
 # up again.
 _MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
@@ -70,7 +68,7 @@ def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> 
         Not proven where there are too many sets, or time ran out.
     """
     unproven, n = ExactResult(incumbent, 0.0, False), len(free)
-    if n > _MAX_ROWS:
+    if n > MAX_ROWS:
         return unproven
     # The part of the offset outside the span of the rows is the same for all sets.
     rotation, _ = np.linalg.qr(free.rows.T)
