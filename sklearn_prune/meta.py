@@ -26,7 +26,7 @@ from ._influence_pruner import InfluencePruner
 from ._sample_weight import gives_weights, weight_argument, weighted
 from ._types import Array, Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
-from .data import Kind, take_params, take_rows
+from .data import Kind, check_params, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
@@ -266,10 +266,11 @@ class PrunedEstimator(PruningMixin):
             Target of each row.
         **fit_params : dict
             Parameters of the pruner's ``fit`` (``groups``, ``must_keep``, ``target_kind``, ...) go
-            to the pruner. All others, and ``sample_weight``, go to the estimator. Those with one
-            entry a row are pruned, unless the name speaks of other rows: ``X_val``, ``y_val``,
-            ``eval_set`` and the like are passed on whole. With metadata routing enabled, each
-            parameter goes where it is requested.
+            to the pruner. All others, and ``sample_weight``, go to the estimator, pruned where
+            their name says that they have one entry a row (``sample_weight``, ``init_score``).
+            ``X_val``, ``y_val``, ``eval_set`` and the like are passed on whole, whatever their
+            length. Any other with as many entries as X has rows is refused. With metadata routing
+            enabled, each goes where it is requested, and is pruned if it has one entry a row.
 
         Returns
         -------
@@ -277,7 +278,9 @@ class PrunedEstimator(PruningMixin):
             Fitted.
         """
         self._check_weights()
-        self.pruner_, self.estimator_ = self._fit_on_kept(X, y, *self._sort_params(fit_params))
+        for_pruner, for_estimator = self._sort_params(fit_params)
+        check_params(X, for_estimator)
+        self.pruner_, self.estimator_ = self._fit_on_kept(X, y, for_pruner, for_estimator)
         return self
 
     @available_if(_estimator_has("score"))

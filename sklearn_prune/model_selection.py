@@ -23,7 +23,7 @@ from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weight
 from ._sample_weight import gives_weights
 from ._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
 from .base import BasePruner
-from .data import take_params, take_rows
+from .data import check_params, take_params, take_rows
 from .meta import PruningMixin
 
 __all__ = ["PruneRatioSearchCV"]
@@ -205,6 +205,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         self._check(X, y)
         self._check_weights()
         ratios = _checked_ratios(self.ratios)
+        check_params(X, fit_params)
         routed = self._route(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         folds = list(cv.split(X, y, **routed.splitter))

@@ -19,7 +19,7 @@ from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
 from ._types import Estimator, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
-from .data import Kind, take_params
+from .data import Kind, check_params, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -98,9 +98,10 @@ class Pipeline(PlainPipeline):
     the last step's ``fit`` gets the pruner's ``sample_weight_`` times any ``sample_weight`` that is
     given for it.
 
-    Metadata with one entry a row is pruned, whether it is routed or prefixed by a step's name.
-    Exceptions are names that speak of other rows (``X_val``, ``y_val``, ``eval_set`` and the like)
-    and those in ``transform_input``. All other metadata is passed on whole.
+    Metadata with one entry a row is pruned where it is routed, or where its name says that it
+    belongs to the rows (``sample_weight``, ``groups``, ``init_score``). Names that speak of other
+    rows (``X_val``, ``y_val``, ``eval_set`` and the like) and those in ``transform_input`` are
+    passed on whole. Any other metadata with as many entries as X has rows is refused.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
     they return a row for every row of X. A pipeline inside another one therefore returns all rows,
@@ -159,6 +160,8 @@ class Pipeline(PlainPipeline):
         check_steps(self)
         self._check_last_step()
         self._check_metadata("fit", params)
+        if self._prunes():
+            check_params(X, params)
         weight_name = self._weight_name()
         # Fitted copies from the cache replace steps, and the list given stays as it is.
         self.steps = list(self.steps)

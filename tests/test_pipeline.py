@@ -263,8 +263,8 @@ def test_metadata_that_is_not_row_aligned_is_handed_on_whole(X, y, whole):
 
 
 def test_sparse_metadata_is_pruned_too(X, y):
-    pipe = make_pipeline(EveryOther(), Witness()).fit(X, y, witness__note=csr_array(np.eye(40)))
-    assert_array_equal(pipe[-1].given_["note"].toarray(), np.eye(40)[::2])
+    pipe = make_pipeline(EveryOther(), Witness()).fit(X, y, witness__groups=csr_array(np.eye(40)))
+    assert_array_equal(pipe[-1].given_["groups"].toarray(), np.eye(40)[::2])
 
 
 @pytest.mark.parametrize("name", ["sample_weight", "typo__sample_weight"])
