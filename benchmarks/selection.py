@@ -34,8 +34,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from threadpoolctl import threadpool_limits
 
 from sklearn_prune.selection import SelectionProblem, solve
-from sklearn_prune.selection.exact.enumeration import smallest_change
-from sklearn_prune.selection.feasible import count_rows
+from sklearn_prune.selection.exact.free_rows import FreeRows
+from sklearn_prune.selection.exact.smallest_change import smallest_change
 from sklearn_prune.selection.search.exchange import exchange_round
 
 from . import selection_report
@@ -134,12 +134,12 @@ def random_exchange(job: Job, seconds: float) -> History:
     started, seed = perf_counter(), 0
     drop = job.random_set(seed)
     while perf_counter() - started < seconds:
-        done = exchange_round(problem.coordinates, problem.groups, drop, rng)
-        drop = done.drop
-        history.append((perf_counter() - started, job.value(drop)))
-        if done.n_swaps == 0:
+        improved = exchange_round(problem.coordinates, problem.groups, drop, rng).drop
+        history.append((perf_counter() - started, job.value(improved)))
+        if np.array_equal(improved, drop):
             seed += 1
-            drop = job.random_set(seed)
+            improved = job.random_set(seed)
+        drop = improved
     return history
 
 
@@ -267,14 +267,8 @@ def _beyond(n: int, k: int, limit: float) -> dict[str, float]:
     problem = SelectionProblem(Z, n_drop=n // 2)
     heuristic = solve(problem, random_state=0).drop
     started = perf_counter()
-    result = smallest_change(
-        problem.coordinates.rows(np.arange(n)),
-        np.zeros(k),
-        count_rows(problem, n // 2),
-        heuristic,
-        gap=1e-4,
-        deadline=started + limit,
-    )
+    free = FreeRows.of(problem, problem.coordinates, n // 2, problem.is_feasible)
+    result = smallest_change(free, heuristic, started + limit)
     assert result.drop is not None
     return {
         "seconds": perf_counter() - started,

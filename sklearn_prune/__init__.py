@@ -1,5 +1,6 @@
 """Choose which rows of a training set to keep."""
 
+from . import baselines, inspection, meta, model_selection, pipeline
 from ._influence_pruner import InfluencePruner
 from .matching import Certificate, checkpoints
 from .meta import PrunedClassifier, PrunedRegressor
@@ -15,8 +16,13 @@ __all__ = [
     "PrunedClassifier",
     "PrunedRegressor",
     "UnsupportedNetworkError",
+    "baselines",
     "checkpoints",
+    "inspection",
     "make_pipeline",
+    "meta",
+    "model_selection",
+    "pipeline",
 ]
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""What pruning costs on real data: ``python -m sklearn_prune``.
+"""Show what pruning costs on real data: ``python -m sklearn_prune``.
 
-The 1,797 handwritten digits that scikit-learn bundles, a quarter of them held out first as test
-rows. For each share of training rows pruned, a softmax regression is trained by scikit-learn on
-the rows that `InfluencePruner` keeps, and on as many random rows with the same class shares.
+The data are scikit-learn's 1,797 handwritten digits, a quarter of them held out as test rows. For
+each prune ratio, scikit-learn trains a softmax regression on the rows that `InfluencePruner` keeps,
+and on equally many random rows with the same class shares.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -22,16 +20,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from ._influence_pruner import InfluencePruner
+from ._types import Array, Metadata
 
 __all__ = ["loss_change", "main", "random_rows", "retrain"]
 
-Array = NDArray[Any]
 
 RATIOS = (0.5, 0.8, 0.9, 0.95, 0.98)
-# Of the powers of ten, the one of best cross-validated accuracy on all training rows.
+# The power of ten with the best cross-validated accuracy on all training rows.
 DAMPING = 1e-3
 N_RANDOM = 5
-
 
 HEADER = f"""\
 {"rows":>12} | {"test accuracy":^20} | {"change of the model, nats":^29} |
@@ -40,14 +37,14 @@ HEADER = f"""\
 {"-" * 77}"""
 
 LEGEND = """\
-change: 1/2 D'HD, D being how far the retrained parameters are from those on all rows, in nats.
-predicted: to first order, what the pruner made small. observed: scikit-learn's own
-LogisticRegression, trained from zero on the rows kept. seconds: all of pruner.fit."""
+change: 1/2 D'HD in nats, with D from the parameters of all rows to the retrained ones.
+predicted: to first order, as minimised by the pruner. observed: scikit-learn's
+LogisticRegression, trained from zero on the kept rows. seconds: pruner.fit."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: accuracies are shares of test rows, changes are in nats."""
+    """A line of the table. Accuracies are on the test rows, changes in nats."""
 
     prune_ratio: float
     n_kept: int
@@ -59,24 +56,24 @@ class Line:
     seconds: float
 
 
-def retrain(design: Array, y: Array, damping: float, **params: Any) -> LogisticRegression:
+def retrain(design: Array, y: Array, damping: float, **params: Metadata) -> LogisticRegression:
     """Minimise ``(1/n) sum_i loss_i + (damping/2) ||Theta||^2`` with scikit-learn.
 
     Parameters
     ----------
     design : ndarray of shape (n_samples, n_features)
-        Features; a column of ones stands for the intercept, so that it is damped like the rest.
+        Features, and a column of ones for the intercept, which is damped like the rest.
     y : ndarray of shape (n_samples,)
         Class labels.
     damping : float
-        Of the mean loss: ``C = 1 / (n_samples * damping)``.
+        Damping λ of the mean loss: ``C = 1 / (n_samples * damping)``.
     **params : dict
         Further parameters of ``LogisticRegression``.
 
     Returns
     -------
-    LogisticRegression
-        Fitted on exactly these rows, from zero.
+    model : LogisticRegression
+        Fitted from zero on these rows.
     """
     settings = {"fit_intercept": False, "solver": "newton-cg", "tol": 1e-8, **params}
     return LogisticRegression(C=1 / (len(y) * damping), **settings).fit(design, y)
@@ -106,7 +103,7 @@ def random_rows(y: Array, n_rows: int, seed: int, *, stratify: bool = True) -> A
 
 
 def digits() -> tuple[Array, Array, Array, Array]:
-    """Return X_train, X_test, y_train, y_test; X scaled, with a last column of ones."""
+    """Return X_train, X_test, y_train, y_test; X is scaled and ends in a column of ones."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X, y, test_size=0.25, stratify=y, random_state=0
@@ -119,7 +116,7 @@ def digits() -> tuple[Array, Array, Array, Array]:
 
 
 def measure(data: tuple[Array, Array, Array, Array], prune_ratio: float, full: Array) -> Line:
-    """Prune, retrain on what is left, and do the same with random rows."""
+    """Prune and retrain on the kept rows, and on random rows."""
     design, test_design, y, y_test = data
     start = perf_counter()
     # The network adds its own intercept.
@@ -142,7 +139,7 @@ def measure(data: tuple[Array, Array, Array, Array], prune_ratio: float, full: A
 
 
 def format_line(full_accuracy: float, line: Line) -> str:
-    """Return one line of the table, its columns those of `HEADER`."""
+    """Return a line of the table under `HEADER`."""
     return (
         f"{line.prune_ratio:>6.0%} {line.n_kept:>5} | {full_accuracy:>6.3f} {line.accuracy:>6.3f} "
         f"{line.random_accuracy:>6.3f} | {line.predicted:>9.2g} {line.observed:>9.2g} "
@@ -160,12 +157,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         nargs="+",
         default=RATIOS,
         metavar="R",
-        help="shares of the training rows to prune (default: %(default)s)",
+        help="shares of the training rows to drop (default: %(default)s)",
     )
     ratios = parser.parse_args(argv).ratios
     outside = [ratio for ratio in ratios if not 0 <= ratio < 1]
     if outside:
-        parser.error(f"--ratios must lie in [0, 1), {outside[0]} does not; 0.9 prunes 90 %")
+        parser.error(f"--ratios must be in [0, 1), {outside[0]} is not; 0.9 drops 90 %")
 
     data = digits()
     design, test_design, y, y_test = data
@@ -173,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(
         f"Handwritten digits: {len(y)} training rows, {len(y_test)} test rows, softmax regression"
     )
-    print(f"random: as many rows, same class shares, mean of {N_RANDOM} draws\n")
+    print(f"random: equally many rows, same class shares, mean of {N_RANDOM} draws\n")
     print(HEADER, flush=True)
     accuracy = full.score(test_design, y_test)
     for ratio in ratios:

@@ -1,7 +1,7 @@
-"""The one place that knows scikit-learn's private names.
+"""All uses of scikit-learn's private names.
 
-scikit-learn 1.7 and later keep these stable in practice, but promise nothing; when a release
-moves one, this file is the only one to change.
+scikit-learn 1.7 and later keep them stable in practice, but promise nothing. If a release moves
+one, only this file changes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
+from sklearn.utils._user_interface import _print_elapsed_time as print_elapsed_time
 from sklearn.utils.validation import _num_samples as num_samples
 
 try:
@@ -28,7 +29,7 @@ try:
 except ModuleNotFoundError:
     # Before 1.9.
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to tell."""
+        """Stands in for scikit-learn's class and does nothing."""
 
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "fit_task",
     "owner_that_keeps_rows",
     "num_samples",
+    "print_elapsed_time",
     "safe_indexing",
     "takes_weights",
     "visual_block",
@@ -52,7 +54,7 @@ __all__ = [
 
 
 def check_parameters(estimator: BaseEstimator) -> None:
-    """Raise where a parameter is not what ``_parameter_constraints`` say."""
+    """Raise if a parameter violates ``_parameter_constraints``."""
     estimator._validate_params()
 
 
@@ -64,12 +66,12 @@ def takes_weights(scorer: Any) -> bool:
 
 
 def check_steps(pipeline: Pipeline) -> None:
-    """Raise where names or steps are not what a pipeline takes."""
+    """Raise if names or steps are not valid for a pipeline."""
     pipeline._validate_steps()
 
 
 def visual_block(estimator: BaseEstimator, caption: str | None) -> Any:
-    """Return what the HTML representation draws: the name, and the caption under it."""
+    """Return the HTML representation's block: the name with the caption below."""
     return _VisualBlock(
         "single",
         estimator,
@@ -80,17 +82,14 @@ def visual_block(estimator: BaseEstimator, caption: str | None) -> Any:
 
 
 class Segment(Pipeline):
-    """The steps of a longer pipeline from ``start`` to ``stop``, as a plain one.
-
-    Its messages count the steps of the whole.
-    """
+    """Consecutive steps of a longer pipeline, whose messages count the steps of the whole."""
 
     @classmethod
-    def of(cls, whole: Pipeline, start: int, stop: int, *, followed: bool) -> Segment:
-        """Cut it out; ``followed`` if its last step is one that hands rows on."""
+    def of(cls, whole: Pipeline, start: int, stop: int) -> Segment:
+        """Return the steps of ``whole`` from ``start`` to ``stop``."""
         steps = list(whole.steps[start:stop])
-        if followed:
-            # scikit-learn never caches the last step, so there is one more.
+        if stop < len(whole.steps):
+            # scikit-learn never caches the last step, so add one.
             steps.append((whole.steps[stop][0], "passthrough"))
         options = {"memory": whole.memory, "verbose": whole.verbose}
         segment = cls(steps, transform_input=whole.transform_input, **options)
@@ -105,14 +104,14 @@ class Segment(Pipeline):
 
 
 class Task:
-    """A part of ``fit`` that scikit-learn's callbacks are told of; releases before 1.9 have none.
+    """A part of ``fit`` that scikit-learn's callbacks follow; releases before 1.9 have none.
 
     Parameters
     ----------
     context : CallbackContext or None
-        Its place in the tree of tasks; None tells nobody.
+        The task's place in the tree of tasks. None if there are no callbacks.
     estimator : estimator or None
-        The one that is fitted.
+        The estimator that is being fitted.
     """
 
     def __init__(self, context: Any = None, estimator: Any = None) -> None:
@@ -122,9 +121,9 @@ class Task:
     def part(
         self, name: str, n_parts: int | None = 0, segment: Segment | None = None
     ) -> Iterator[Task]:
-        """Run one of its parts, which has ``n_parts`` of its own; None where that is not known.
+        """Run a part of the task with ``n_parts`` of its own; None if their number is unknown.
 
-        Callbacks and the place among all tasks are handed on to a segment that is given.
+        Passes callbacks and the place among all tasks on to ``segment``.
         """
         if self._context is None:
             yield self
@@ -136,7 +135,7 @@ class Task:
             context.call_on_fit_task_end(estimator=self._estimator)
 
     def tick(self, name: str) -> None:
-        """Tell that one of its parts is done; one that has no parts tells nobody."""
+        """Report one part as done, unless the task has no parts."""
         if self._context is not None and self._context.max_subtasks != 0:
             with self.part(name):
                 pass
@@ -144,7 +143,7 @@ class Task:
 
 @contextmanager
 def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator[Task]:
-    """Tell the callbacks that an estimator is fitted, in ``n_parts`` parts."""
+    """Tell the callbacks that an estimator is being fitted, in ``n_parts`` parts."""
     if not hasattr(estimator, "_init_callback_context"):
         yield Task()
         return
@@ -156,15 +155,15 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
 
 
 def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
-    """Return what fits ``estimator`` as one of its transformers and counts on all rows coming back.
+    """Return the meta-estimator that fits ``estimator`` and needs all rows back.
 
-    It is read off the stack of calls, as scikit-learn tells an estimator nothing of where it is. A
-    pipeline whose last step it is hands its rows on, and is looked through.
+    scikit-learn does not tell an estimator what it is part of, so this reads the call stack. A
+    pipeline that ends in ``estimator`` passes the rows on, so its own owner counts.
 
     Returns
     -------
     owner : str or None
-        Such as ``"sklearn.ColumnTransformer"``; None where rows may go.
+        For example ``"sklearn.ColumnTransformer"``. None if rows may be dropped.
     """
     frame = sys._getframe(1)
     while frame is not None:
@@ -180,10 +179,10 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
     return None
 
 
-# Where transformers are fitted, in whichever process or thread.
+# The functions that fit transformers, in any process or thread.
 _FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
 
 
 def _hands_on(owner: BaseEstimator) -> bool:
-    """Whether it is a pipeline that knows nothing of dropped rows."""
+    """Whether ``owner`` is a pipeline that does not expect dropped rows."""
     return isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)

@@ -1,18 +1,20 @@
-"""What every pruner shares: a mask of rows, and three ways to use it."""
+"""Base class of all pruners: a mask of training rows, and three ways to use it."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch.utils.data import Dataset
 
 from ._compat import fit_context, owner_that_keeps_rows, visual_block
+from ._types import Array, Constraints, Indices, Mask, Metadata, Rows, Targets
 from .data import (
     Kind,
     Target,
@@ -26,25 +28,25 @@ from .data import (
     take_rows,
 )
 
-__all__ = ["BasePruner"]
+__all__ = ["BasePruner", "fit_pruner"]
 
-# By the owner; what it is called, and the pruner.
+# For each owner; the placeholders are its name and the pruner's.
 _REFUSALS = {
     "sklearn.Pipeline": (
-        "scikit-learn's {} drops no rows of y, so a pruner can only be its last step; {} is "
-        "followed by others. Use sklearn_prune.Pipeline, or a PrunedClassifier or PrunedRegressor "
-        "as the last step."
+        "scikit-learn's {} cannot drop rows of y, so a pruner can only be its last step; {} is "
+        "followed by others. Use sklearn_prune.Pipeline, or make a PrunedClassifier or "
+        "PrunedRegressor the last step."
     ),
     "imblearn.Pipeline": (
-        "imbalanced-learn's {} drops rows only by steps that have fit_resample, and {} has none. "
+        "imbalanced-learn's {} drops rows only in steps that have fit_resample, and {} has none. "
         "Wrap it: sklearn_prune.meta.PruningSampler(pruner)."
     ),
     "sklearn.ColumnTransformer": (
-        "{} puts what its transformers return side by side, row by row, and {} drops rows. Put it "
-        "before or behind, as a step of a sklearn_prune.Pipeline."
+        "{} concatenates its transformers' outputs row by row, and {} drops rows. Use the pruner "
+        "before or after it, as a step of a sklearn_prune.Pipeline."
     ),
     "sklearn.TransformedTargetRegressor": (
-        "{} needs a transformed target for each row, and {} drops rows. Give a PrunedRegressor as "
+        "{} needs a transformed target for each row, and {} drops rows. Use a PrunedRegressor as "
         "its regressor."
     ),
 }
@@ -53,9 +55,8 @@ _REFUSALS = {
 class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of estimators that choose which training rows to keep.
 
-    A subclass writes one hook, ``_select_rows(X, y, **fit_params)``, which returns a boolean
-    mask of shape (n_samples,), True where a row is kept. It may set fitted attributes of its
-    own. Everything else is here.
+    A subclass defines one hook, ``_select_rows(X, y, **fit_params)``, which returns a boolean
+    mask of shape (n_samples,), True where a row is kept. The hook may set fitted attributes.
 
     Attributes
     ----------
@@ -64,19 +65,18 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted. Only where y holds classes.
+        The labels, sorted. Only if y holds classes.
     n_features_in_ : int
         Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are strings.
+        Their names. Only if all names are strings.
 
     Notes
     -----
-    ``fit`` works on an unfitted copy and hands its state over in one step at the end. Whatever
-    ends it early, an error or a Ctrl-C, leaves the estimator as it was.
+    A ``fit`` that ends early, by an error or by Ctrl-C, leaves the estimator as it was.
 
-    ``transform`` keeps the container it is given. ``set_output`` is honoured nevertheless: a
-    pipeline sets it on every step, and one step without it breaks all of them.
+    ``transform`` returns the container type that it is given, unless ``set_output`` asks for
+    another.
 
     Examples
     --------
@@ -96,86 +96,99 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([[0., 1.]])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {}
+    _parameter_constraints: Constraints = {}
 
-    support_: NDArray[np.bool_]
-    sample_indices_: NDArray[np.intp]
-    classes_: NDArray[Any]
-
-    # What a meta-estimator, which knows, says y is.
-    _assumed_kind: Kind | None = None
+    support_: Mask
+    sample_indices_: Indices
+    classes_: Array
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:
+    def fit(
+        self,
+        X: Rows,
+        y: Targets = None,
+        *,
+        target_kind: TargetKind = "auto",
+        **fit_params: Metadata,
+    ) -> Self:
         """Choose the rows to keep.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
-            Training rows; a dict holds arrays of n_samples rows each.
+            Training rows. Each array of a dict holds n_samples rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Target of each row. None takes those of a torch dataset, in one pass over it.
+            Target of each row. None reads the targets of a torch dataset, in one pass over it.
+        target_kind : {"auto", "classification", "regression"}, default="auto"
+            Whether y holds classes or numbers. "auto" follows the network, then the pipeline or
+            meta-estimator that the pruner is in, then y itself.
         **fit_params : dict
-            What the pruner's own ``fit`` names.
+            Passed to ``_select_rows``.
 
         Returns
         -------
         self : estimator
             Fitted.
         """
-        return self._fit(X, y, **fit_params)
+        return self._fit(X, y, target_kind=target_kind, **fit_params)
 
-    def _fit(self, X: Any, y: Any, *, target_kind: TargetKind = "auto", **fit_params: Any) -> Self:
+    def _fit(
+        self, X: Rows, y: Targets, *, target_kind: TargetKind = "auto", **fit_params: Metadata
+    ) -> Self:
         owner = owner_that_keeps_rows(self)
         if owner is not None:
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
             raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
-        staged = self._unfitted_copy()
-        rows = check_rows(staged, X, reset=True)
-        if y is None and isinstance(rows, Dataset):
-            y = dataset_targets(rows)
-        target = staged._check_target(y, n_rows(rows), target_kind)
-        if target is not None and target.classes is not None:
-            staged.classes_ = target.classes
-        support = staged._select_rows(rows, None if target is None else target.values, **fit_params)
-        staged.support_ = np.asarray(support, dtype=bool)
-        staged.sample_indices_ = np.flatnonzero(staged.support_)
-        staged._fingerprint_ = fingerprint(rows)
-        # One assignment, so that no interrupt can leave half a state.
-        self.__dict__ = staged.__dict__
+        with self._refitting():
+            rows = check_rows(self, X, reset=True)
+            y = _targets(rows, y)
+            target = self._check_target(y, n_rows(rows), target_kind)
+            if target is not None and target.classes is not None:
+                self.classes_ = target.classes
+            values = None if target is None else target.values
+            self.support_ = np.asarray(self._select_rows(rows, values, **fit_params), dtype=bool)
+            self.sample_indices_ = np.flatnonzero(self.support_)
+            self._fingerprint_ = fingerprint(rows)
         return self
 
-    def _unfitted_copy(self) -> Self:
-        """Return a pruner with the same parameters and settings, without what fit has set."""
-        staged = object.__new__(type(self))
-        staged.__dict__.update(
-            (name, value) for name, value in vars(self).items() if not name.endswith("_")
-        )
-        return staged
+    @contextmanager
+    def _refitting(self) -> Iterator[None]:
+        """Forget what an earlier ``fit`` set; on any error, bring everything back."""
+        state = self.__dict__
+        before = state.copy()
+        for name in before:
+            if name.endswith("_"):
+                del state[name]
+        try:
+            yield
+        except BaseException:
+            state.clear()
+            state.update(before)
+            raise
 
-    def _check_target(self, y: Any, n_samples: int, target_kind: TargetKind) -> Target | None:
+    def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
+        if target_kind not in get_args(TargetKind):
+            raise ValueError(
+                f"target_kind must be one of {', '.join(map(repr, get_args(TargetKind)))}; it is "
+                f"{target_kind!r}."
+            )
         if y is None and not self.__sklearn_tags__().target_tags.required:
             return None
-        return check_target(self, y, n_samples, self._kind_of_target(y, target_kind))
+        kind = self._target_kind(y)
+        if target_kind != "auto":
+            if kind not in (None, target_kind):
+                raise ValueError(
+                    f"target_kind={target_kind!r}, but the network takes y as a {kind} target; "
+                    "leave target_kind='auto', or use a network of the other kind."
+                )
+            kind = target_kind
+        return check_target(self, y, n_samples, kind)
 
-    def _kind_of_target(self, y: Any, said: TargetKind) -> Kind | None:
-        """Return what y is to the user, the network or a meta-estimator; None leaves it to y."""
-        said = getattr(self, "target_kind", said)
-        known = self._target_kind(y)
-        if said == "auto":
-            return known or self._assumed_kind
-        if known is not None and known != said:
-            raise ValueError(
-                f"target_kind={said!r} and to the network y is a {known} target; set "
-                "target_kind='auto', or give a network of the other kind."
-            )
-        return said
-
-    def _target_kind(self, y: Any) -> Kind | None:
-        """Return what y is; None leaves it to a meta-estimator, and then to y itself."""
+    def _target_kind(self, y: Targets) -> Kind | None:
+        """Return what the pruner's network takes y for; None if that is not known."""
         return None
 
-    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+    def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Return the mask of rows to keep.
 
         Parameters
@@ -183,13 +196,13 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X : ndarray or csr_array of shape (n_samples, n_features)
             Validated rows.
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
-            Positions in ``classes_``, or float64 for regression.
+            Positions in ``classes_`` (int64), or numbers (float64).
         **fit_params : dict
-            What was given to ``fit``.
+            Further arguments of ``fit``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define _select_rows(X, y)")
 
-    def get_support(self, indices: bool = False) -> NDArray[Any]:
+    def get_support(self, indices: bool = False) -> Array:
         """Return which training rows are kept.
 
         Parameters
@@ -205,13 +218,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.sample_indices_ if indices else self.support_
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Rows) -> Rows:
         """Return the kept rows of the training data, and any other rows unchanged.
 
-        Training rows are recognised by content: values, order and shape. The container and its
-        number type do not matter as long as the numbers are the same. A torch dataset is
-        recognised by being the very object that was given to ``fit``, and not after unpickling:
-        its rows may be drawn anew each time they are read. `prune` takes any.
+        Training rows are recognised by their values, order and shape, whatever the container and
+        number type. A torch dataset may draw its rows anew each time, so it is recognised only as
+        the object that was given to ``fit``, and not after unpickling; ``prune`` takes any.
 
         Parameters
         ----------
@@ -221,63 +233,62 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X : same type
-            The kept rows of the training data, or X itself. A list comes back as an array, as
-            from every transformer; of a torch dataset comes a `torch.utils.data.Subset`, and of
-            an array on disk (h5py, zarr) an array.
+            The kept rows of the training data, or X itself. Lists and arrays on disk (h5py, zarr)
+            come back as an ndarray, a torch dataset as a `torch.utils.data.Subset`.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
         if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)
-        # set_output renames columns in place, which must not reach the caller's frame.
+        # set_output renames columns in place, and must not rename the caller's.
         return copy.copy(container) if hasattr(container, "columns") else container
 
-    def was_fitted_on(self, rows: Any) -> bool:
+    def was_fitted_on(self, rows: Rows) -> bool:
         """Whether validated rows are those of ``fit``, as `transform` recognises them."""
         return n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_
 
-    def prune(self, *containers: Any) -> Any:
+    def prune(self, *containers: Rows) -> Rows:
         """Return the kept rows of containers that are aligned with the training rows.
 
         Parameters
         ----------
         *containers : array-like, sparse matrix, data frame, series, list, dict, Dataset or None
-            Each with as many rows as the training data; None is handed back.
+            Each with one row for each training row. None stays None.
 
         Returns
         -------
         pruned : same type, or tuple
-            Each in its own type, index and column types intact. One container comes back as
-            itself, several as a tuple.
+            The kept rows in the container's own type, with its index and column types; a tuple if
+            several containers are given.
 
         Raises
         ------
         ValueError
-            When a container has another number of rows.
+            If a container has another number of rows.
         """
         check_is_fitted(self)
         if not containers:
             raise ValueError("prune needs at least one container; none was given. Use prune(X, y).")
-        pruned = tuple(self._prune_one(position, c) for position, c in enumerate(containers))
+        n_samples = len(self.support_)
+        for position, container in enumerate(containers):
+            if container is not None and n_rows(container) != n_samples:
+                raise ValueError(
+                    f"prune needs containers aligned with the {n_samples} training rows; argument "
+                    f"{position} has {n_rows(container)}. Give one row for each row given to fit, "
+                    "in the same order."
+                )
+        pruned = tuple(
+            None if container is None else take_rows(container, self.sample_indices_)
+            for container in containers
+        )
         return pruned[0] if len(pruned) == 1 else pruned
 
-    def _prune_one(self, position: int, container: Any) -> Any:
-        if container is None:
-            return None
-        n_found, n_expected = n_rows(container), len(self.support_)
-        if n_found != n_expected:
-            raise ValueError(
-                f"prune needs containers aligned with the {n_expected} training rows; argument "
-                f"{position} has {n_found}. Give the rows that were given to fit, in their order."
-            )
-        return take_rows(container, self.sample_indices_)
-
-    def _sk_visual_block_(self) -> Any:
-        if not hasattr(self, "support_"):
-            return visual_block(self, None)
-        n_kept, n_samples = len(self.sample_indices_), len(self.support_)
-        return visual_block(self, f"{n_kept:,} of {n_samples:,} rows kept")
+    def _sk_visual_block_(self) -> object:
+        caption = None
+        if hasattr(self, "support_"):
+            caption = f"{len(self.sample_indices_):,} of {len(self.support_):,} rows kept"
+        return visual_block(self, caption)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: sparse input is fine, and the rows keep their type."""
@@ -285,3 +296,26 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def fit_pruner(
+    pruner: BasePruner,
+    X: Rows,
+    y: Targets,
+    kind: Kind | None,
+    fit_params: Mapping[str, Metadata],
+) -> BasePruner:
+    """Fit a pruner for an estimator that takes y for ``kind``; None if that is not known.
+
+    The user's ``target_kind`` and the pruner's network come first. A pruner whose ``fit`` has no
+    ``target_kind`` decides by itself.
+    """
+    y = _targets(X, y)
+    is_open = fit_params.get("target_kind", "auto") == "auto" and pruner._target_kind(y) is None
+    if kind is not None and is_open and has_fit_parameter(pruner, "target_kind"):
+        fit_params = {**fit_params, "target_kind": kind}
+    return pruner.fit(X, y, **fit_params)
+
+
+def _targets(X: Rows, y: Targets) -> Targets:
+    return dataset_targets(X) if y is None and isinstance(X, Dataset) else y

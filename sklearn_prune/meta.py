@@ -1,13 +1,12 @@
-"""Estimators that prune their training rows themselves, and work wherever estimators do."""
+"""Meta-estimators that prune the rows they are fitted on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any, ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import (
     BaseEstimator,
@@ -25,39 +24,50 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
 from ._sample_weight import gives_weights, weight_argument, weighted
-from .base import BasePruner
-from .data import Kind, take_params, take_rows
+from ._types import Array, Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
+from .base import BasePruner, fit_pruner
+from .data import Kind, check_params, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
 
-def _estimator_has(method: str) -> Callable[[Any], bool]:
-    def check(self: Any) -> bool:
-        # The AttributeError of the estimator itself says most.
+def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
+    def check(self: PruningMixin) -> bool:
+        # The estimator's own AttributeError tells the user most.
         getattr(getattr(self, "estimator_", self.estimator), method)
         return True
 
     return check
 
 
-class PruningMixin(MetaEstimatorMixin):
-    """What estimators that prune share.
+def _delegated(method: Callable[..., Any]) -> Any:
+    """Return the method, which calls that of ``estimator_``."""
 
-    They have the parameters ``estimator`` and ``pruner``, and in ``fit`` they set ``estimator_``,
-    fitted on the rows kept, which does everything else for them.
+    @available_if(_estimator_has(method.__name__))
+    @wraps(method)
+    def delegating(self: PruningMixin, X: Rows, **params: Metadata) -> Any:
+        return self._delegate(method.__name__, X, **params)
+
+    return delegating
+
+
+class PruningMixin(MetaEstimatorMixin):
+    """Base class of estimators that prune the rows they are fitted on.
+
+    A subclass has the parameters ``estimator`` and ``pruner``. Its ``fit`` sets ``estimator_``,
+    fitted on the kept rows, to which the other methods delegate.
     """
 
-    estimator: Any
+    estimator: Estimator
     pruner: BasePruner | None
-    estimator_: Any
+    estimator_: Estimator
 
-    # Methods whose metadata go to the estimator.
-    _delegated: ClassVar[tuple[str, ...]] = (
+    # Methods that pass their metadata to the estimator.
+    _routed: ClassVar[tuple[str, ...]] = (
         "predict",
         "predict_proba",
         "predict_log_proba",
         "decision_function",
-        "score",
     )
 
     @property
@@ -67,155 +77,141 @@ class PruningMixin(MetaEstimatorMixin):
     def _pruner(self) -> BasePruner:
         return InfluencePruner() if self.pruner is None else self.pruner
 
-    def _fit_pruner(self, X: Any, y: Any, params: dict[str, Any], **settings: Any) -> BasePruner:
-        """Fit a clone of the pruner that knows what y is, with other settings where given."""
-        pruner = clone(self._pruner()).set_params(**settings)
-        pruner._assumed_kind = self._kind
-        return pruner.fit(X, y, **params)
+    def _fit_pruner(self, X: Rows, y: Targets, params: Params, **changed: Any) -> BasePruner:
+        """Fit a clone of the pruner with some parameters changed."""
+        pruner = clone(self._pruner()).set_params(**changed)
+        return fit_pruner(pruner, X, y, self._kind, params)
+
+    def _fit_on_kept(
+        self, X: Rows, y: Targets, for_pruner: Params, for_estimator: Params, **changed: Any
+    ) -> tuple[BasePruner, Estimator]:
+        """Fit a clone of the pruner, and a clone of the estimator on the rows it keeps."""
+        pruner = self._fit_pruner(X, y, for_pruner, **changed)
+        weights = getattr(pruner, "sample_weight_", None)
+        kept = pruner.sample_indices_
+        return pruner, self._fit_estimator(X, y, for_estimator, kept, weights)
 
     def _check_weights(self) -> None:
-        """Raise where the pruner gives weights that the estimator does not take."""
+        """Raise if the pruner returns weights and the estimator takes none."""
         if gives_weights(self._pruner()):
             weight_argument(self.estimator)
 
     def _fit_estimator(
         self,
-        X: Any,
-        y: Any,
-        params: dict[str, Any],
-        rows: NDArray[np.intp],
-        weights: NDArray[np.float64] | None = None,
-    ) -> Any:
-        """Fit a clone of the estimator on some rows, which weigh as much where that is given."""
+        X: Rows,
+        y: Targets,
+        params: Params,
+        rows: Indices,
+        weights: Floats | None = None,
+    ) -> Estimator:
+        """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""
         params = take_params(X, params, rows)
         if weights is not None:
             params = weighted(params, weight_argument(self.estimator), weights)
         return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
 
-    def _sort_params(self, fit_params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what the pruner gets, and what the estimator gets."""
+    def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
+        """Return the ``fit`` parameters of the pruner, and those of the estimator."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **fit_params)
             return routed.pruner.fit, routed.estimator.fit
         pruner = self._pruner()
-        named = {n: v for n, v in fit_params.items() if has_fit_parameter(pruner, n)}
-        others = {n: v for n, v in fit_params.items() if n not in named or n == "sample_weight"}
-        return named, others
+        for_pruner = {
+            name: value for name, value in fit_params.items() if has_fit_parameter(pruner, name)
+        }
+        shared = for_pruner.keys() - {"sample_weight"}
+        return for_pruner, {n: v for n, v in fit_params.items() if n not in shared}
 
-    def _delegate(self, method: str, *data: Any, **params: Any) -> Any:
+    def _delegate(self, method: str, *data: Rows, **params: Metadata) -> Any:
         check_is_fitted(self, "estimator_")
         if params and get_config()["enable_metadata_routing"]:
             params = process_routing(self, method, **params).estimator[method]
         return getattr(self.estimator_, method)(*data, **params)
 
-    @available_if(_estimator_has("predict"))
-    def predict(self, X: Any, **params: Any) -> Any:
-        """Return what ``estimator_.predict`` returns.
+    @_delegated
+    def predict(self, X: Rows, **params: Metadata) -> Targets:
+        """Predict a label or number for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows; none is pruned.
         **params : dict
-            Handed on to the estimator.
+            Passed to ``estimator_.predict``.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Label or number of each row.
+            What ``estimator_`` predicts.
         """
-        return self._delegate("predict", X, **params)
 
-    @available_if(_estimator_has("predict_proba"))
-    def predict_proba(self, X: Any, **params: Any) -> Any:
-        """Return what ``estimator_.predict_proba`` returns.
+    @_delegated
+    def predict_proba(self, X: Rows, **params: Metadata) -> Rows:
+        """Predict the probability of each class for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows; none is pruned.
         **params : dict
-            Handed on to the estimator.
+            Passed to ``estimator_.predict_proba``.
 
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            Probability of each class, in the order of ``classes_``.
+            In the order of ``classes_``.
         """
-        return self._delegate("predict_proba", X, **params)
 
-    @available_if(_estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any, **params: Any) -> Any:
-        """Return what ``estimator_.predict_log_proba`` returns.
+    @_delegated
+    def predict_log_proba(self, X: Rows, **params: Metadata) -> Rows:
+        """Predict the logarithm of each class's probability for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows; none is pruned.
         **params : dict
-            Handed on to the estimator.
+            Passed to ``estimator_.predict_log_proba``.
 
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
-            Logarithm of each probability, in the order of ``classes_``.
+            In the order of ``classes_``.
         """
-        return self._delegate("predict_log_proba", X, **params)
 
-    @available_if(_estimator_has("decision_function"))
-    def decision_function(self, X: Any, **params: Any) -> Any:
-        """Return what ``estimator_.decision_function`` returns.
+    @_delegated
+    def decision_function(self, X: Rows, **params: Metadata) -> Rows:
+        """Compute the score of each class for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows; none is pruned.
         **params : dict
-            Handed on to the estimator.
+            Passed to ``estimator_.decision_function``.
 
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Score of each class, in the order of ``classes_``.
+            In the order of ``classes_``.
         """
-        return self._delegate("decision_function", X, **params)
-
-    @available_if(_estimator_has("score"))
-    def score(self, X: Any, y: Any = None, **params: Any) -> Any:
-        """Return what ``estimator_.score`` returns; none of these rows is pruned.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Label or number of each row.
-        **params : dict
-            Handed on to the estimator.
-
-        Returns
-        -------
-        score : float
-            The accuracy of most classifiers, R² of most regressors.
-        """
-        return self._delegate("score", X, y, **params)
 
     @property
-    def classes_(self) -> NDArray[Any]:
-        """The labels, sorted; only of a classifier."""
+    def classes_(self) -> Array:
+        """The labels, sorted. Only of a classifier."""
         return self.estimator_.classes_
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return where metadata goes: in `fit` to the pruner and the estimator, else to the latter.
+        """Return where metadata goes: in `fit` to pruner and estimator, else to the estimator.
 
         Returns
         -------
         routing : MetadataRouter
-            What :func:`sklearn.utils.metadata_routing.process_routing` reads.
+            As :func:`sklearn.utils.metadata_routing.process_routing` takes it.
         """
         fit = MethodMapping().add(caller="fit", callee="fit")
         methods = MethodMapping().add(caller="fit", callee="fit")
-        for method in self._delegated:
+        for method in self._routed:
             methods.add(caller=method, callee=method)
         return (
             MetadataRouter(owner=self)
@@ -224,7 +220,7 @@ class PruningMixin(MetaEstimatorMixin):
         )
 
     def __sklearn_tags__(self) -> Tags:
-        """Return the tags: what both the pruner and the estimator can do."""
+        """Return the tags: what both pruner and estimator support."""
         tags: Tags = super().__sklearn_tags__()
         pruner, estimator = get_tags(self._pruner()), get_tags(self.estimator)
         for name in ("sparse", "allow_nan", "three_d_array"):
@@ -238,27 +234,28 @@ class PruningMixin(MetaEstimatorMixin):
             outputs = pruner.target_tags.multi_output and estimator.target_tags.multi_output
             tags.target_tags.multi_output = outputs
         if estimator.classifier_tags is not None:
-            # A pruner reads the labels of one column.
+            # Pruners read labels from one column alone.
             tags.classifier_tags = replace(estimator.classifier_tags, multi_label=False)
         return tags
 
 
 class PrunedEstimator(PruningMixin):
-    """What `PrunedClassifier` and `PrunedRegressor` share."""
+    """Base class of `PrunedClassifier` and `PrunedRegressor`."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "pruner": [BasePruner, None],
     }
+    _routed = (*PruningMixin._routed, "score")
 
     pruner_: BasePruner
 
-    def __init__(self, estimator: Any, pruner: BasePruner | None = None) -> None:
+    def __init__(self, estimator: Estimator, pruner: BasePruner | None = None) -> None:
         self.estimator = estimator
         self.pruner = pruner
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
+    def fit(self, X: Rows, y: Targets, **fit_params: Metadata) -> Self:
         """Choose the rows to keep, and fit the estimator on them.
 
         Parameters
@@ -268,11 +265,12 @@ class PrunedEstimator(PruningMixin):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict
-            What the pruner's ``fit`` names (``groups``, ``must_keep``, ...) goes to the pruner.
-            ``sample_weight`` and whatever the pruner does not name goes to the estimator, pruned
-            where it has one entry a row and its name does not speak of other rows: ``X_val``,
-            ``y_val``, ``eval_set`` and their like are handed on whole, whatever their length. With
-            metadata routing enabled, each goes where it was requested.
+            Parameters of the pruner's ``fit`` (``groups``, ``must_keep``, ``target_kind``, ...) go
+            to the pruner. All others, and ``sample_weight``, go to the estimator, pruned where
+            their name says that they have one entry a row (``sample_weight``, ``init_score``).
+            ``X_val``, ``y_val``, ``eval_set`` and the like are passed on whole, whatever their
+            length. Any other with as many entries as X has rows is refused. With metadata routing
+            enabled, each goes where it is requested, and is pruned if it has one entry a row.
 
         Returns
         -------
@@ -281,13 +279,29 @@ class PrunedEstimator(PruningMixin):
         """
         self._check_weights()
         for_pruner, for_estimator = self._sort_params(fit_params)
-        pruner = self._fit_pruner(X, y, for_pruner)
-        estimator = self._fit_estimator(
-            X, y, for_estimator, pruner.sample_indices_, getattr(pruner, "sample_weight_", None)
-        )
-        # Together and last, so that no error leaves half a state.
-        self.pruner_, self.estimator_ = pruner, estimator
+        check_params(X, for_estimator)
+        self.pruner_, self.estimator_ = self._fit_on_kept(X, y, for_pruner, for_estimator)
         return self
+
+    @available_if(_estimator_has("score"))
+    def score(self, X: Rows, y: Targets = None, **params: Metadata) -> float:
+        """Score the predictions for each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; none is pruned.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Label or number of each row.
+        **params : dict
+            Passed to ``estimator_.score``.
+
+        Returns
+        -------
+        score : float
+            Usually the accuracy of a classifier, or R² of a regressor.
+        """
+        return self._delegate("score", X, y, **params)
 
     @property
     def n_features_in_(self) -> int:
@@ -295,8 +309,8 @@ class PrunedEstimator(PruningMixin):
         return self.pruner_.n_features_in_
 
     @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the columns seen in `fit`, where all are strings."""
+    def feature_names_in_(self) -> Array:
+        """Names of the columns seen in `fit`, if all are strings."""
         return self.pruner_.feature_names_in_
 
 
@@ -304,47 +318,47 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     """Fit a classifier on the rows that a pruner keeps.
 
     ``estimator_ = clone(estimator).fit(X[s], y[s])``, where ``s = pruner_.support_`` and
-    ``pruner_ = clone(pruner).fit(X, y)``. Everything else is up to ``estimator_``. scikit-learn's
-    own ``Pipeline`` cannot drop rows of y; with this as its last step it need not.
+    ``pruner_ = clone(pruner).fit(X, y)``. All other methods delegate to ``estimator_``.
+    scikit-learn's own ``Pipeline`` cannot drop rows of y, and need not with this as its last step.
 
     Parameters
     ----------
     estimator : classifier
-        A clone of it is fitted on the rows kept.
+        A clone is fitted on the kept rows.
     pruner : pruner or None, default=None
-        A clone of it chooses the rows. None is ``InfluencePruner()``.
+        A clone chooses the rows. None means ``InfluencePruner()``.
 
     Attributes
     ----------
     pruner_ : pruner
-        Fitted on all rows: ``pruner_.get_support()`` are those kept.
+        Fitted on all rows; ``pruner_.get_support()`` tells which are kept.
     estimator_ : classifier
-        Fitted on the rows kept.
+        Fitted on the kept rows.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are strings.
+        Their names. Only if all names are strings.
 
     See Also
     --------
-    PrunedRegressor : The same for numbers.
+    PrunedRegressor : The same for regressors.
     sklearn_prune.model_selection.PruneRatioSearchCV : Finds the largest ratio that keeps the score.
 
     Notes
     -----
-    The pruner sees X as it comes, so text must be encoded in a step before; a scaler may be inside
-    ``estimator`` as well as before it. X and y reach the estimator in the types they came in.
+    The pruner sees X as given, so encode text in an earlier step. A scaler may come before this
+    estimator or be part of ``estimator``. X and y keep their types on the way to ``estimator``.
 
-    A penalty set against a sum of losses (``C`` of `LogisticRegression`) weighs more on fewer rows:
-    take it times the share that is kept (C divided by it).
+    A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
+    stronger on fewer rows. To compensate, divide C by the share of rows kept.
 
-    With ``reweight=True``, the estimator's ``fit`` gets the pruner's ``sample_weight_`` times the
-    ``sample_weight`` that is given to this one's.
+    With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_`` times
+    any ``sample_weight`` given to this ``fit``.
 
-    Weights are given to `fit` by name. Meta-estimators that hand them on only to a signature that
-    has them (bagging with weights, `AdaBoostClassifier`) do so if metadata routing is enabled.
+    ``fit`` takes ``sample_weight`` as one of ``**fit_params``. Meta-estimators that look for it in
+    the signature (bagging with weights, `AdaBoostClassifier`) need metadata routing enabled.
 
     Examples
     --------
@@ -366,30 +380,30 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     """Fit a regressor on the rows that a pruner keeps.
 
     ``estimator_ = clone(estimator).fit(X[s], y[s])``, where ``s = pruner_.support_`` and
-    ``pruner_ = clone(pruner).fit(X, y)``. Everything else is up to ``estimator_``.
+    ``pruner_ = clone(pruner).fit(X, y)``. All other methods delegate to ``estimator_``.
 
     Parameters
     ----------
     estimator : regressor
-        A clone of it is fitted on the rows kept.
+        A clone is fitted on the kept rows.
     pruner : pruner or None, default=None
-        A clone of it chooses the rows. None is ``InfluencePruner()``. It reads y as numbers, also
-        where they are whole.
+        A clone chooses the rows. None means ``InfluencePruner()``. It reads y as numbers, even if
+        all are whole.
 
     Attributes
     ----------
     pruner_ : pruner
-        Fitted on all rows: ``pruner_.get_support()`` are those kept.
+        Fitted on all rows; ``pruner_.get_support()`` tells which are kept.
     estimator_ : regressor
-        Fitted on the rows kept.
+        Fitted on the kept rows.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are strings.
+        Their names. Only if all names are strings.
 
     See Also
     --------
-    PrunedClassifier : The same for classes; its notes hold here as well.
+    PrunedClassifier : The same for classifiers; its notes hold here as well.
 
     Examples
     --------
@@ -407,26 +421,26 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
 
 
 class PruningSampler(BaseEstimator):
-    """Put a pruner into a pipeline of imbalanced-learn.
+    """Use a pruner as a step of an imbalanced-learn pipeline.
 
     ``fit_resample(X, y) = (X[s], y[s])``, where ``s = pruner_.support_`` and
-    ``pruner_ = clone(pruner).fit(X, y)``. That pipeline wants steps with either ``transform`` or
-    ``fit_resample``, and calls the latter only to fit: so rows are pruned in training alone.
+    ``pruner_ = clone(pruner).fit(X, y)``. imbalanced-learn calls ``fit_resample`` in training
+    alone, so prediction prunes nothing.
 
     Parameters
     ----------
     pruner : pruner or None, default=None
-        A clone of it chooses the rows. None is ``InfluencePruner()``.
+        A clone chooses the rows. None means ``InfluencePruner()``.
 
     Attributes
     ----------
     pruner_ : pruner
-        Fitted on the rows that came in.
+        Fitted on all rows.
     sample_indices_ : ndarray of shape (n_kept,)
-        Positions of the kept rows among them, ascending.
+        Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
-        Their weights. Only of a pruner with ``reweight``. That pipeline hands on none, so give them
-        to the estimator yourself.
+        Weights of the kept rows. Only of a pruner with ``reweight=True``. imbalanced-learn does not
+        pass them on, so give them to the estimator yourself.
 
     Examples
     --------
@@ -439,16 +453,16 @@ class PruningSampler(BaseEstimator):
     array(['a', 'a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b'], dtype='<U1')
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"pruner": [BasePruner, None]}
+    _parameter_constraints: ClassVar[Constraints] = {"pruner": [BasePruner, None]}
 
-    # To imbalanced-learn: it balances nothing, and has no sampling_strategy to be set.
+    # Tells imbalanced-learn that there is no sampling_strategy.
     _sampling_type: ClassVar[str] = "bypass"
 
     def __init__(self, pruner: BasePruner | None = None) -> None:
         self.pruner = pruner
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit_resample(self, X: Any, y: Any, **fit_params: Any) -> tuple[Any, Any]:
+    def fit_resample(self, X: Rows, y: Targets, **fit_params: Metadata) -> tuple[Rows, Targets]:
         """Choose the rows to keep, and return them.
 
         Parameters
@@ -458,17 +472,17 @@ class PruningSampler(BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict
-            What the pruner's ``fit`` names.
+            Passed to the pruner's ``fit``.
 
         Returns
         -------
         X_kept, y_kept : same types
-            The rows kept and their targets.
+            The kept rows and their targets.
         """
         pruner = clone(InfluencePruner() if self.pruner is None else self.pruner)
         self.pruner_ = pruner.fit(X, y, **fit_params)
         self.sample_indices_ = pruner.sample_indices_
-        # Those of an earlier fit are of other rows.
+        # Weights of an earlier fit belong to other rows.
         self.__dict__.pop("sample_weight_", None)
         if gives_weights(pruner):
             self.sample_weight_ = pruner.sample_weight_

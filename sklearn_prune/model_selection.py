@@ -1,4 +1,4 @@
-"""The smallest subset that keeps the score."""
+"""Search for the largest prune ratio that keeps the cross-validated score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.exceptions import FitFailedWarning
@@ -22,21 +21,20 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
 from ._sample_weight import gives_weights
+from ._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
 from .base import BasePruner
-from .data import take_params, take_rows
+from .data import check_params, take_params, take_rows
 from .meta import PruningMixin
 
 __all__ = ["PruneRatioSearchCV"]
 
-Floats = NDArray[np.float64]
-Params = dict[str, Any]
-# Why a ratio was impossible, by ratio.
+# The error message for each ratio that cannot be pruned by.
 Failures = dict[float, str]
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What ``fit`` was given beside X and y, by who gets it."""
+class RoutedParams:
+    """The metadata of ``fit``, by recipient."""
 
     pruner: Params
     estimator: Params
@@ -45,87 +43,88 @@ class _Given:
 
 
 class PruneRatioSearchCV(PruningMixin, BaseEstimator):
-    r"""Prune as many rows as leave the cross-validated score where it is.
+    r"""Prune as many rows as possible without lowering the cross-validated score.
 
     .. math:: r^* = \max \{ r : \bar s_0 - \bar s_r \le t_r \}
 
-    with :math:`\bar s_r` the mean over K folds of :math:`s_{rk}`, the score on fold k of an
-    estimator trained on what is left when the share r of the *other* folds' rows is dropped, and
-    :math:`\bar s_0` that of full data. No row of a fold that is scored on is ever pruned. The
-    folds are the same for every ratio. Then ``estimator_`` is fitted on all rows less ``r*``.
+    Here :math:`\bar s_r` is the mean over K folds of :math:`s_{rk}`: the score on fold k of an
+    estimator that is trained on the other folds after dropping the share r of their rows.
+    :math:`\bar s_0` is the score of full data. No row is pruned from the fold that is scored. All
+    ratios share the same folds. With ``refit=True``, ``estimator_`` is then fitted on all rows,
+    pruned by ``r*``.
 
     Parameters
     ----------
     estimator : classifier or regressor
-        Trained on the rows kept.
+        Trained on the kept rows.
     pruner : pruner or None, default=None
-        Any with a parameter ``prune_ratio``; what it is set to does not matter. None is
-        ``InfluencePruner()``. One that has ``select(prune_ratio=...)`` is fitted once a fold.
+        A pruner with the parameter ``prune_ratio``, whose value is ignored. None means
+        ``InfluencePruner()``. A pruner with ``select(prune_ratio=...)`` is fitted once a fold.
     ratios : array-like of float in [0, 1), default=(0.2, 0.4, 0.6, 0.8, 0.9)
-        Shares of the rows to drop. Full data, 0, are always compared with. The least must be
-        possible; one that leaves too few rows in any fold is passed over, with a warning.
+        Shares of the rows to drop; 0 is added. The smallest must be feasible. A larger one that
+        leaves too few rows in any fold is skipped with a warning.
     tolerance : float or "one_se", default=0.005
-        What the mean score may lose, :math:`t_r`, in the unit of the score. "one_se" is one
+        Largest loss of the mean score, :math:`t_r`, in units of the score. "one_se" allows one
         standard error of the loss, :math:`t_r = \mathrm{sd}_k(s_{0k} - s_{rk}) / \sqrt K` (the
         standard deviation with K - 1 in the denominator).
     scoring : str, callable or None, default=None
-        Scorer, more is better; None is the estimator's own ``score``.
+        Scorer; more is better. None uses the estimator's own ``score``.
     cv : int, cross-validation generator, iterable or None, default=None
-        As in :class:`sklearn.model_selection.GridSearchCV`: None is five folds, stratified for a
-        classifier.
+        As in :class:`sklearn.model_selection.GridSearchCV`: None means five folds, stratified for
+        a classifier.
     refit : bool, default=True
-        Prune all rows by the ratio found and fit the estimator on what is left.
+        Prune all rows by the best ratio and fit the estimator on the kept rows.
     n_jobs : int or None, default=None
-        Folds worked on at a time; -1 uses all processors.
+        Number of folds to run in parallel; -1 uses all processors.
     verbose : int, default=0
-        1 prints one line for each ratio.
+        1 prints a line for each ratio.
 
     Attributes
     ----------
     best_prune_ratio_ : float
-        The largest ratio within the tolerance; 0.0 where no other is.
+        The largest ratio within the tolerance; 0.0 if there is no other.
     best_index_ : int
-        Where ``cv_results_`` has it.
+        Its index in ``cv_results_``.
     best_score_ : float
-        Its mean score over the folds. A little too good, as it was chosen by it: score on other
-        rows to know.
+        Its mean score over the folds. Slightly optimistic, as the ratio is chosen by it; score on
+        other rows for an unbiased value.
     cv_results_ : dict of arrays of shape (n_ratios,)
-        A row a ratio, ascending from full data: ``prune_ratio``, ``params``,
-        ``split{k}_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``, and
-        of the paired differences to full data ``mean_difference`` (below zero: worse than full
-        data), ``se_difference`` and ``within_tolerance``. Ratios passed over are NaN.
+        One entry a ratio, ascending from full data: ``prune_ratio``, ``params``,
+        ``split{k}_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``. Of
+        the paired differences to full data: ``mean_difference`` (negative if worse than full
+        data), ``se_difference`` and ``within_tolerance``. Scores of skipped ratios are NaN.
     n_splits_ : int
         Number of folds.
     scorer_ : callable
-        What scored.
+        The scorer.
     estimator_ : estimator
-        Fitted on the rows kept. Only with ``refit``, as all that follows.
+        Fitted on the kept rows. Like all attributes below, only with ``refit=True``.
     pruner_ : pruner
-        Fitted on all rows, with the ratio found; where that is 0, it keeps them all.
+        Fitted on all rows with the best ratio. At ratio 0 it keeps every row.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only of a classifier.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are strings.
+        Their names. Only if all names are strings.
 
     See Also
     --------
-    sklearn_prune.PrunedClassifier : Takes the ratio as given.
-    sklearn_prune.PrunedRegressor : The same for numbers.
+    sklearn_prune.PrunedClassifier : Prunes by a given ratio.
+    sklearn_prune.PrunedRegressor : The same for regressors.
 
     Notes
     -----
-    The rule of one standard error is that of Breiman et al., who take the simplest tree whose
-    error is within one standard error of the least, and mean the standard error of that least
-    error itself. Here all ratios meet the same folds, so what makes a fold easy or hard cancels in
-    the differences: their standard error is mostly the smaller, and fewer rows go. The reference
-    is full data, not the best ratio. Folds share training rows, so it is a rule, not a test.
+    Breiman et al. choose the simplest tree whose error is within one standard error of the lowest
+    error. They take the standard error of that lowest error. Here all ratios share the same folds,
+    so a fold's difficulty cancels in the paired differences. Their standard error is usually
+    smaller, and fewer rows are dropped. The reference is full data, not the best ratio. Folds share
+    training rows, so this is a rule and not a test.
 
-    Without metadata routing, arguments of `fit` go where those of
-    :meth:`sklearn.model_selection.GridSearchCV.fit` go: ``groups`` to the folds, and to a pruner
-    that names them, ``sample_weight`` to the scorer too, if it takes weights, and the rest where
-    `PrunedClassifier.fit` has them go. Groups for one of both alone are given by routing.
+    Without metadata routing, `fit` sends ``groups`` to the splitter, and to a pruner whose ``fit``
+    takes them, and ``sample_weight`` also to a scorer that takes weights. Other metadata goes where
+    `PrunedClassifier.fit` sends it. To send groups to the splitter or the pruner alone, use
+    metadata routing.
 
     References
     ----------
@@ -149,7 +148,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
     (1, 30)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "pruner": [BasePruner, None],
         "ratios": ["array-like"],
@@ -161,12 +160,9 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
 
-    # The scorer decides what it takes.
-    _delegated = PruningMixin._delegated[:-1]
-
     def __init__(
         self,
-        estimator: Any,
+        estimator: Estimator,
         pruner: BasePruner | None = None,
         *,
         ratios: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 0.9),
@@ -188,8 +184,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
-        """Score each ratio, choose the largest within the tolerance, and fit with it.
+    def fit(self, X: Rows, y: Targets, **fit_params: Metadata) -> Self:
+        """Score each ratio and choose the largest one within the tolerance.
 
         Parameters
         ----------
@@ -198,8 +194,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict
-            As in `PrunedClassifier.fit`, with ``groups`` for the folds; see the notes. What is
-            pruned there is cut to the rows of a fold.
+            As in `PrunedClassifier.fit`, and ``groups`` for the splitter; see the notes.
+            Row-aligned parameters are also cut to the rows of each fold.
 
         Returns
         -------
@@ -209,13 +205,14 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         self._check(X, y)
         self._check_weights()
         ratios = _checked_ratios(self.ratios)
-        given = self._given(fit_params)
+        check_params(X, fit_params)
+        routed = self._route(fit_params)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        folds = list(cv.split(X, y, **given.splitter))
+        folds = list(cv.split(X, y, **routed.splitter))
         self._check_folds(len(folds))
         scorer = self._scorer()
         scored = Parallel(n_jobs=self.n_jobs)(
-            delayed(self._score_fold)(X, y, given, train, test, ratios, scorer)
+            delayed(self._score_fold)(X, y, routed, train, test, ratios, scorer)
             for train, test in folds
         )
         _warn_of_failures([failures for _, failures in scored])
@@ -224,9 +221,11 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         if self.verbose:
             _report(results)
         if self.refit:
-            self.pruner_, self.estimator_ = self._refit(X, y, given, ratios[best])
+            self.pruner_, self.estimator_ = self._fit_on_kept(
+                X, y, routed.pruner, routed.estimator, prune_ratio=ratios[best]
+            )
         else:
-            # Those of an earlier fit have another ratio.
+            # An earlier fit may have left those of another ratio.
             self.__dict__.pop("pruner_", None)
             self.__dict__.pop("estimator_", None)
         self.cv_results_, self.n_splits_, self.scorer_ = results, len(folds), scorer
@@ -235,51 +234,49 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         validate_data(self, X, skip_check_array=True)
         return self
 
-    def _check(self, X: Any, y: Any) -> None:
-        """Raise where estimator, pruner and target cannot be searched with."""
+    def _check(self, X: Rows, y: Targets) -> None:
+        """Raise if the estimator has no score to compare, or the pruner no ratio to set."""
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise ValueError(
-                "estimator must be a classifier or a regressor, whose scores can be compared; it "
-                f"is {self.estimator!r}."
+                f"estimator must be a classifier or a regressor; it is {self.estimator!r}."
             )
         if "prune_ratio" not in self._pruner().get_params(deep=False):
             raise ValueError(
                 f"pruner must have the parameter prune_ratio; {type(self.pruner).__name__} has "
-                "none. Add it, or search with GridSearchCV over PrunedClassifier."
+                "none. Add it, or use GridSearchCV with a PrunedClassifier."
             )
         check_consistent_length(X, y)
 
     def _check_folds(self, n_folds: int) -> None:
         if self.tolerance == "one_se" and n_folds < 2:
             raise ValueError(
-                "tolerance='one_se' needs two folds or more to estimate an error; cv gives "
-                f"{n_folds}. Give more folds, or a number as tolerance."
+                f"tolerance='one_se' needs at least two folds; cv gives {n_folds}. Use more folds, "
+                "or a number as tolerance."
             )
 
     def _scorer(self) -> Callable[..., float]:
         return check_scoring(self.estimator, scoring=self.scoring)
 
-    def _given(self, fit_params: Params) -> _Given:
-        if get_config()["enable_metadata_routing"]:
-            pruner, estimator = self._sort_params(fit_params)
-            routed = process_routing(self, "fit", **fit_params)
-            return _Given(pruner, estimator, routed.splitter.split, routed.scorer.score)
+    def _route(self, fit_params: Params) -> RoutedParams:
         pruner, estimator = self._sort_params(fit_params)
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **fit_params)
+            return RoutedParams(pruner, estimator, routed.splitter.split, routed.scorer.score)
         estimator.pop("groups", None)
         splitter = {"groups": fit_params.get("groups")}
-        weight = fit_params.get("sample_weight")
-        return _Given(pruner, estimator, splitter, self._weight_of_scores(weight))
+        weights = self._score_weights(fit_params.get("sample_weight"))
+        return RoutedParams(pruner, estimator, splitter, weights)
 
-    def _weight_of_scores(self, sample_weight: Any) -> Params:
-        """Return the weights for the scorer; nothing, and a warning, if it takes none."""
+    def _score_weights(self, sample_weight: Metadata) -> Params:
+        """Return the weights for the scorer; warn and return none if it takes none."""
         if sample_weight is None:
             return {}
         scorer = self._scorer()
         if takes_weights(scorer):
             return {"sample_weight": sample_weight}
         warnings.warn(
-            f"scoring={scorer} takes no sample_weight, so rows count alike in the scores; give one "
-            "that takes weights.",
+            f"scoring={scorer} takes no sample_weight, so all rows count alike in the scores; use "
+            "a scorer that takes weights.",
             UserWarning,
             stacklevel=4,
         )
@@ -287,11 +284,11 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
 
     def _score_fold(
         self,
-        X: Any,
-        y: Any,
-        given: _Given,
-        train: NDArray[np.intp],
-        test: NDArray[np.intp],
+        X: Rows,
+        y: Targets,
+        routed: RoutedParams,
+        train: Indices,
+        test: Indices,
         ratios: list[float],
         scorer: Callable[..., float],
     ) -> tuple[Floats, Failures]:
@@ -299,9 +296,9 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         X_train, y_train, X_test, y_test = (
             take_rows(container, rows) for rows in (train, test) for container in (X, y)
         )
-        for_pruner = take_params(X, given.pruner, train)
-        for_estimator = take_params(X, given.estimator, train)
-        for_scorer = take_params(X, given.scorer, test)
+        for_pruner = take_params(X, routed.pruner, train)
+        for_estimator = take_params(X, routed.estimator, train)
+        for_scorer = take_params(X, routed.scorer, test)
         scores, failures = np.full(len(ratios), np.nan), {}
         pruner: Any = None
         for position, ratio in enumerate(ratios):
@@ -309,7 +306,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 weights = None
                 if not ratio:
                     support = np.ones(len(train), dtype=bool)
-                elif pruner is not None and hasattr(pruner, "select"):
+                elif hasattr(pruner, "select"):
                     support = pruner.select(prune_ratio=ratio)
                 else:
                     pruner = self._fit_pruner(X_train, y_train, for_pruner, prune_ratio=ratio)
@@ -320,36 +317,29 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 model = self._fit_estimator(X_train, y_train, for_estimator, kept, weights)
             except ValueError as error:
                 if position <= 1:
-                    # Of full data and of the least ratio: what is wrong is something else.
+                    # Full data and the smallest ratio must work, so the ratio is not to blame.
                     raise
                 failures[ratio] = str(error)
             else:
                 scores[position] = scorer(model, X_test, y_test, **for_scorer)
         return scores, failures
 
-    def _refit(self, X: Any, y: Any, given: _Given, ratio: float) -> tuple[BasePruner, Any]:
-        """Return the pruner, fitted on all rows, and the estimator, on those it keeps."""
-        pruner = self._fit_pruner(X, y, given.pruner, prune_ratio=ratio)
-        weights = getattr(pruner, "sample_weight_", None)
-        kept = pruner.sample_indices_
-        return pruner, self._fit_estimator(X, y, given.estimator, kept, weights)
-
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
-        """Score the estimator on rows of which none is pruned.
+    def score(self, X: Rows, y: Targets = None, **params: Metadata) -> float:
+        """Score the predictions for each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+            Rows; none is pruned.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Label or number of each row.
         **params : dict
-            Handed on to the scorer.
+            Passed to the scorer.
 
         Returns
         -------
         score : float
-            By ``scoring``.
+            As computed by ``scorer_``.
         """
         check_is_fitted(self, "estimator_")
         if params and get_config()["enable_metadata_routing"]:
@@ -357,12 +347,12 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         return self.scorer_(self.estimator_, X, y, **params)
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return where metadata goes: to pruner and estimator, the splitter and the scorer.
+        """Return where metadata goes: to pruner, estimator, splitter and scorer.
 
         Returns
         -------
         routing : MetadataRouter
-            What :func:`sklearn.utils.metadata_routing.process_routing` reads.
+            As :func:`sklearn.utils.metadata_routing.process_routing` takes it.
         """
         scored = MethodMapping().add(caller="fit", callee="score")
         return (
@@ -376,7 +366,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         )
 
     def __sklearn_tags__(self) -> Tags:
-        """Return the tags: it is what its estimator is."""
+        """Return the tags: it is a classifier or regressor as its estimator is."""
         tags: Tags = super().__sklearn_tags__()
         tags.estimator_type = get_tags(self.estimator).estimator_type
         tags.target_tags.required = True
@@ -384,17 +374,16 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
 
 
 def _checked_ratios(ratios: Any) -> list[float]:
-    """Return the ratios ascending, each once, full data first."""
+    """Return the distinct ratios and 0, ascending."""
     values = np.asarray(ratios)
     if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
         raise ValueError(
-            f"ratios must be one or more numbers; it is {ratios!r}. Give for example (0.5, 0.9)."
+            f"ratios must be a list of numbers; it is {ratios!r}. Use for example (0.5, 0.9)."
         )
     outside = values[~((values >= 0) & (values < 1))]
     if outside.size:
         raise ValueError(
-            f"ratios are shares of the rows to drop, in [0, 1); one is {outside[0]:g}. Leave it "
-            "out."
+            f"ratios are shares of the rows to drop, in [0, 1); one is {outside[0]:g}. Remove it."
         )
     return np.unique(np.r_[0.0, values]).tolist()
 
@@ -403,17 +392,15 @@ def _warn_of_failures(failures_of_folds: list[Failures]) -> None:
     for ratio in sorted(set().union(*failures_of_folds)):
         reasons = [failures[ratio] for failures in failures_of_folds if ratio in failures]
         warnings.warn(
-            f"prune_ratio={ratio} is passed over, as {len(reasons)} of {len(failures_of_folds)} "
-            f"folds cannot be pruned by it. The first error: {reasons[0]}",
+            f"prune_ratio={ratio} is skipped, as it fails in {len(reasons)} of "
+            f"{len(failures_of_folds)} folds. The first error: {reasons[0]}",
             FitFailedWarning,
             stacklevel=2,
         )
 
 
-def _results(
-    ratios: list[float], scores: Floats, tolerance: float | Literal["one_se"]
-) -> dict[str, Any]:
-    """Return ``cv_results_`` from scores of shape (n_folds, n_ratios); NaN is passed over."""
+def _results(ratios: list[float], scores: Floats, tolerance: float | Literal["one_se"]) -> Params:
+    """Return ``cv_results_`` from scores of shape (n_folds, n_ratios); failed ones are NaN."""
     n_folds = len(scores)
     scores = np.where(np.isnan(scores).any(axis=0), np.nan, scores)
     mean = scores.mean(axis=0)
@@ -423,10 +410,10 @@ def _results(
     if n_folds > 1:
         error = differences.std(axis=0, ddof=1) / np.sqrt(n_folds)
     allowed = error if tolerance == "one_se" else np.full(len(ratios), tolerance)
-    # A loss that equals the tolerance is within it, whatever the rounding of the scores.
+    # Rounding must not exclude a loss that equals the tolerance.
     rounding = 1e-12 * max(1.0, abs(mean[0]))
     within = mean_difference >= -(allowed + rounding)
-    # Where the scores of full data are NaN themselves, they are all there is.
+    # If the score of full data is NaN, there is nothing to compare with.
     within[0] = True
     filled = np.where(np.isnan(mean), -np.inf, mean)
     return {
@@ -442,7 +429,7 @@ def _results(
     }
 
 
-def _report(results: dict[str, Any]) -> None:
+def _report(results: Params) -> None:
     columns = ("prune_ratio", "mean_test_score", "mean_difference", "within_tolerance")
     for ratio, mean, difference, within in zip(*map(results.get, columns), strict=True):
         verdict = "within" if within else "beyond"

@@ -1,4 +1,4 @@
-"""Pipeline: scikit-learn's, with steps that remove training rows."""
+"""A scikit-learn pipeline whose steps may drop training rows."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from sklearn import get_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.pipeline import make_pipeline as make_plain_pipeline
-from sklearn.utils.metadata_routing import (
-    MetadataRequest,
-    get_routing_for_object,
-    process_routing,
-)
+from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from ._compat import Segment, check_steps, fit_context, fit_task
+from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_time
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
-from .base import BasePruner
-from .data import Kind, take_params
+from ._types import Estimator, Metadata, Params, Rows, Targets
+from .base import BasePruner, fit_pruner
+from .data import Kind, check_params, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
 
 
 def _without_pruners(name: str) -> Any:
-    """Return scikit-learn's method of that name, run as if the pruners were not there."""
+    """Return scikit-learn's method of that name, which skips the pruners."""
 
     def offered(pipeline: Pipeline) -> bool:
         getattr(pipeline._plain(), name)
@@ -44,15 +41,15 @@ def _without_pruners(name: str) -> Any:
 
 
 def _for_all_rows(then: str) -> Callable[[Pipeline], bool]:
-    """Return the check that ``fit_<then>`` can speak of the rows that were dropped, too."""
+    """Return the check that ``fit_<then>`` can return a row for each dropped row, too."""
 
     def offered(pipeline: Pipeline) -> bool:
         plain = pipeline._plain()
         getattr(plain, f"fit_{then}")
         if pipeline._prunes() and not hasattr(plain, then):
             raise AttributeError(
-                f"fit_{then} must answer for all rows, also those dropped before the last step "
-                f"was fitted, and {plain[-1]!r} has no {then}. Use a last step that has."
+                f"fit_{then} returns a row for every row of X, also those dropped before the last "
+                f"step is fitted, and {plain[-1]!r} has no {then}. Use a last step that has one."
             )
         return True
 
@@ -60,24 +57,23 @@ def _for_all_rows(then: str) -> Callable[[Pipeline], bool]:
 
 
 class Pipeline(PlainPipeline):
-    """scikit-learn's pipeline, in which pruners may stand anywhere but last.
+    """scikit-learn's pipeline with pruners anywhere but in the last place.
 
-    In ``fit``, a pruner is fitted on the rows that reach it; what follows is fitted on those it
-    keeps. X, y and the metadata are pruned together. To every other method, the pruner is not
-    there: training rows, too, are all predicted, scored and transformed.
+    ``fit`` fits each pruner on the rows that reach it, and the later steps on the rows that it
+    keeps. X, y and row-aligned metadata are pruned together. All other methods skip the pruners:
+    they predict, score and transform every row, training rows included.
 
     Parameters
     ----------
     steps : list of (str, estimator) tuples
-        Names and estimators, as in :class:`sklearn.pipeline.Pipeline`, and any number of
-        pruners.
+        Names and estimators, as in :class:`sklearn.pipeline.Pipeline`, and any number of pruners.
     transform_input : list of str, default=None
-        Metadata that passes through the steps before the one that asks for it, such as a
-        validation set; never pruned. Named as it is given to `fit`.
+        Metadata that the steps before its consumer transform, such as a validation set. It is
+        never pruned. Give the names that `fit` takes.
     memory : str or object with the joblib.Memory interface, default=None
-        Where fitted transformers and pruners are cached.
+        Caches fitted transformers and pruners.
     verbose : bool, default=False
-        Print how long each step took.
+        Print the time that each step takes.
 
     Attributes
     ----------
@@ -86,28 +82,30 @@ class Pipeline(PlainPipeline):
     named_steps : :class:`~sklearn.utils.Bunch`
         The steps by name.
     classes_ : ndarray of shape (n_classes,)
-        Of the last step.
+        Those of the last step.
     n_features_in_ : int
-        Of the first step.
+        That of the first step.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Of the first step.
+        Those of the first step.
 
     See Also
     --------
-    make_pipeline : Names the steps by itself.
+    make_pipeline : Names the steps for you.
 
     Notes
     -----
-    A pruner takes y for classes or numbers as the last step does. With ``reweight=True`` the last
-    step's ``fit`` gets the pruner's ``sample_weight_``, times the weights that it is given anyway.
+    A pruner reads y as classes or numbers, whichever the last step takes. With ``reweight=True``,
+    the last step's ``fit`` gets the pruner's ``sample_weight_`` times any ``sample_weight`` that is
+    given for it.
 
-    Metadata is row-aligned if it has as many rows as X has at that step, unless its name speaks of
-    other rows (``X_val``, ``y_val``, ``eval_set`` and their like) or ``transform_input`` has it.
-    That is pruned, whether routed or prefixed by a step's name; anything else is handed on whole.
+    Metadata with one entry a row is pruned where it is routed, or where its name says that it
+    belongs to the rows (``sample_weight``, ``groups``, ``init_score``). Names that speak of other
+    rows (``X_val``, ``y_val``, ``eval_set`` and the like) and those in ``transform_input`` are
+    passed on whole. Any other metadata with as many entries as X has rows is refused.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
-    they return a row for every row of X. So a pipeline within another one, which keeps its rows,
-    prunes what its own later steps are fitted on.
+    they return a row for every row of X. A pipeline inside another one therefore returns all rows,
+    and prunes only what its own later steps are fitted on.
 
     Examples
     --------
@@ -129,13 +127,13 @@ class Pipeline(PlainPipeline):
     ['scale', 'classify']
     """
 
-    steps: list[tuple[str, Any]]
-    # Pruners among the steps are expected.
+    steps: list[tuple[str, Estimator]]
+    # Tells pruners that this pipeline lets them drop rows.
     drops_rows: ClassVar[bool] = True
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Fit the steps one after the other, each on the rows kept so far.
+    def fit(self, X: Rows, y: Targets = None, **params: Metadata) -> Self:
+        """Fit the steps in order, each on the rows kept so far.
 
         Parameters
         ----------
@@ -144,8 +142,8 @@ class Pipeline(PlainPipeline):
         y : iterable, default=None
             Target of each row.
         **params : dict
-            ``step__param`` for a step's ``fit``. With metadata routing enabled, what the steps
-            request.
+            ``step__param`` for the ``fit`` of a step. With metadata routing enabled, whatever the
+            steps request.
 
         Returns
         -------
@@ -155,15 +153,17 @@ class Pipeline(PlainPipeline):
         Raises
         ------
         TypeError
-            When the last step is a pruner, or a step is no estimator.
+            If the last step is a pruner, or a step is not an estimator.
         ValueError
-            When a parameter is prefixed with no step's name.
+            If a parameter's prefix is not the name of a step.
         """
         check_steps(self)
         self._check_last_step()
         self._check_metadata("fit", params)
+        if self._prunes():
+            check_params(X, params)
         weight_name = self._weight_name()
-        # Fitted copies from the cache take their places here; the list given stays as it is.
+        # Fitted copies from the cache replace steps, and the list given stays as it is.
         self.steps = list(self.steps)
         segments = self._segments()
         with fit_task(self, X, y, len(segments)) as task:
@@ -176,20 +176,20 @@ class Pipeline(PlainPipeline):
                     if gives_weights(pruner):
                         params = weighted(params, weight_name, pruner.sample_weight_)
                     continue
-                segment = Segment.of(self, start, stop, followed=True)
+                segment = Segment.of(self, start, stop)
                 with task.part(f"fit-{name}", segment=segment):
                     X = segment.fit_transform(X, y, **_taken(segment, "fit_transform", params))
                 self.steps[start:stop] = segment.steps[:-1]
                 params = self._transform_inputs(segment, params)
             start, stop = segments[-1]
-            segment = Segment.of(self, start, stop, followed=False)
+            segment = Segment.of(self, start, stop)
             with task.part(f"fit-{segment.steps[-1][0]}", segment=segment):
                 segment.fit(X, y, **_taken(segment, "fit", params))
             self.steps[start:stop] = segment.steps
         return self
 
     @available_if(_for_all_rows("transform"))
-    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def fit_transform(self, X: Rows, y: Targets = None, **params: Metadata) -> Rows:
         """Fit, then transform all rows of X.
 
         Parameters
@@ -200,14 +200,14 @@ class Pipeline(PlainPipeline):
         Returns
         -------
         Xt : ndarray of shape (n_samples, n_transformed_features)
-            ``fit(X, y).transform(X)``: a row for each row of X, kept or not.
+            ``fit(X, y).transform(X)``: one row for each row of X, kept or dropped.
         """
         if not self._prunes():
             return super().fit_transform(X, y, **params)
         return self._fit_then("transform", X, y, params)
 
     @available_if(_for_all_rows("predict"))
-    def fit_predict(self, X: Any, y: Any = None, **params: Any) -> Any:
+    def fit_predict(self, X: Rows, y: Targets = None, **params: Metadata) -> Rows:
         """Fit, then predict all rows of X.
 
         Parameters
@@ -218,7 +218,7 @@ class Pipeline(PlainPipeline):
         Returns
         -------
         y_pred : ndarray of shape (n_samples,)
-            ``fit(X, y).predict(X)``: a prediction for each row of X, kept or not.
+            ``fit(X, y).predict(X)``: one prediction for each row of X, kept or dropped.
         """
         if not self._prunes():
             return super().fit_predict(X, y, **params)
@@ -237,9 +237,9 @@ class Pipeline(PlainPipeline):
     def deployable_(self) -> PlainPipeline:
         """The fitted steps without the pruners, in scikit-learn's own Pipeline.
 
-        Loading it needs neither this package nor torch, unless a step does. The steps are shared,
-        not copied. So are those of pipelines among the steps, which are freed of pruners as well;
-        what other meta-estimators hold stays as it is.
+        Loading it needs neither this package nor torch, unless a step does. It shares its steps
+        with this pipeline. Pipelines among the steps lose their pruners as well; other
+        meta-estimators stay as they are.
         """
         check_is_fitted(self)
         return _deployable(self)
@@ -255,7 +255,7 @@ class Pipeline(PlainPipeline):
         return any(isinstance(step, BasePruner) for _, step in self.steps)
 
     def _segments(self) -> list[tuple[int, int]]:
-        """Return the bounds of the parts: each pruner alone, and the runs of other steps."""
+        """Return the bounds of each pruner and of each run of other steps."""
 
         def part_of(position: int) -> int | None:
             return position if isinstance(self.steps[position][1], BasePruner) else None
@@ -267,72 +267,79 @@ class Pipeline(PlainPipeline):
         name, step = self.steps[-1]
         if isinstance(step, BasePruner):
             raise TypeError(
-                "a pruner drops rows for the steps after it and cannot be the last one; the last "
-                f"step is {name!r}, {step!r}. Put an estimator or 'passthrough' behind it, or use "
-                "the pruner by itself."
+                "a pruner drops rows for the steps after it, so it cannot be the last step; the "
+                f"last step is {name!r}, {step!r}. Add an estimator or 'passthrough' after it, or "
+                "use the pruner without a pipeline."
             )
 
-    def _check_metadata(self, method: str, params: Mapping[str, Any]) -> None:
+    def _check_metadata(self, method: str, params: Mapping[str, Metadata]) -> None:
         if _routing_enabled():
             process_routing(self, method, **params)
             return
         if self.transform_input is not None:
             raise ValueError(
-                "transform_input needs metadata routing, and that is off; switch it on by "
+                "transform_input needs metadata routing, which is disabled; enable it by "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
         for given in params:
-            name, found, param = given.partition("__")
-            if not found or name not in self.named_steps:
+            step, separator, param = given.partition("__")
+            if not separator or step not in self.named_steps:
                 steps = list(self.named_steps)
                 raise ValueError(
-                    f"a parameter of fit is prefixed with the step it is for; {given!r} names none "
-                    f"of {steps}. Write {steps[-1]}__{param or name}=..., or enable metadata "
+                    f"a fit parameter must be prefixed with the name of its step; {given!r} names "
+                    f"none of {steps}. Write {steps[-1]}__{param or step}=..., or enable metadata "
                     "routing."
                 )
 
-    def _fit_pruner(self, position: int, X: Any, y: Any, params: Mapping[str, Any]) -> BasePruner:
+    def _fit_pruner(
+        self, position: int, X: Rows, y: Targets, params: Mapping[str, Metadata]
+    ) -> BasePruner:
         name, pruner = self.steps[position]
-        segment = Segment.of(self, position, position + 1, followed=False)
-        params = _taken(segment, "fit", params)
+        if _routing_enabled():
+            # A router joins what fit requests to what transform does.
+            params = process_routing(self, "fit", **params)[name].fit_transform
+        else:
+            params = {
+                given.removeprefix(f"{name}__"): value
+                for given, value in params.items()
+                if given.startswith(f"{name}__")
+            }
         memory = check_memory(self.memory)
         if getattr(memory, "location", "unknown") is not None:
-            # What was given stays unfitted, as the transformers do.
+            # As with cached transformers, the given step stays unfitted.
             pruner = clone(pruner)
-            segment.steps = [(name, pruner)]
-        # The place in the pipeline, which the segment knows, is nothing that a fit depends on.
-        fit = memory.cache(_fit_pruner, ignore=["segment"])
-        pruner = fit(pruner, self._kind(), X, y, params, segment=segment)
+        fit = memory.cache(fit_pruner)
+        with print_elapsed_time("Pipeline", self._log_message(position)):
+            pruner = fit(pruner, X, y, self._kind(), params)
         self.steps[position] = (name, pruner)
         return pruner
 
     def _weight_name(self) -> str:
-        """Return the metadata by which the last step gets weights; "" where no pruner gives any."""
+        """Return the name of the last step's weights; "" if no pruner returns any."""
         if not any(isinstance(step, BasePruner) and gives_weights(step) for _, step in self.steps):
             return ""
         name, last = self.steps[-1]
         return requested_weight(last) if _routing_enabled() else f"{name}__{weight_argument(last)}"
 
     def _kind(self) -> Kind | None:
-        """Return what the last step, which knows best, takes y for."""
+        """Return what the last step takes y for; None if that is neither."""
         if is_regressor(self):
             return "regression"
         return "classification" if is_classifier(self) else None
 
     def _prune(
-        self, pruner: BasePruner, X: Any, y: Any, params: Mapping[str, Any]
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        whole, called = set(self.transform_input or ()), self._names_at_steps()
-        kept = {
-            name: take_params(X, {called.get(name, name): value}, pruner.sample_indices_)
-            for name, value in params.items()
-            if name not in whole
-        }
-        pruned = {name: value for name, taken in kept.items() for value in taken.values()}
-        return *pruner.prune(X, y), {**params, **pruned}
+        self, pruner: BasePruner, X: Rows, y: Targets, params: Mapping[str, Metadata]
+    ) -> tuple[Rows, Targets, Params]:
+        names_at_steps = self._names_at_steps()
+        pruned = dict(params)
+        for name in params.keys() - set(self.transform_input or ()):
+            name_at_step = names_at_steps.get(name, name)
+            taken = take_params(X, {name_at_step: params[name]}, pruner.sample_indices_)
+            pruned[name] = taken[name_at_step]
+        return *pruner.prune(X, y), pruned
 
     def _names_at_steps(self) -> dict[str, str]:
-        """Return what the steps call the metadata that they request by other names."""
+        """Return the steps' own names of metadata that they request under an alias."""
         requests = [
             get_routing_for_object(step)
             for _, step in self.steps
@@ -346,20 +353,19 @@ class Pipeline(PlainPipeline):
             if isinstance(alias, str)
         }
 
-    def _transform_inputs(self, segment: Segment, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the metadata, with what ``transform_input`` names carried through a segment."""
+    def _transform_inputs(self, segment: Segment, params: Params) -> Params:
+        """Return the metadata, with the ``transform_input`` transformed by the segment."""
         options = _taken(segment, "transform", params)
-        given = {name: params.get(name) for name in self.transform_input or ()}
-        carried = {
-            name: tuple(segment.transform(one, **options) for one in value)
-            if isinstance(value, tuple)
-            else segment.transform(value, **options)
-            for name, value in given.items()
-            if value is not None
-        }
-        return {**params, **carried}
+        transformed = dict(params)
+        for name in self.transform_input or ():
+            rows = params.get(name)
+            if isinstance(rows, tuple):
+                transformed[name] = tuple(segment.transform(part, **options) for part in rows)
+            elif rows is not None:
+                transformed[name] = segment.transform(rows, **options)
+        return transformed
 
-    def _fit_then(self, then: str, X: Any, y: Any, params: dict[str, Any]) -> Any:
+    def _fit_then(self, then: str, X: Rows, y: Targets, params: Params) -> Rows:
         at_fit, afterwards = params, {}
         if _routing_enabled():
             self._check_metadata(f"fit_{then}", params)
@@ -368,7 +374,7 @@ class Pipeline(PlainPipeline):
 
 
 def make_pipeline(
-    *steps: Any,
+    *steps: Estimator,
     memory: Any = None,
     transform_input: list[str] | None = None,
     verbose: bool = False,
@@ -378,14 +384,14 @@ def make_pipeline(
     Parameters
     ----------
     *steps : estimators
-        Transformers, pruners and, last, any estimator.
+        Transformers and pruners, and an estimator as the last.
     memory, transform_input, verbose
         As in :class:`Pipeline`.
 
     Returns
     -------
     pipeline : Pipeline
-        Not fitted.
+        Unfitted.
 
     Examples
     --------
@@ -399,37 +405,18 @@ def make_pipeline(
     return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
 
 
-def _fit_pruner(
-    pruner: BasePruner,
-    kind: Kind | None,
-    X: Any,
-    y: Any,
-    params: Mapping[str, Any],
-    *,
-    segment: Segment,
-) -> BasePruner:
-    """Fit the pruner of a segment, told what y is; a function of its own, so that it is cached."""
-    pruner._assumed_kind = kind
-    try:
-        segment.fit(X, y, **params)
-    finally:
-        # It holds in this pipeline only.
-        del pruner._assumed_kind
-    return pruner
-
-
 def _deployable(pipeline: PlainPipeline) -> PlainPipeline:
-    kept = [named for named in pipeline.steps if not isinstance(named[1], BasePruner)]
+    steps = [named for named in pipeline.steps if not isinstance(named[1], BasePruner)]
     return PlainPipeline(
         [
-            # Only scikit-learn's own class: what a subclass does, its copy would not.
+            # scikit-learn's own class alone, as a subclass may do more than its steps.
             (
                 name,
                 _deployable(step)
                 if type(step) is PlainPipeline
                 else getattr(step, "deployable_", step),
             )
-            for name, step in kept
+            for name, step in steps
         ]
     )
 
@@ -438,8 +425,8 @@ def _routing_enabled() -> bool:
     return bool(get_config()["enable_metadata_routing"])
 
 
-def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the metadata that the steps of ``pipeline`` are meant to get."""
+def _taken(pipeline: PlainPipeline, method: str, params: Mapping[str, Metadata]) -> Params:
+    """Return the metadata that goes to the steps of ``pipeline``."""
     if _routing_enabled():
         names = get_routing_for_object(pipeline).consumes(method, params.keys())
     else:

@@ -6,6 +6,7 @@ import ast
 import configparser
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ PACKAGE = ROOT / "sklearn_prune"
 
 # Lowest rooms first. Rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_types",),
     ("utils", "_compat"),
     ("data",),
     ("losses", "selection", "base"),
@@ -63,6 +65,7 @@ def imports_of(
             yield from ((source, alias.name) for alias in node.names)
 
 
+@cache
 def all_imports() -> list[tuple[Path, str, str]]:
     found = []
     for path in package_files():
@@ -80,6 +83,7 @@ def internal_target(source: str, name: str) -> str:
     return candidate if path.is_dir() or path.with_suffix(".py").exists() else source
 
 
+@cache
 def internal_imports() -> list[tuple[str, str]]:
     return [
         (module_name(path), internal_target(source, name))

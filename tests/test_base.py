@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from sklearn_prune.base import BasePruner
-from sklearn_prune.data.checks import CHUNK_CELLS, fingerprint
+from sklearn_prune.data import fingerprint
+from sklearn_prune.data.containers import CHUNK_CELLS
 from tests.conftest import ThirdOut
 
 X = np.arange(14.0).reshape(7, 2)

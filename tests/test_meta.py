@@ -138,11 +138,11 @@ def test_weights_are_pruned_for_the_estimator_and_whole_for_the_pruner(data):
 
 
 def test_what_the_pruner_names_goes_to_it_and_the_rest_to_the_estimator(data):
-    groups, aligned = np.arange(N) % 2, list(range(N))
+    groups, offset = np.arange(N) % 2, list(range(N))
     model = PrunedClassifier(Recorder(), WeightedThirdOut())
-    model.fit(*data, groups=groups, aligned=aligned, flag=True)
+    model.fit(*data, groups=groups, offset=offset, flag=True)
     np.testing.assert_array_equal(model.pruner_.groups_, groups)
-    assert model.estimator_.others_ == {"aligned": KEPT.tolist(), "flag": True}
+    assert model.estimator_.others_ == {"offset": KEPT.tolist(), "flag": True}
 
 
 def test_weights_that_the_estimator_does_not_take_are_not_lost_in_silence(data):

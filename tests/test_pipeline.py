@@ -263,8 +263,8 @@ def test_metadata_that_is_not_row_aligned_is_handed_on_whole(X, y, whole):
 
 
 def test_sparse_metadata_is_pruned_too(X, y):
-    pipe = make_pipeline(EveryOther(), Witness()).fit(X, y, witness__note=csr_array(np.eye(40)))
-    assert_array_equal(pipe[-1].given_["note"].toarray(), np.eye(40)[::2])
+    pipe = make_pipeline(EveryOther(), Witness()).fit(X, y, witness__groups=csr_array(np.eye(40)))
+    assert_array_equal(pipe[-1].given_["groups"].toarray(), np.eye(40)[::2])
 
 
 @pytest.mark.parametrize("name", ["sample_weight", "typo__sample_weight"])
@@ -567,7 +567,7 @@ def test_callbacks_follow_every_part(X, y):
 
 
 def test_a_pruner_as_last_step_is_refused(X, y):
-    with pytest.raises(TypeError, match=r"'prune', EveryOther\(\)\. Put an estimator .* behind it"):
+    with pytest.raises(TypeError, match=r"'prune', EveryOther\(\)\. Add an estimator .* after it"):
         Pipeline([("scale", StandardScaler()), ("prune", EveryOther())]).fit(X, y)
 
 

@@ -44,12 +44,23 @@ class Recording(RegressorMixin, BaseEstimator):
 @pytest.fixture(scope="module")
 def diabetes():
     X, y = load_diabetes(return_X_y=True)
-    return X, y + 0.5
+    return X[:150], y[:150] + 0.5
 
 
 @pytest.fixture(scope="module")
-def expected(diabetes):
-    return clone(PRUNER).fit(*diabetes).sample_weight_
+def alone(diabetes):
+    """The pruner outside of any pipeline."""
+    return clone(PRUNER).fit(*diabetes)
+
+
+@pytest.fixture(scope="module")
+def expected(alone):
+    return alone.sample_weight_
+
+
+@pytest.fixture(scope="module")
+def kept(alone):
+    return alone.sample_indices_
 
 
 @pytest.fixture
@@ -58,15 +69,11 @@ def given(diabetes):
     return np.linspace(0.5, 1.5, len(diabetes[1]))
 
 
-def kept(diabetes):
-    return clone(PRUNER).fit(*diabetes).sample_indices_
-
-
-def test_a_pipeline_gives_them_to_its_last_step(diabetes, expected, given):
+def test_a_pipeline_gives_them_to_its_last_step(diabetes, expected, kept, given):
     pipe = Pipeline([("prune", clone(PRUNER)), ("fit", Recording())]).fit(*diabetes)
     np.testing.assert_array_equal(pipe["fit"].weights_, expected)
     pipe.fit(*diabetes, fit__sample_weight=given)
-    np.testing.assert_allclose(pipe["fit"].weights_, expected * given[kept(diabetes)])
+    np.testing.assert_allclose(pipe["fit"].weights_, expected * given[kept])
     again = pickle.loads(pickle.dumps(pipe))
     np.testing.assert_array_equal(again["prune"].sample_weight_, expected)
 
@@ -77,7 +84,7 @@ def test_a_pipeline_gives_them_to_the_last_step_of_a_pipeline(diabetes, expected
     np.testing.assert_array_equal(pipe["fit"][-1].weights_, expected)
 
 
-def test_a_pipeline_gives_them_by_metadata_routing(diabetes, expected, given):
+def test_a_pipeline_gives_them_by_metadata_routing(diabetes, expected, kept, given):
     with config_context(enable_metadata_routing=True):
         for name in (True, "importance"):
             last = Recording().set_fit_request(sample_weight=name)
@@ -86,7 +93,7 @@ def test_a_pipeline_gives_them_by_metadata_routing(diabetes, expected, given):
             metadata = {"sample_weight" if name is True else name: given}
             pipe["prune"].set_fit_request(sample_weight=False)
             pipe.fit(*diabetes, **metadata)
-            np.testing.assert_allclose(pipe["fit"].weights_, expected * given[kept(diabetes)])
+            np.testing.assert_allclose(pipe["fit"].weights_, expected * given[kept])
         pipe = Pipeline([("prune", clone(PRUNER)), ("fit", Recording())])
         with pytest.raises(ValueError, match=r"does not request sample_weight"):
             pipe.fit(*diabetes)
@@ -153,8 +160,7 @@ def test_a_search_trains_every_model_with_them(diabetes):
     # The folds: the ratio of half, whose pruner chooses 0.8 again by `select`.
     train, test = np.arange(len(y) // 2, len(y)), np.arange(len(y) // 2)
     pruner = clone(PRUNER).set_params(prune_ratio=0.5)
-    pruner._assumed_kind = "regression"
-    pruner.fit(X[train], y[train])
+    pruner.fit(X[train], y[train], target_kind="regression")
     support = pruner.select(prune_ratio=0.8)
     model = LinearRegression().fit(
         X[train][support], y[train][support], sample_weight=pruner.weigh(support)

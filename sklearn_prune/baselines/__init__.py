@@ -1,4 +1,4 @@
-"""The pruners to beat."""
+"""Pruners from the literature, to compare with."""
 
 from ._coverage import CoveragePruner
 from ._distribution import DistributionPruner

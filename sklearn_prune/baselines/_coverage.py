@@ -1,64 +1,61 @@
-"""CoveragePruner: the hardest rows go, and the others stay at every difficulty alike."""
+"""CoveragePruner: drops the hardest rows, and keeps others of every difficulty."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 
 from .._compat import Interval
-from ..data import TargetKind
+from .._types import Estimator, Floats, Indices, RandomState
 from ..selection import count_of
 from ._dynamics import record_epochs
-from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
+from ._scored import ScoredPruner, ScoringJob, Stratum
 
 
 class CoveragePruner(ScoredPruner):
-    r"""Drop the hardest rows, then keep as many of each difficulty.
+    r"""Drop the hardest rows, then keep equally many of each difficulty.
 
-    Coverage-centric coreset selection (CCS). How easy a row is, is its area under the margin, the
-    mean over all T epochs of what its own class is ahead of the next,
+    Coverage-centric coreset selection (CCS) measures how easy a row is by its area under the
+    margin: the mean over all T epochs of the gap between the true class and the best other class,
 
     .. math:: A_i = \frac 1T \sum_t \Big( p_{ti}(y_i) - \max_{k \ne y_i} p_{ti}(k) \Big)
 
-    The share ``cutoff`` with the lowest goes. The others' range of :math:`A_i` is split into
-    ``n_strata`` bins of equal width, and from each as many rows are drawn, or all where there are
-    fewer.
+    It drops the share ``cutoff`` of the rows with the lowest :math:`A_i`. It splits the range of
+    the others into ``n_strata`` bins of equal width, and draws the same number of rows from each
+    bin, or all rows of a bin that has fewer.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     cutoff : float in [0, 1), default=0.1
-        Share of the rows, the hardest, that goes first; where fewer rows go, these are the
-        hardest of all.
+        Share of the rows to drop as the hardest. If ``prune_ratio`` is smaller, only the hardest
+        rows go.
     n_strata : int, default=50
-        Bins of difficulty.
+        Number of bins of difficulty.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Area under the margin of each row, between -1 and 1; the lowest are the hardest.
+        Area under the margin of each row, between -1 and 1. The hardest rows have the lowest.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs one training, with a forward pass more an epoch. The paper chooses ``cutoff`` for each
+    Costs one training and one more forward pass an epoch. The paper chooses ``cutoff`` for each
     data set and ratio: between 0 and 0.3 on CIFAR-10, up to 0.5 on CIFAR-100.
 
     References
@@ -88,21 +85,16 @@ class CoveragePruner(ScoredPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         cutoff: float = 0.1,
         n_strata: int = 50,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
-            estimator,
-            prune_ratio=prune_ratio,
-            stratify=stratify,
-            target_kind=target_kind,
-            random_state=random_state,
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
         )
         self.cutoff = cutoff
         self.n_strata = n_strata
@@ -111,7 +103,7 @@ class CoveragePruner(ScoredPruner):
         margins: Floats = record_epochs(job, lambda epoch: epoch.margin).mean(axis=0)
         return margins
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Rows:
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
         from_easy = super()._rank(stratum, rng)
         n_rows = len(from_easy)
         n_cut = min(count_of(self.cutoff, n_rows), n_rows - stratum.n_keep)
@@ -119,7 +111,7 @@ class CoveragePruner(ScoredPruner):
         others = rng.permutation(others)
         bins = difficulty_bins(self.scores_[others], self.n_strata)
         budgets = allocate(np.bincount(bins, minlength=self.n_strata), stratum.n_keep)
-        # The place of each row among those of its bin, in drawn order.
+        # Each row's place among the rows of its bin, in drawn order.
         by_bin = np.argsort(bins, kind="stable")
         starts = np.searchsorted(bins[by_bin], bins[by_bin])
         is_drawn = np.empty(len(others), dtype=bool)
@@ -128,14 +120,14 @@ class CoveragePruner(ScoredPruner):
 
 
 def difficulty_bins(scores: Floats, n_bins: int) -> np.ndarray:
-    """Return which of ``n_bins`` bins of equal width between the extremes each score is in."""
+    """Return the bin of each score, of ``n_bins`` bins of equal width."""
     low, high = scores.min(), scores.max()
     inner = np.linspace(low, high, n_bins + 1)[1:-1]
     return np.searchsorted(inner, scores, side="right")
 
 
 def allocate(sizes: np.ndarray, n_draws: int) -> np.ndarray:
-    """Return how many rows each bin gives: the smallest first, each an equal part of the rest."""
+    """Return the draws from each bin: equal shares, as far as the bins' sizes allow."""
     budgets = np.zeros_like(sizes)
     for n_before, position in enumerate(np.argsort(sizes, kind="stable")):
         equal_part = (n_draws - budgets.sum()) // (len(sizes) - n_before)

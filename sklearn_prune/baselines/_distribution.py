@@ -1,4 +1,4 @@
-"""DistributionPruner: the rows that are distributed as all are."""
+"""DistributionPruner: keeps rows that are distributed as all rows are."""
 
 from __future__ import annotations
 
@@ -6,52 +6,50 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from .._types import Floats
 from ..matching import ENOUGH, Table, embed_distribution
 from ..selection import SelectionProblem, solve
 from ..utils import serial_blas
-from ._scored import Floats, ScoredPruner, ScoringJob, Stratum, penultimate_features
+from ._scored import ScoredPruner, ScoringJob, Stratum, penultimate_features
 
 
 class DistributionPruner(ScoredPruner):
-    r"""Keep rows whose joint distribution with the labels is that of all rows.
+    r"""Keep rows with the same joint distribution of features and labels as all rows.
 
-    With :math:`\phi_i` kernel features of what enters the network's last layer (those that
-    `InfluencePruner` holds beside the influences) and :math:`t_i` the one-hot class, or
-    :math:`[1, y_i]`, the rows dropped are sought that make
+    Let :math:`\phi_i` be kernel features of the network's last-layer input (those that
+    `InfluencePruner` matches beside the influences), and :math:`t_i` the one-hot class, or
+    :math:`[1, y_i]` for a regression. The search minimises
 
     .. math:: \Big\| \sum_{i \,\text{dropped}} (t_i \otimes \phi_i - \mu) \Big\|_2, \qquad
               \mu = \frac 1n \sum_j t_j \otimes \phi_j
 
-    small: a maximum mean discrepancy between the rows kept and all. It is what kernel herding is
-    after, found by the search of `InfluencePruner`, with nothing of the network's influences in it.
+    a maximum mean discrepancy between the kept rows and all rows. Kernel herding minimises the same
+    quantity greedily; here `InfluencePruner`'s search does, without the influences.
 
     Parameters
     ----------
     estimator : skorch net, FrozenEstimator or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
-        that is fitted already is used as it is if wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
-        features.
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; to use a
+        fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None uses the
+        standardised columns of X as features.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network, and the search.
+        Seeds the training and the search.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        1 for rows that the search keeps, 0 for others.
+        1 for rows that the search keeps, 0 for all others.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Matches influences beside the distribution.
-    HerdingPruner : The mean of the features alone, greedily.
+    sklearn_prune.InfluencePruner : Matches influences as well as the distribution.
+    HerdingPruner : Matches the mean of the features alone, greedily.
 
     Notes
     -----
@@ -91,7 +89,7 @@ class DistributionPruner(ScoredPruner):
         self.scores_ = self._keep(self._strata(len(self.scores_)))
 
     def _keep(self, strata: Sequence[Stratum]) -> Floats:
-        """Return 1 for the rows to keep, as many of each stratum as stay, and 0 for others."""
+        """Return 1 for each row to keep and 0 for the others."""
         n_samples = self._embedding_.shape[0]
         codes = np.zeros(n_samples, dtype=np.int64)
         for code, stratum in enumerate(strata):

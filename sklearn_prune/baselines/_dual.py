@@ -1,60 +1,57 @@
-"""DUALPruner: rows that are hard and uncertain early in training stay, easier ones among few."""
+"""DUALPruner: keeps rows that are hard and uncertain early in training."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from scipy.stats import beta
 
 from .._compat import Interval
-from ..data import TargetKind
+from .._types import Estimator, Floats, Indices, RandomState
 from ._dynamics import record_epochs
-from ._scored import Floats, Rows, ScoredPruner, ScoringJob, Stratum
+from ._scored import ScoredPruner, ScoringJob, Stratum
 
-# The authors' choice: the concentration of the Beta distribution, and the rows it is centred at.
+# The authors' choices: the Beta distribution's concentration, and how many rows set its centre.
 _CONCENTRATION = 15
 _N_ANCHORS = 10
 
 
 class DUALPruner(ScoredPruner):
-    r"""Keep rows that are hard and uncertain early in training, with easier ones as few stay.
+    r"""Keep rows that are hard and uncertain early in training, and easier ones at high ratios.
 
-    With :math:`p_{ti}` the probability of row i's own class after epoch t of T, and
-    :math:`\bar p_{ki}`, :math:`\sigma_{ki}` its mean and standard deviation over the J epochs from
-    k on,
+    Let :math:`p_{ti}` be the probability of row i's true class after epoch t of T, and
+    :math:`\bar p_{ki}` and :math:`\sigma_{ki}` its mean and standard deviation over the J epochs
+    that start with k. The score is
 
     .. math:: \mathrm{DUAL}_i = \frac{1}{T - J + 1} \sum_{k=1}^{T-J+1} (1 - \bar p_{ki}) \,
         \sigma_{ki}
 
     Rows are drawn without replacement in proportion to :math:`\varphi_r(\bar p_i) \,
-    \mathrm{DUAL}_i`, where :math:`\bar p_i` is the mean over all T epochs and :math:`\varphi_r`
-    the density of a Beta distribution that moves to easy rows as the ratio r grows:
+    \mathrm{DUAL}_i`. Here :math:`\bar p_i` is the mean over all T epochs, and :math:`\varphi_r` the
+    density of a Beta distribution that moves towards easy rows as the ratio r grows:
 
     .. math:: \beta = 15 \, (1 - \mu) (1 - r^{c_D}), \qquad \alpha = 16 - \beta
 
-    with :math:`\mu` the mean of :math:`\bar p_i` over the ten highest scores.
+    where :math:`\mu` is the mean of :math:`\bar p_i` over the rows with the ten highest scores.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     n_epochs : int, default=30
         Epochs T; training ends there.
     window : int, default=10
-        Epochs J over which mean and spread are taken.
+        Epochs J of the mean and the standard deviation.
     c_d : float or None, default=4.0
-        Exponent :math:`c_D`; the smaller, the sooner easy rows are drawn. None draws nothing: the
-        highest scores stay.
+        Exponent :math:`c_D`. With a smaller one, easy rows are drawn at lower ratios. None keeps
+        the highest scores instead of drawing.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
         Seeds the training and the draw.
 
@@ -66,12 +63,12 @@ class DUALPruner(ScoredPruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs one training of ``n_epochs``, with a forward pass more an epoch. With classes that
-    compete among themselves, :math:`\mu` is taken within each.
+    Costs one training of ``n_epochs`` and one more forward pass an epoch. With ``stratify``,
+    :math:`\mu` is taken within each class.
 
     References
     ----------
@@ -98,22 +95,17 @@ class DUALPruner(ScoredPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         n_epochs: int = 30,
         window: int = 10,
         c_d: float | None = 4.0,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
-            estimator,
-            prune_ratio=prune_ratio,
-            stratify=stratify,
-            target_kind=target_kind,
-            random_state=random_state,
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
         )
         self.n_epochs = n_epochs
         self.window = window
@@ -129,20 +121,20 @@ class DUALPruner(ScoredPruner):
         self._mean_probability_ = p.mean(axis=0)
         return dual_scores(p, self.window)
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Rows:
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
         ranked = super()._rank(stratum, rng)
         if self.c_d is None:
             return ranked
         log_density = beta_log_density(self._mean_probability_[ranked], self.prune_ratio, self.c_d)
         with np.errstate(divide="ignore"):
             log_weight = np.log(self.scores_[ranked]) + log_density
-        # The largest of log-weights with Gumbel noise are a draw without replacement.
+        # Gumbel noise turns the ranking into a draw without replacement.
         noisy = log_weight + rng.gumbel(size=len(ranked))
         return ranked[np.argsort(-noisy, kind="stable")]
 
 
 def dual_scores(p: Floats, window: int) -> Floats:
-    """Return the mean of (1 - mean) * spread in a window, for p of shape (n_epochs, n_samples)."""
+    """Return the mean of ``(1 - mean) * std`` over all windows; p is (n_epochs, n_samples)."""
     windows = (p[k : k + window] for k in range(len(p) - window + 1))
     terms = [(1 - part.mean(axis=0)) * part.std(axis=0, ddof=1) for part in windows]
     scores: Floats = np.mean(terms, axis=0)
@@ -150,9 +142,9 @@ def dual_scores(p: Floats, window: int) -> Floats:
 
 
 def beta_log_density(p_mean: Floats, prune_ratio: float, c_d: float) -> Floats:
-    """Return the log-density of the Beta distribution for rows in order of falling score."""
+    """Return the log-density of the Beta distribution, for rows by descending score."""
     b = _CONCENTRATION * (1 - p_mean[:_N_ANCHORS].mean()) * (1 - prune_ratio**c_d)
-    # Where all anchors are certain, b is 0 and no distribution; the density is infinite at 1.
+    # If all anchors are certain, b is 0, which defines no distribution.
     b = max(b, 1e-3)
     log_density: Floats = beta.logpdf(np.clip(p_mean, 1e-6, 1 - 1e-6), _CONCENTRATION + 1 - b, b)
     return log_density

@@ -1,59 +1,56 @@
-"""DynamicUncertaintyPruner: rows whose prediction hardly moves in training go first."""
+"""DynamicUncertaintyPruner: keeps rows whose predictions vary most in training."""
 
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
 from .._compat import Interval
-from ..data import TargetKind
+from .._types import Estimator, Floats, RandomState
 from ._dynamics import record_epochs
-from ._scored import Floats, ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob
 
 
 class DynamicUncertaintyPruner(ScoredPruner):
-    r"""Keep the rows whose prediction moves most during training.
+    r"""Keep the rows whose predictions vary most during training.
 
-    With :math:`p_{ti}` the probability of row i's own class after epoch t and
-    :math:`\bar p_{ki}` its mean over the J epochs from k on,
+    Let :math:`p_{ti}` be the probability of row i's true class after epoch t, and
+    :math:`\bar p_{ki}` its mean over the J epochs that start with k. The score is
 
     .. math:: U_i = \frac{1}{T - J + 1} \sum_{k=1}^{T-J+1}
         \sqrt{\frac{1}{J-1} \sum_{t=k}^{k+J-1} (p_{ti} - \bar p_{ki})^2}
 
-    The highest stay.
+    The rows with the highest scores stay.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     window : int, default=10
-        Epochs J over which the spread is taken.
+        Epochs J of the standard deviation.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Mean standard deviation of each row's probability within a window.
+        Mean standard deviation of each row's probability over the windows.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs one training, with a forward pass more an epoch.
+    Costs one training and one more forward pass an epoch.
 
     References
     ----------
@@ -78,20 +75,15 @@ class DynamicUncertaintyPruner(ScoredPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         window: int = 10,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
-            estimator,
-            prune_ratio=prune_ratio,
-            stratify=stratify,
-            target_kind=target_kind,
-            random_state=random_state,
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
         )
         self.window = window
 
@@ -101,7 +93,7 @@ class DynamicUncertaintyPruner(ScoredPruner):
 
 
 def dynamic_uncertainty(p: Floats, window: int) -> Floats:
-    """Return the mean spread within a window, for probabilities (n_epochs, n_samples)."""
+    """Return the mean standard deviation over all windows; p is (n_epochs, n_samples)."""
     starts = range(len(p) - window + 1)
     uncertainty: Floats = np.mean([p[k : k + window].std(axis=0, ddof=1) for k in starts], axis=0)
     return uncertainty

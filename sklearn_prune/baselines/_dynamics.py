@@ -1,15 +1,13 @@
-"""Training dynamics: what a network made of each row, epoch by epoch."""
+"""Training dynamics: a network's outputs for each row, epoch by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -17,26 +15,25 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 
 from .._compat import Interval
-from ..data import TargetKind
+from .._types import Array, Estimator, Floats, Mask, RandomState, Rows
 from ..influence import HeadObjective
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..matching import default_network
 from ..networks import UnsupportedNetworkError, fit_network, read_head
-from ._scored import Floats, ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob
 
-# Of the linear network that stands in for None: enough for every default here.
+# Training of the linear network that stands in for None. Enough epochs for every default here.
 _LINEAR_EPOCHS = 30
 _LINEAR_BATCH_SIZE = 128
-# So that small data are trained on as well.
+# Smaller batches give small data enough steps.
 _LINEAR_STEPS_PER_EPOCH = 16
 
 
 class Epoch:
-    """A network at the end of an epoch, run over all rows in evaluation mode.
+    """A network at the end of an epoch, applied to all rows in evaluation mode.
 
-    Everything is taken with the same parameters for all rows. What passes by while the network is
-    trained is not: there each row meets the parameters of its own batch, shuffled and under
-    dropout, and skorch does not say which row is which. It costs one forward pass more an epoch.
+    The outputs during training would be cheaper, but each batch has other parameters and dropout
+    masks, and skorch does not tell which row is which. So each epoch costs one more forward pass.
 
     Parameters
     ----------
@@ -54,10 +51,10 @@ class Epoch:
     y : ndarray
         As given.
     residual : ndarray of shape (n_samples, n_outputs)
-        ``r_i``, the gradient of each row's loss in the outputs of the last layer.
+        ``r_i``, the gradient of each row's loss with respect to the last layer's outputs.
     """
 
-    def __init__(self, net: NeuralNet, X: Any, y: NDArray[Any]) -> None:
+    def __init__(self, net: NeuralNet, X: Rows, y: Array) -> None:
         head = read_head(net, X, y)
         self.n_samples, self.y = len(y), y
         self._net, self._head = net, head
@@ -81,20 +78,20 @@ class Epoch:
         if isinstance(loss, BinaryCrossEntropy) and outputs.shape[1] == 1:
             return expit(np.hstack([-outputs, outputs]))
         raise UnsupportedNetworkError(
-            f"the scores need a probability for each class, and a criterion of "
-            f"{type(loss).__name__} with {outputs.shape[1]} outputs gives none. Use "
-            "CrossEntropyLoss or NLLLoss, or for two classes BCEWithLogitsLoss with one output."
+            f"the scores need a probability for each class, which {type(loss).__name__} with "
+            f"{outputs.shape[1]} outputs does not define. Use CrossEntropyLoss or NLLLoss, or for "
+            "two classes BCEWithLogitsLoss with one output."
         )
 
     @property
     def target_probability(self) -> Floats:
-        """Probability ``p_y`` of each row's own class, of shape (n_samples,)."""
+        """Probability ``p_y`` of the true class, of shape (n_samples,)."""
         own: Floats = np.take_along_axis(self.probabilities, self.y[:, None], axis=1)[:, 0]
         return own
 
     @property
-    def is_correct(self) -> NDArray[np.bool_]:
-        """Whether the likeliest class is each row's own, of shape (n_samples,)."""
+    def is_correct(self) -> Mask:
+        """Whether the most probable class is the true one, of shape (n_samples,)."""
         return self.probabilities.argmax(axis=1) == self.y
 
     @property
@@ -113,14 +110,14 @@ class Epoch:
 
     @cached_property
     def gradient_norm(self) -> Floats:
-        """``||g_i||_2 = ||r_i|| ||a_i||`` in the last layer's parameters, shape (n_samples,)."""
+        """``||g_i||_2 = ||r_i|| ||a_i||``, g_i for the last layer alone; shape (n_samples,)."""
         design = self._head.design
         squares = np.einsum("ij,ij->i", design, design, dtype=np.float64)
         return np.linalg.norm(self.residual, axis=1) * np.sqrt(squares)
 
     @property
     def mean_gradient_product(self) -> Floats:
-        """``<g_i, mean_j g_j> = r_i^T G a_i`` in the last layer's parameters, (n_samples,)."""
+        """``<g_i, mean_j g_j> = r_i^T G a_i``, with ``G = mean_j g_j``; shape (n_samples,)."""
         G = self._objective.gradient(self._head.theta)
         outputs = self._head.design @ G.T.astype(self._head.design.dtype)
         return np.einsum("ij,ij->i", self.residual, outputs)
@@ -128,47 +125,48 @@ class Epoch:
 
 def record_epochs(
     job: ScoringJob,
-    measure: Callable[[Epoch], NDArray[Any]],
+    measure: Callable[[Epoch], Array],
     *,
     n_epochs: int | None = None,
     seed: int | None = None,
     at_least: int = 1,
-) -> NDArray[Any]:
-    """Train a network and return what is measured after each epoch.
+) -> Array:
+    """Train a network, and measure each row after each epoch.
 
     Parameters
     ----------
     job : ScoringJob
-        Network and rows. None trains a linear network on standardised columns by Adam, as its
-        steps do not depend on the scale of the loss.
+        Network and rows. Without a network, trains a linear one on standardised columns by Adam,
+        whose steps do not depend on the scale of the loss.
     measure : callable
-        From an `Epoch` to an array of shape (n_samples,): all that is kept of it.
+        Takes an `Epoch` and returns an array of shape (n_samples,).
     n_epochs : int, default=None
-        Epochs to train; None is the network's own ``max_epochs``.
+        Number of epochs; None means the network's ``max_epochs``.
     seed : int, default=None
-        Instead of the job's.
+        Replaces the job's seed.
     at_least : int, default=1
-        Epochs needed, the pruner's parameter ``window``.
+        Smallest number of epochs, the pruner's parameter ``window``.
 
     Returns
     -------
-    ndarray of shape (n_epochs, n_samples)
+    measurements : ndarray of shape (n_epochs, n_samples)
+        One row for each epoch.
 
     Raises
     ------
     ValueError
-        When the network is frozen, or there are fewer epochs than needed.
+        If the network is frozen, or trains for fewer epochs than needed.
     """
     if isinstance(job.estimator, FrozenEstimator):
         raise ValueError(
-            "scores from training need a network to train, and a FrozenEstimator is used as it "
-            "is. Give the network without it: a clone is trained."
+            "scores from training need a network to train, and a FrozenEstimator is not trained. "
+            "Give the network itself; a clone of it is trained."
         )
     net = clone(job.estimator) if job.estimator is not None else _linear_to_train(job)
     if n_epochs is not None:
         net.set_params(max_epochs=n_epochs)
     _check_epochs(net.max_epochs, at_least)
-    records: list[NDArray[Any]] = []
+    records: list[Array] = []
     fit_network(
         net,
         job.X,
@@ -178,8 +176,8 @@ def record_epochs(
     )
     if net.callbacks == "disable":
         raise ValueError(
-            'scores from training are read by a callback, and callbacks="disable" allows none. '
-            "Set callbacks=None."
+            'scores from training need a callback, which callbacks="disable" forbids. Set '
+            "callbacks=None."
         )
     _check_epochs(len(records), at_least)
     return np.array(records)
@@ -194,7 +192,7 @@ def _linear_to_train(job: ScoringJob) -> NeuralNet:
         optimizer=torch.optim.Adam,
         train_split=None,
         batch_size=min(_LINEAR_BATCH_SIZE, -(-len(job.y) // _LINEAR_STEPS_PER_EPOCH)),
-        # Its start is always zero: networks differ in the order of the rows alone.
+        # Weights start at zero, so networks differ only in the order of the rows.
         iterator_train__shuffle=True,
         max_epochs=_LINEAR_EPOCHS,
         verbose=0,
@@ -202,18 +200,18 @@ def _linear_to_train(job: ScoringJob) -> NeuralNet:
     )
 
 
-def _check_epochs(found: int, needed: int) -> None:
-    if found < needed:
+def _check_epochs(n_epochs: int, at_least: int) -> None:
+    if n_epochs < at_least:
         raise ValueError(
-            f"window={needed} takes as many epochs; the network is trained for {found}. Lower "
-            "window, or train for more."
+            f"window={at_least} needs {at_least} epochs; the network trains for {n_epochs}. Lower "
+            "window, or train for more epochs."
         )
 
 
 class EarlyScorePruner(ScoredPruner):
-    """Base class of scores taken after few epochs and averaged over several networks.
+    """Base class of scores after a few epochs, averaged over several networks.
 
-    A subclass writes one hook, ``_measure(epoch)``.
+    A subclass defines one hook, ``_measure(epoch)``.
     """
 
     _parameter_constraints = {
@@ -224,21 +222,16 @@ class EarlyScorePruner(ScoredPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         n_epochs: int = 10,
         n_networks: int = 10,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
-            estimator,
-            prune_ratio=prune_ratio,
-            stratify=stratify,
-            target_kind=target_kind,
-            random_state=random_state,
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
         )
         self.n_epochs = n_epochs
         self.n_networks = n_networks

@@ -1,39 +1,37 @@
-"""EL2NPruner: rows with a small error early in training go first."""
+"""EL2NPruner: keeps rows with a large error early in training."""
 
 from __future__ import annotations
 
+from .._types import Floats
 from ._dynamics import EarlyScorePruner, Epoch
-from ._scored import Floats
 
 
 class EL2NPruner(EarlyScorePruner):
     r"""Keep the rows with the largest error early in training.
 
-    With :math:`p_i` the class probabilities of row i after a few epochs and :math:`e_{y_i}` its
-    label as a unit vector,
+    Let :math:`p_i` be the class probabilities of row i after a few epochs, and :math:`e_{y_i}` its
+    one-hot label. The score is
 
     .. math:: \mathrm{EL2N}_i = \mathbb{E} \, \| p_i - e_{y_i} \|_2
 
-    averaged over networks. The highest stay.
+    with the mean over several networks. The rows with the highest scores stay.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     n_epochs : int, default=10
-        Epochs after which the score is taken; training ends there.
+        Epochs to train before the score is computed.
     n_networks : int, default=10
-        Networks, each from another start, over which the score is averaged.
+        Networks, each from another random start, to average the score over.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
@@ -43,11 +41,11 @@ class EL2NPruner(EarlyScorePruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs ``n_networks`` trainings of ``n_epochs``.
+    Costs ``n_networks`` trainings of ``n_epochs`` each.
 
     References
     ----------

@@ -1,54 +1,52 @@
-"""ForgettingPruner: rows that are never forgotten go first."""
+"""ForgettingPruner: keeps rows that are forgotten most often in training."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._types import Floats, Mask
 from ._dynamics import record_epochs
-from ._scored import Floats, ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob
 
 
 class ForgettingPruner(ScoredPruner):
-    r"""Keep the rows that a network in training forgets most often.
+    r"""Keep the rows that a network forgets most often during training.
 
-    A row is forgotten after epoch t if it is classified correctly at its end and wrongly at the
-    end of the next. With :math:`c_{ti}` being 1 where row i is correct after epoch t,
+    A row is forgotten if it is classified correctly after one epoch and wrongly after the next. Let
+    :math:`c_{ti}` be 1 if row i is classified correctly after epoch t of T, else 0. The score is
 
     .. math:: F_i = \sum_{t=1}^{T-1} c_{ti} (1 - c_{t+1,i})
 
-    and :math:`F_i = \infty` for a row that is never correct. The highest stay.
+    or infinity for a row that is never correct. The rows with the highest scores stay.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Times each row was forgotten; infinite where it was never learnt.
+        Number of times each row is forgotten; infinite for rows that are never learned.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    The paper looks at a row when its batch is trained on; here all rows are looked at after each
-    epoch, which costs one forward pass more an epoch. The counts are small integers and mostly
-    zero, so many rows are drawn.
+    Costs one training and one more forward pass an epoch, as all rows are classified after each
+    epoch; the paper classifies a row when its batch is trained on. The scores are small integers,
+    most of them zero, so many rows are chosen at random.
 
     References
     ----------
@@ -70,7 +68,7 @@ class ForgettingPruner(ScoredPruner):
         return forgetting_events(record_epochs(job, lambda epoch: epoch.is_correct))
 
 
-def forgetting_events(correct: NDArray[np.bool_]) -> Floats:
-    """Return how often each row turns wrong, for booleans of shape (n_epochs, n_samples)."""
+def forgetting_events(correct: Mask) -> Floats:
+    """Return how often each row turns wrong; ``correct`` is (n_epochs, n_samples)."""
     forgotten = (correct[:-1] & ~correct[1:]).sum(axis=0).astype(np.float64)
     return np.where(correct.any(axis=0), forgotten, np.inf)

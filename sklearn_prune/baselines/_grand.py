@@ -1,38 +1,37 @@
-"""GraNdPruner: rows with a small gradient early in training go first."""
+"""GraNdPruner: keeps rows with a large gradient early in training."""
 
 from __future__ import annotations
 
+from .._types import Floats
 from ._dynamics import EarlyScorePruner, Epoch
-from ._scored import Floats
 
 
 class GraNdPruner(EarlyScorePruner):
     r"""Keep the rows with the largest gradient early in training.
 
-    With :math:`g_i = \nabla_\theta \ell_i` the gradient of the loss of row i after a few epochs,
+    Let :math:`g_i = \nabla_\theta \ell_i` be the gradient of row i's loss after a few epochs. The
+    score is
 
     .. math:: \mathrm{GraNd}_i = \mathbb{E} \, \| g_i \|_2
 
-    averaged over networks. The highest stay.
+    with the mean over several networks. The rows with the highest scores stay.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     n_epochs : int, default=10
-        Epochs after which the score is taken; training ends there.
+        Epochs to train before the score is computed.
     n_networks : int, default=10
-        Networks, each from another start, over which the score is averaged.
+        Networks, each from another random start, to average the score over.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
@@ -42,14 +41,13 @@ class GraNdPruner(EarlyScorePruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    :math:`\theta` are the parameters of the last layer, as in Guo et al. There
-    :math:`g_i = r_i a_i^T` with the residual :math:`r_i` and the layer's input :math:`a_i`, so
-    the norm is :math:`\|r_i\| \|a_i\|` and costs no more than a forward pass. In all,
-    ``n_networks`` trainings of ``n_epochs``.
+    As in Guo et al., :math:`\theta` are the parameters of the last layer alone. With the residual
+    :math:`r_i` and the layer's input :math:`a_i`, :math:`g_i = r_i a_i^T` has the norm
+    :math:`\|r_i\| \|a_i\|`. Costs ``n_networks`` trainings of ``n_epochs`` each.
 
     References
     ----------

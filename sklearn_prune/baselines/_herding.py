@@ -1,55 +1,53 @@
-"""HerdingPruner: the rows whose mean follows that of all."""
+"""HerdingPruner: keeps rows whose mean follows that of all rows."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._scored import Floats, GreedyPruner
+from .._types import Floats, Indices
+from ._scored import GreedyPruner
 
 
 class HerdingPruner(GreedyPruner):
-    r"""Keep rows whose mean feature is that of all rows.
+    r"""Keep rows whose mean features are those of all rows.
 
-    Rows are picked one by one. With :math:`\phi_i` what enters the network's last layer and
-    :math:`\mu` its mean over the class, the k-th pick is
+    Picks rows one by one. Let :math:`\phi_i` be the network's last-layer input, and :math:`\mu` its
+    mean over the class. The k-th pick is
 
     .. math:: \arg\min_i \Big\| \mu - \frac 1k \Big( \phi_i + \sum_{j \,\text{picked}} \phi_j \Big)
         \Big\|_2
 
-    among the rows that are left. The first picked stay.
+    among the rows not yet picked. The picked rows stay.
 
     Parameters
     ----------
     estimator : skorch net, FrozenEstimator or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
-        that is fitted already is used as it is if wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
-        features.
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; to use a
+        fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None uses the
+        standardised columns of X as features.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network.
+        Seeds the training.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Rows of the class picked before it; the number of picks for a row that was not picked.
+        How many rows of its class are picked before it; the number of picks if it is not picked.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs one training and ``n_kept`` passes over the features of each class. Where y holds
-    numbers, or with ``stratify=False``, :math:`\mu` is the mean over all rows. On features of one
-    length, Welling's rule makes the same picks.
+    Costs one training and ``n_kept`` passes over the features of each class. Without classes, or
+    with ``stratify=False``, :math:`\mu` is the mean over all rows. If all features have the same
+    norm, Welling's rule makes the same picks.
 
     References
     ----------
@@ -77,15 +75,15 @@ class HerdingPruner(GreedyPruner):
         return scores
 
 
-def herd(features: Floats, n_picks: int) -> np.ndarray:
-    """Return the positions of the rows that herding picks, in order."""
-    # The mean does not matter to what is picked, and centred numbers are rounded least.
+def herd(features: Floats, n_picks: int) -> Indices:
+    """Return the positions of the picked rows, in order."""
+    # Centring does not change the picks and reduces rounding.
     features = features - features.mean(axis=0)
     squares = np.einsum("ij,ij->i", features, features)
     total = np.zeros(features.shape[1])
     picks = np.empty(n_picks, dtype=np.intp)
     for k in range(n_picks):
-        # ||total + phi||^2, less what is the same for all.
+        # ||total + phi||^2, less ||total||^2, which all rows share.
         best = int((squares + 2 * (features @ total)).argmin())
         picks[k] = best
         total += features[best]

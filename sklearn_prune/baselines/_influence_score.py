@@ -1,23 +1,23 @@
-"""InfluenceScorePruner: rows that move the last layer least when dropped alone go first."""
+"""InfluenceScorePruner: keeps rows that move the last layer most when dropped alone."""
 
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, Literal
+from typing import Literal
 
 from .._compat import Interval, StrOptions
-from ..data import TargetKind
+from .._types import Estimator, Floats, RandomState
 from ..matching import StageClock, TrainingJob, train_once
-from ._scored import Floats, ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob
 
 
 class InfluenceScorePruner(ScoredPruner):
-    r"""Keep the rows of the largest influence, each taken by itself.
+    r"""Keep the rows with the largest influence, each by itself.
 
-    The influence of row i on the last layer is :math:`s_i = \frac 1N H^{-1} g_i`; its score is
-    the size of the change when it alone is dropped, :math:`\frac{N}{N-1} \|s_i\|_2` or, for
-    ``norm="loss"``, half the square of that in the metric of H. The highest stay. What
-    `InfluencePruner` does better with the same influences is due to choosing rows together.
+    The influence of row i on the last layer is :math:`s_i = \frac 1N H^{-1} g_i`. The score is the
+    change :math:`\Delta\theta_i = \frac{N}{N-1} s_i` if row i alone is dropped, measured by
+    ``norm``. The rows with the highest scores stay. The influences are those of `InfluencePruner`,
+    so any difference between the two comes from choosing rows jointly.
 
     Parameters
     ----------
@@ -26,31 +26,29 @@ class InfluenceScorePruner(ScoredPruner):
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     norm : {"loss", "parameter"}, default="loss"
-        What a change is measured in: ``½ Δθᵀ H Δθ`` or ``‖Δθ‖₂``.
+        Measure of a change: ``½ Δθᵀ H Δθ`` or ``‖Δθ‖₂``.
     damping : float, default=1e-4
-        λ in the objective ``(1/N) Σ loss_i + (λ/2) ‖θ‖²`` that the last layer is refitted to.
+        λ in the last layer's objective ``(1/N) Σ loss_i + (λ/2) ‖θ‖²``.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        First-order change for dropping each row alone, in the unit of ``norm``: what
-        `InfluencePruner` has as ``influence_norms_``.
+        First-order change from dropping each row alone, measured by ``norm``; equal to
+        `InfluencePruner`'s ``influence_norms_``.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs what `InfluencePruner` does, less its selection.
+    Costs as much as `InfluencePruner` without its selection.
 
     References
     ----------
@@ -81,21 +79,16 @@ class InfluenceScorePruner(ScoredPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         norm: Literal["loss", "parameter"] = "loss",
         damping: float = 1e-4,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         super().__init__(
-            estimator,
-            prune_ratio=prune_ratio,
-            stratify=stratify,
-            target_kind=target_kind,
-            random_state=random_state,
+            estimator, prune_ratio=prune_ratio, stratify=stratify, random_state=random_state
         )
         self.norm = norm
         self.damping = damping

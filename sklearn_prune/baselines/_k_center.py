@@ -1,38 +1,36 @@
-"""KCenterPruner: no row is far from one that stays."""
+"""KCenterPruner: keeps rows so that every row is near a kept one."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._scored import Floats, GreedyPruner
+from .._types import Floats
+from ._scored import GreedyPruner
 
 
 class KCenterPruner(GreedyPruner):
-    r"""Keep rows that leave no other far away.
+    r"""Keep rows so that every row is near a kept one.
 
-    Rows are picked one by one, each the farthest from those picked before. With :math:`\phi_i`
-    what enters the network's last layer,
+    Picks rows one by one, each the farthest from those picked before. Let :math:`\phi_i` be the
+    network's last-layer input. The next pick is
 
     .. math:: \arg\max_i \min_{j \,\text{picked}} \| \phi_i - \phi_j \|_2
 
-    which comes within twice the least possible largest distance. The first picked stay.
+    so that the largest distance to a picked row is at most twice the optimum. The picked rows stay.
 
     Parameters
     ----------
     estimator : skorch net, FrozenEstimator or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
-        that is fitted already is used as it is if wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
-        features.
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; to use a
+        fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None uses the
+        standardised columns of X as features.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
@@ -43,13 +41,13 @@ class KCenterPruner(GreedyPruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
     Costs one training and ``n_kept`` passes over the features of each class. The first pick is
-    free; here it is the row nearest the mean. Where y holds numbers, or with ``stratify=False``,
-    all rows are covered at once.
+    arbitrary; here it is the row nearest the mean. Without classes, or with ``stratify=False``, all
+    rows are covered at once.
 
     References
     ----------
@@ -75,7 +73,7 @@ class KCenterPruner(GreedyPruner):
 
 
 def insertion_distances(features: Floats, n_picks: int) -> Floats:
-    """Return each row's distance to the nearest one picked before it."""
+    """Return each row's distance to the nearest row picked before it."""
     features = features - features.mean(axis=0)
     squares = np.einsum("ij,ij->i", features, features)
     nearest = np.full(len(features), np.inf)

@@ -1,4 +1,4 @@
-"""KMeansPruner: each row that stays stands for a cluster."""
+"""KMeansPruner: keeps one row for each k-means cluster."""
 
 from __future__ import annotations
 
@@ -6,83 +6,79 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from ._scored import Floats, GreedyPruner, ScoringJob
+from .._types import Floats, Indices
+from ._scored import GreedyPruner, ScoringJob
 
-# Rows times centres. Mini-batches leave about twice the squared distances (on Diamonds and Adult at
-# 90 %), and up to here passes over all rows take about a minute on one core.
+# Rows times centres, up to which passes over all rows take about a minute on one core. Beyond,
+# mini-batches leave about twice the squared distances (on Diamonds and Adult at 90 %).
 _FULL_DISTANCES = 400_000_000
-# Of squared distances. A centre of two rows is as near to either: rounding must not choose.
+# Relative tolerance of squared distances: the centre of two rows is equally near to both, and
+# rounding must not choose.
 _TIE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """Centres, and the rows that are nearest to each.
+    """Cluster centres, and the rows nearest to each.
 
     Attributes
     ----------
     centres : ndarray of shape (n_clusters, n_features)
-        The means; about the means, where mini-batches made them.
+        The means of the clusters; with mini-batches, approximately.
     members : ndarray of shape (n_rows,)
-        Position in ``centres`` of the one that is nearest to each row.
+        Position in ``centres`` of each row's nearest centre.
     """
 
     centres: Floats
-    members: NDArray[np.intp]
+    members: Indices
 
 
 class KMeansPruner(GreedyPruner):
     r"""Keep the row nearest each k-means centre.
 
-    Rows are clustered by what enters the network's last layer, :math:`\phi_i`, into as many
-    clusters as rows stay. With :math:`C_k` the rows of a cluster and :math:`\mu_k` its centre,
+    Clusters rows by the network's last-layer input, :math:`\phi_i`, into as many clusters as rows
+    stay. With the rows :math:`C_k` of a cluster and its centre :math:`\mu_k`,
 
     .. math:: \min_{C, \mu} \sum_k \sum_{i \in C_k} \| \phi_i - \mu_k \|_2^2 , \qquad
         \arg\min_{i \in C_k} \| \phi_i - \mu_k \|_2
 
-    the latter row of each cluster stays: the first, where several are as near. A centre that is
-    nearest to no row takes the row nearest to it that is still free, so that as many rows stay as
-    there are centres.
+    the row nearest the centre stays, or the first of several equally near ones. A centre without
+    any rows takes the nearest row that no other centre has taken.
 
     Parameters
     ----------
     estimator : skorch net, FrozenEstimator or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
-        that is fitted already is used as it is if wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
-        features.
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; to use a
+        fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None uses the
+        standardised columns of X as features.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class is clustered by itself and keeps the same share, as from
-        `InfluencePruner`. False clusters all rows at once, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Cluster each class by itself and keep the same share of each, as `InfluencePruner` does.
+        False clusters all rows at once, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network, and the first centres.
+        Seeds the training and the first centres.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Rows that a row stands for: for one that stays the size of its cluster, 1 if its centre is
-        nearest to no row; for one that goes zero. The highest stay.
+        For a kept row, the size of its cluster, or 1 if its centre has no rows. For all others, 0.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
     Costs one training and, for n rows of a class and k centres, some tens of passes over ``n * k``
     distances: about a minute on one core for 50,000 rows and 5,000 centres. Beyond
-    ``n * k = 4e8`` :class:`sklearn.cluster.MiniBatchKMeans`, from rows drawn at random, takes the
-    place of :class:`sklearn.cluster.KMeans`; its clusters are wider. Either starts once. `select`
-    clusters anew. Where y holds numbers, all rows are clustered at once.
+    ``n * k = 4e8``, :class:`sklearn.cluster.MiniBatchKMeans` with random initial centres replaces
+    :class:`sklearn.cluster.KMeans`; its clusters are wider. Both use one initialisation. `select`
+    clusters again. Without classes, all rows are clustered at once.
 
     References
     ----------
@@ -113,24 +109,24 @@ class KMeansPruner(GreedyPruner):
 
 
 def cluster(features: Floats, n_clusters: int, seed: int) -> Clusters:
-    """Return as many clusters, of all rows at once or, where these are many, of mini-batches."""
+    """Cluster by k-means, on mini-batches if there are too many distances."""
     options = {"n_clusters": n_clusters, "n_init": 1, "random_state": seed}
     if len(features) * n_clusters <= _FULL_DISTANCES:
         model = KMeans(**options)
     else:
-        # k-means++ takes more distances than all mini-batches.
+        # k-means++ computes more distances than all mini-batches do.
         model = MiniBatchKMeans(init="random", **options)
     with warnings.catch_warnings():
-        # It warns of rows that are the same.
+        # It warns of duplicate rows.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features)
     return Clusters(model.cluster_centers_, model.labels_)
 
 
 def rows_stood_for(features: Floats, clusters: Clusters) -> Floats:
-    """Return the number of rows that each row stands for, zero if none, of shape (n_rows,).
+    """Return the size of the cluster that each row represents, 0 if none; shape (n_rows,).
 
-    As many rows stand for some as there are centres.
+    Exactly one row represents each cluster.
     """
     centres, members = clusters.centres, clusters.members
     sizes = np.bincount(members, minlength=len(centres))

@@ -1,38 +1,36 @@
-"""ModeratePruner: rows nearest to and farthest from the centre of their class go first."""
+"""ModeratePruner: keeps rows at a medium distance from their class's centre."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._scored import Floats, ScoredPruner, ScoringJob, penultimate_features
+from .._types import Array, Floats
+from ._scored import ScoredPruner, ScoringJob, penultimate_features
 
 
 class ModeratePruner(ScoredPruner):
     r"""Keep the rows at a medium distance from the centre of their class.
 
-    With :math:`\phi_i` what enters the network's last layer and :math:`\mu_c` its mean over
-    class c,
+    Let :math:`\phi_i` be the network's last-layer input, and :math:`\mu_c` its mean over class c.
+    The score is
 
     .. math:: d_i = \| \phi_i - \mu_{y_i} \|_2, \qquad S_i = | d_i - \mathrm{median}_j \, d_j |
 
-    with the median over the rows that compete. The lowest stay.
+    with the median over the rows that compete. The rows with the lowest scores stay.
 
     Parameters
     ----------
     estimator : skorch net, FrozenEstimator or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; one
-        that is fitted already is used as it is if wrapped in
-        :class:`sklearn.frozen.FrozenEstimator`. None takes the standardised columns of X as
-        features.
+        Network whose module ends in a ``torch.nn.Linear``. A clone is fitted on all rows; to use a
+        fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`. None uses the
+        standardised columns of X as features.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training of the network, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
@@ -42,12 +40,12 @@ class ModeratePruner(ScoredPruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    Costs one training. The authors' code takes the median of the features for :math:`\mu_c`;
-    this is the mean of their text.
+    Costs one training. The authors' code uses the median of the features for :math:`\mu_c`, their
+    text the mean; this is the mean.
 
     References
     ----------
@@ -74,7 +72,7 @@ class ModeratePruner(ScoredPruner):
         return np.abs(scores)
 
 
-def centre_distances(features: Floats, y: np.ndarray) -> Floats:
+def centre_distances(features: Floats, y: Array) -> Floats:
     """Return the distance of each row's features from their mean over its class."""
     sums = np.zeros((y.max() + 1, features.shape[1]))
     np.add.at(sums, y, features)

@@ -1,54 +1,53 @@
-"""MoSoPruner: rows whose gradient opposes that of the others go first."""
+"""MoSoPruner: keeps rows whose gradients agree with those of the others."""
 
 from __future__ import annotations
 
+from .._types import Floats
 from ._dynamics import Epoch, record_epochs
-from ._scored import Floats, ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob
 
 
 class MoSoPruner(ScoredPruner):
-    r"""Keep the rows whose gradient points where that of all others does.
+    r"""Keep the rows whose gradients agree with those of all others.
 
-    Moving one sample out of the N rows raises the loss of the others by, to first order and with
-    :math:`\eta_t` the learning rate,
+    Moving row i out of the N rows raises the mean loss of the others. To first order, with learning
+    rate :math:`\eta_t`, the rise is
 
     .. math:: M_i = \frac TN \, \mathbb{E}_t \, \eta_t \,
         \big\langle \nabla L_{-i}(\theta_t), \nabla \ell_i(\theta_t) \big\rangle, \qquad
         \nabla L_{-i} = \frac{1}{N-1} \sum_{j \ne i} \nabla \ell_j
 
-    with the mean over all T epochs. The highest stay.
+    with the mean over all T epochs. The rows with the highest scores stay.
 
     Parameters
     ----------
     estimator : skorch net or None, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None is
-        a linear model on standardised columns, trained by Adam.
+        Network whose module ends in a ``torch.nn.Linear``; a clone is trained on all rows. None
+        trains a linear model on standardised columns by Adam.
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Each class keeps the same share, as from `InfluencePruner`. False lets all
-        rows compete, as in the paper, except that each class keeps one.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
+        as in the paper, but keeps at least one row of each class.
     random_state : int, RandomState instance or None, default=None
-        Seeds the training, and which of rows with the same score stay.
+        Seeds the training, and the choice between equal scores.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Rise of the mean loss of the other rows when a row is moved out.
+        Rise of the mean loss of the other rows if a row is moved out.
 
     See Also
     --------
     sklearn_prune.base.BasePruner : The other fitted attributes.
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Notes
     -----
-    :math:`\theta_t` are the parameters of the last layer at the end of epoch t, where
-    :math:`\nabla \ell_i = r_i a_i^T` with the residual and the layer's input; the paper takes
-    those of the whole network at a few epochs drawn at random. Costs one training, with a forward
-    pass more an epoch.
+    :math:`\theta_t` are the last layer's parameters after epoch t, with the gradient
+    :math:`\nabla \ell_i = r_i a_i^T` of the residual and the layer's input. The paper takes the
+    whole network's parameters at a few random epochs. Costs one training and one more forward pass
+    an epoch.
 
     References
     ----------

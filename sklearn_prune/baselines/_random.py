@@ -1,34 +1,30 @@
-"""RandomPruner: which rows stay is left to chance."""
+"""RandomPruner: keeps rows at random."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import Tags, check_random_state
 
-from ..data import TargetKind, n_rows
+from .._types import Array, Mask, Metadata, RandomState, Rows
+from ..data import n_rows
 from ._scored import RatioPruner, keep_first
 
 
 class RandomPruner(RatioPruner):
-    r"""Keep rows drawn at random.
+    r"""Keep rows at random.
 
-    Of ``n`` rows, ``n_drop = prune_ratio * n`` (rounded to the nearest whole number, a half
-    downward) go. Stratified, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so
-    that the counts sum to ``n_drop``: the number that `InfluencePruner` drops under its default
-    quota, to within a row, so that the two differ in nothing but the choice.
+    Drops ``n_drop = prune_ratio * n`` of ``n`` rows, rounded to the nearest integer, halves down.
+    With ``stratify``, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so that the
+    counts sum to ``n_drop``. These are the numbers that `InfluencePruner` drops with its default
+    quota, to within one row.
 
     Parameters
     ----------
     prune_ratio : float in [0, 1), default=0.4
         Share of the rows to *drop*.
     stratify : bool, default=True
-        Draw within each class. False draws from all rows alike, except that each class keeps
-        one. Without classes (a regression target, or no y) both are the same.
-    target_kind : {"auto", "classification", "regression"}, default="auto"
-        What y is. "auto" leaves it to the network, then to what the pruner is in, then to y.
+        Draw within each class. False draws from all rows, but keeps at least one row of each
+        class. Makes no difference without classes (a regression target, or no y).
     random_state : int, RandomState instance or None, default=None
         Seeds the draw.
 
@@ -39,15 +35,15 @@ class RandomPruner(RatioPruner):
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted. Only where y holds classes.
+        The labels, sorted. Only if y holds classes.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are strings.
+        Their names. Only if all names are strings.
 
     See Also
     --------
-    sklearn_prune.InfluencePruner : Chooses the rows by what dropping them together costs.
+    sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
     Examples
     --------
@@ -67,23 +63,21 @@ class RandomPruner(RatioPruner):
         prune_ratio: float = 0.4,
         *,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.prune_ratio = prune_ratio
         self.stratify = stratify
-        self.target_kind = target_kind
         self.random_state = random_state
 
-    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+    def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Draw the rows to keep."""
         self._labels_ = self.classes_[y] if hasattr(self, "classes_") else None
         self._order_ = check_random_state(self.random_state).permutation(n_rows(X))
         return self._choose()
 
-    def _choose(self) -> NDArray[np.bool_]:
+    def _choose(self) -> Mask:
         strata, order = self._strata(len(self._order_)), self._order_
-        # The first that are drawn go.
+        # The rows drawn first are dropped.
         ranked = [order[np.isin(order, stratum.rows)][::-1] for stratum in strata]
         return keep_first(strata, ranked, self._labels_)
 

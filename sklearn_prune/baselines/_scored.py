@@ -1,4 +1,4 @@
-"""What pruners that score each row share: how many rows stay, and which."""
+"""Base classes of pruners that score rows: how many rows stay, and which."""
 
 from __future__ import annotations
 
@@ -6,95 +6,103 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._compat import Interval, StrOptions, check_parameters
+from .._compat import Interval, check_parameters
+from .._types import (
+    Array,
+    Constraints,
+    Estimator,
+    Floats,
+    Indices,
+    Mask,
+    Metadata,
+    Params,
+    RandomState,
+    Rows,
+    Targets,
+)
 from ..base import BasePruner
-from ..data import Kind, TargetKind
+from ..data import Kind
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.intp]
-
 
 @dataclass(frozen=True)
 class Stratum:
-    """Rows that compete with each other, and how many of them stay.
+    """Rows that compete with each other.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
-        Positions, ascending.
+        Their positions, ascending.
     n_keep : int
-        Rows that stay.
+        Number of these rows to keep.
     """
 
-    rows: Rows
+    rows: Indices
     n_keep: int
 
 
 @dataclass(frozen=True, eq=False)
 class ScoringJob:
-    """All that a score may depend on.
+    """Everything that a score may depend on.
 
     Attributes
     ----------
     estimator : skorch net, FrozenEstimator or None
-        As given to the pruner.
+        The pruner's parameter.
     X : ndarray or csr_array of shape (n_samples, n_features, ...)
-        Checked rows.
+        Validated rows.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Positions in ``classes``, or numbers for a regression.
+        Positions in ``classes``, or numbers.
     classes : ndarray of shape (n_classes,) or None
-        The labels, sorted; None for regression.
+        The labels, sorted. None if y holds numbers.
     strata : list of Stratum
-        Which rows compete.
+        Groups of rows that compete with each other.
     seed : int
-        Seeds the training of the network.
+        Seeds the training.
     """
 
-    estimator: Any
-    X: Any
-    y: NDArray[Any]
-    classes: NDArray[Any] | None
+    estimator: Estimator
+    X: Rows
+    y: Array
+    classes: Array | None
     strata: Sequence[Stratum]
     seed: int
 
 
 class RatioPruner(BasePruner):
-    """Base class of pruners that, once fitted, can choose for any ratio.
+    """Base class of pruners that can choose rows for any ratio once they are fitted.
 
-    A subclass writes one hook, ``_choose()``, which reads ``prune_ratio`` and what `fit` stored.
-    Where some of that depends on the ratio, ``_adapt()`` sets it anew.
+    A subclass defines one hook, ``_choose()``, which reads ``prune_ratio`` and fitted attributes.
+    If some of those depend on the ratio, it also defines ``_adapt()``, which recomputes them.
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: Constraints = {
         "prune_ratio": [Interval(Real, 0, 1, closed="left")],
         "stratify": ["boolean"],
-        "target_kind": [StrOptions({"auto", "classification", "regression"})],
         "random_state": ["random_state"],
     }
 
-    # Label of each row, where there are classes.
-    _labels_: NDArray[Any] | None
+    # Label of each row; None if y holds numbers.
+    _labels_: Array | None
 
-    def _choose(self) -> NDArray[np.bool_]:
+    def _choose(self) -> Mask:
         """Return the mask of rows to keep."""
         raise NotImplementedError(f"{type(self).__name__} must define _choose()")
 
     def _adapt(self) -> None:
-        """Set anew, never in place, the fitted attributes that depend on the ratio."""
+        """Replace the fitted attributes that depend on the ratio, leaving the old arrays intact."""
 
-    def select(self, *, prune_ratio: float) -> NDArray[np.bool_]:
-        """Choose again for another ratio, without training anything.
+    def select(self, *, prune_ratio: float) -> Mask:
+        """Choose rows for another ratio without training again.
 
         Parameters
         ----------
@@ -104,8 +112,8 @@ class RatioPruner(BasePruner):
         Returns
         -------
         support : ndarray of shape (n_samples,)
-            True where a row is kept: as after `fit` with that ratio and the same seed. The pruner
-            itself stays as it is.
+            True where a row is kept, as after `fit` with that ratio and the same seed. The pruner
+            itself does not change.
         """
         check_is_fitted(self)
         asked = copy.copy(self).set_params(prune_ratio=prune_ratio)
@@ -118,12 +126,11 @@ class RatioPruner(BasePruner):
 
 
 class ScoredPruner(RatioPruner):
-    """Base class of pruners that give each row a score and keep the best.
+    """Base class of pruners that score each row and keep the best.
 
-    A subclass writes one hook, ``_score(job)``, which returns the scores, of shape (n_samples,).
-    It says whether the highest or the lowest stay (``_keeps_highest``) and whether it needs
-    classes (``_needs_classes``). One that does not simply keep the best, but draws, overrides
-    ``_rank`` as well.
+    A subclass defines one hook, ``_score(job)``, which returns the scores, of shape (n_samples,).
+    ``_keeps_highest`` tells whether the highest or the lowest scores stay, ``_needs_classes``
+    whether y must hold classes. A pruner that draws rows overrides ``_rank`` as well.
     """
 
     _parameter_constraints = {
@@ -138,30 +145,28 @@ class ScoredPruner(RatioPruner):
 
     def __init__(
         self,
-        estimator: Any = None,
+        estimator: Estimator = None,
         *,
         prune_ratio: float = 0.4,
         stratify: bool = True,
-        target_kind: TargetKind = "auto",
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.prune_ratio = prune_ratio
         self.stratify = stratify
-        self.target_kind = target_kind
         self.random_state = random_state
 
     def _score(self, job: ScoringJob) -> Floats:
         """Return the score of each row, of shape (n_samples,)."""
         raise NotImplementedError(f"{type(self).__name__} must define _score(job)")
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Rows:
-        """Return all rows of a stratum, those that are to stay first; ties are drawn."""
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
+        """Return all rows of a stratum, those to keep first; ties are in random order."""
         rows = rng.permutation(stratum.rows)
         scores = self.scores_[rows]
         return rows[np.argsort(-scores if self._keeps_highest else scores, kind="stable")]
 
-    def _select_rows(self, X: Any, y: NDArray[Any] | None, **fit_params: Any) -> NDArray[np.bool_]:
+    def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Score the rows and keep the best of each stratum."""
         assert y is not None
         classes = getattr(self, "classes_", None)
@@ -171,38 +176,36 @@ class ScoredPruner(RatioPruner):
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
-        # Infinity is a rank: of rows that were never learned, for example.
+        # Infinite scores are fine: they rank rows that are never learned, for example.
         require_finite("scores", np.where(np.isnan(self.scores_), np.nan, 0.0))
-        # As it is now: each choice draws the same.
+        # A copy, so that each choice makes the same draws.
         self._rng_ = copy.deepcopy(rng)
         return self._choose()
 
-    def _choose(self) -> NDArray[np.bool_]:
+    def _choose(self) -> Mask:
         """Keep the best of each stratum."""
         strata, rng = self._strata(len(self.scores_)), copy.deepcopy(self._rng_)
         return keep_first(strata, [self._rank(stratum, rng) for stratum in strata], self._labels_)
 
-    def _check_before_training(
-        self, classes: NDArray[Any] | None, fit_params: dict[str, Any]
-    ) -> None:
+    def _check_before_training(self, classes: Array | None, fit_params: Params) -> None:
         name = type(self).__name__
         if fit_params:
             raise TypeError(
-                f"{name}.fit takes X and y alone; it was given {', '.join(fit_params)}. Leave it "
-                "out, or take InfluencePruner, which has masks, weights, costs and groups."
+                f"{name}.fit takes only X, y and target_kind, not {', '.join(fit_params)}. Leave "
+                "it out, or use InfluencePruner, which takes masks, weights, costs and groups."
             )
         if self._needs_classes and classes is None:
             raise ValueError(
-                f"{name} scores how well classes are told apart, and y holds numbers; give labels "
-                "(and a NeuralNetClassifier, where a network is given), or take a pruner for "
-                "regressions, such as KCenterPruner or InfluencePruner."
+                f"{name} is for classification, and y holds numbers; give labels (and a "
+                "NeuralNetClassifier if you give a network), or use a pruner for regression, such "
+                "as KCenterPruner or InfluencePruner."
             )
 
-    def _target_kind(self, y: Any) -> Kind | None:
+    def _target_kind(self, y: Targets) -> Kind | None:
         return None if self.estimator is None else target_kind(unfrozen(self.estimator), y)
 
     def __sklearn_tags__(self) -> Tags:
-        """Return the tags: y is needed, and networks may take images."""
+        """Return the tags: y is required, and networks may take images."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = not self._needs_classes
@@ -211,16 +214,16 @@ class ScoredPruner(RatioPruner):
 
 
 class GreedyPruner(ScoredPruner):
-    """Base class of pruners that pick rows one by one, by what enters the last layer.
+    """Base class of pruners that pick rows one by one, by the last layer's inputs.
 
-    Scores depend on how many rows are picked, so that `select` picks anew. A subclass writes one
-    hook, ``_score_picks(features, n_picks)``, for the rows of one stratum.
+    The scores depend on the number of picks, so `select` picks again. A subclass defines one hook,
+    ``_score_picks(features, n_picks)``, for the rows of one stratum.
     """
 
     _needs_classes = False
 
     def _score_picks(self, features: Floats, n_picks: int) -> Floats:
-        """Return the scores of all rows after so many picks, of shape (n_rows,)."""
+        """Return the scores of all rows after ``n_picks`` picks, of shape (n_rows,)."""
         raise NotImplementedError(f"{type(self).__name__} must define _score_picks(...)")
 
     def _score(self, job: ScoringJob) -> Floats:
@@ -239,12 +242,12 @@ class GreedyPruner(ScoredPruner):
 
 
 def make_strata(
-    n_samples: int, labels: NDArray[Any] | None, prune_ratio: float, stratify: bool
+    n_samples: int, labels: Array | None, prune_ratio: float, stratify: bool
 ) -> list[Stratum]:
-    """Return which rows compete and how many stay: as many as `InfluencePruner` keeps.
+    """Return the strata, of which `InfluencePruner` keeps the same numbers of rows.
 
-    Stratified, each class is a stratum and keeps the same share (``quota="class"``); without
-    classes, or not stratified, all rows are one.
+    With ``stratify``, each class is a stratum and keeps the same share (``quota="class"``).
+    Otherwise, or without classes, all rows form one stratum.
     """
     request = Request(prune_ratio, None, "class", 0.0)
     problem = count_problem(make_terms(n_samples, labels), request)
@@ -256,19 +259,17 @@ def make_strata(
     return [Stratum(rows, len(rows) - n) for rows, n in zip(strata, dropped.tolist(), strict=True)]
 
 
-def keep_first(
-    strata: Sequence[Stratum], ranked: Sequence[Rows], labels: NDArray[Any] | None
-) -> NDArray[np.bool_]:
-    """Return the mask of the first rows of each stratum, and of the first row of each class.
+def keep_first(strata: Sequence[Stratum], ranked: Sequence[Indices], labels: Array | None) -> Mask:
+    """Return the mask of the first rows of each stratum, where no class loses its first row.
 
     Parameters
     ----------
     strata : sequence of Stratum
-        How many rows of each stay.
+        Each tells how many of its rows to keep.
     ranked : sequence of ndarray
-        All rows of each stratum, those that are to stay first.
+        All rows of each stratum, those to keep first.
     labels : ndarray of shape (n_samples,) or None
-        Class of each row, where there are classes.
+        Class of each row; None if y holds numbers.
     """
     support = np.zeros(sum(map(len, ranked)), dtype=bool)
     for stratum, rows in zip(strata, ranked, strict=True):
@@ -281,10 +282,9 @@ def keep_first(
 
 
 def fitted_head(job: ScoringJob) -> Head:
-    """Return the last layer of the fitted network, and what enters it.
+    """Return the last layer of the fitted network, and its inputs.
 
-    The linear network that stands in for None has weights zero: what enters its last layer, the
-    standardised columns, is all there is to read.
+    Without a network, the inputs are the standardised columns of X, and the weights are zero.
     """
     if job.estimator is None:
         return read_head(default_network(job.X, job.y, job.classes), job.X, job.y)
@@ -296,7 +296,7 @@ def fitted_head(job: ScoringJob) -> Head:
 
 
 def penultimate_features(job: ScoringJob) -> Floats:
-    """Return what enters the last layer, float64 of shape (n_samples, n_features)."""
+    """Return the last layer's inputs, float64 of shape (n_samples, n_features)."""
     head = fitted_head(job)
     design = head.design[:, :-1] if head.has_bias else head.design
     return design.astype(np.float64)

@@ -1,30 +1,35 @@
-"""What comes in: containers of rows, targets, and the checks that they pass."""
+"""What comes in: containers of rows, targets, and the checks that they pass.
 
-from .checks import (
+Start at `rows.check_rows` and `target.check_target`, which every `fit` begins with. `values` reads
+what comes with the rows, `containers` takes rows of any kind, `fit_params` those of other arguments
+of `fit`, and `hashing` knows rows and networks again.
+"""
+
+from .containers import Array, Rows, StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .fit_params import check_params, take_params
+from .hashing import digest, fingerprint
+from .rows import check_reference_rows, check_rows, refuse_dates
+from .target import (
     Kind,
     Target,
     TargetKind,
-    check_reference_rows,
     check_reference_target,
-    check_rows,
     check_target,
-    check_weights,
-    fingerprint,
     plain,
-    refuse_dates,
 )
-from .containers import StoredRows, dataset_targets, is_dict, n_rows, take_rows
-from .fit_params import take_params
-from .hashing import digest
-from .values import as_labels, as_numbers, is_missing
+from .values import Values, as_labels, as_numbers, check_weights, is_missing
 
 __all__ = [
+    "Array",
     "Kind",
+    "Rows",
     "StoredRows",
     "Target",
     "TargetKind",
+    "Values",
     "as_labels",
     "as_numbers",
+    "check_params",
     "check_reference_rows",
     "check_reference_target",
     "check_rows",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,35 +13,26 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 from .._compat import num_samples, safe_indexing
 from ..utils import own_random_state
 
-__all__ = [
-    "CHUNK_CELLS",
-    "Identity",
-    "StoredRows",
-    "check_dataset",
-    "dataset_targets",
-    "is_dict",
-    "is_stored",
-    "n_rows",
-    "read_rows",
-    "take_rows",
-]
-
-# Cells read at a time where all rows are visited: 8 MB of float64.
+# Whatever holds rows: an array, a frame, a sparse matrix, a list, a dict of these, a dataset.
+Rows: TypeAlias = Any
+# An array of any type.
+Array: TypeAlias = NDArray[Any]
+# Cells read at a time in a pass over all rows: 8 MB of float64.
 CHUNK_CELLS = 2**20
 
 
 class StoredRows:
-    """An array that is read a few rows at a time, such as numpy.memmap or one of h5py or zarr.
+    """An array that is read a few rows at a time: a numpy.memmap, or one of h5py or zarr.
 
     Parameters
     ----------
     array : object with ``shape``, ``dtype`` and rows by position and by slice
         Never turned into an array as a whole.
     dtype : dtype, default=None
-        What rows are cast to as they are read; None leaves them as they are.
+        Type that rows are cast to when read; None keeps theirs.
     """
 
-    def __init__(self, array: Any, dtype: DTypeLike | None = None) -> None:
+    def __init__(self, array: Rows, dtype: DTypeLike | None = None) -> None:
         self._array = array
         self.shape = tuple(array.shape)
         self.dtype = np.dtype(array.dtype if dtype is None else dtype)
@@ -50,22 +40,22 @@ class StoredRows:
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def __getitem__(self, rows: int | slice) -> NDArray[Any]:
+    def __getitem__(self, rows: int | slice) -> Array:
         """Return one row or a slice of them, in memory."""
         return np.array(self._array[rows], dtype=self.dtype)
 
     def astype(self, dtype: DTypeLike, copy: bool = False) -> StoredRows:
-        """Return the same rows, cast as they are read; nothing is read now."""
+        """Return the same rows, to be cast when read; reads nothing now."""
         return StoredRows(self._array, dtype)
 
 
-def is_dict(rows: Any) -> bool:
-    """Whether rows are a dict of arrays; a sparse matrix in DOK format is none."""
+def is_dict(rows: Rows) -> bool:
+    """Whether rows are a dict of arrays; a sparse matrix in DOK format is not."""
     return isinstance(rows, Mapping) and not issparse(rows)
 
 
-def is_stored(rows: Any) -> bool:
-    """Whether rows are to be read a few at a time; data frames and sparse matrices are not."""
+def is_stored(rows: Rows) -> bool:
+    """Whether rows should be read a few at a time; not data frames and sparse matrices."""
     if isinstance(rows, np.ndarray):
         return isinstance(rows, np.memmap)
     return (
@@ -78,14 +68,20 @@ def is_stored(rows: Any) -> bool:
     )
 
 
-def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
+def pieces(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of a few rows each that cover an array of this shape."""
+    step = max(1, CHUNK_CELLS // max(1, int(np.prod(shape[1:]))))
+    for start in range(0, shape[0], step):
+        yield slice(start, start + step)
+
+
+def read_rows(array: Rows, indices: NDArray[np.intp]) -> Array:
     """Return the rows at ``indices`` of a stored array, read slice by slice."""
     order = np.argsort(indices, kind="stable")
     ascending = np.asarray(indices)[order]
-    step = max(1, CHUNK_CELLS // max(1, int(np.prod(array.shape[1:]))))
     rows = np.empty((len(indices), *array.shape[1:]), dtype=array.dtype)
-    for start in range(0, array.shape[0], step):
-        first, last = np.searchsorted(ascending, [start, start + step])
+    for piece_rows in pieces(array.shape):
+        first, last = np.searchsorted(ascending, [piece_rows.start, piece_rows.stop])
         if first < last:
             inside = ascending[first:last]
             piece = np.asarray(array[int(inside[0]) : int(inside[-1]) + 1])
@@ -93,8 +89,8 @@ def read_rows(array: Any, indices: NDArray[np.intp]) -> NDArray[Any]:
     return rows
 
 
-def n_rows(container: Any) -> int:
-    """Return the number of rows of anything row-aligned, a dict of arrays included."""
+def n_rows(container: Rows) -> int:
+    """Return the number of rows of any container, a dict of arrays included."""
     if not is_dict(container):
         return int(num_samples(container))
     counts = {name: n_rows(value) for name, value in container.items()}
@@ -106,12 +102,12 @@ def n_rows(container: Any) -> int:
     return next(iter(counts.values()))
 
 
-def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
+def take_rows(container: Rows, indices: NDArray[np.intp]) -> Rows:
     """Return the rows at ``indices``, in a container of the same type.
 
-    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict is taken
-    array by array, and a torch dataset becomes a `torch.utils.data.Subset`. What is stored on disk
-    becomes an array. None stays.
+    pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict keeps
+    its type, a torch dataset becomes a `torch.utils.data.Subset`, an array on disk one in memory.
+    None stays None.
     """
     if container is None:
         return None
@@ -125,44 +121,22 @@ def take_rows(container: Any, indices: NDArray[np.intp]) -> Any:
     if issparse(container):
         return container.tocsr()[indices].asformat(container.format)
     if not hasattr(container, "__getitem__"):
-        # All it can do is become an array.
+        # An array is all that such a container can become.
         container = np.asarray(container)
     return safe_indexing(container, indices)
 
 
-class Identity:
-    """Equal to that of the same object, as long as that lives; a pickle is equal to none."""
-
-    def __init__(self, thing: Any) -> None:
-        self._thing: Callable[[], Any] = weakref.ref(thing)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Identity):
-            return NotImplemented
-        thing = self._thing()
-        return thing is not None and thing is other._thing()
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_thing": _nothing}
-
-
-def _nothing() -> None:
-    """Return what a reference to an object that is gone returns."""
-
-
-def dataset_targets(dataset: Dataset[Any]) -> NDArray[Any]:
+def dataset_targets(dataset: Dataset[Any]) -> Array:
     """Return the targets of a dataset of pairs, of shape (n_samples, ...), in one pass.
 
     Raises
     ------
     ValueError
-        When the dataset has no length or its items are no pairs of a row and its target.
+        When the dataset has no length, or its items are not pairs of a row and its target.
     """
     check_dataset(dataset)
     targets = []
-    # What the dataset draws while it is read is its own business.
+    # A dataset that draws random numbers must not disturb the caller's generators.
     with own_random_state():
         for i in range(len(dataset)):  # type: ignore[arg-type]
             item = dataset[i]
@@ -180,7 +154,7 @@ def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
 
 
 def check_dataset(dataset: Dataset[Any]) -> None:
-    """Raise ValueError where a dataset gives no pairs that can be counted and taken by position."""
+    """Raise ValueError unless a dataset has a length and gives pairs by position."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
             f"rows are kept by position, and a {type(dataset).__name__} has no length or no "

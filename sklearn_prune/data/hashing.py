@@ -1,22 +1,27 @@
-"""One digest for equal values: data, parameters, networks and the code that makes them."""
+"""Digests: equal for equal values, parameters, networks, code, and for equal rows."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
+import weakref
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from hashlib import sha1
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from joblib.hashing import Hasher, NumpyHasher
+from scipy.sparse import csr_array, issparse
+from torch.utils.data import Dataset
 
-__all__ = ["digest"]
+from .containers import Rows, pieces
 
-# Their code is known by their version.
+# The version of these packages stands for their code.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
 _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_module_names
 
@@ -24,27 +29,27 @@ _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_modul
 def digest(*values: Any) -> str:
     """Return a digest that is the same for equal values, in this process and in any other.
 
-    Networks are told apart by their numbers, by which tensors they share, and by the source of the
-    modules that their classes are defined in; what those import in turn is not followed. A change
-    of this package's own source, or of the version of one it rests on, changes every digest.
+    The digest of a network includes its numbers, which tensors it shares, and the source of the
+    modules that define its classes, but not of what those import. A change of this package's own
+    source, or of the version of one that it builds on, changes every digest.
 
     Parameters
     ----------
     *values : object
-        What can be pickled, tensors and networks included.
+        Anything that can be pickled, tensors and networks included.
 
     Raises
     ------
     Exception
-        When something cannot be pickled, such as a function or class defined in a function, or has
-        no source, such as a class typed at a prompt.
+        When something cannot be pickled, such as a class defined in a function, or has no source,
+        such as a class typed at a prompt.
     """
     versions = [version(package) for package in _PACKAGES]
     return str(_ValueHasher().hash((versions, _own_source(), values)))
 
 
 class _ValueHasher(NumpyHasher):
-    """joblib's hash of a pickle, which knows arrays; this one knows tensors and code as well."""
+    """joblib's hash of arrays and pickles, extended to tensors and code."""
 
     def __init__(self) -> None:
         super().__init__(hash_name="sha1", coerce_mmap=True)
@@ -59,10 +64,10 @@ class _ValueHasher(NumpyHasher):
         super().save(obj)
 
     def _described(self, tensor: torch.Tensor) -> tuple[Any, ...]:
-        """Return what a tensor is; its own pickle differs between equal ones."""
-        # Held until the end, so that no other tensor gets the same id.
+        """Return what identifies a tensor; equal tensors may have different pickles."""
+        # Kept until the end, so that no other tensor gets the same id.
         number, _ = self._tensors.setdefault(id(tensor), (len(self._tensors), tensor))
-        # A weight that two layers share is trained otherwise than two equal ones.
+        # Training a weight that two layers share differs from training two equal weights.
         storage = tensor.untyped_storage().data_ptr()
         place = (number, self._storages.setdefault(storage, len(self._storages)))
         values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
@@ -76,26 +81,83 @@ class _ValueHasher(NumpyHasher):
 
 
 @lru_cache(maxsize=1024)
-def _source(obj: Any) -> list[str]:
-    """Return the source of the modules of a function, or of a class and those it inherits from.
+def _source(obj: type | FunctionType) -> list[str]:
+    """Return the source of the modules that define a function, or a class and its bases.
 
-    The whole module, since what stands beside a class is what it is most likely to call.
+    The whole module, since a class is most likely to call what is defined beside it.
     """
     sources = []
-    for one in getattr(obj, "__mro__", (obj,)):
-        if one.__module__ and one.__module__.split(".")[0] in _TOP_LEVEL:
+    for each in getattr(obj, "__mro__", (obj,)):
+        if each.__module__ and each.__module__.split(".")[0] in _TOP_LEVEL:
             continue
         try:
-            sources.append(inspect.getsource(sys.modules[one.__module__]))
+            sources.append(inspect.getsource(sys.modules[each.__module__]))
         except (OSError, TypeError, KeyError):
-            # A notebook has no file, but knows the source of each class; where there is none, the
-            # error says so.
-            sources.append(inspect.getsource(one))
+            # A notebook has no file, but inspect finds the source of each class, or raises.
+            sources.append(inspect.getsource(each))
     return sources
 
 
 @cache
 def _own_source() -> str:
-    """Return a digest of this package's files: what is kept was computed by them."""
+    """Return a digest of this package's files, which computed what is cached."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return hashlib.sha1(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def fingerprint(rows: Rows) -> str | Identity:
+    """Return a digest of values, order and shape, alike for every container.
+
+    Cells count as float64, so the same numbers as float32, integers or a sparse matrix have the
+    same digest.
+
+    Parameters
+    ----------
+    rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
+        Validated numbers, as `check_rows` returns them. A dataset, which may draw new rows each
+        time, is identified by being the same object.
+    """
+    if isinstance(rows, Dataset):
+        return Identity(rows)
+    if isinstance(rows, Mapping):
+        parts = repr([(name, fingerprint(rows[name])) for name in sorted(rows)])
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    result = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
+    for piece in pieces(rows.shape):
+        block = rows[piece]
+        block = (block if issparse(block) else block.reshape(len(block), -1)).astype(np.float64)
+        if not issparse(block) and np.count_nonzero(block) == block.size:
+            # The same as csr_array(block).data, without its copies.
+            values = np.ascontiguousarray(block)
+        else:
+            sparse = csr_array(block)
+            sparse.sum_duplicates()
+            sparse.eliminate_zeros()
+            values = sparse.data
+            if sparse.nnz < block.shape[0] * block.shape[1]:
+                result.update(sparse.indptr.astype(np.int64))
+                result.update(sparse.indices.astype(np.int64))
+        result.update(values.data if values.size else b"")
+    return result.hexdigest()
+
+
+class Identity:
+    """Equal to the identity of the same object while it lives; unpickled, equal to none."""
+
+    def __init__(self, thing: object) -> None:
+        self._thing: Callable[[], object] = weakref.ref(thing)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        thing = self._thing()
+        return thing is not None and thing is other._thing()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_thing": _nothing}
+
+
+def _nothing() -> None:
+    """Return what a reference to a deleted object returns."""

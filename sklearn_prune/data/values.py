@@ -1,19 +1,21 @@
-"""What comes with the rows, one value each, as an array: none missing, and no date for a number."""
+"""Values that come with the rows, one each, as an array: none missing, no dates as numbers."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-__all__ = ["as_labels", "as_numbers", "date_dtype", "is_missing", "masked_as_nan", "require_eager"]
+from .containers import Array
+
+# One value a row, in whatever holds them: an array, a list, a series, a tensor.
+Values: TypeAlias = Any
 
 _DATES = (
     datetime.date,
@@ -26,16 +28,16 @@ _DATES = (
 _DATE_NAMES = ("date", "time", "duration", "period")
 
 
-def as_labels(name: str, values: Any) -> NDArray[Any]:
+def as_labels(name: str, values: Values) -> Array:
     """Return one label a row as an array.
 
-    Labels of one kind have one type, whatever container they came in: text is ``str`` (NumPy's
-    variable-width strings included), nullable booleans and numbers are what they hold.
+    The container does not matter: text becomes ``str`` (NumPy's variable-width strings included),
+    and nullable booleans and numbers become plain ones.
 
     Parameters
     ----------
     name : str
-        What they are, for errors.
+        Their name in errors.
     values : array-like, series, tensor or list of shape (n_samples, ...)
         The labels.
 
@@ -59,7 +61,7 @@ def as_labels(name: str, values: Any) -> NDArray[Any]:
     return _of_one_type(array)
 
 
-def _as_array(name: str, values: Any) -> NDArray[Any]:
+def _as_array(name: str, values: Values) -> Array:
     if issparse(values):
         raise ValueError(
             f"{name} is a sparse {type(values).__name__}, and one value a row is needed; give "
@@ -69,18 +71,18 @@ def _as_array(name: str, values: Any) -> NDArray[Any]:
         return values.detach().cpu().numpy()
     array = np.asarray(values)
     if not hasattr(values, "dtype") and array.dtype.kind in "USfO":
-        # A list of "a" and nan would become one of "a" and "nan".
+        # NumPy would turn a list of "a" and nan into "a" and "nan".
         array = np.asarray(values, dtype=object)
         if array.size and all(isinstance(value, Real | Decimal) for value in array.flat):
-            # Integers that no type of NumPy holds are among them.
+            # Some may be integers beyond every NumPy type.
             array = array.astype(np.float64)
     if array.dtype.kind == "T":
-        # NumPy's variable-width strings, which may have a value for what is missing.
+        # NumPy's variable-width strings, which may have a missing value.
         array = array.astype(object)
     return array
 
 
-def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+def _missing(array: Array) -> NDArray[np.bool_]:
     if array.dtype.kind in "mM":
         return np.isnat(array)
     if array.dtype.kind in "fc":
@@ -91,12 +93,12 @@ def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
     return np.array(missing, dtype=bool).reshape(array.shape)
 
 
-def _is_infinite(value: Any) -> bool:
+def _is_infinite(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(np.isinf(value))
 
 
-def _of_one_type(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of objects as what all of them are, where that is text, bytes or bool."""
+def _of_one_type(array: Array) -> Array:
+    """Return an array of objects as text, bytes or bool if all of them are."""
     if array.dtype.kind != "O" or not array.size:
         return array
     for kind in (str, bytes, bool | np.bool_):
@@ -105,8 +107,8 @@ def _of_one_type(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value stands for none; pandas.NA and NaT are known by name."""
+def is_missing(value: object) -> bool:
+    """Whether a value means "missing"; pandas.NA and NaT are recognised by name."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     try:
@@ -116,13 +118,13 @@ def is_missing(value: Any) -> bool:
         return False
 
 
-def as_numbers(name: str, values: Any, n_samples: int) -> NDArray[np.float64]:
+def as_numbers(name: str, values: Values, n_samples: int) -> NDArray[np.float64]:
     """Return one number a row as float64 of shape (n_samples,).
 
     Raises
     ------
     ValueError
-        When one is missing, no number or a date, or when there are not as many as rows.
+        When one is missing, not a number or a date, or when their number is not that of the rows.
     """
     labels = as_labels(name, values)
     if labels.shape != (n_samples,):
@@ -141,33 +143,64 @@ def as_numbers(name: str, values: Any, n_samples: int) -> NDArray[np.float64]:
     return numbers
 
 
-def date_dtype(values: Any) -> str | None:
-    """Return the type of the first dates or durations in an array or a column; None without any."""
+def date_dtype(values: Values) -> str | None:
+    """Return the type of the first date or duration in an array or column; None if none."""
     dtype = values.dtype if hasattr(values, "dtype") else values
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return str(dtype) if dtype.kind in "mM" else None
     if isinstance(dtype, np.dtype):
-        return next((type(cell).__name__ for cell in _cells(values) if _is_date(cell)), None)
+        return next(
+            (
+                type(cell).__name__
+                for cell in np.asarray(values, dtype=object).flat
+                if _is_date(cell)
+            ),
+            None,
+        )
     return str(dtype) if str(dtype).lower().startswith(_DATE_NAMES) else None
 
 
-def _cells(values: Any) -> Iterator[Any]:
-    yield from np.asarray(values, dtype=object).flat
-
-
-def _is_date(cell: Any) -> bool:
+def _is_date(cell: object) -> bool:
     return isinstance(cell, _DATES) or type(cell).__name__ == "Period"
 
 
-def masked_as_nan(values: Any) -> Any:
+def masked_as_nan(values: Values) -> Values:
     """Return a masked array with NaN where it is masked; anything else as it is."""
     if not isinstance(values, np.ma.MaskedArray):
         return values
-    filled: Any = np.ma.filled(values.astype(float), np.nan) if np.ma.is_masked(values) else None
-    return np.asarray(values) if filled is None else filled
+    return np.ma.filled(values.astype(float), np.nan) if np.ma.is_masked(values) else values.data
 
 
-def require_eager(name: str, values: Any) -> None:
-    """Raise where values are yet to be computed."""
+def require_eager(name: str, values: Values) -> None:
+    """Raise ValueError for lazy values, which are not computed yet."""
     if type(values).__name__ == "LazyFrame":
         raise ValueError(f"{name} is a LazyFrame, which has no rows yet; give {name}.collect().")
+
+
+def check_weights(sample_weight: Values, n_samples: int) -> NDArray[np.float64] | None:
+    """Return the weights as float64 of shape (n_samples,), or None where none are given.
+
+    Only ratios of weights matter. They are scaled to mean 1, so that their sums cannot overflow.
+
+    Raises
+    ------
+    ValueError
+        When they have the wrong shape, are negative, not finite, or all zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = as_numbers("sample_weight", sample_weight, n_samples)
+    bad = weights < 0
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"sample_weight must be finite and >= 0; {int(bad.sum())} are not, the first is "
+            f"{weights[row]} in row {row}. Drop those rows or give them weight 0."
+        )
+    if not weights.any():
+        raise ValueError(
+            f"sample_weight must have a positive entry; all {n_samples} weights are zero. Leave "
+            "it out to weigh all rows alike."
+        )
+    weights = weights / weights.max()
+    return np.asarray(weights / weights.mean(), dtype=np.float64)

@@ -1,9 +1,10 @@
-"""What pruning did: expected against observed, and displays."""
+"""Checks and displays of what pruning does."""
 
+from ._changes import Change, LossGap, RetrainingCheck
 from ._expected_gap import ExpectedGapDisplay
 from ._influence_display import InfluenceDisplay
 from ._pruning_curve import PruningCurveDisplay
-from ._retraining import Change, LossGap, RetrainingCheck, retraining_check
+from ._retraining import retraining_check
 
 __all__ = [
     "Change",

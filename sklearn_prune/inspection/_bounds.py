@@ -1,21 +1,21 @@
-r"""How far a convex head and its mean loss can move, at most.
+r"""Bounds on how far a convex last layer and its mean loss can move.
 
-Two textbook inequalities make up the chain from the rows dropped to the loss on any rows.
+Two textbook inequalities lead from the dropped rows to the loss on any rows.
 
-*Rows to parameters.* The damped objective ``J_S`` on the kept rows S is λ-strongly convex, so that
-its minimiser is within ``‖∇J_S(θ)‖ / λ`` of every θ (Nesterov, *Introductory Lectures on Convex
+*Rows to parameters.* The damped objective ``J_S`` on the kept rows S is λ-strongly convex, so its
+minimiser is within ``‖∇J_S(θ)‖ / λ`` of every θ (Nesterov, *Introductory Lectures on Convex
 Optimization*, 2004, section 2.1.3).
 
-*Parameters to loss.* Let ``L(θ) = (1/N) Σ ν_i l(Θ a_i, y_i)`` be a mean loss on any rows. Where
-``‖dl/df‖₂ ≤ κ`` and the curvature ``d²l/df²`` has no eigenvalue above c, for all outputs f,
+*Parameters to loss.* Let ``L(θ) = (1/N) Σ ν_i l(Θ a_i, y_i)`` be a mean loss on any rows. If
+``‖dl/df‖₂ ≤ κ`` and the curvature ``d²l/df²`` has no eigenvalue above c, for all outputs f, then
 
 ``|L(θ + Δ) − L(θ)| ≤ κ (1/N) Σ ν_i ‖a_i‖ · ‖Δ‖``  (L is Lipschitz), and
 ``|L(θ + Δ) − L(θ)| ≤ ‖∇L(θ)‖ ‖Δ‖ + (c/2) λ_max((1/N) Σ ν_i a_i a_iᵀ) ‖Δ‖²``  (L is smooth),
 
-as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c are the
-loss's own (`steepest`), for example:
+as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c belong to
+the loss (`steepest`), for example:
 
-- softmax cross-entropy: the residual ``p − e_y`` is no longer than √2, and ``diag(p) − p pᵀ`` has
+- softmax cross-entropy: the residual ``p − e_y`` has a norm of at most √2, and ``diag(p) − p pᵀ``
   no eigenvalue above ½ (Böhning, "Multinomial logistic regression algorithm", 1992);
 - the mean of K binary cross-entropies: ``1/√K`` and ``1/(4K)``;
 - the mean of K squared errors: no κ, and ``2/K``.
@@ -23,30 +23,26 @@ loss's own (`steepest`), for example:
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from .._types import Array
 from ..influence import HeadObjective
-
-Array = NDArray[Any]
 
 
 def minimiser_distance(objective: HeadObjective, theta: Array) -> float:
-    """Return ``‖∇J(θ)‖ / λ``: the minimiser of J is no farther from θ than that."""
+    """Return ``‖∇J(θ)‖ / λ``, the largest possible distance of J's minimiser from θ."""
     return float(np.linalg.norm(objective.gradient(theta))) / objective.damping
 
 
 class LossBound:
-    """Bound on the change of a mean loss, as a function of how far the parameters move.
+    """Bound on the change of a mean loss, as a function of the parameters' distance.
 
     Parameters
     ----------
     loss : HeadObjective
-        Mean loss on some rows: its damping is 0.
+        Mean loss on some rows, without damping.
     theta : ndarray of shape (n_outputs, n_features)
-        Parameters to move away from.
+        Parameters to measure the distance from.
     """
 
     def __init__(self, loss: HeadObjective, theta: Array) -> None:
@@ -58,9 +54,9 @@ class LossBound:
         self._smoothness = curvature * float(loss.feature_eigenbasis[0][-1])
 
     def __call__(self, distance: float) -> float:
-        """Return the bound in units of the loss for parameters that move by ``distance``."""
+        """Return the bound, in units of the loss, for parameters at ``distance``."""
         if distance == 0:
-            # 0 times an infinite slope would be no number.
+            # 0 times an infinite slope would be NaN.
             return 0.0
         smooth = self._slope * distance + self._smoothness / 2 * distance**2
         return float(min(self._lipschitz * distance, smooth))

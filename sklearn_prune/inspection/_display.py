@@ -1,4 +1,4 @@
-"""What the displays share; they follow scikit-learn's: made once, drawn as often as one likes."""
+"""Base class of the displays, which follow those of scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """Where it was drawn."""
+    """Base class of displays, which are computed once and plotted any number of times."""
 
     ax_: Axes
     figure_: Figure
 
     def _start(self, ax: Axes | None) -> Axes:
-        """Return the axes to draw on, new ones where none are given."""
+        """Return the axes to draw on; None creates new ones."""
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 

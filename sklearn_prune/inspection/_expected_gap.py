@@ -1,4 +1,4 @@
-"""What was expected of dropping rows, against what was observed."""
+"""Plot the observed effect of dropping rows against the forecast."""
 
 from __future__ import annotations
 
@@ -6,52 +6,51 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._compat import check_matplotlib_support
+from .._types import Array, Floats
+from ._changes import RetrainingCheck
 from ._display import Display
-from ._retraining import RetrainingCheck
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
 
-Floats = NDArray[np.float64]
 Quantity = Literal["train_gap", "test_gap", "loss_change", "parameter_change"]
 Forecast = Literal["kept_hessian", "first_order"]
 
 
 class ExpectedGapDisplay(Display):
-    """What was expected of dropping rows against what was observed.
+    """Plot of the observed effect of dropping rows against the forecast.
 
-    Make one with `from_checks`; all parameters are stored as attributes.
+    Use `from_checks` to create one. All parameters are stored as attributes.
 
     Parameters
     ----------
     expected, observed : ndarray of shape (n_checks,)
-        What retraining was expected to do, and what it did.
+        Forecast and observed effect of retraining.
     quantity : {"train_gap", "test_gap", "loss_change", "parameter_change"}
-        What was measured.
+        The quantity that is compared.
     forecast : {"kept_hessian", "first_order"}
-        What the expectation rests on.
+        The kind of forecast.
     labels : ndarray of str of shape (n_checks,) or None, default=None
-        Points with the same label have the same colour.
+        Group of each point; groups have different colours.
 
     Attributes
     ----------
     scatters_ : list of matplotlib PathCollection
-        The points, one collection a label.
+        The points, one collection for each label.
     line_ : matplotlib Line2D
-        Where both are equal.
+        The line on which both are equal.
     ax_ : matplotlib Axes
-        What it was drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure of the plot.
 
     See Also
     --------
-    retraining_check : What a point is made of.
+    retraining_check : Computes one point.
 
     Examples
     --------
@@ -78,7 +77,7 @@ class ExpectedGapDisplay(Display):
         observed: Floats,
         quantity: Quantity = "train_gap",
         forecast: Forecast = "kept_hessian",
-        labels: NDArray[Any] | None = None,
+        labels: Array | None = None,
     ) -> None:
         self.expected = expected
         self.observed = observed
@@ -97,39 +96,39 @@ class ExpectedGapDisplay(Display):
         ax: Axes | None = None,
         **scatter_kw: Any,
     ) -> Self:
-        """Draw a point for each check.
+        """Plot a point for each check.
 
         Parameters
         ----------
         checks : sequence of RetrainingCheck
-            From `retraining_check`.
+            Results of `retraining_check`.
         quantity : {"train_gap", "test_gap", "loss_change", "parameter_change"}, \
 default="train_gap"
-            What to draw of them.
+            The quantity to compare.
         forecast : {"kept_hessian", "first_order"}, default="kept_hessian"
-            What the expectation rests on.
+            The kind of forecast.
         labels : sequence of str, default=None
-            What kind of set each check is about; each has a colour of its own.
+            Group of each check; groups have different colours.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **scatter_kw : dict
-            Handed on to ``matplotlib.axes.Axes.scatter``.
+            Passed to ``matplotlib.axes.Axes.scatter``.
 
         Returns
         -------
         display : ExpectedGapDisplay
-            Drawn.
+            The plotted display.
         """
         check_matplotlib_support(f"{cls.__name__}.from_checks")
-        compared = [getattr(check, quantity) for check in checks]
-        if not compared or None in compared:
+        changes = [getattr(check, quantity) for check in checks]
+        if not changes or None in changes:
             raise ValueError(
-                f"every check needs a {quantity}; {compared.count(None)} of {len(compared)} have "
-                "none. Give one check or more, and X_test and y_test to retraining_check."
+                f"every check needs a {quantity}; {changes.count(None)} of {len(changes)} have "
+                "none. Give at least one check, and X_test and y_test to retraining_check."
             )
         display = cls(
-            expected=np.array([getattr(one, forecast) for one in compared]),
-            observed=np.array([one.observed for one in compared]),
+            expected=np.array([getattr(change, forecast) for change in changes]),
+            observed=np.array([change.observed for change in changes]),
             quantity=quantity,
             forecast=forecast,
             labels=None if labels is None else np.asarray(labels),
@@ -137,29 +136,30 @@ default="train_gap"
         return display.plot(ax=ax, **scatter_kw)
 
     def plot(self, ax: Axes | None = None, **scatter_kw: Any) -> Self:
-        """Draw observed against expected, and the line on which they are equal.
+        """Plot observed against forecast, and the line on which they are equal.
 
-        Both axes are logarithmic; where some gap is not positive, they are linear around zero.
+        Both axes are logarithmic, or linear around zero if some gap is not positive.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **scatter_kw : dict
-            Handed on to ``matplotlib.axes.Axes.scatter``.
+            Passed to ``matplotlib.axes.Axes.scatter``.
 
         Returns
         -------
         display : ExpectedGapDisplay
-            Itself.
+            The display itself.
         """
         ax = self._start(ax)
         self.scatters_ = []
         labels = np.full(len(self.expected), "") if self.labels is None else self.labels
         for label in dict.fromkeys(labels.tolist()):
-            of = labels == label
+            group = labels == label
             settings = {"alpha": 0.7, "label": label or None, **scatter_kw}
-            self.scatters_.append(ax.scatter(self.expected[of], self.observed[of], **settings))
+            points = ax.scatter(self.expected[group], self.observed[group], **settings)
+            self.scatters_.append(points)
         limits = _scale_alike(ax, np.r_[self.expected, self.observed])
         (self.line_,) = ax.plot(limits, limits, color="black", linewidth=0.8, label="equal")
         ax.set(xlim=limits, ylim=limits)
@@ -171,11 +171,11 @@ default="train_gap"
 
 
 def _scale_alike(ax: Axes, values: Floats) -> tuple[float, float]:
-    """Give both axes the same scale, and return limits for them."""
+    """Set the same scale for both axes, and return their limits."""
     if (values > 0).all():
         ax.set(xscale="log", yscale="log")
         return values.min() / 2, values.max() * 2
-    # Where all are 0, any scale will do.
+    # If all values are 0, any scale will do.
     sizes = np.abs(values[values != 0]) if values.any() else np.ones(1)
     threshold = float(np.median(sizes))
     ax.set_xscale("symlog", linthresh=threshold)

@@ -1,45 +1,43 @@
-"""The influences of single rows, of those kept and of those dropped."""
+"""Plot the influences of kept and dropped rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from .._compat import check_matplotlib_support
 from .._influence_pruner import InfluencePruner
+from .._types import Floats, Mask, Params
 from ._display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
-
 
 class InfluenceDisplay(Display):
-    """How much each row alone moves the last layer: rows kept against rows dropped.
+    """Histogram of each row's influence on the last layer, for kept and dropped rows.
 
-    Make one with `from_estimator`; all parameters are stored as attributes.
+    Use `from_estimator` to create one. All parameters are stored as attributes.
 
     Parameters
     ----------
     influence_norms : ndarray of shape (n_samples,)
-        First-order change for dropping each row alone.
+        First-order change from dropping each row alone.
     support : ndarray of bool of shape (n_samples,)
         True where a row is kept.
     norm : {"loss", "parameter"}, default="loss"
-        What the changes are measured in.
+        Measure of the changes.
 
     Attributes
     ----------
     histograms_ : dict of str to matplotlib BarContainer or Polygon list
-        What was drawn of the rows "kept" and "dropped".
+        The histograms of the rows "kept" and "dropped".
     ax_ : matplotlib Axes
-        What it was drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure of the plot.
 
     Examples
     --------
@@ -52,13 +50,13 @@ class InfluenceDisplay(Display):
     ['dropped', 'kept']
     """
 
-    histograms_: dict[str, Any]
+    histograms_: Params
 
     def __init__(
         self,
         *,
         influence_norms: Floats,
-        support: NDArray[np.bool_],
+        support: Mask,
         norm: Literal["loss", "parameter"] = "loss",
     ) -> None:
         self.influence_norms = influence_norms
@@ -69,21 +67,21 @@ class InfluenceDisplay(Display):
     def from_estimator(
         cls, pruner: InfluencePruner, *, ax: Axes | None = None, **hist_kw: Any
     ) -> Self:
-        """Draw the influences that a fitted pruner found.
+        """Plot the influences of a fitted pruner's rows.
 
         Parameters
         ----------
         pruner : InfluencePruner
-            Fitted.
+            A fitted pruner.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **hist_kw : dict
-            Handed on to ``matplotlib.axes.Axes.hist``.
+            Passed to ``matplotlib.axes.Axes.hist``.
 
         Returns
         -------
         display : InfluenceDisplay
-            Drawn.
+            The plotted display.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(pruner)
@@ -98,43 +96,43 @@ class InfluenceDisplay(Display):
         return display.plot(ax=ax, **hist_kw)
 
     def plot(self, ax: Axes | None = None, **hist_kw: Any) -> Self:
-        """Draw two histograms over logarithmic bins, each as shares of its own rows.
+        """Plot two histograms over logarithmic bins, each normalised by its number of rows.
 
-        Rows without influence, or with an infinite one (those that carry all of the weight), have
-        no place on a logarithmic axis and are left out.
+        Leaves out rows without influence, or with an infinite one (a row that carries all of the
+        weight), as a logarithmic axis cannot show them.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **hist_kw : dict
-            Handed on to ``matplotlib.axes.Axes.hist``.
+            Passed to ``matplotlib.axes.Axes.hist``.
 
         Returns
         -------
         display : InfluenceDisplay
-            Itself.
+            The display itself.
         """
         ax = self._start(ax)
         shown = np.isfinite(self.influence_norms) & (self.influence_norms > 0)
         if not shown.any():
             raise ValueError(
-                "no row has a positive finite influence, so there is nothing to draw on a "
-                f"logarithmic axis; influence_norms has {len(shown)} rows."
+                "a logarithmic axis needs positive finite influences; none of the "
+                f"{len(shown)} rows has one."
             )
         norms = self.influence_norms[shown]
         bins = 10 ** np.histogram_bin_edges(np.log10(norms), bins=30)
-        # Rounding must not leave the ends outside.
+        # Rounding must not exclude the extremes.
         bins[0], bins[-1] = min(bins[0], norms.min()), max(bins[-1], norms.max())
         self.histograms_ = {}
-        for name, of in (("kept", self.support), ("dropped", ~self.support)):
-            norms = self.influence_norms[of & shown]
+        for name, rows in (("kept", self.support), ("dropped", ~self.support)):
+            norms = self.influence_norms[rows & shown]
             settings = {
                 "bins": bins,
-                "weights": np.full(len(norms), 1 / max(1, of.sum())),
+                "weights": np.full(len(norms), 1 / max(1, rows.sum())),
                 "histtype": "stepfilled",
                 "alpha": 0.5,
-                "label": f"{name} ({of.sum():,} rows)",
+                "label": f"{name} ({rows.sum():,} rows)",
             }
             self.histograms_[name] = ax.hist(norms, **{**settings, **hist_kw})[2]
         unit = "rise of the loss" if self.norm == "loss" else "distance of the parameters"

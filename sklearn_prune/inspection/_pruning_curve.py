@@ -1,4 +1,4 @@
-"""Score against the share of rows dropped."""
+"""Plot the score against the share of dropped rows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
 from .._compat import check_matplotlib_support
 from .._influence_pruner import InfluencePruner
+from .._types import Estimator, Floats, Rows, Targets
 from ..base import BasePruner
 from ..baselines import RandomPruner
 from ..model_selection import PruneRatioSearchCV
@@ -22,37 +22,35 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
     from matplotlib.lines import Line2D
 
-Floats = NDArray[np.float64]
-
 
 class PruningCurveDisplay(Display):
-    """Cross-validated score against the share of training rows that is dropped.
+    """Plot of the cross-validated score against the share of dropped training rows.
 
-    Make one with `from_estimator`; all parameters are stored as attributes.
+    Use `from_estimator` to create one. All parameters are stored as attributes.
 
     Parameters
     ----------
     prune_ratios : dict of str to ndarray of shape (n_ratios,)
-        Shares of rows dropped, ascending from 0, for each pruner.
+        Shares of dropped rows for each pruner, ascending from 0.
     test_scores : dict of str to ndarray of shape (n_ratios, n_folds)
-        The scores on the validation folds, of which no row is pruned.
+        Scores on the validation folds, which are never pruned.
     score_name : str, default="score"
-        Written at the axis.
+        Label of the axis.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        The mean scores, one line a pruner.
+        The mean scores, one line for each pruner.
     fill_between_ : list of matplotlib PolyCollection
-        The bands, one a pruner.
+        The bands, one for each pruner.
     ax_ : matplotlib Axes
-        What it was drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure of the plot.
 
     See Also
     --------
-    sklearn_prune.model_selection.PruneRatioSearchCV : Takes the scores, and finds the ratio.
+    sklearn_prune.model_selection.PruneRatioSearchCV : Computes the scores and finds the best ratio.
 
     Examples
     --------
@@ -86,9 +84,9 @@ class PruningCurveDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
+        estimator: Estimator,
+        X: Rows,
+        y: Targets,
         *,
         pruners: Mapping[str, BasePruner] | None = None,
         ratios: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 0.9),
@@ -98,37 +96,37 @@ class PruningCurveDisplay(Display):
         ax: Axes | None = None,
         **line_kw: Any,
     ) -> Self:
-        """Score an estimator that is trained on ever fewer rows, and draw the curves.
+        """Score an estimator on pruned rows at several ratios, and plot the curves.
 
         Parameters
         ----------
         estimator : classifier or regressor
-            Trained on the rows kept.
+            Trained on the kept rows.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            All rows.
+            Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         pruners : dict of str to pruner, default=None
             Pruners with a parameter ``prune_ratio``, by the name of their curve. None compares
             ``InfluencePruner()`` with ``RandomPruner()``.
         ratios : array-like of float in [0, 1), default=(0.2, 0.4, 0.6, 0.8, 0.9)
-            Shares of rows to drop; 0 is added. One that is impossible is left out, with a warning.
+            Shares of rows to drop; 0 is added. Infeasible ones are skipped with a warning.
         cv, scoring, n_jobs
-            As in `PruneRatioSearchCV`. All pruners meet the same folds.
+            As in `PruneRatioSearchCV`. All pruners share the same folds.
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **line_kw : dict
-            Handed on to ``matplotlib.axes.Axes.plot``.
+            Passed to ``matplotlib.axes.Axes.plot``.
 
         Returns
         -------
         display : PruningCurveDisplay
-            Drawn.
+            The plotted display.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if pruners is None:
             pruners = {"influence": InfluencePruner(), "random": RandomPruner()}
-        # Split once: a splitter that shuffles would give each pruner other folds.
+        # Split once, as a splitter that shuffles would give each pruner other folds.
         folds = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
         prune_ratios, test_scores = {}, {}
         for name, pruner in pruners.items():
@@ -143,32 +141,32 @@ class PruningCurveDisplay(Display):
             )
             results = search.fit(X, y).cv_results_
             scores = np.stack([results[f"split{k}_test_score"] for k in range(len(folds))], axis=1)
-            possible = ~np.isnan(scores).any(axis=1)
-            prune_ratios[name] = results["prune_ratio"][possible]
-            test_scores[name] = scores[possible]
+            is_feasible = ~np.isnan(scores).any(axis=1)
+            prune_ratios[name] = results["prune_ratio"][is_feasible]
+            test_scores[name] = scores[is_feasible]
         score_name = getattr(scoring, "__name__", scoring or "score").replace("_", " ")
         display = cls(prune_ratios=prune_ratios, test_scores=test_scores, score_name=score_name)
         return display.plot(ax=ax, **line_kw)
 
     def plot(self, ax: Axes | None = None, **line_kw: Any) -> Self:
-        """Draw the mean scores, in bands of one standard deviation over the folds.
+        """Plot the mean scores, with bands of one standard deviation over the folds.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            What to draw on; None makes a new figure.
+            Axes to draw on. None creates a new figure.
         **line_kw : dict
-            Handed on to ``matplotlib.axes.Axes.plot``.
+            Passed to ``matplotlib.axes.Axes.plot``.
 
         Returns
         -------
         display : PruningCurveDisplay
-            Itself.
+            The display itself.
         """
         ax = self._start(ax)
         self.lines_, self.fill_between_ = [], []
         for name, ratios in self.prune_ratios.items():
-            mean, std = (getattr(self.test_scores[name], of)(axis=1) for of in ("mean", "std"))
+            mean, std = self.test_scores[name].mean(axis=1), self.test_scores[name].std(axis=1)
             (line,) = ax.plot(ratios, mean, **{"marker": "o", "label": name, **line_kw})
             color = line.get_color()
             band = ax.fill_between(ratios, mean - std, mean + std, color=color, alpha=0.2)

@@ -52,7 +52,8 @@ LEAST_KEPT = 5
 # on what one step and all of them may change an exponent by.
 _N_STEPS, _CAUTION, _LONGEST_STEP, _LONGEST = 60, 0.5, 1.5, 3.0
 # What the calibration may leave, as a share of what chance leaves of a draw: exchanges do the rest.
-_CALIBRATED = 0.05
+# It also ends where two steps in a row gain less than the second number, of what is left.
+_CALIBRATED, _LEAST_GAIN = 0.05, 0.005
 
 
 @dataclass(frozen=True)
@@ -150,30 +151,56 @@ def _calibrated(
 ) -> Floats:
     """Return the shares tilted so that the totals of the dropped rows come near zero.
 
-    l minimises a convex function, of which these totals are the gradient, by accelerated gradient
-    steps (Nesterov 1983). Newton steps would need fewer passes, but where some rows are certain to
-    stay, or directions are many, they turn rounding into other rows.
+    The tilt l minimises a convex function, of which these totals are the gradient, by accelerated
+    gradient steps (Nesterov 1983). A step that lengthens the gradient is taken back: momentum
+    starts afresh, and where there was none, the step size is halved. Newton steps would need fewer
+    passes, but where some rows are certain to stay, or directions are many, they turn rounding into
+    other rows.
     """
     free, totals = problem.free, _Totals(problem, priorities)
-    base, n_kept = shares[free], shares[free].sum()
     movable = np.where(free & (shares < 1.0), shares, 0.0)
-    chance = np.sqrt(movable @ totals.squared_norms)
+    chance = float(np.sqrt(movable @ totals.squared_norms))
     if chance == 0:
         return shares
+
+    def at(tilt: Floats) -> _Point:
+        odds = shares[free] * np.exp(np.clip(totals.scores(tilt)[free], -_LONGEST, _LONGEST))
+        result = shares.copy()
+        result[free] = inclusion_probabilities(odds, shares[free].sum())
+        return _Point(tilt, result, totals.of(1.0 - result))
+
+    left = totals.of(1.0 - shares)
+    best = point = _Point(np.zeros(len(left)), shares, left)
+    last, n_momentum, n_stalled = best.tilt, 0, 0
     step_size = _CAUTION / totals.largest_eigenvalue(movable)
-    # Of every row: a·l at the last point, and at the point that momentum led to.
-    last = point = np.zeros(len(base))
-    for n_steps in range(_N_STEPS):
-        left = totals.of(1.0 - shares)
-        if np.linalg.norm(left) <= _CALIBRATED * chance or time.perf_counter() > deadline:
+    for _ in range(_N_STEPS):
+        is_enough = best.norm <= _CALIBRATED * chance or n_stalled == 2
+        if is_enough or time.perf_counter() > deadline:
             break
-        moved = step_size * totals.scores(left)[free]
-        reached = point + moved * min(1.0, _LONGEST_STEP / max(np.abs(moved).max(), 1e-300))
-        point, last = reached + n_steps / (n_steps + 3) * (reached - last), reached
-        odds = base * np.exp(np.clip(point, -_LONGEST, _LONGEST))
-        shares = shares.copy()
-        shares[free] = inclusion_probabilities(odds, n_kept)
-    return shares
+        moved = step_size * point.left
+        longest = float(np.abs(totals.scores(moved)[free]).max())
+        reached = point.tilt + moved * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
+        point = at(reached + n_momentum / (n_momentum + 3) * (reached - last))
+        if point.norm < best.norm:
+            n_stalled = n_stalled + 1 if point.norm > (1 - _LEAST_GAIN) * best.norm else 0
+            best, last, n_momentum = point, reached, n_momentum + 1
+        else:
+            step_size *= 1.0 if n_momentum else 0.5
+            point, last, n_momentum = best, best.tilt, 0
+    return best.shares
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A point of the calibration: its l, the shares there, and the totals of the rows they drop."""
+
+    tilt: Floats
+    shares: Floats
+    left: Floats
+
+    @property
+    def norm(self) -> float:
+        return float(np.linalg.norm(self.left))
 
 
 class _Totals:

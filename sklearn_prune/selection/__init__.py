@@ -1,10 +1,14 @@
 """Which rows can go: the problem in numbers, its solver and its certificate.
 
-Needs numpy and scipy only. Nothing here knows networks or estimators.
+Start at `problem.SelectionProblem`, what is asked, and `solver.solve`, which answers it: of few
+rows by `exact/`, of many by `cells` (how many rows of each cell go, by `scipy.optimize.milp`) and
+`search/` (which ones), under a `tolerance` for several numbers of rows. `rules` says which sets are
+allowed, `quota` how many rows each group keeps, `result` what is returned, and `terms` what a
+caller's words mean in numbers. Needs numpy and scipy only; nothing here knows networks.
 """
 
 from .cells import can_keep_weight
-from .inclusion import draw_dropped, inclusion_probabilities
+from .draws import draw_dropped, inclusion_probabilities
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError, KeptRange
 from .result import Selection

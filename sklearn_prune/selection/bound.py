@@ -1,28 +1,26 @@
-"""Bounds that hold for every set, from the duals of the two relaxations."""
+"""Bounds that no set beats, from the duals of the two relaxations."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from .coordinates import Booleans, Coordinates, Floats
+from .arrays import Booleans, Counts, Floats
 from .problem import SelectionProblem
-from .quota import Counts
 
 # A relaxed change below this share of a typical row is zero.
 _ZERO = 1e-9
-# Share of the scores that rounding may cost in their sum: Z may be in float32.
+# Rounding in a sum of scores, as a share of its terms: Z may be float32.
 _ROUNDING = 1.2e-7
 
 
 @dataclass(frozen=True)
 class DualBound:
-    """Upper bound on what can be saved within a tolerance, and the order it suggests.
+    """Upper bound on what can be saved within a tolerance, and the order of rows it suggests.
 
     Attributes
     ----------
@@ -45,10 +43,9 @@ def change_lower_bound(
     For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`, where the
     minimum over the sets with the right counts is a sum of smallest entries. The best y is the
     direction of the relaxation's solution, found by Frank-Wolfe steps from the barycentre
-    (Wolfe 1976, the nearest point of a polytope). It is 0 wherever the relaxation reaches 0, which
-    it does for every problem whose rows sum to zero and whose quotas are proportional: the
-    iteration ends, with 0, once the relaxation is within one percent of ``objective``, the value
-    of the set at hand.
+    (Wolfe 1976, the nearest point of a polytope). The bound is 0 wherever the relaxation reaches 0,
+    as it does when rows sum to zero and quotas are proportional. The iteration therefore returns 0
+    once the relaxation is below one percent of ``objective``, the value of the set at hand.
     """
     negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
     coordinates = problem.coordinates.block(0)
@@ -107,71 +104,68 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
               + \sum_i \max(0,\; c_i - y^T z_i - ε \|y\|_2 ν_i / N)
 
     (Lagrangian dual of the cone ``‖Zᵀw‖ <= ε(1 - νᵀw/N)``). The right-hand side is convex in y;
-    it is minimised by L-BFGS with the positive part smoothed less and less, and evaluated
-    without smoothing, so that it is a bound wherever the minimisation stopped.
+    L-BFGS minimises it while the positive part is smoothed less and less. It is evaluated without
+    smoothing, so it is a bound wherever the minimisation stops.
     """
-    tolerance = problem.tolerance
-    assert tolerance is not None
-    coordinates, free = problem.coordinates.block(0), problem.free
-    epsilon = tolerance / coordinates.scale
-    saving = np.ones(problem.n_samples) if problem.cost is None else problem.cost
-    share = problem.sample_weight / problem.sample_weight.sum()
-    fixed = coordinates.total(problem.must_drop)
-    room = 1.0 - float(share[problem.must_drop].sum())
-    unit = float(np.abs(saving).max(initial=0.0)) or 1.0
-
-    def reduced(y: Floats) -> Floats:
-        return saving / unit - coordinates.scores(y) - epsilon * np.linalg.norm(y) * share
-
-    def value(y: Floats) -> float:
-        positive = np.maximum(reduced(y)[free], 0.0).sum()
-        rounding = _ROUNDING * np.abs(coordinates.scores(y)).sum()
-        return float(epsilon * room * np.linalg.norm(y) - y @ fixed + positive + rounding)
+    dual = _Dual(problem)
 
     def stop_in_time(y: Floats) -> None:
         if time.perf_counter() > deadline:
             raise StopIteration
 
-    y = np.zeros(coordinates.n_coordinates)
-    best_y, best = y, value(y)
+    best_y = np.zeros(dual.coordinates.n_coordinates)
+    best = dual.value(best_y)
     for width in (0.3, 0.03, 0.003, 0.0003):
         if time.perf_counter() > deadline:
             break
-        objective = _smoothed(coordinates, reduced, free, share, epsilon, fixed, room, width)
         y = minimize(
-            objective,
+            dual.smoothed,
             best_y,
+            args=(width,),
             jac=True,
             method="L-BFGS-B",
             callback=stop_in_time,
             options={"maxiter": 200},
         ).x
-        if value(y) < best:
-            best_y, best = y, value(y)
-    paid = float(saving[problem.must_drop].sum())
-    return DualBound(best * unit + paid, reduced(best_y) * unit)
+        value = dual.value(y)
+        if value < best:
+            best_y, best = y, value
+    paid = problem.saving(problem.must_drop)
+    return DualBound(best * dual.unit + paid, dual.reduced(best_y) * dual.unit)
 
 
-def _smoothed(
-    coordinates: Coordinates,
-    reduced: Callable[[Floats], Floats],
-    free: Booleans,
-    share: Floats,
-    epsilon: float,
-    fixed: Floats,
-    room: float,
-    width: float,
-) -> Callable[[Floats], tuple[float, Floats]]:
-    """Return the dual and its gradient; max(0, t) becomes ``width * log(1 + exp(t / width))``."""
+class _Dual:
+    """The right-hand side of :func:`saving_upper_bound`, savings in units of the largest one."""
 
-    def objective(y: Floats) -> tuple[float, Floats]:
-        # The norm is rounded off near 0, where it has no gradient.
+    def __init__(self, problem: SelectionProblem) -> None:
+        self.coordinates, self.free = problem.coordinates.block(0), problem.free
+        self.unit = float(np.abs(problem.savings).max(initial=0.0)) or 1.0
+        self._saving = problem.savings / self.unit
+        self._epsilon = (problem.tolerance or 0.0) / self.coordinates.scale
+        self._share = problem.sample_weight / problem.sample_weight.sum()
+        self._fixed = self.coordinates.total(problem.must_drop)
+        self._room = 1.0 - float(self._share[problem.must_drop].sum())
+
+    def reduced(self, y: Floats) -> Floats:
+        """Return the reduced savings, shape (n_samples,)."""
+        pull = self._epsilon * np.linalg.norm(y) * self._share
+        return self._saving - self.coordinates.scores(y) - pull
+
+    def value(self, y: Floats) -> float:
+        """Return the bound at y, rounding included."""
+        positive = np.maximum(self.reduced(y)[self.free], 0.0).sum()
+        rounding = _ROUNDING * np.abs(self.coordinates.scores(y)).sum()
+        length = self._epsilon * self._room * np.linalg.norm(y)
+        return float(length - y @ self._fixed + positive + rounding)
+
+    def smoothed(self, y: Floats, width: float) -> tuple[float, Floats]:
+        """Return value and gradient; max(0, t) becomes ``width * log(1 + exp(t / width))``."""
+        # The norm is smoothed near 0, where it has no gradient.
         length = float(np.sqrt(y @ y + 1e-12))
-        t = reduced(y)[free] / width
-        active = np.zeros(len(free))
-        active[free] = expit(t)
-        value = epsilon * room * length - y @ fixed + width * np.logaddexp(0.0, t).sum()
-        pull = epsilon * (room - float(active @ share)) / length
-        return float(value), pull * y - fixed - coordinates.total(active)
-
-    return objective
+        t = self.reduced(y)[self.free] / width
+        active = np.zeros(len(self.free))
+        active[self.free] = expit(t)
+        positive = width * np.logaddexp(0.0, t).sum()
+        value = self._epsilon * self._room * length - y @ self._fixed + positive
+        pull = self._epsilon * (self._room - float(active @ self._share)) / length
+        return float(value), pull * y - self._fixed - self.coordinates.total(active)

@@ -1,55 +1,51 @@
-"""Uniform access to the rows of Z, whether they are stored or computed on demand."""
+"""The rows of Z in units of a typical row, whether stored or computed on demand."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
-Floats = NDArray[np.floating[Any]]
-Integers = NDArray[np.integer[Any]]
-Booleans = NDArray[np.bool_]
+from .arrays import Booleans, Floats, Integers
 
-# Sums over rows are taken in blocks of about this many numbers, so that a float32 Z is
-# summed in float64 without a float64 copy of it.
-_BLOCK_SIZE = 4_000_000
-# An operator of no more numbers than this (8 MB) is tabulated: on small problems the overhead of
-# its products would be most of the work.
-_TABLE_SIZE = 1_000_000
-# Random sets that an expectation is taken over which has no closed form.
-_MAX_DRAWS = 2000
-# Squares between these are neither rounded off nor overflown; beyond, rows are scaled first.
+# Rows of numbers: an array, or an operator that computes them on demand (see `Coordinates`).
+Matrix: TypeAlias = Floats | LinearOperator
+
+# Numbers in one block of a sum over rows: float32 rows are summed in float64 without a full copy.
+BLOCK_SIZE = 4_000_000
+# An operator with at most this many numbers (8 MB) becomes an array: on small problems the overhead
+# of its products would dominate.
+TABLE_SIZE = 1_000_000
+# Squares in this range neither underflow nor overflow; other rows are scaled first.
 _SQUARES = (1e-280, 1e300)
-# The same for a factor whose square float32 must hold.
+# Range of a factor whose square fits float32.
 _FLOAT32_ROOM = 1e15
 
 
 class Coordinates:
     r"""The rows of ``[Z, ρ_1 B_1, ...] / scale``.
 
-    ``scale`` is the median norm of the rows that are not zero.
-
-    HiGHS works to absolute tolerances near 1e-6 and influences can be 1e-9, so every
-    computation of this package is done in units of a typical row; :attr:`scale` turns a
-    result back into the caller's units.
+    ``scale`` is the median norm of the rows that are not zero. HiGHS works to absolute tolerances
+    near 1e-6 and influences can be 1e-9, so every computation of this room is done in units of a
+    typical row; :attr:`scale` turns a result back into the caller's units.
 
     Parameters
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
         An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)`` (the operator of those rows alone). One that has
-        ``products(indices, v)``, the Gram matrix of some rows and their products with v, is spared
-        making the rows for it. An operator is turned into an array only where that has at most a
-        million numbers.
+        ``take(indices)`` (the operator of those rows alone). It may have ``products(indices, v)``,
+        the Gram matrix of some rows and their products with v, which saves computing the rows. An
+        operator becomes an array only if that has at most a million numbers.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more)
         Further coordinates ``B_b`` that are balanced beside Z.
     ratios : sequence of float
         ``ρ_b``, one for each.
+    targets : sequence of ndarray of shape (n_more,), default=None
+        Wanted sum of the dropped rows in each B; None is zero, as it always is in Z.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
 
@@ -60,61 +56,65 @@ class Coordinates:
     squared_norms : ndarray of shape (n_samples,)
         Of the rows, in units.
     offset : ndarray of shape (n_coordinates,)
-        What is added to the sum of the dropped rows in :meth:`residual`: minus the wanted sum.
-        Zero in Z, and in each B unless :meth:`aimed_at` set it.
+        Minus the wanted sum of the dropped rows; :meth:`residual` adds it to their sum.
     """
 
     def __init__(
         self,
-        Z: Any,
-        balance: Sequence[Any] = (),
+        Z: Matrix | _Block,
+        balance: Sequence[Matrix | _Block] = (),
         *,
         ratios: Sequence[float] = (),
+        targets: Sequence[Floats] | None = None,
         scale: float | None = None,
     ) -> None:
-        blocks = [_Block(Z, "Z"), *(_Block(B, "balance") for B in balance)]
-        self._set(blocks, [1.0, *ratios], scale, [np.zeros(block.shape[1]) for block in blocks])
-
-    def _set(
-        self,
-        blocks: list[_Block],
-        weights: list[float],
-        scale: float | None,
-        targets: list[Floats],
-    ) -> None:
-        self._blocks, self._weights, self._targets = blocks, weights, targets
-        self.n_samples = blocks[0].shape[0]
-        other = {block.shape[0] for block in blocks} - {self.n_samples}
+        self._blocks = [_block(Z, "Z"), *(_block(B, "balance") for B in balance)]
+        self._weights = [1.0, *ratios]
+        self.n_samples = self._blocks[0].shape[0]
+        other = {block.shape[0] for block in self._blocks} - {self.n_samples}
         if other:
             raise ValueError(
                 f"balance must have a row for each of the {self.n_samples} rows of Z; it has "
                 f"{other.pop()}. Give both for the same rows."
             )
-        self._bounds = np.cumsum([block.shape[1] for block in blocks])
+        widths = [block.shape[1] for block in self._blocks]
+        self._bounds = np.cumsum(widths)
         self.n_coordinates = int(self._bounds[-1])
-        weighted = [w * b.norms for w, b in zip(weights, blocks, strict=True)]
-        norms = _norms(np.column_stack(weighted))
-        positive = norms[norms > 0]
+        weighted = [w * b.norms for w, b in zip(self._weights, self._blocks, strict=True)]
+        norms = norms_of(np.column_stack(weighted))
         if scale is None:
+            positive = norms[norms > 0]
             scale = float(np.median(positive)) if positive.size else 1.0
         self.scale = scale
         self.squared_norms: Floats = (norms / scale) ** 2
-        self.offset: Floats = -self._joined(targets)
+        self._targets: list[Floats] = [np.zeros(width) for width in widths]
+        if targets is not None:
+            self._targets[1:] = targets
+        self.offset: Floats = -self._joined(self._targets)
 
     @property
     def n_blocks(self) -> int:
-        """Z and how many B's."""
+        """Number of blocks: Z and the B's."""
         return len(self._blocks)
 
     def block(self, position: int) -> Coordinates:
-        """Return the coordinates of Z (0) or of a B (1, ...) alone, in the same unit.
+        """Return Z (0) or a B (1, ...) alone, in the same unit, without ρ and target."""
+        return Coordinates(self._blocks[position], scale=self.scale)
 
-        Without its ρ, and without a target.
-        """
-        block = self._blocks[position]
-        part = object.__new__(Coordinates)
-        part._set([block], [1.0], self.scale, [np.zeros(block.shape[1])])
-        return part
+    def beside(self, balance: Sequence[Matrix], weight: float) -> Coordinates:
+        """Return Z and each B scaled to the root mean square norm of Z times the weight."""
+        blocks = [_block(B, "balance") for B in balance]
+        size, *others = (norms_of(block.norms[None])[0] for block in [self._blocks[0], *blocks])
+        ratios = [weight * size / other if min(size, other) > 0 else weight for other in others]
+        return Coordinates(self._blocks[0], blocks, ratios=ratios)
+
+    def with_less_balance(self, share: float) -> Coordinates:
+        """Return the same blocks with this share of each B's ratio."""
+        if share == 1:
+            return self
+        Z, *balance = self._blocks
+        ratios = [share * weight for weight in self._weights[1:]]
+        return Coordinates(Z, balance, ratios=ratios, targets=self._targets[1:])
 
     def aimed_at(self, kept_share: Floats) -> Coordinates:
         """Return the coordinates whose residual in each B is measured from a draw's mean.
@@ -124,54 +124,47 @@ class Coordinates:
         kept_share : ndarray of shape (n_samples,)
             Probability with which the draw keeps each row.
         """
-        part = object.__new__(Coordinates)
-        dropped_share = 1.0 - kept_share
-        targets = [self._targets[0], *(block.total(dropped_share) for block in self._blocks[1:])]
-        part._set(self._blocks, self._weights, self.scale, targets)
+        Z, *balance = self._blocks
+        targets = [B.total(1.0 - kept_share) for B in balance]
+        ratios = self._weights[1:]
+        return Coordinates(Z, balance, ratios=ratios, targets=targets, scale=self.scale)
+
+    def replaced(self, Z: Matrix) -> Coordinates:
+        """Return the coordinates with another Z, and the same B's and ratios."""
+        ratios, targets = self._weights[1:], self._targets[1:]
+        return Coordinates(Z, self._blocks[1:], ratios=ratios, targets=targets)
+
+    def take(self, indices: Integers) -> Coordinates:
+        """Return the coordinates of these rows alone, in the same unit."""
+        part = copy.copy(self)
+        part._blocks = [block.take(indices) for block in self._blocks]
+        part.n_samples = len(indices)
+        part.squared_norms = self.squared_norms[indices]
         return part
 
-    def replaced(self, Z: Any) -> Coordinates:
-        """Return the coordinates with another Z, and the same B's and ratios."""
-        part = object.__new__(Coordinates)
-        block = _Block(Z, "Z")
-        targets = [np.zeros(block.shape[1]), *self._targets[1:]]
-        part._set([block, *self._blocks[1:]], self._weights, None, targets)
+    def with_offset(self, offset: Floats) -> Coordinates:
+        """Return the same coordinates with another offset."""
+        part = copy.copy(self)
+        part.offset = offset
         return part
 
     def lengths(self, drop: Booleans) -> list[float]:
         """Return the length of the sum of these rows, less its target, in Z and in each B.
 
-        In the caller's units.
-
-        Unlike :meth:`total` it adds these rows and no others: what the others sum to may be so
-        large that the difference is nothing but its rounding.
+        In the caller's units. Unlike :meth:`total` it adds only these rows: the sum of the others
+        may be so large that a difference would be nothing but rounding.
         """
         parts = zip(self._blocks, self._targets, strict=True)
-        return [float(_norms((block.product(drop) - target)[None])[0]) for block, target in parts]
-
-    def rounding(self, drop: Booleans) -> float:
-        """Return what float64 cannot tell from zero in the sum of these rows, in units."""
-        lengths = np.sqrt(self.squared_norms[drop])
-        return float(np.finfo(np.float64).eps * lengths.sum())
-
-    def weighted(self, ratios: Sequence[float]) -> Coordinates:
-        """Return the same blocks with other ratios."""
-        part = object.__new__(Coordinates)
-        part._set(self._blocks, [1.0, *ratios], None, self._targets)
-        return part
-
-    def with_less_balance(self, share: float) -> Coordinates:
-        """Return the same blocks with so much of each B's ratio."""
-        return self if share == 1 else self.weighted([share * w for w in self._weights[1:]])
-
-    @property
-    def sizes(self) -> list[float]:
-        """The root of the summed squares of each block, in the caller's units."""
-        return [float(_norms(block.norms[None])[0]) for block in self._blocks]
+        return [float(norms_of((block.product(drop) - target)[None])[0]) for block, target in parts]
 
     def combined(self, lengths: Sequence[float]) -> float:
-        """Return the length in all blocks together, of those in Z and each B."""
+        """Return the length in all blocks together from the lengths in each."""
         return float(np.linalg.norm(np.multiply(self._weights, lengths)))
+
+    def rounding(self, drop: Booleans) -> float:
+        """Return the float64 rounding in the sum of these rows, in units."""
+        lengths = np.sqrt(self.squared_norms[drop])
+        return float(np.finfo(np.float64).eps * lengths.sum())
 
     def residual(self, drop: Booleans) -> Floats:
         """Return what is left of the sum: ``offset + total(drop)``."""
@@ -215,23 +208,19 @@ class Coordinates:
             scores += block_scores
         return gram, scores
 
-    def take(self, indices: Integers) -> Coordinates:
-        """Return the coordinates of these rows alone, in the same unit."""
-        part = copy.copy(self)
-        part._blocks = [block.take(indices) for block in self._blocks]
-        part.n_samples = len(indices)
-        part.squared_norms = self.squared_norms[indices]
-        return part
+
+def _block(Z: Matrix | _Block, name: str) -> _Block:
+    return Z if isinstance(Z, _Block) else _Block(Z, name)
 
 
 class _Block:
     """A matrix, stored or computed on demand, in the caller's units."""
 
-    def __init__(self, Z: Any, name: str) -> None:
-        if isinstance(Z, LinearOperator) and np.prod(Z.shape) <= _TABLE_SIZE:
+    def __init__(self, Z: Matrix, name: str) -> None:
+        if isinstance(Z, LinearOperator) and np.prod(Z.shape) <= TABLE_SIZE:
             Z = Z @ np.eye(Z.shape[1])
         self._is_operator = isinstance(Z, LinearOperator)
-        self._Z: Any = Z if self._is_operator else _as_finite_matrix(Z, name)
+        self._Z: Any = Z if self._is_operator else _as_matrix(Z, name)
         self.shape: tuple[int, int] = self._Z.shape
         self.norms = self._row_norms()
         n_bad = int((~np.isfinite(self.norms)).sum())
@@ -244,7 +233,7 @@ class _Block:
     def total(self, w: Floats | Booleans) -> Floats:
         """Return ``Zᵀw`` in float64.
 
-        Of most of the rows it is the sum of all, which is kept, less that of the others.
+        For more than half of the rows it is the cached sum of all rows less that of the others.
         """
         if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
             return self._sum_of_rows - self.product(np.logical_not(w))
@@ -255,10 +244,7 @@ class _Block:
         return self.product(np.ones(self.shape[0], dtype=bool))
 
     def product(self, w: Floats | Booleans) -> Floats:
-        """Return ``Zᵀw``, a sum over the rows of w; of a float32 Z without a float64 copy of it.
-
-        Of several w, one a column, it is a column for each.
-        """
+        """Return ``Zᵀw`` in float64, adding only the rows in w; several w are columns."""
         if self._is_operator or self._Z.dtype == np.float64:
             return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)
         rows = np.flatnonzero(w if w.ndim == 1 else w.any(axis=1))
@@ -295,7 +281,7 @@ class _Block:
         return part
 
     def _block_rows(self) -> int:
-        return max(1, _BLOCK_SIZE // max(1, self.shape[1]))
+        return max(1, BLOCK_SIZE // max(1, self.shape[1]))
 
     def _row_norms(self) -> Floats:
         if self._is_operator:
@@ -304,12 +290,12 @@ class _Block:
         step = self._block_rows()
         for start in range(0, self.shape[0], step):
             block = slice(start, start + step)
-            norms[block] = _norms(self._Z[block].astype(np.float64, copy=False))
+            norms[block] = norms_of(self._Z[block].astype(np.float64, copy=False))
         return norms
 
 
-def _norms(rows: Floats) -> Floats:
-    """Return the norm of each row; of rows whose squares leave float64's range, scaled ones'."""
+def norms_of(rows: Floats) -> Floats:
+    """Return the norm of each row, even if its square leaves the range of float64."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", rows, rows)
     in_range = (squares > _SQUARES[0]) & (squares < _SQUARES[1])
@@ -322,7 +308,7 @@ def _norms(rows: Floats) -> Floats:
     return norms
 
 
-def _as_finite_matrix(Z: Any, name: str) -> Floats:
+def _as_matrix(Z: Matrix, name: str) -> Floats:
     Z = np.asarray(Z)
     if Z.ndim != 2:
         raise ValueError(
@@ -330,106 +316,3 @@ def _as_finite_matrix(Z: Any, name: str) -> Floats:
             f"Use {name}.reshape(-1, 1) for a single coordinate."
         )
     return Z if Z.dtype in (np.float32, np.float64) else Z.astype(np.float64)
-
-
-def random_change(
-    coordinates: Coordinates, labels: Integers, n_dropped: Integers, fixed: Floats
-) -> float:
-    r"""Return the root mean square of ``‖Zᵀw‖₂ / scale`` over random sets with these counts.
-
-    .. math:: E\|Z^T w\|^2 = \Big\|\sum_g \tfrac{m_g}{n_g} S_g + f\Big\|^2 + \sum_g
-              \frac{m_g (n_g - m_g)}{n_g (n_g - 1)} \Big(\sum_{i \in g} \|z_i\|^2
-              - \tfrac{1}{n_g} \|S_g\|^2\Big)
-
-    with :math:`S_g` the sum of the rows of stratum g and f the sum of the rows that must go
-    (sampling without replacement, Cochran 1977, chapter 5).
-
-    Parameters
-    ----------
-    coordinates : Coordinates
-        Rows of Z.
-    labels : ndarray of shape (n_samples,)
-        Stratum of each free row; -1 for rows whose fate is fixed.
-    n_dropped : ndarray of shape (n_strata,)
-        Rows that go, per stratum.
-    fixed : ndarray of shape (n_coordinates,)
-        Sum of the rows that must go.
-    """
-    mean = fixed.astype(np.float64).copy()
-    spread = 0.0
-    for stratum, total in _stratum_totals(coordinates, labels):
-        members, m = labels == stratum, n_dropped[stratum]
-        n = int(members.sum())
-        mean += m / n * total
-        if n > 1:
-            scatter = coordinates.squared_norms[members].sum() - total @ total / n
-            spread += m * (n - m) / (n * (n - 1)) * max(scatter, 0.0)
-    return float(np.sqrt(mean @ mean + spread))
-
-
-def _stratum_totals(coordinates: Coordinates, labels: Integers) -> Iterator[tuple[int, Floats]]:
-    """Yield each stratum and the sum of its rows, some at a time in one pass over all rows."""
-    strata = np.unique(labels[labels >= 0])
-    n_at_once = max(1, _BLOCK_SIZE // max(1, len(labels)))
-    for start in range(0, len(strata), n_at_once):
-        some = strata[start : start + n_at_once]
-        totals = coordinates.total((labels[:, None] == some).astype(np.float64))
-        yield from zip(some.tolist(), totals.T, strict=True)
-
-
-def drawn_size_factors(
-    coordinates: Coordinates,
-    labels: Integers,
-    n_dropped: Integers,
-    must_drop: Booleans,
-    weights: Floats,
-) -> tuple[float, ...]:
-    r"""Return how much the size factor adds to the lengths of random sets, for each block.
-
-    .. math:: \sqrt{E[f^2 \|Z^T w\|^2] \,/\, E\|Z^T w\|^2}, \qquad f = N / (N - ν^T w)
-
-    over drawn sets with these counts that leave some weight. Of large coordinates the draws look
-    at the weights alone, and the expectation is split: where many rows go, f hardly varies.
-
-    Parameters
-    ----------
-    coordinates, labels, n_dropped
-        As in :func:`random_change`.
-    must_drop : ndarray of bool of shape (n_samples,)
-        Rows that go in any case.
-    weights : ndarray of shape (n_samples,)
-        ν.
-    """
-    n, n_blocks = coordinates.n_samples, coordinates.n_blocks
-    is_small = n * coordinates.n_coordinates <= _TABLE_SIZE
-    parts = [coordinates.block(b) for b in range(n_blocks)] if is_small else []
-    tables = [part.rows(np.arange(n)) for part in parts]
-    kept: list[Floats] = []
-    squares: list[list[Floats]] = [[] for _ in range(n_blocks)]
-    for drop in _drawn_sets(labels, n_dropped, must_drop):
-        left = (~drop) @ weights
-        kept.append(left[left > 0])
-        for block, lengths in enumerate(squares):
-            totals = drop[left > 0] @ tables[block] if tables else np.ones((len(kept[-1]), 1))
-            lengths.append(_norms(totals) ** 2)
-    factors = (weights.sum() / np.concatenate(kept)) ** 2
-    means = [np.concatenate(lengths) for lengths in squares]
-    return tuple(
-        float(np.sqrt((factors * mean).sum() / mean.sum())) if mean.any() else 1.0 for mean in means
-    )
-
-
-def _drawn_sets(
-    labels: Integers, n_dropped: Integers, must_drop: Booleans
-) -> Iterator[NDArray[np.bool_]]:
-    """Yield random sets with these counts, some hundred of them at a time, one a row."""
-    rng, free = np.random.default_rng(0), np.flatnonzero(labels >= 0)
-    strata, sizes = np.sort(labels[free]), np.bincount(labels[free], minlength=len(n_dropped))
-    rank = np.arange(len(free)) - (np.cumsum(sizes) - sizes)[strata]
-    goes = rank < n_dropped[strata]
-    n_at_once = max(1, min(_MAX_DRAWS, _BLOCK_SIZE // (10 * len(labels))))
-    for _ in range(max(1, min(_MAX_DRAWS // n_at_once, 10))):
-        keys = labels[free] + rng.random((n_at_once, len(free)))
-        drop = np.repeat(must_drop[None], n_at_once, axis=0)
-        np.put_along_axis(drop, free[np.argsort(keys, axis=1)[:, goes]], True, axis=1)
-        yield drop

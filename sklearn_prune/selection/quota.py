@@ -1,17 +1,14 @@
-"""The rules of counts: rows of decided fate, and how many rows each group keeps."""
+"""How many rows each group keeps, and which rows are always kept or dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-Counts = NDArray[np.int64]
-
-Booleans = NDArray[np.bool_]
+from .arrays import Booleans, Counts, Floats
 
 
 class InfeasibleProblemError(ValueError):
@@ -20,10 +17,10 @@ class InfeasibleProblemError(ValueError):
     Attributes
     ----------
     tolerance, change : float or None
-        Where a tolerance cannot be met: what was asked for and the least that was found, in the
-        unit of Z and with the size factor.
+        Where a tolerance cannot be met: the tolerance and the smallest change found, in the unit of
+        Z and with the size factor.
     timed_out : bool
-        Whether a time limit ended the search, which may have found a set later.
+        Whether the time limit ended the search.
     """
 
     def __init__(
@@ -50,13 +47,12 @@ class KeptRange:
         Inside the bounds, group g aims at a share ``weights[g] / weights.sum()`` of the rows
         kept.
     is_fixed : bool, default=False
-        Whether it keeps that share, so that the rows kept in all leave no choice but how to round
-        it.
+        Whether each group keeps exactly that share, rounded down or up.
     """
 
     low: Counts
     high: Counts
-    weights: NDArray[np.float64]
+    weights: Floats
     is_fixed: bool = False
 
     def admits(self, n_keep: int) -> bool:
@@ -91,7 +87,7 @@ class KeptRange:
         high = np.ceil(targets - 1e-6).astype(np.int64)
         return np.minimum(low, high), high
 
-    def _targets(self, n_keep: int) -> NDArray[np.float64]:
+    def _targets(self, n_keep: int) -> Floats:
         positive = self.weights[self.weights > 0]
         low, high = 0.0, (self.high.max() + 1.0) / (positive.min() if positive.size else 1.0)
         for _ in range(100):
@@ -101,18 +97,22 @@ class KeptRange:
         return np.clip(low * self.weights, self.low, self.high)
 
 
-Quota = str | Mapping[Hashable, Any] | KeptRange | None
+# An entry of a dict: a count (int), a share (float), or a (low, high) pair of either.
+Entry = float | tuple[float, float]
+Quota = str | Mapping[Hashable, Entry] | KeptRange | None
 
 
-def decided_rows(must_keep: Any, must_drop: Any, n_samples: int) -> tuple[Booleans, Booleans]:
-    """Check the masks of the rows whose fate is decided; None stands for no row.
+def decided_rows(
+    must_keep: ArrayLike | None, must_drop: ArrayLike | None, n_samples: int
+) -> tuple[Booleans, Booleans]:
+    """Check the masks of rows that are always kept or always dropped; None means no row.
 
     Raises
     ------
     ValueError
-        A mask is none.
+        When one is not a boolean mask of shape (n_samples,).
     InfeasibleProblemError
-        A row must stay and go.
+        When they share a row.
     """
     keep = _as_mask("must_keep", must_keep, n_samples)
     drop = _as_mask("must_drop", must_drop, n_samples)
@@ -124,7 +124,7 @@ def decided_rows(must_keep: Any, must_drop: Any, n_samples: int) -> tuple[Boolea
     return keep, drop
 
 
-def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
+def _as_mask(name: str, value: ArrayLike | None, n_samples: int) -> Booleans:
     if value is None:
         return np.zeros(n_samples, dtype=bool)
     mask = np.asarray(value)
@@ -138,8 +138,8 @@ def _as_mask(name: str, value: Any, n_samples: int) -> Booleans:
 
 
 def kept_range(
-    quota: str | Mapping[Hashable, Any] | None,
-    names: Sequence[Any],
+    quota: str | Mapping[Hashable, Entry] | None,
+    names: Sequence[Hashable],
     sizes: Counts,
     n_must_keep: Counts,
     n_must_drop: Counts,
@@ -160,14 +160,14 @@ def kept_range(
     names : sequence of shape (n_groups,)
         The groups' names, in the order of the other arrays.
     sizes, n_must_keep, n_must_drop : ndarray of shape (n_groups,)
-        Rows of each group: all, those that must stay, those that must go.
+        Rows of each group: in all, always kept, always dropped.
     n_keep : int or None
         Rows kept in all, where that is known.
     least_named : int, default=0
         Rows that each group named in a mapping keeps at least.
     classes : ndarray of int of shape (n_groups,), default=None
-        Class of each group. Each class keeps a row, where no other rule does of the group with the
-        most rows that may stay.
+        Class of each group. Each class keeps at least one row; where no other rule says so, it
+        comes from the class's group with the most rows that may be kept.
     """
     low, high = n_must_keep.copy(), sizes - n_must_drop
     weights = np.ones(len(sizes)) if quota == "equal" else sizes.astype(np.float64)
@@ -187,8 +187,8 @@ def kept_range(
 
 
 def _named_bounds(
-    quota: Mapping[Hashable, Any],
-    names: Sequence[Any],
+    quota: Mapping[Hashable, Entry],
+    names: Sequence[Hashable],
     sizes: Counts,
     low: Counts,
     high: Counts,
@@ -204,7 +204,8 @@ def _named_bounds(
                 f"{list(names[:10])}.{pairs}"
             )
         g = position[label]
-        asked_low, asked_high = parse_range(value, int(sizes[g]), label)
+        ends = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
+        asked_low, asked_high = (_as_count(end, int(sizes[g]), label) for end in ends)
         if asked_high < least:
             raise InfeasibleProblemError(
                 f"every class or group keeps at least one row; quota={value!r} for {label!r} "
@@ -221,23 +222,7 @@ def _named_bounds(
     return low, high
 
 
-def parse_range(value: Any, size: int, label: Hashable) -> tuple[int, int]:
-    """Return the least and greatest number of rows that one entry of a quota asks for.
-
-    Parameters
-    ----------
-    value : int, float or pair of them
-        A count, a share of the group's rows, or a ``(low, high)`` range of either.
-    size : int
-        Rows of the group.
-    label : hashable
-        Its name, for the error.
-    """
-    low, high = value if isinstance(value, tuple) and len(value) == 2 else (value, value)
-    return _as_count(low, size, label), _as_count(high, size, label)
-
-
-def _as_count(value: Any, size: int, label: Hashable) -> int:
+def _as_count(value: float, size: int, label: Hashable) -> int:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0:
         return int(value)
     if isinstance(value, (float, np.floating)) and 0 <= value <= 1:

@@ -7,22 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from .arrays import Booleans
 from .bound import change_lower_bound
-from .cells import CellCounts
-from .coordinates import Booleans
-from .exact.enumeration import largest_saving, smallest_change
-from .exact.system import ExactResult
-from .feasible import count_rows
+from .exact.free_rows import MAX_ROWS, FreeRows
+from .exact.largest_saving import largest_saving
+from .exact.smallest_change import smallest_change
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
-from .result import Selection, SolverCertificate
-from .search.descent import Found, improve, improve_cost, search
-from .tolerance import Within, largest_within
+from .result import Selection, SetCost, SolverCertificate
+from .search.descent import SearchResult, improve, improve_cost, search
+from .tolerance import LargestSet, largest_within
 
-# Up to here the answer is proven, within some seconds: by branch and bound or, where that proves
-# nothing in some hundred nodes, by comparing all sets.
-EXACT_ROWS = 32
-# The second objective is optimised among the sets within this factor of the best change.
+# The cost is optimised among the sets within this factor of the best change.
 CHANGE_FACTOR = 1.5
 
 
@@ -30,34 +26,30 @@ def solve(
     problem: SelectionProblem,
     *,
     time_limit: float = 60.0,
-    mip_rel_gap: float = 1e-4,
     random_state: int | np.random.Generator | None = None,
     start: Booleans | None = None,
     enough: float = 0.0,
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows the answer is proven optimal, by branch and bound (``scipy.optimize.milp``
-    with outer approximation of the norm) and, where that takes long, all sets. Beyond, ``milp``
-    decides how many rows of each cell go, and exchanges inside cells decide which. The certificate
-    then gives the value beside what random rows cost, and the bound of the relaxation.
+    Up to 32 free rows the answer is proven optimal: by branch and bound (``scipy.optimize.milp``
+    with outer approximation of the norm) and, where that takes long, by comparing all sets. With
+    more rows, ``milp`` decides how many rows of each cell to drop, and exchanges inside cells
+    decide which. The certificate then compares with random rows and the relaxation's bound.
 
     Parameters
     ----------
     problem : SelectionProblem
         What to solve.
     time_limit : float, default=60.0
-        Seconds after which the best set so far is returned. The work itself is counted in rounds,
-        so that the same seed gives the same set whenever this limit is not reached.
-    mip_rel_gap : float, default=1e-4
-        Relative gap at which branch and bound stops.
+        Seconds after which the best set so far is returned. Work is counted in rounds, so the same
+        seed gives the same set whenever this limit is not reached.
     random_state : int, Generator or None, default=None
         Seed of starts and pools.
     start : ndarray of bool of shape (n_samples,), default=None
-        Cardinality form: a feasible set to improve by exchanges, instead of rows drawn at
-        random.
+        Cardinality form: a feasible set to start from instead of random rows.
     enough : float, default=0.0
-        Cardinality form: share of what random rows cost at which the search may stop.
+        Cardinality form: the search may stop at this share of what random rows cost.
 
     Returns
     -------
@@ -88,189 +80,143 @@ def solve(
             "start must be a set that meets every constraint of a problem with n_drop; this one "
             "does not. Leave start out."
         )
-    if problem.n_drop is not None:
-        if start is None:
-            found = search(problem, problem.n_drop, rng, deadline=deadline, enough=enough)
-        else:
-            found = improve(problem, start, rng, deadline)
-        return _solve_cardinality(
-            problem, problem.n_drop, found, rng, started, deadline, mip_rel_gap
-        )
-    return _solve_generalization(problem, rng, started, deadline)
-
-
-def _solve_cardinality(
-    problem: SelectionProblem,
-    n_drop: int,
-    found: Found,
-    rng: np.random.Generator,
-    started: float,
-    deadline: float,
-    mip_rel_gap: float,
-) -> Selection:
-    scale = problem.coordinates.scale
-    exact: ExactResult | None = None
-    if problem.free.sum() <= EXACT_ROWS:
-        found, exact = _prove_smallest(problem, n_drop, found, mip_rel_gap, deadline)
-    proven = exact is not None and exact.proven
-    if problem.cost is not None:
-        limit = CHANGE_FACTOR * found.norm
-        found = improve_cost(problem, found, limit, rng, deadline)
-        if exact is not None:
-            found, proven = _prove_cost(problem, n_drop, found, limit, proven, deadline)
-    change = problem.change(found.drop)
-    # Branch and bound bounds change and imbalance together, which bounds neither alone.
-    if exact and not problem.is_balanced:
-        bound = exact.bound * scale
+    if problem.n_drop is None:
+        selection = _solve_generalization(problem, rng, deadline)
     else:
-        bound = change_lower_bound(problem, n_drop, change, deadline=deadline)
-    bound = min(bound, change)
-    # Without weights every set of this size has the same factor, and the bounds are one.
-    least = problem.least_size_factor(n_drop)
-    proven = proven and least >= problem.size_factor(found.drop) * (1 - 1e-9)
-    return _selection(
-        problem,
-        _checked(problem, found.drop),
-        started,
-        lower_bound=bound,
-        gap=0.0 if proven else _gap(problem, found.drop, bound),
-        saving_bound=np.inf,
-        status="optimal" if proven else "time limit" if found.timed_out else "feasible",
-        n_swaps=found.n_swaps,
-        exact=exact,
-        cells=found.cells,
-    )
-
-
-def _checked(problem: SelectionProblem, drop: Booleans) -> Booleans:
-    """Return the set, which meets every rule in float64."""
-    if not problem.is_feasible(drop):
+        if start is None:
+            result = search(problem, problem.n_drop, rng, deadline=deadline, enough=enough)
+        else:
+            result = improve(problem, start, rng, deadline)
+        selection = _solve_cardinality(problem, problem.n_drop, result, rng, deadline)
+    if not problem.is_feasible(selection.drop):
         raise RuntimeError(
-            f"the {int(drop.sum())} rows that the search chose to drop break a count, a mask, a "
-            "quota or a linear row. That is a fault of sklearn_prune: please report it with the "
-            "data; another random_state may avoid it."
+            f"the {int(selection.drop.sum())} rows that the search chose to drop break a count, a "
+            "mask, a quota or a linear row. That is a fault of sklearn_prune: please report it "
+            "with the data; another random_state may avoid it."
         )
-    return drop
-
-
-def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
-    """Return by which share the change, with the size factor, may exceed the best one."""
-    change = problem.size_factor(drop) * problem.change(drop)
-    least = problem.least_size_factor(int(drop.sum())) * lower_bound
-    return max(0.0, 1.0 - least / change) if change > 0 else 0.0
+    seconds = time.perf_counter() - started
+    return replace(selection, certificate=replace(selection.certificate, seconds=seconds))
 
 
 def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -> Selection:
-    """Return another set of as many rows, with the bounds that hold for the selection."""
-    solver, factor = selection.certificate, problem.size_factor(drop)
-    lengths, random_lengths = problem.lengths(drop), problem.random_lengths(drop)
+    """Return another set of the same size, with the bounds known from the selection."""
+    known = selection.certificate
     certificate = replace(
-        solver,
-        objective=lengths.change,
-        size_factor=factor,
-        gap=_gap(problem, drop, solver.lower_bound),
-        random_objective=random_lengths.change,
-        imbalances=lengths.imbalances,
-        random_imbalances=random_lengths.imbalances,
-        random_size_factors=problem.random_size_factors(drop),
-        smallest_reachable=factor * lengths.change,
+        known,
+        **vars(_cost_of(problem, drop)),
+        smallest_reachable=problem.predicted_change(drop),
+        gap=_gap(problem, drop, known.lower_bound),
         status="feasible",
     )
     return Selection(drop, certificate)
 
 
-def _prove_smallest(
-    problem: SelectionProblem, n_drop: int, found: Found, gap: float, deadline: float
-) -> tuple[Found, ExactResult]:
-    """Improve and prove the heuristic's set by branch and bound."""
-    coordinates, free = problem.coordinates, problem.free
-    exact = smallest_change(
-        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.residual(problem.must_drop),
-        count_rows(problem, n_drop),
-        found.drop[free],
-        gap=gap,
-        accept=lambda chosen: problem.is_feasible(problem.with_free(chosen)),
-        deadline=deadline,
+def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
+    """Return the share by which the change, with the size factor, may exceed the best one."""
+    change = problem.predicted_change(drop)
+    least = problem.least_size_factor(int(drop.sum())) * lower_bound
+    return max(0.0, 1.0 - least / change) if change > 0 else 0.0
+
+
+def _solve_cardinality(
+    problem: SelectionProblem,
+    n_drop: int,
+    result: SearchResult,
+    rng: np.random.Generator,
+    deadline: float,
+) -> Selection:
+    """With few rows, prove the heuristic's set or find a better one; then raise the cost."""
+    is_small = problem.free.sum() <= MAX_ROWS
+    proven, n_nodes, bound = False, 0, None
+    if is_small:
+        free = FreeRows.of(problem, problem.coordinates, n_drop, problem.is_feasible)
+        exact = smallest_change(free, result.drop[problem.free], deadline)
+        assert exact.drop is not None
+        result = _moved(problem, result, exact.drop)
+        proven, n_nodes = exact.proven, exact.n_nodes
+        timed_out = not proven and time.perf_counter() > deadline
+        result = replace(result, timed_out=timed_out)
+        # With a balance, the bound on both together bounds neither alone.
+        if not problem.is_balanced:
+            bound = exact.bound * problem.coordinates.scale
+    if problem.cost is not None:
+        limit = CHANGE_FACTOR * result.norm
+        result = improve_cost(problem, result, limit, rng, deadline)
+        if is_small:
+            result, cost_proven = _prove_cost(problem, n_drop, result, limit, deadline)
+            proven &= cost_proven
+    drop, change = result.drop, problem.change(result.drop)
+    if bound is None:
+        bound = change_lower_bound(problem, n_drop, change, deadline=deadline)
+    bound = min(bound, change)
+    # The proof is about the sum. With weights, another set may have a smaller size factor.
+    proven &= problem.least_size_factor(n_drop) >= problem.size_factor(drop) * (1 - 1e-9)
+    return _selection(
+        problem,
+        result,
+        lower_bound=bound,
+        gap=0.0 if proven else _gap(problem, drop, bound),
+        status="optimal" if proven else "time limit" if result.timed_out else "feasible",
+        n_nodes=n_nodes,
     )
-    assert exact.drop is not None
-    drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.residual(drop)))
-    timed_out = not exact.proven and time.perf_counter() > deadline
-    return replace(found, drop=drop, norm=norm, timed_out=timed_out), exact
+
+
+def _moved(problem: SelectionProblem, result: SearchResult, chosen: Booleans) -> SearchResult:
+    """Return the result with another choice of the free rows."""
+    drop = problem.with_free(chosen)
+    return replace(result, drop=drop, norm=problem.norm(drop))
 
 
 def _prove_cost(
-    problem: SelectionProblem,
-    n_drop: int,
-    found: Found,
-    limit: float,
-    proven: bool,
-    deadline: float,
-) -> tuple[Found, bool]:
+    problem: SelectionProblem, n_drop: int, result: SearchResult, limit: float, deadline: float
+) -> tuple[SearchResult, bool]:
     """Find the most saving set within the limit on the change."""
-    assert problem.cost is not None
-    coordinates, free = problem.coordinates, problem.free
+    coordinates, is_open = problem.coordinates, problem.free
 
-    def is_allowed(chosen: Booleans) -> bool:
-        drop = problem.with_free(chosen)
-        norm = float(np.linalg.norm(coordinates.residual(drop)))
-        return problem.is_feasible(drop) and norm <= limit + coordinates.rounding(drop)
+    def is_allowed(drop: Booleans) -> bool:
+        within = problem.norm(drop) <= limit + coordinates.rounding(drop)
+        return problem.is_feasible(drop) and within
 
-    exact = largest_saving(
-        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.residual(problem.must_drop),
-        problem.cost[free],
-        (np.zeros(int(free.sum())), limit),
-        count_rows(problem, n_drop),
-        accept=is_allowed,
-        deadline=deadline,
-    )
+    free = FreeRows.of(problem, coordinates, n_drop, is_allowed)
+    cone = (np.zeros(len(free)), limit)
+    exact = largest_saving(free, problem.savings[is_open], cone, deadline)
     if exact.drop is None:
-        return found, False
-    drop = problem.with_free(exact.drop)
-    norm = float(np.linalg.norm(coordinates.residual(drop)))
-    return replace(found, drop=drop, norm=norm), proven and exact.proven
+        return result, False
+    return _moved(problem, result, exact.drop), exact.proven
 
 
 def _solve_generalization(
-    problem: SelectionProblem, rng: np.random.Generator, started: float, deadline: float
+    problem: SelectionProblem, rng: np.random.Generator, deadline: float
 ) -> Selection:
-    within = largest_within(problem, rng, exact_rows=EXACT_ROWS, deadline=deadline)
-    if within.drop is None:
-        raise _nothing_within(problem, within)
-    drop = _checked(problem, within.drop)
-    saving = problem.saving(drop)
-    bound = max(within.bound, saving)
-    # Costs below zero may make one of them a loss.
+    largest = largest_within(problem, rng, deadline)
+    if largest.drop is None:
+        raise _nothing_within(problem, largest)
+    saving = problem.saving(largest.drop)
+    bound = max(largest.bound, saving)
+    # Negative costs may make either of them negative.
     larger = max(abs(bound), abs(saving))
     gap = min(1.0, (bound - saving) / larger) if larger > 0 else 0.0
-    status = "optimal" if within.proven else "time limit" if within.timed_out else "feasible"
-    if not drop.any() and not within.timed_out:
+    status = "optimal" if largest.proven else "time limit" if largest.timed_out else "feasible"
+    if not largest.drop.any() and not largest.timed_out:
         status = "nothing to drop"
     return _selection(
         problem,
-        drop,
-        started,
-        lower_bound=0.0,
-        gap=0.0 if within.proven else gap,
+        largest,
+        gap=0.0 if largest.proven else gap,
         saving_bound=bound,
         status=status,
-        n_swaps=within.n_swaps,
-        exact=None,
-        cells=within.cells,
-        smallest_reachable=within.smallest_reachable,
+        smallest_reachable=largest.smallest_reachable,
     )
 
 
-def _nothing_within(problem: SelectionProblem, within: Within) -> InfeasibleProblemError:
-    """Return the error that no set within the tolerance was found, the one of must_drop neither."""
+def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> InfeasibleProblemError:
+    """Return the error that no set, must_drop alone included, is within the tolerance."""
     forced, tolerance = problem.must_drop, problem.tolerance
-    smallest = within.smallest_reachable
+    smallest = largest.smallest_reachable
     alone = ""
     if forced.any():
         alone = f", the rows of must_drop alone cost {problem.predicted_change(forced):g}"
-    if within.timed_out:
+    if largest.timed_out:
         remedy = "time_limit ended the search. Raise it or the tolerance"
     elif np.isfinite(smallest):
         remedy = f"the smallest change found is {smallest:g}. Raise the tolerance to that"
@@ -281,56 +227,51 @@ def _nothing_within(problem: SelectionProblem, within: Within) -> InfeasibleProb
         f"constraints{alone}; {remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
-        timed_out=within.timed_out,
+        timed_out=largest.timed_out,
     )
 
 
 def _selection(
     problem: SelectionProblem,
-    drop: Booleans,
-    started: float,
+    result: SearchResult | LargestSet,
     *,
-    lower_bound: float,
-    gap: float,
-    saving_bound: float,
     status: str,
-    n_swaps: int,
-    exact: ExactResult | None,
-    cells: CellCounts | None,
+    gap: float,
+    lower_bound: float = 0.0,
+    saving_bound: float = np.inf,
     smallest_reachable: float | None = None,
+    n_nodes: int = 0,
 ) -> Selection:
-    factor = problem.size_factor(drop)
-    n_integers = int(problem.free.sum())
-    if cells is not None and exact is None:
-        n_integers = cells.n_integers
-    lengths, random_lengths = problem.lengths(drop), problem.random_lengths(drop)
+    assert result.drop is not None
+    if smallest_reachable is None:
+        smallest_reachable = problem.predicted_change(result.drop)
+    cells, n_free = result.cells, int(problem.free.sum())
+    # The search of a small problem starts from cells, but its rows are decided one by one.
+    is_exact = problem.n_drop is not None and n_free <= MAX_ROWS
     certificate = SolverCertificate(
-        n_samples=problem.n_samples,
-        n_dropped=int(drop.sum()),
-        objective=lengths.change,
-        size_factor=factor,
-        least_size_factor=problem.least_size_factor(int(drop.sum())),
-        lower_bound=lower_bound,
+        **vars(_cost_of(problem, result.drop)),
+        status=status,
         gap=gap,
-        saving=problem.saving(drop),
+        lower_bound=lower_bound,
         saving_bound=saving_bound,
+        smallest_reachable=smallest_reachable,
+        n_integers=n_free if is_exact or cells is None else cells.n_integers,
+        n_nodes=n_nodes,
+    )
+    if cells is not None:
+        certificate = replace(
+            certificate, cell_nodes=cells.n_nodes, cell_gap=cells.gap, cell_seconds=cells.seconds
+        )
+    return Selection(result.drop, certificate)
+
+
+def _cost_of(problem: SelectionProblem, drop: Booleans) -> SetCost:
+    random_lengths = problem.random_lengths(drop)
+    return SetCost(
+        objective=problem.change(drop),
+        size_factor=problem.size_factor(drop),
+        least_size_factor=problem.least_size_factor(int(drop.sum())),
         random_objective=random_lengths.change,
-        imbalances=lengths.imbalances,
         random_imbalances=random_lengths.imbalances,
         random_size_factors=problem.random_size_factors(drop),
-        smallest_reachable=factor * lengths.change
-        if smallest_reachable is None
-        else smallest_reachable,
-        status=status,
-        n_swaps=n_swaps,
-        n_cuts=0 if exact is None else exact.n_cuts,
-        n_nodes=0 if exact is None else exact.n_nodes,
-        n_cells=0 if cells is None else len(cells.n_dropped),
-        n_integers=n_integers,
-        cell_nodes=0 if cells is None else cells.n_nodes,
-        cell_gap=0.0 if cells is None else cells.gap,
-        cell_seconds=0.0 if cells is None else cells.seconds,
-        cell_status="row by row" if cells is None else cells.status,
-        seconds=time.perf_counter() - started,
     )
-    return Selection(drop, certificate)

@@ -1,4 +1,4 @@
-"""The generalization-guaranteed form: as many rows as a bound on the change allows."""
+"""The generalization-guaranteed form: drop as many rows as a bound on the change allows."""
 
 from __future__ import annotations
 
@@ -8,47 +8,44 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .arrays import Booleans, Counts
 from .bound import saving_upper_bound
 from .cells import CellCounts
-from .coordinates import Booleans
-from .exact.enumeration import largest_saving
-from .exact.system import ExactResult
-from .feasible import count_rows
+from .exact.free_rows import MAX_ROWS, ExactResult, FreeRows
+from .exact.largest_saving import largest_saving
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
-from .search.descent import Found, improve_cost, search
+from .search.descent import SearchResult, improve_cost, search
 
-# Rows on either side of the cut that the relaxation suggests, in rows and in multiples of the
+# Rows that stay free on either side of the relaxation's cut, at least, and as a multiple of the
 # number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
-_MAX_TRIALS = 40
-# How often a number of rows is tried where the change comes within this factor of the tolerance.
+# Numbers of rows tried by bisection, and in all when none met the tolerance and the whole range is
+# scanned.
+_MAX_TRIALS, _MAX_SCAN = 40, 160
+# Attempts with other random rows while the change is within this factor of the tolerance.
 _ATTEMPTS, _NEAR = 3, 1.5
-# Shares of the balance's weight that a number of rows is tried with: with less of it the change may
-# come within the tolerance, and the balance may still be that of random rows.
+# Shares of the balance's weight that are tried: with less weight the change may meet the tolerance
+# while the balance is still no worse than that of random rows.
 _BALANCE_SHARES = (1.0, 0.1)
-# Shares of the time that branch and bound, and the bound, may take before the search.
+# Shares of the time for branch and bound, and for the dual bound, before the search starts.
 _EXACT_SHARE, _BOUND_SHARE = 0.7, 0.3
-# The same where none of these met the tolerance, and sizes all over the range are tried.
-_MAX_SCAN = 160
 
 
 @dataclass(frozen=True)
-class Within:
+class LargestSet:
     """Largest set found within the tolerance.
 
     Attributes
     ----------
     drop : ndarray of bool of shape (n_samples,) or None
-        None where no set was found, the rows that must go alone neither.
+        None when no set was found within the tolerance, must_drop alone included.
     bound : float
         No set within the tolerance saves more.
     proven : bool
         Whether the set is proven optimal.
     smallest_reachable : float
         Smallest change, with the size factor and in the unit of Z, of the non-empty sets tried.
-    n_swaps : int
-        Exchanges made.
     timed_out : bool
         Whether the deadline cut the work short anywhere.
     cells : CellCounts or None
@@ -59,55 +56,55 @@ class Within:
     bound: float
     proven: bool
     smallest_reachable: float
-    n_swaps: int
     timed_out: bool
     cells: CellCounts | None = None
 
 
 def largest_within(
-    problem: SelectionProblem, rng: np.random.Generator, *, exact_rows: int, deadline: float
-) -> Within:
+    problem: SelectionProblem, rng: np.random.Generator, deadline: float
+) -> LargestSet:
     """Maximise the rows (or the cost) saved while the change stays within the tolerance.
 
-    Small problems are solved to optimality. Beyond, the dual bound gives both a limit on the
-    number of rows and an order of them; the number is then searched downward from the bound, each
-    trial a cardinality problem in a window of that order, and the first number whose set passes
-    the exact check is refined by bisection. With a balance no rows are fixed, since a window of
-    that order would tip it; and a set passes only if it is at least as balanced as random sets of
-    its counts are in the root mean square.
+    Small problems are solved to optimality. For others, the dual bound limits the number of rows
+    and orders them. The search goes down from that number; each trial is a cardinality problem in
+    which only the rows near the cut of that order are free. The first number whose set passes the
+    exact check is refined by bisection.
+
+    With a balance all rows stay free, since fixing rows by that order would upset it. A set then
+    passes only if it is at least as balanced as random sets of its counts (root mean square).
     """
-    if problem.free.sum() > exact_rows:
+    if problem.free.sum() > MAX_ROWS:
         return _SizeSearch(problem, rng, deadline).run()
     now = time.perf_counter()
     exact = _exact(problem, now + _EXACT_SHARE * (deadline - now))
     if exact.proven:
         return exact
-    found = _SizeSearch(problem, rng, deadline).run()
-    best = max(found, exact, key=lambda within: _saving(problem, within))
+    searched = _SizeSearch(problem, rng, deadline).run()
+    best = max(searched, exact, key=lambda result: _saving(problem, result))
     return replace(
         best,
-        bound=min(found.bound, exact.bound),
-        smallest_reachable=min(found.smallest_reachable, exact.smallest_reachable),
-        timed_out=found.timed_out or exact.timed_out,
+        bound=min(searched.bound, exact.bound),
+        smallest_reachable=min(searched.smallest_reachable, exact.smallest_reachable),
+        timed_out=searched.timed_out or exact.timed_out,
     )
 
 
-def _saving(problem: SelectionProblem, within: Within) -> float:
-    return -np.inf if within.drop is None else problem.saving(within.drop)
+def _saving(problem: SelectionProblem, result: LargestSet) -> float:
+    return -np.inf if result.drop is None else problem.saving(result.drop)
 
 
-def _exact(problem: SelectionProblem, deadline: float) -> Within:
-    """Solve by branch and bound; apportioned quotas fix the counts, so each number is tried."""
-    least = int(problem.must_drop.sum())
-    most = problem.n_samples - max(1, int(problem.must_keep.sum()))
+def _exact(problem: SelectionProblem, deadline: float) -> LargestSet:
+    """Solve by branch and bound, number by number where the quota fixes the counts."""
     sizes: list[int | None] = [None]
     if problem.kept_range.is_fixed:
-        sizes = list(range(most, least - 1, -1))
+        most = problem.n_samples - max(1, int(problem.must_keep.sum()))
+        sizes = list(range(most, int(problem.must_drop.sum()) - 1, -1))
     best: Booleans | None = None
     best_saving, proven, bound = -np.inf, True, -np.inf
     for n_drop in sizes:
-        result = _exact_size(problem, n_drop, deadline)
-        if result is None:
+        try:
+            result = _exact_size(problem, n_drop, deadline)
+        except InfeasibleProblemError:
             continue
         proven &= result.proven
         bound = max(bound, result.bound)
@@ -120,30 +117,17 @@ def _exact(problem: SelectionProblem, deadline: float) -> Within:
                 break
     reachable = min(map(problem.predicted_change, _simplest_sets(problem)), default=np.inf)
     timed_out = not proven and time.perf_counter() > deadline
-    return Within(best, best_saving if proven else bound, proven, reachable, 0, timed_out)
+    return LargestSet(best, best_saving if proven else bound, proven, reachable, timed_out)
 
 
-def _exact_size(
-    problem: SelectionProblem, n_drop: int | None, deadline: float
-) -> ExactResult | None:
-    coordinates, free = problem.coordinates.block(0), problem.free
-    try:
-        system = count_rows(problem, n_drop)
-    except InfeasibleProblemError:
-        return None
+def _exact_size(problem: SelectionProblem, n_drop: int | None, deadline: float) -> ExactResult:
+    coordinates, open_rows = problem.coordinates.block(0), problem.free
+    free = FreeRows.of(problem, coordinates, n_drop, lambda drop: is_allowed(problem, drop))
     tolerance = (problem.tolerance or 0.0) / coordinates.scale
     share = problem.sample_weight / problem.sample_weight.sum()
-    saving = np.ones(len(free)) if problem.cost is None else problem.cost
-    result = largest_saving(
-        coordinates.rows(np.flatnonzero(free)).astype(np.float64),
-        coordinates.residual(problem.must_drop),
-        saving[free],
-        (tolerance * share[free], tolerance * float(share[~problem.must_drop].sum())),
-        system,
-        accept=lambda chosen: is_allowed(problem, problem.with_free(chosen)),
-        deadline=deadline,
-    )
-    bound = result.bound + float(saving[problem.must_drop].sum())
+    cone = (tolerance * share[open_rows], tolerance * float(share[~problem.must_drop].sum()))
+    result = largest_saving(free, problem.savings[open_rows], cone, deadline)
+    bound = result.bound + problem.saving(problem.must_drop)
     if n_drop is not None and problem.cost is None:
         bound = min(bound, n_drop)
     return replace(result, bound=bound)
@@ -160,7 +144,7 @@ def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
 
 
 def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
-    """Whether the set is as balanced as random ones of its counts; where nothing is, any is."""
+    """Whether the set is as balanced as random sets of its counts; True without a balance."""
     if not problem.is_balanced:
         return True
     factor, factors = problem.size_factor(drop), problem.random_size_factors(drop)[1:]
@@ -170,7 +154,7 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
 
 
 def _simplest_sets(problem: SelectionProblem) -> Iterator[Booleans]:
-    """Yield, for each group, what must go and its free row of smallest norm, where feasible."""
+    """Yield, for each group, must_drop and the group's shortest free row, where feasible."""
     norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
         members = np.flatnonzero(problem.free & (problem.groups == group))
@@ -197,20 +181,19 @@ class _SizeSearch:
         self._best_saving = -np.inf
         self._cells: CellCounts | None = None
         self._reachable = np.inf
-        self._n_swaps = self._n_trials = 0
+        self._n_trials = 0
         self._dropped_any = False
         # A trial on all rows takes a second or so.
         self._resolution = max(1, problem.n_samples // 2000) if problem.is_balanced else 1
-        sizes = problem.count(np.ones(problem.n_samples, dtype=bool))
-        forced, kept = int(problem.must_drop.sum()), problem.kept_range.low
-        self._least = max(forced, int((sizes - problem.kept_range.high).sum()))
-        self._most = min(problem.n_samples - max(1, int(kept.sum())), self._cap())
+        low, high = problem.dropped_bounds(None)
+        self._least = max(int(problem.must_drop.sum()), int(low.sum()))
+        self._most = min(problem.n_samples - 1, int(high.sum()), self._cap())
 
-    def run(self) -> Within:
-        """Try simple sets and a middle size; then the bound and ever smaller ones; then bisect.
+    def run(self) -> LargestSet:
+        """Try simple sets and a middle size, then go down from the bound, then bisect.
 
-        The first are a start that a time limit leaves time for. The bound is mostly met within some
-        rows, and the bisection goes on above the last success.
+        Simple sets are an answer even under a short time limit. The bound is usually met within a
+        few rows. The bisection refines above the last success.
         """
         self._try_simple_sets()
         passed, failed = self._least, self._most + 1
@@ -233,24 +216,19 @@ class _SizeSearch:
                 failed = middle
         if not self._dropped_any:
             self._scan()
-        return Within(
-            self._best,
-            self._dual.value,
-            False,
-            self._reachable,
-            self._n_swaps,
-            self._timed_out or time.perf_counter() > self._deadline,
-            self._cells,
+        timed_out = self._timed_out or time.perf_counter() > self._deadline
+        return LargestSet(
+            self._best, self._dual.value, False, self._reachable, timed_out, self._cells
         )
 
     def _try_simple_sets(self) -> None:
-        """Try what must go alone, one row more, and random rows of ever smaller numbers."""
+        """Try must_drop alone, must_drop and one more row, and ever fewer random rows."""
         problem = self._problem
         self._keep_if_within(problem.must_drop)
         for drop in _simplest_sets(problem):
             self._keep_if_within(drop)
         n_drop = self._most
-        # Some passes over the rows, whatever the time: without them there may be no answer at all.
+        # Not cut by the clock: without these there may be no answer at all.
         while n_drop > self._least:
             try:
                 drop = problem.random_set(n_drop, self._rng(n_drop))
@@ -261,7 +239,7 @@ class _SizeSearch:
             n_drop = (n_drop + self._least) // 2
 
     def _scan(self) -> None:
-        """Try sizes all over the range: under masks and quotas the change is not monotone."""
+        """Try sizes over the whole range: under masks and quotas the change is not monotone."""
         left = max(0, _MAX_SCAN - self._n_trials)
         least = max(1, self._least)
         for n_drop in np.unique(np.linspace(least, self._most, left).astype(int)):
@@ -269,10 +247,7 @@ class _SizeSearch:
                 return
 
     def _cap(self) -> int:
-        """Return the most rows that are tried.
-
-        As many as the bound allows or, of rows that cost, as many as the relaxation drops.
-        """
+        """Return the most rows to try: the bound or, with costs, what the relaxation drops."""
         if self._problem.cost is None:
             return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
         pays = self._problem.must_drop | (self._problem.free & (self._dual.scores > 0))
@@ -286,34 +261,32 @@ class _SizeSearch:
         self._n_trials += 1
         for share in _BALANCE_SHARES if self._problem.is_balanced else (1.0,):
             for attempt in range(_ATTEMPTS):
-                found = self._solve_window(n_drop, share, self._rng(n_drop, attempt))
-                if found is None:
+                result = self._solve_window(n_drop, share, self._rng(n_drop, attempt))
+                if result is None:
                     return False
-                self._n_swaps += found.n_swaps
-                self._timed_out |= found.timed_out
-                if self._keep_if_within(found.drop, found.cells):
-                    self._improve_cost(found)
+                self._timed_out |= result.timed_out
+                if self._keep_if_within(result.drop, result.cells):
+                    self._improve_cost(result)
                     return True
-                if not self._is_near(found.drop):
+                if not self._is_near(result.drop):
                     break
         return False
 
     def _is_near(self, drop: Booleans) -> bool:
-        """Whether other random rows may well meet the tolerance, and there is time for them."""
+        """Whether another attempt may meet the tolerance in time."""
         near = _NEAR * (self._problem.tolerance or 0.0)
         in_time = time.perf_counter() < self._deadline
         return in_time and self._problem.predicted_change(drop) <= near
 
-    def _improve_cost(self, found: Found) -> None:
-        """Exchange rows for dearer ones, as far as the tolerance allows."""
+    def _improve_cost(self, result: SearchResult) -> None:
+        """Exchange rows for costlier ones, as far as the tolerance allows."""
         problem = self._problem
-        if problem.cost is None or problem.tolerance is None:
+        if problem.cost is None:
             return
-        room = problem.tolerance / problem.size_factor(found.drop) / problem.coordinates.scale
-        rng = self._rng(int(found.drop.sum()))
-        dearer = improve_cost(problem, found, room, rng, self._deadline)
-        self._n_swaps += dearer.n_swaps - found.n_swaps
-        self._keep_if_within(dearer.drop, found.cells)
+        allowed = (problem.tolerance or 0.0) / problem.size_factor(result.drop)
+        limit, rng = allowed / problem.coordinates.scale, self._rng(int(result.drop.sum()))
+        costlier = improve_cost(problem, result, limit, rng, self._deadline)
+        self._keep_if_within(costlier.drop, result.cells)
 
     def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
         problem = self._problem
@@ -331,26 +304,25 @@ class _SizeSearch:
         return True
 
     def _rng(self, *key: int) -> np.random.Generator:
-        """Return the generator of a number of rows, whatever was tried before.
+        """Return the generator for a number of rows, whatever was tried before.
 
-        So a tolerance that was found to be met by so many rows is met when it is asked for.
+        So a tolerance that some number of rows meets is met again when its change is asked for.
         """
         return np.random.default_rng([self._seed, *key])
 
-    def _solve_window(self, n_drop: int, share: float, rng: np.random.Generator) -> Found | None:
-        """Solve the cardinality form among the rows near the relaxation's cut.
-
-        With a balance, by a share of its weight.
-        """
+    def _solve_window(
+        self, n_drop: int, share: float, rng: np.random.Generator
+    ) -> SearchResult | None:
+        """Solve the cardinality form near the relaxation's cut, with a share of the balance."""
         problem = self._problem
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))
-            window.coordinates = window.coordinates.with_less_balance(share)
+            window = window.with_less_balance(share)
             return search(window, n_drop, rng, deadline=self._deadline)
         except InfeasibleProblemError:
             return None
 
-    def _window(self, n_drop: int, counts: np.ndarray) -> SelectionProblem:
+    def _window(self, n_drop: int, counts: Counts) -> SelectionProblem:
         problem, scores = self._problem, self._dual.scores
         if problem.is_balanced:
             return problem.fixing(n_drop, problem.must_keep, problem.must_drop)

@@ -134,7 +134,7 @@ def test_a_network_that_is_trained_already_has_no_dynamics(iris, make_net):
 
 
 def test_disabled_callbacks_are_refused(iris, make_net):
-    with pytest.raises(ValueError, match='callbacks="disable" allows none. Set callbacks=None'):
+    with pytest.raises(ValueError, match='callbacks="disable" forbids. Set callbacks=None'):
         ForgettingPruner(make_net(callbacks="disable")).fit(*iris)
 
 

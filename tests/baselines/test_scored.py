@@ -217,7 +217,7 @@ def test_a_regression_is_pruned(pruner, n_outputs):
 @pytest.mark.parametrize("pruner", by_name([p for p in PRUNERS if p._needs_classes]))
 def test_what_needs_classes_says_so(pruner):
     X, y = load_diabetes(return_X_y=True)
-    message = f"{type(pruner).__name__} scores .* y holds numbers; give labels .* KCenterPruner"
+    message = f"{type(pruner).__name__} is for cla.* y holds numbers; give labels .* KCenterPruner"
     with pytest.raises(ValueError, match=message):
         clone(pruner).fit(X, y + 0.5)
     net = NeuralNetRegressor(torch.nn.Linear(10, 1), verbose=0)
@@ -292,7 +292,7 @@ def test_no_row_that_goes_is_better_than_one_that_stays(stratify, ratio, rows):
 
 def test_arguments_that_only_influences_obey_are_refused(iris):
     X, y = iris
-    with pytest.raises(TypeError, match="X and y alone; it was given must_keep. Leave it out"):
+    with pytest.raises(TypeError, match="only X, y and target_kind, not must_keep. Leave it out"):
         HerdingPruner().fit(X, y, must_keep=y == 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import pickle
 from collections import OrderedDict
 
@@ -22,9 +21,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from sklearn_prune import InfluencePruner, make_pipeline
 from sklearn_prune.baselines import RandomPruner
-from sklearn_prune.data import checks as _validation
-from sklearn_prune.data.checks import fingerprint
-from sklearn_prune.data.containers import Identity, StoredRows, is_stored, read_rows
+from sklearn_prune.data.containers import is_stored, read_rows
 from sklearn_prune.networks import last_layer as _network
 
 N = 90
@@ -91,7 +88,6 @@ def expected():
 @pytest.fixture
 def small_pieces(monkeypatch):
     monkeypatch.setattr("sklearn_prune.data.containers.CHUNK_CELLS", 64)
-    monkeypatch.setattr(_validation, "CHUNK_CELLS", 64)
 
 
 def same(pruner, expected):
@@ -174,11 +170,6 @@ def test_any_rows_in_any_order(array, data):
     indices = data.draw(st.lists(st.integers(0, len(array) - 1), max_size=50))
     indices = np.array(indices, dtype=np.intp)
     np.testing.assert_array_equal(read_rows(Stored(array), indices), array[indices])
-
-
-@given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
-def test_a_fingerprint_does_not_know_where_numbers_lie(array):
-    assert fingerprint(StoredRows(Stored(array))) == fingerprint(array)
 
 
 def test_what_is_stored_and_what_is_not(tmp_path):
@@ -308,17 +299,6 @@ def test_a_frozen_network_reads_a_dataset():
     dataset = TensorDataset(torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(Y))
     pruner = InfluencePruner(FrozenEstimator(net), **CALM).fit(dataset, Y)
     same(pruner, InfluencePruner(FrozenEstimator(net), **CALM).fit(X, Y))
-
-
-def test_identity_ends_with_the_object():
-    thing = Drawn()
-    identity = Identity(thing)
-    assert identity == Identity(thing)
-    assert identity != Identity(Drawn())
-    assert identity != "a digest"
-    del thing
-    gc.collect()
-    assert identity != identity
 
 
 class Stream(IterableDataset):

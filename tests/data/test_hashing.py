@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+import gc
+import importlib.util
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from torch import nn
 
-from sklearn_prune.data.hashing import digest
+from sklearn_prune.data.containers import StoredRows
+from sklearn_prune.data.hashing import Identity, digest, fingerprint
 
 
 def net(*widths: int, act: type = nn.ReLU) -> nn.Sequential:
@@ -74,31 +81,38 @@ def test_the_digest_holds_in_another_process():
         "def twice(X):\n return {} * X\nclass Net(torch.nn.Module):\n forward = twice\n",
     ],
 )
-def test_code_is_part_of_it(source, tmp_path):
-    found = []
+def test_code_is_part_of_it(source, tmp_path, monkeypatch):
+    digests = []
     for factor in (1, 2):
-        (tmp_path / "users_net.py").write_text("import torch\n" + source.format(factor))
-        code = (
-            "import users_net; from sklearn_prune.data.hashing import digest;"
-            "print(digest(users_net.Net()))"
-        )
-        run = subprocess.run(
-            [sys.executable, "-B", "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={"PYTHONPATH": f"{tmp_path}:{':'.join(p for p in sys.path if p)}"},
-        )
-        found.append(run.stdout)
-    assert found[0] != found[1]
+        path = tmp_path / f"version_{factor}.py"
+        path.write_text("import torch\n" + source.format(factor))
+        spec = importlib.util.spec_from_file_location("users_net", path)
+        users_net = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "users_net", users_net)
+        spec.loader.exec_module(users_net)
+        digests.append(digest(users_net.Net()))
+    assert digests[0] != digests[1]
 
 
-def test_a_class_without_source_has_no_digest():
-    code = (
-        "import torch; from sklearn_prune.data.hashing import digest\n"
-        "class Typed(torch.nn.Module): pass\n"
-        "digest(Typed())"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.returncode == 1
-    assert "source" in run.stderr or "built-in" in run.stderr
+def test_a_class_without_source_has_no_digest(monkeypatch):
+    typed = types.ModuleType("typed_at_a_prompt")
+    monkeypatch.setitem(sys.modules, typed.__name__, typed)
+    exec("import torch\nclass Typed(torch.nn.Module): pass", typed.__dict__)
+    with pytest.raises((OSError, TypeError), match="source|built-in"):
+        digest(typed.Typed())
+
+
+@given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
+def test_a_fingerprint_does_not_know_where_numbers_lie(array):
+    assert fingerprint(StoredRows(array)) == fingerprint(array)
+
+
+def test_identity_ends_with_the_object():
+    thing = net(2, 1)
+    identity = Identity(thing)
+    assert identity == Identity(thing)
+    assert identity != Identity(net(2, 1))
+    assert identity != "a digest"
+    del thing
+    gc.collect()
+    assert identity != identity

@@ -1,22 +1,19 @@
 """What comes with the rows means the same in every container: nothing missing, and no dates."""
 
 import datetime
-import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import scipy.sparse as sp
-import sklearn
 import torch
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.baselines import RandomPruner
 
 RNG = np.random.default_rng(0)
-N = 30
+# More rows than are solved to optimality, which takes longer.
+N = 36
 X = RNG.normal(size=(N, 3))
 Y = np.arange(N) % 3
 TEXT = np.array(["a", "b", "c"])[Y]
@@ -102,12 +99,6 @@ def test_what_is_missing_is_refused_with_its_name_and_row(name, values):
         InfluencePruner(**QUICK).fit(X, **given)
 
 
-@pytest.mark.parametrize("y", [*WORDS.values(), *NUMBERS.values()])
-def test_every_pruner_refuses_missing_labels(y):
-    with pytest.raises(ValueError, match="y must not be missing .* the first in row 4"):
-        RandomPruner().fit(X, y)
-
-
 @pytest.mark.parametrize("label", [None, np.nan, pd.NA, (0, np.nan), (None, "a")])
 def test_a_quota_for_a_missing_label_is_refused(label):
     with pytest.raises(ValueError, match="quota names the label .* no label may be missing"):
@@ -177,33 +168,17 @@ DATES = {
     "pandas with a zone": pd.Series(DAYS.astype("datetime64[ns]")).dt.tz_localize("UTC"),
     "pandas durations": pd.Series(SPANS.astype("timedelta64[ns]")),
     "pandas periods": pd.Series(pd.period_range("2020", periods=N, freq="D")),
-    "pandas objects": pd.Series([datetime.date(2020, 1, 1 + i) for i in range(N)], dtype=object),
+    "pandas objects": pd.Series(
+        [datetime.date(2020, 1 + i % 3, 1 + i // 3) for i in range(N)], dtype=object
+    ),
     "polars": pl.Series(DAYS),
     "polars times": pl.Series(DAYS.astype("datetime64[us]")),
     "polars durations": pl.Series(SPANS.astype("timedelta64[us]")),
     "polars times of day": pl.Series([datetime.time(i % 24) for i in range(N)]),
     "objects": np.array([datetime.timedelta(days=i) for i in range(N)], dtype=object),
     "objects of numpy": np.array(list(SPANS), dtype=object),
-    "list": [datetime.datetime(2020, 1, 1 + i) for i in range(N)],
+    "list": [datetime.datetime(2020, 1 + i % 3, 1 + i // 3) for i in range(N)],
 }
-
-
-def tables_of(column):
-    """Return tables of numbers and that column, in the containers that can hold it."""
-    if isinstance(column, pl.Series):
-        return [pl.DataFrame({"a": X[:, 0], "when": column})]
-    frame = pd.DataFrame({"a": X[:, 0], "when": column})
-    tables = [frame, frame.to_numpy(dtype=object), frame.astype(object).values.tolist()]
-    if isinstance(column, np.ndarray) and column.dtype != object:
-        tables += [column[:, None], [[cell] for cell in column]]
-    return tables
-
-
-@pytest.mark.parametrize("name", DATES)
-def test_a_column_of_dates_is_refused_in_every_container(name):
-    for table in tables_of(DATES[name]):
-        with pytest.raises(ValueError, match="needs numeric columns; .*ColumnTransformer"):
-            InfluencePruner(**QUICK).fit(table, Y)
 
 
 @pytest.mark.parametrize("name", DATES)
@@ -213,80 +188,6 @@ def test_dates_are_no_labels_and_no_numbers(name, fit_param):
         ValueError, match=f"{fit_param} must be (numbers|labels or numbers); it has"
     ):
         InfluencePruner(**QUICK).fit(X, **{"y": Y, fit_param: DATES[name]})
-
-
-@pytest.mark.parametrize("name", ["days", "pandas durations", "polars"])
-def test_features_hold_no_dates(name):
-    for table in tables_of(DATES[name]):
-        with pytest.raises(ValueError, match="features needs numeric columns"):
-            InfluencePruner(features=table, **QUICK).fit(X, Y)
-
-
-# Other containers
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
-def test_tensors_are_rows(dtype):
-    rows = torch.as_tensor(10 * X).to(dtype)
-    values = rows.float().numpy() if dtype == torch.bfloat16 else rows.numpy()
-    expected = InfluencePruner(**QUICK).fit(values, Y).get_support()
-    pruner = InfluencePruner(**QUICK).fit(rows, torch.as_tensor(Y))
-    np.testing.assert_array_equal(pruner.get_support(), expected)
-    kept = pruner.transform(rows)
-    assert isinstance(kept, torch.Tensor)
-    assert torch.equal(kept, rows[torch.as_tensor(expected)])
-
-
-def test_tensors_are_rows_with_array_api_dispatch(monkeypatch):
-    monkeypatch.setattr("sklearn.utils._array_api._check_array_api_dispatch", lambda on: None)
-    with sklearn.config_context(array_api_dispatch=True):
-        test_tensors_are_rows(torch.float64)
-
-
-def test_masked_cells_are_missing_cells():
-    rows = np.ma.array(X, mask=False)
-    whole = InfluencePruner(**QUICK).fit(rows, Y).get_support()
-    np.testing.assert_array_equal(whole, InfluencePruner(**QUICK).fit(X, Y).get_support())
-    rows[2, 1] = np.ma.masked
-    with pytest.raises(
-        ValueError, match="1 NaN and 0 infinity cells, the first in column number 1"
-    ):
-        InfluencePruner(**QUICK).fit(rows, Y)
-
-
-def test_what_has_no_rows_yet_is_to_be_collected():
-    lazy = pl.DataFrame(X).lazy()
-    with pytest.raises(ValueError, match=r"X is a LazyFrame, .* give X\.collect\(\)"):
-        InfluencePruner(**QUICK).fit(lazy, Y)
-    with pytest.raises(ValueError, match=r"y is a LazyFrame, .* give y\.collect\(\)"):
-        InfluencePruner(**QUICK).fit(X, lazy)
-
-
-@pytest.mark.parametrize("sparse", [sp.csr_array, sp.csc_matrix])
-def test_a_sparse_target_says_how_to_give_it(sparse):
-    with pytest.raises(ValueError, match=r"y is a sparse .*; give y\.toarray\(\)"):
-        InfluencePruner(**QUICK).fit(X, sparse(Y[:, None]))
-
-
-def test_a_dataset_of_dicts_is_refused_with_and_without_y():
-    class Dicts(torch.utils.data.Dataset):
-        def __len__(self):
-            return N
-
-        def __getitem__(self, i):
-            return {"x": X[i], "y": Y[i]}
-
-    for y in (None, Y):
-        with pytest.raises(ValueError, match="item 0 of this Dicts is a dict. Return pairs"):
-            RandomPruner().fit(Dicts(), y)
-
-
-@pytest.mark.parametrize("y", [[2**70 + i for i in range(N)], np.arange(N) * 1e19])
-def test_numbers_beyond_64_bits_are_numbers_without_a_warning(y):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        pruner = RandomPruner().fit(X, y)
-    assert not hasattr(pruner, "classes_")
 
 
 def test_an_empty_quota_names_nobody():

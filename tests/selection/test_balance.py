@@ -26,10 +26,10 @@ def joint(problem, Z, B, weight, w):
     return np.hypot(np.linalg.norm(Z.T @ w), ratio * np.linalg.norm(B.T @ w))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    n=st.integers(3, 11),
+    n=st.integers(3, 9),
     weight=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
     quota=st.sampled_from([None, "proportional"]),
 )
@@ -58,8 +58,7 @@ def test_rows_are_more_balanced_than_without():
     selection = solve(problem, random_state=0, enough=0.1)
     certificate = selection.certificate
     assert np.linalg.norm(B.T @ selection.drop) < np.linalg.norm(B.T @ plain) / 2
-    assert certificate.imbalances == pytest.approx((np.linalg.norm(B.T @ selection.drop),))
-    assert certificate.imbalances[0] < certificate.random_imbalances[0]
+    assert np.linalg.norm(B.T @ selection.drop) < certificate.random_imbalances[0]
     assert certificate.objective == pytest.approx(np.linalg.norm(Z.T @ selection.drop))
     assert certificate.objective < 0.3 * certificate.random_objective
 
@@ -75,7 +74,7 @@ def test_random_lengths_are_met_by_random_sets():
     Z, B = both(n=60)
     problem = SelectionProblem(Z, n_drop=40, balance=[B])
     rng = np.random.default_rng(0)
-    drawn = [problem.lengths(problem.random_set(40, rng)) for _ in range(3000)]
+    drawn = [problem.lengths(problem.random_set(40, rng)) for _ in range(1500)]
     expected = problem.random_lengths(problem.random_set(40, rng))
     for found, mean in (
         ([lengths.change for lengths in drawn], expected.change),
@@ -84,10 +83,10 @@ def test_random_lengths_are_met_by_random_sets():
         assert np.sqrt(np.mean(np.square(found))) == pytest.approx(mean, rel=0.05)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    n=st.sampled_from([6, 10, 60]),
+    n=st.sampled_from([6, 10, 40]),
     tolerance=st.sampled_from([0.05, 0.5, 3.0]),
     quota=st.sampled_from([None, "proportional"]),
 )
@@ -111,8 +110,8 @@ def test_within_a_tolerance_no_set_is_less_balanced_than_random_ones(seed, n, to
         assert np.linalg.norm(B.T @ drop) <= random * (1 + 1e-6)
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), n=st.integers(5, 9))
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(5, 8))
 def test_within_a_tolerance_few_rows_are_the_most_of_all_sets(seed, n):
     rng = np.random.default_rng(seed)
     Z, B = rng.standard_normal((n, 2)), rng.standard_normal((n, 3))
@@ -143,7 +142,7 @@ def test_blocks_meet_the_same_rules_and_make_good_what_all_leave(monkeypatch, mo
     for selection in (whole, blocks):
         certificate = selection.certificate
         assert certificate.objective < 0.3 * certificate.random_objective
-        assert certificate.imbalances[0] < 0.5 * certificate.random_imbalances[0]
+        assert np.linalg.norm(B.T @ selection.drop) < 0.5 * certificate.random_imbalances[0]
 
 
 def test_blocks_leave_rows_of_fixed_fate_alone(monkeypatch):

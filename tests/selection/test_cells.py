@@ -1,8 +1,6 @@
-"""The cells' program against enumeration of all counts, and what it promises at any size."""
+"""Cells, and the counts that are decided for them, at any size."""
 
 from __future__ import annotations
-
-from itertools import product
 
 import numpy as np
 import pytest
@@ -13,121 +11,15 @@ from sklearn_prune.selection import (
     InfeasibleProblemError,
     SelectionProblem,
     can_keep_weight,
-    inclusion_probabilities,
     solve,
 )
 from sklearn_prune.selection import cells as cells_module
-from sklearn_prune.selection.cells import (
-    CellProgram,
-    _leading_directions,
-    cell_counts,
-    cell_labels,
-    solve_cells,
-)
+from sklearn_prune.selection.cells import _leading_directions, cell_counts, cell_labels
 from tests.selection.brute_force import feasible_subsets
 
 
 @st.composite
-def programs(draw):
-    """Programs of up to six cells in up to three groups, of fixed counts or ranges."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n_cells, k = draw(st.integers(1, 6)), draw(st.integers(0, 3))
-    groups = np.sort(rng.integers(0, draw(st.integers(1, 3)), n_cells))
-    groups = np.unique(groups, return_inverse=True)[1]
-    sizes = rng.integers(1, 7, n_cells)
-    in_group = np.bincount(groups, sizes).astype(int)
-    target = rng.integers(0, in_group + 1)
-    is_loose = rng.random(len(target)) < draw(st.sampled_from([0.0, 0.5, 1.0]))
-    weighted = rng.random(n_cells) < 0.3 if draw(st.booleans()) else None
-    odds = sizes.astype(float)
-    if draw(st.booleans()):
-        odds = dropped_by_a_draw(sizes, groups, target, rng)
-    return CellProgram(
-        sizes=sizes,
-        groups=groups,
-        expected_dropped=odds,
-        low=np.where(is_loose, rng.integers(0, target + 1), target),
-        high=np.where(is_loose, rng.integers(target, in_group + 1), target),
-        target=target,
-        total=int(target.sum()),
-        weighted=weighted,
-        means=rng.standard_normal((n_cells, k)),
-        offset=3 * rng.standard_normal(k),
-        reward=0.1 * rng.random(n_cells),
-        deviation=draw(st.sampled_from([0.01, 1.0])),
-    )
-
-
-def dropped_by_a_draw(sizes, groups, target, rng):
-    """Return how many rows of each cell a draw of unequal probabilities drops in the mean."""
-    odds = np.zeros(len(sizes))
-    for group, count in enumerate(target):
-        cells = np.flatnonzero(groups == group)
-        rows = np.repeat(cells, sizes[cells])
-        shares = inclusion_probabilities(rng.random(len(sizes))[rows] + 1e-3, count)
-        odds += np.bincount(rows, shares, minlength=len(sizes))
-    return np.maximum(odds, 1e-6)
-
-
-def enumerate_counts(program):
-    """Return all counts that meet the rules, proportion included, and what each costs."""
-    low, high = program.bounds()
-    allowed = []
-    for counts in product(*(range(a, b + 1) for a, b in zip(low, high, strict=True))):
-        d = np.array(counts)
-        in_group = np.bincount(program.groups, d)[program.groups]
-        even = np.abs(d - program.ratios * in_group) <= 1 + 1e-9
-        if program.admits(d) and even.all():
-            allowed.append(d)
-    return allowed, [cost_of(program, d) for d in allowed]
-
-
-def cost_of(program, d):
-    residual = np.abs(program.offset + d @ program.means) / program.unit
-    a = np.array(cells_module._TANGENTS)[:, None]
-    energy = np.maximum(2 * a * residual - a**2, 0).max(axis=0)
-    away = np.abs(d - program.shares).sum()
-    return program.unit * energy.sum() + program.deviation * away - program.reward @ d
-
-
-@settings(max_examples=150, deadline=None)
-@given(programs())
-def test_the_counts_cost_as_little_as_enumeration_finds(program):
-    allowed, costs = enumerate_counts(program)
-    solution = solve_cells(program, np.random.default_rng(0), node_limit=None)
-    if not allowed:
-        assert solution is None
-        return
-    assert program.admits(solution.n_dropped)
-    assert solution.status == "optimal"
-    # Ties are broken by a ten-thousandth of a row, and the gap is as small.
-    slack = 2e-4 * program.sizes.sum() + 2e-3 * abs(min(costs))
-    assert cost_of(program, solution.n_dropped) <= min(costs) + slack
-
-
-@settings(max_examples=100, deadline=None)
-@given(programs())
-def test_without_an_answer_largest_remainders_are_taken(program):
-    allowed, _ = enumerate_counts(program)
-    original, calls = cells_module._run_milp, []
-
-    def none_at_first(*args):
-        counts, result = original(*args)
-        calls.append(result)
-        return (None if len(calls) == 1 and result.status != 2 else counts), result
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells_module, "_run_milp", none_at_first)
-        solution = solve_cells(program, np.random.default_rng(0))
-    if not calls or not allowed:
-        return
-    assert solution.status == "apportioned"
-    away = [np.abs(d - program.shares).sum() for d in allowed]
-    assert np.abs(solution.n_dropped - program.shares).sum() <= min(away) + 2e-2
-
-
-@st.composite
-def problems(draw, least=2, most=9):
+def problems(draw, least=2, most=8):
     """Problems with counts, quotas, ranges, masks, weights and costs in play."""
     n = draw(st.integers(least, most))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -174,7 +66,7 @@ def meets_every_rule(problem, cells):
     return True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problems())
 def test_counts_are_found_exactly_where_some_set_is_feasible(drawn):
     problem, cells = decide(*drawn)
@@ -185,7 +77,7 @@ def test_counts_are_found_exactly_where_some_set_is_feasible(drawn):
         assert meets_every_rule(problem, cells)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(problems(most=600))
 def test_any_rows_in_these_counts_meet_every_rule(drawn):
     problem, cells = decide(*drawn)
@@ -303,10 +195,8 @@ def test_dear_rows_go_where_the_residual_leaves_the_choice():
 def test_the_certificate_says_what_milp_decided():
     certificate = solve(large(), random_state=0, enough=1.0).certificate
     assert certificate.n_integers > 20
-    assert certificate.n_cells >= certificate.n_integers
     assert certificate.cell_nodes == 1
     assert 0 < certificate.cell_seconds < certificate.seconds
-    assert certificate.cell_status in {"optimal", "node limit"}
 
 
 def test_exchanges_leave_the_counts_of_the_cells():
@@ -338,8 +228,8 @@ def test_the_time_does_not_grow_with_the_rows():
     assert len(many.n_dropped) <= 6 + cells_module._MAX_CELLS
 
 
-@settings(max_examples=25, deadline=None)
-@given(problems(least=33, most=150))
+@settings(max_examples=10, deadline=None)
+@given(problems(least=33, most=80))
 def test_a_solution_meets_every_rule_under_any_of_them(drawn):
     problem, cells = decide(*drawn)
     if problem is None:
@@ -351,7 +241,7 @@ def test_a_solution_meets_every_rule_under_any_of_them(drawn):
     assert problem.is_feasible(solve(problem, random_state=0, time_limit=5).drop)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
 def test_part_of_a_problem_keeps_to_the_rows_that_are_left(seed, share):
     # As in the tolerance form: most rows are fixed, and the ranges are those of all rows.
@@ -373,7 +263,7 @@ def test_part_of_a_problem_keeps_to_the_rows_that_are_left(seed, share):
     assert meets_every_rule(part, cells)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_weight_can_stay_where_some_set_leaves_it(drawn):
     problem, _ = decide(*drawn)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator
 
 from sklearn_prune.selection import SelectionProblem, solve
 from sklearn_prune.selection import coordinates as module
-from sklearn_prune.selection.coordinates import Coordinates, random_change
+from sklearn_prune.selection.coordinates import Coordinates
 
 
 class RowOperator(LinearOperator):
@@ -60,7 +56,7 @@ def test_whole_numbers_and_lists_are_rows_too():
 
 def test_float32_rows_are_summed_in_float64(monkeypatch):
     # A float32 sum of 300,000 numbers near 1 is off by more than one of them.
-    monkeypatch.setattr(module, "_BLOCK_SIZE", 50_000)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 50_000)
     Z = (1 + 1e-3 * np.random.default_rng(0).standard_normal((300_000, 1))).astype(np.float32)
     coordinates = Coordinates(Z, scale=1.0)
     total = coordinates.total(np.ones(len(Z)))
@@ -77,7 +73,7 @@ def test_one_unit_is_the_median_norm_of_the_rows_that_are_not_zero():
 
 @pytest.mark.parametrize("table_size", [0, 10**6])
 def test_an_operator_and_its_array_give_the_same_numbers(monkeypatch, table_size):
-    monkeypatch.setattr(module, "_TABLE_SIZE", table_size)
+    monkeypatch.setattr(module, "TABLE_SIZE", table_size)
     rng = np.random.default_rng(0)
     Z, w, v = rng.standard_normal((30, 4)), rng.random(30), rng.standard_normal(4)
     dense, operator = Coordinates(Z), Coordinates(RowOperator(Z))
@@ -93,7 +89,7 @@ def test_an_operator_and_its_array_give_the_same_numbers(monkeypatch, table_size
 
 
 def test_an_operator_and_its_array_give_the_same_set(monkeypatch):
-    monkeypatch.setattr(module, "_TABLE_SIZE", 0)
+    monkeypatch.setattr(module, "TABLE_SIZE", 0)
     Z = np.random.default_rng(0).standard_normal((300, 6))
     dense = solve(SelectionProblem(Z, n_drop=250), random_state=3)
     operator = solve(SelectionProblem(RowOperator(Z), n_drop=250), random_state=3)
@@ -101,7 +97,7 @@ def test_an_operator_and_its_array_give_the_same_set(monkeypatch):
 
 
 def test_a_large_operator_is_asked_for_few_rows(monkeypatch):
-    monkeypatch.setattr(module, "_TABLE_SIZE", 0)
+    monkeypatch.setattr(module, "TABLE_SIZE", 0)
     Z = RowOperator(np.random.default_rng(0).standard_normal((60_000, 2)))
     problem = SelectionProblem(Z, n_drop=54_000)
     assert Z.asked == 0
@@ -148,45 +144,3 @@ def test_rows_that_are_not_finite_are_counted(bad):
 def test_a_vector_is_no_matrix():
     with pytest.raises(ValueError, match=r"shape \(5,\).*reshape\(-1, 1\)"):
         Coordinates(np.ones(5))
-
-
-def mean_square_by_enumeration(Z, labels, counts, fixed):
-    """Mean of ``||Z^T w + fixed||^2`` over every set with these counts."""
-    choices = [
-        itertools.combinations(np.flatnonzero(labels == g), int(m)) for g, m in enumerate(counts)
-    ]
-    squares = []
-    for parts in itertools.product(*map(list, choices)):
-        rows = np.array([i for part in parts for i in part], dtype=int)
-        squares.append(np.sum((fixed + Z[rows].sum(axis=0)) ** 2))
-    return float(np.mean(squares))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 3), st.integers(1, 3))
-def test_random_change_equals_the_mean_over_every_set(seed, n, k, n_groups):
-    rng = np.random.default_rng(seed)
-    Z, labels = rng.standard_normal((n, k)) + 1.0, rng.integers(-1, n_groups, n)
-    sizes = np.bincount(labels[labels >= 0], minlength=n_groups)
-    counts = np.array([rng.integers(0, size + 1) for size in sizes])
-    fixed = rng.standard_normal(k)
-    coordinates = Coordinates(Z)
-    result = random_change(coordinates, labels, counts, fixed / coordinates.scale)
-    expected = np.sqrt(mean_square_by_enumeration(Z, labels, counts, fixed))
-    assert result * coordinates.scale == pytest.approx(expected, rel=1e-9)
-
-
-def test_random_change_is_met_by_sampled_sets():
-    rng = np.random.default_rng(0)
-    Z, labels = rng.standard_normal((400, 5)) + 0.1, np.repeat([0, 1], [300, 100])
-    problem = SelectionProblem(Z, n_drop=200, groups=labels, quota={0: 150, 1: 50})
-    squares = []
-    for _ in range(2000):
-        drop = np.zeros(400, dtype=bool)
-        drop[rng.choice(300, 150, replace=False)] = True
-        drop[300 + rng.choice(100, 50, replace=False)] = True
-        squares.append(problem.change(drop) ** 2)
-    error = np.std(squares) / np.sqrt(len(squares))
-    assert problem.random_lengths(drop).change ** 2 == pytest.approx(
-        np.mean(squares), abs=4 * error
-    )

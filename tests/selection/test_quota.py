@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem
-from sklearn_prune.selection.quota import KeptRange, kept_range, parse_range
+from sklearn_prune.selection.quota import KeptRange, kept_range
 
 
 @st.composite
@@ -105,13 +105,14 @@ def test_a_dict_takes_counts_shares_and_ranges():
     [(3, (3, 3)), (0.1, (2, 2)), (1.0, (20, 20)), (1, (1, 1)), ((1, 0.5), (1, 10)), (0, (0, 0))],
 )
 def test_a_whole_number_is_a_count_and_a_float_a_share(value, expected):
-    assert parse_range(value, 20, "a") == expected
+    bounds = bounds_of({"a": value}, [20, 5])
+    assert (bounds.low[0], bounds.high[0]) == expected
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, "3", None, (1, 2, 3), float("nan")])
 def test_an_entry_that_is_neither_is_refused_with_the_rule(value):
     with pytest.raises(ValueError, match=r"'a' must be a count \(int >= 0\), a share .* it is"):
-        parse_range(value, 20, "a")
+        bounds_of({"a": value}, [20, 5])
 
 
 def test_an_unknown_group_is_named_with_those_there_are():

@@ -14,8 +14,8 @@ from tests.selection.brute_force import changes, feasible_subsets
 
 @st.composite
 def small_problems(draw, form):
-    """Problems of up to ten rows with masks, quotas, costs and a linear row in play."""
-    n = draw(st.integers(2, 10))
+    """Problems of up to eight rows with masks, quotas, weights and a linear row in play."""
+    n = draw(st.integers(2, 8))
     k = draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     Z = rng.standard_normal((n, k)) * 10.0 ** draw(st.integers(-3, 3))
@@ -57,7 +57,7 @@ def build(Z, options):
     return problem, subsets
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=35, deadline=None)
 @given(small_problems("cardinality"))
 def test_smallest_change_equals_enumeration(drawn):
     Z, options = drawn
@@ -78,7 +78,7 @@ def test_smallest_change_equals_enumeration(drawn):
     assert selection.certificate.lower_bound <= best * (1 + 1e-9) + 1e-6 * typical
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(small_problems("generalization"))
 def test_largest_set_within_the_tolerance_equals_enumeration(drawn):
     Z, options = drawn
@@ -92,11 +92,11 @@ def test_largest_set_within_the_tolerance_equals_enumeration(drawn):
     selection = solve(problem, random_state=0)
     certificate = selection.certificate
     assert problem.is_feasible(selection.drop)
-    assert certificate.n_dropped == subsets.sum(axis=1).max()
+    assert selection.drop.sum() == subsets.sum(axis=1).max()
     assert certificate.change <= problem.tolerance * (1 + 1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 10))
 def test_cost_is_maximised_within_the_tolerance(seed, n):
     rng = np.random.default_rng(seed)
@@ -105,12 +105,12 @@ def test_cost_is_maximised_within_the_tolerance(seed, n):
     _, subsets = build(Z, {"tolerance": 1.0})
     selection = solve(problem, random_state=0)
     best = (subsets @ cost).max()
-    assert selection.certificate.saving == pytest.approx(best, abs=1e-6)
+    assert problem.saving(selection.drop) == pytest.approx(best, abs=1e-6)
     assert selection.certificate.saving_bound >= best - 1e-6
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(4, 10))
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 8))
 def test_change_comes_first_and_cost_second(seed, n):
     rng = np.random.default_rng(seed)
     Z, cost = rng.standard_normal((n, 2)), rng.random(n)
@@ -120,10 +120,10 @@ def test_change_comes_first_and_cost_second(seed, n):
     subsets = feasible_subsets(SelectionProblem(Z, n_drop=m))
     allowed = changes(Z, subsets) <= 1.5 * best.certificate.objective * (1 - 1e-6)
     assert rich.certificate.objective <= 1.5 * best.certificate.objective + 1e-5
-    assert rich.certificate.saving >= (subsets[allowed] @ cost).max(initial=0.0) - 1e-6
+    assert rich.drop @ cost >= (subsets[allowed] @ cost).max(initial=0.0) - 1e-6
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-12, 1e-9, 1.0, 1e12]))
 def test_scale_of_the_rows_does_not_matter(seed, scale):
     Z = np.random.default_rng(seed).standard_normal((200, 5))
@@ -133,7 +133,7 @@ def test_scale_of_the_rows_does_not_matter(seed, scale):
     assert ratio < 0.02
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(40, 300),
@@ -161,26 +161,26 @@ def test_larger_problems_meet_every_count_and_mask(seed, n, ratio, quota):
 
 
 def test_same_seed_gives_the_same_set():
-    Z = np.random.default_rng(0).standard_normal((2000, 20))
-    first, second = (solve(SelectionProblem(Z, n_drop=1500), random_state=7) for _ in range(2))
+    Z = np.random.default_rng(0).standard_normal((600, 10))
+    first, second = (solve(SelectionProblem(Z, n_drop=450), random_state=7) for _ in range(2))
     np.testing.assert_array_equal(first.drop, second.drop)
 
 
 def test_far_better_than_random_rows():
-    Z = np.random.default_rng(0).standard_normal((5000, 30))
-    selection = solve(SelectionProblem(Z, n_drop=4500), random_state=0)
+    Z = np.random.default_rng(0).standard_normal((2000, 15))
+    selection = solve(SelectionProblem(Z, n_drop=1800), random_state=0)
     assert selection.certificate.share_of_random < 0.03
 
 
 def test_large_tolerance_form_comes_close_to_its_bound():
     rng = np.random.default_rng(0)
-    Z = rng.standard_normal((5000, 8)) * rng.exponential(size=(5000, 1))
+    Z = rng.standard_normal((2000, 8)) * rng.exponential(size=(2000, 1))
     Z -= Z.mean(axis=0)
     tolerance = 30 * np.linalg.norm(Z, axis=1).mean()
     selection = solve(SelectionProblem(Z, tolerance=tolerance), random_state=0)
     certificate = selection.certificate
     assert certificate.change <= tolerance
-    assert certificate.n_dropped <= certificate.saving_bound
+    assert selection.drop.sum() <= certificate.saving_bound
     assert certificate.gap < 0.01
 
 
@@ -222,8 +222,8 @@ def test_a_tolerance_just_below_a_row_ends_soon():
 
 
 def test_unmet_quota_under_a_tolerance_is_infeasible():
-    Z = np.random.default_rng(0).standard_normal((60, 3))
-    groups = np.repeat(["a", "b", "c"], 20)
+    Z = np.random.default_rng(0).standard_normal((36, 3))
+    groups = np.repeat(["a", "b", "c"], 12)
     problem = SelectionProblem(Z, tolerance=1e-12, groups=groups, quota={"a": 5})
     with pytest.raises(InfeasibleProblemError, match="smallest change found"):
         solve(problem, random_state=0)
@@ -254,7 +254,7 @@ def test_a_start_is_improved_and_must_be_feasible():
 
 
 def test_tolerance_of_zero_keeps_everything():
-    Z = np.random.default_rng(0).standard_normal((100, 4))
+    Z = np.random.default_rng(0).standard_normal((40, 4))
     selection = solve(SelectionProblem(Z, tolerance=0.0), random_state=0)
     assert not selection.drop.any()
     assert selection.certificate.status == "nothing to drop"
@@ -411,20 +411,20 @@ def test_where_a_limit_left_no_set_the_error_says_so():
     assert caught.value.timed_out
 
 
-@pytest.mark.parametrize("form", [{"tolerance": 2.0}, {"n_drop": 500}])
-@pytest.mark.parametrize("n", [10, 1000])
+@pytest.mark.parametrize("form", [{"tolerance": 2.0}, {"n_drop": 150}])
+@pytest.mark.parametrize("n", [10, 300])
 def test_costs_below_zero_are_never_taken_for_savings(form, n):
     rng = np.random.default_rng(0)
     Z, cost = rng.standard_normal((n, 3)), -rng.random(n)
     Z -= Z.mean(axis=0)
     if "n_drop" in form:
         form = {"n_drop": n // 2}
-    certificate = solve(SelectionProblem(Z, cost=cost, **form), random_state=0).certificate
+    selection = solve(SelectionProblem(Z, cost=cost, **form), random_state=0)
     if "tolerance" in form:
-        assert certificate.n_dropped == 0
-        assert (certificate.saving, certificate.gap) == (0.0, pytest.approx(0.0, abs=1e-6))
+        assert not selection.drop.any()
+        assert selection.certificate.gap == pytest.approx(0.0, abs=1e-6)
     else:
-        assert certificate.saving < 0
+        assert selection.drop.sum() == n // 2
 
 
 def test_the_gap_of_a_loss_that_must_be_is_none_of_zero():
@@ -434,15 +434,15 @@ def test_the_gap_of_a_loss_that_must_be_is_none_of_zero():
     problem = SelectionProblem(
         Z, tolerance=5.0, cost=cost, groups=np.arange(100) % 2, quota={0: 20}
     )
-    certificate = solve(problem, random_state=0).certificate
-    assert certificate.n_dropped >= 30
-    assert 0 < certificate.gap <= 1
+    selection = solve(problem, random_state=0)
+    assert selection.drop.sum() >= 30
+    assert 0 < selection.certificate.gap <= 1
 
 
 def test_mixed_costs_save_most_of_what_the_bound_allows():
     rng = np.random.default_rng(0)
-    Z, cost = rng.standard_normal((1000, 4)), rng.standard_normal(1000)
+    Z, cost = rng.standard_normal((400, 4)), rng.standard_normal(400)
     Z -= Z.mean(axis=0)
-    certificate = solve(SelectionProblem(Z, tolerance=20.0, cost=cost), random_state=0).certificate
-    assert certificate.change <= 20.0
-    assert certificate.saving > 0.8 * certificate.saving_bound
+    selection = solve(SelectionProblem(Z, tolerance=20.0, cost=cost), random_state=0)
+    assert selection.certificate.change <= 20.0
+    assert selection.drop @ cost > 0.8 * selection.certificate.saving_bound

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ..coordinates import Booleans, Coordinates, Floats, Integers
-from ..problem import LinearRows
+from ..arrays import Booleans, Floats, Integers
+from ..coordinates import Coordinates
+from ..linear_rows import LinearRows
 from .pool import Pool, draw_pool
 
-# Pool of one round: large enough that many swaps fit in it, small enough that its Gram matrix
-# costs less than a few passes over Z.
+# Size of a round's pool: room for many swaps, and a Gram matrix cheaper than a few passes over Z.
 _MAX_POOL = 3000
-# Swaps between two looks at the clock.
-_SWAPS_PER_LOOK = 64
-# Dropped rows that are tried against every kept row before a stratum counts as exhausted.
+# Swaps between two looks at the clock, and in a round at most.
+_SWAPS_PER_LOOK, _MAX_SWAPS = 64, 100_000
+# Dropped rows to try against every kept row before a stratum counts as exhausted.
 _BEST_DROPPED = 64
 
 
-@dataclass(frozen=True)
-class Exchanged:
-    """Result of one round of exchanges.
+class Exchanged(NamedTuple):
+    """Result of a round.
 
     Attributes
     ----------
-    drop : ndarray of shape (n_rows,)
-        True where the row is dropped.
-    n_swaps : int
-        Swaps made.
+    drop : ndarray of bool of shape (n_rows,)
+        A new set; equal to the old one where no swap helps.
+    is_exhaustive : bool
+        Whether the pool held every free row, so that another round would find nothing more.
     """
 
     drop: Booleans
-    n_swaps: int
+    is_exhaustive: bool
 
 
 def exchange_round(
@@ -45,9 +44,8 @@ def exchange_round(
     reward: Floats | None = None,
     deadline: float = np.inf,
     linear_rows: LinearRows | None = None,
-    max_swaps: int = 100_000,
 ) -> Exchanged:
-    r"""Swap rows of the same stratum inside one pool until no swap of the pool helps.
+    r"""Swap rows of the same stratum inside one pool until no swap helps.
 
     With c = Zᵀw, putting back row i and dropping row j changes the squared norm by
 
@@ -64,9 +62,9 @@ def exchange_round(
     coordinates : Coordinates
         The rows, n_rows of them.
     labels : ndarray of shape (n_rows,)
-        Stratum of each row; swaps stay inside a stratum. -1: the row is fixed.
+        Stratum of each row; swaps stay inside a stratum. -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
-        The set to improve; rows of fixed fate are counted in it.
+        The set to improve, fixed rows included.
     rng : numpy.random.Generator
         Draws half of the pool.
     deadline : float, default=inf
@@ -74,15 +72,13 @@ def exchange_round(
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth: minimises ``‖Zᵀw‖² - rewardᵀw`` instead.
     linear_rows : LinearRows, default=None
-        Rows ``low <= A w <= high`` that hold now and are kept.
-    max_swaps : int, default=100_000
-        Swaps after which the round ends.
+        Rules ``low <= A w <= high`` that hold now and continue to hold.
     """
     pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
     room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
-    search = _PoolSearch(pool, room, deadline)
-    n_swaps = search.run(max_swaps)
-    return Exchanged(pool.improved(drop, search.drop), n_swaps)
+    improved = drop.copy()
+    improved[pool.indices] = _PoolSearch(pool, room, deadline).run()
+    return Exchanged(improved, len(pool.indices) == np.count_nonzero(labels >= 0))
 
 
 class _PoolSearch:
@@ -93,44 +89,45 @@ class _PoolSearch:
         self._gram = pool.gram
         self._scores = pool.scores.astype(np.float64)
         self._norms = np.diag(pool.gram).astype(np.float64)
-        self.drop = pool.drop.copy()
+        self._drop, self._n_swaps = pool.drop.copy(), 0
         self._slices = [slice(a, b) for a, b in pool.bounds]
-        # Gains below what float32 products resolve would let the search run in circles.
+        # Smaller gains are float32 rounding and would let the search run in circles.
         self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
 
-    def run(self, max_swaps: int) -> int:
-        """Swap until a whole pass over the strata finds nothing; return the number of swaps."""
-        n_swaps, improving = 0, True
-        while improving and n_swaps < max_swaps:
-            improving = False
+    def run(self) -> Booleans:
+        """Swap until a whole pass over the strata finds nothing; return the pool's new set."""
+        before = -1
+        while before < self._n_swaps < _MAX_SWAPS:
+            before = self._n_swaps
             for stratum in self._slices:
-                done = self._exhaust(stratum, max_swaps - n_swaps)
-                n_swaps += done
-                improving |= done > 0
-        return n_swaps
+                self._exhaust(stratum)
+        return self._drop
 
-    def _exhaust(self, stratum: slice, max_swaps: int) -> int:
-        dropped = np.where(self.drop[stratum], 0.0, -np.inf)
-        kept = np.where(self.drop[stratum], -np.inf, 0.0)
+    def _exhaust(self, stratum: slice) -> None:
+        """Swap inside a stratum until nothing helps."""
+        dropped = np.where(self._drop[stratum], 0.0, -np.inf)
+        kept = np.where(self._drop[stratum], -np.inf, 0.0)
         norms, gram = self._norms[stratum], self._gram[stratum, stratum]
-        for n_swaps in range(max_swaps):
+        n_swaps = 0
+        while self._n_swaps < _MAX_SWAPS:
             if n_swaps % _SWAPS_PER_LOOK == 0 and time.perf_counter() > self._deadline:
-                return n_swaps
+                return
             twice = 2.0 * self._scores[stratum]
             back = twice - norms + dropped
             out = kept - twice - norms
-            i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try=1)
-            if not gain > self._least_gain:
-                i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try=_BEST_DROPPED)
-            if not gain > self._least_gain:
-                return n_swaps
+            for n_try in (1, _BEST_DROPPED):
+                i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try)
+                if gain > self._least_gain:
+                    break
+            else:
+                return
+            n_swaps, self._n_swaps = n_swaps + 1, self._n_swaps + 1
             dropped[i], kept[i], dropped[j], kept[j] = -np.inf, 0.0, 0.0, -np.inf
             i, j = i + stratum.start, j + stratum.start
-            self.drop[i], self.drop[j] = False, True
+            self._drop[i], self._drop[j] = False, True
             self._scores += self._gram[j] - self._gram[i]
             if self._room is not None:
                 self._room.swap(i, j)
-        return max_swaps
 
     def _best_pair(
         self, back: Floats, out: Floats, gram: Floats, start: int, n_try: int
@@ -150,14 +147,14 @@ class _PoolSearch:
 
 
 class _Room:
-    """How far the pool's swaps may move the user's linear rows ``low <= A w <= high``."""
+    """The room that the rules ``low <= A w <= high`` leave for swaps in the pool."""
 
     def __init__(self, columns: Floats, value: Floats, low: Floats, high: Floats) -> None:
         self._columns, self._value, self._low, self._high = columns, value, low, high
 
     @classmethod
     def of(cls, linear_rows: LinearRows, drop: Booleans, pool: Integers) -> _Room:
-        """Return the room of these linear rows at the set ``drop``."""
+        """Return the room that the rules leave at the set ``drop``."""
         value = linear_rows.A @ drop.astype(np.float64)
         low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
         return cls(linear_rows.A[:, pool], value, low, high)

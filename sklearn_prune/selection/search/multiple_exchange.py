@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..coordinates import Booleans, Coordinates, Floats, Integers
+from ..arrays import Booleans, Floats, Integers
+from ..coordinates import Coordinates
 
-# Beyond this many coordinates two short moves no longer combine to a shorter one: their number
+# With more coordinates two short moves hardly ever combine to a shorter one: the number of moves
 # would have to grow exponentially.
 MAX_COORDINATES = 32
 # Rows of each side that swaps are formed from.
 _MAX_KEPT, _MAX_DROPPED = 5_000, 45_000
 # Moves on each side of the meeting: at most so many, and so many times the root of all swaps.
 _MAX_MOVES, _MOVES_PER_ROOT = 36_000, 2.4
-# Numbers in one block of products, and rows and columns of one tile: they should stay in the cache.
+# Numbers in one block of products, and rows and columns of one tile, which should fit the cache.
 _BLOCK_SIZE, _TILE = 1_000_000, 1000
 
 
@@ -44,7 +45,7 @@ def multiple_exchange(
     coordinates : Coordinates
         The rows, n_rows of them.
     labels : ndarray of shape (n_rows,)
-        Stratum of each row; -1: the row is fixed.
+        Stratum of each row; -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
         The set to improve.
     rng : numpy.random.Generator
@@ -143,7 +144,7 @@ def _nearest(A: Floats, B: Floats, n_pairs: int) -> tuple[Integers, Integers]:
     right = np.column_stack([B, np.einsum("ij,ij->i", B, B)])
     left = np.column_stack([-2 * A, np.ones(len(A), A.dtype)])
     constants = np.einsum("ij,ij->i", A, A)
-    # The cutoff is a quantile of a sample of pairs, so that one pass over all of them is enough.
+    # The cutoff is estimated from a sample of pairs, so that one pass over all pairs is enough.
     sample = left[:: max(1, len(A) // 500)] @ right.T + constants[:: max(1, len(A) // 500), None]
     share = min(1.0, n_pairs / (len(A) * len(B)))
     cutoff = np.quantile(sample, share)
@@ -151,9 +152,9 @@ def _nearest(A: Floats, B: Floats, n_pairs: int) -> tuple[Integers, Integers]:
     step = max(1, _BLOCK_SIZE // len(B))
     for start in range(0, len(A), step):
         squared = left[start : start + step] @ right.T + constants[start : start + step, None]
-        # Flat, because NumPy finds what few entries are true faster in one dimension.
+        # Flat, because NumPy finds sparse True entries faster in one dimension.
         i, j = np.divmod(np.flatnonzero(squared <= cutoff), len(B))
-        # Ties at the cutoff (duplicated rows) can be millions; each block keeps its fair share.
+        # Duplicated rows can tie at the cutoff by the million; each block keeps its fair share.
         most = 2 * n_pairs * step // len(A) + 1
         found_i.append(i[:most] + start)
         found_j.append(j[:most])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..coordinates import Booleans, Coordinates, Floats, Integers
+from ..arrays import Booleans, Floats, Integers
+from ..coordinates import Coordinates
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,6 @@ class Pool:
         ends = zip(np.r_[0, edges], np.r_[edges, len(self.labels)], strict=True)
         return [(int(a), int(b)) for a, b in ends if b - a > 1]
 
-    def improved(self, drop: Booleans, drop_in_pool: Booleans) -> Booleans:
-        """Return ``drop`` with the pool's rows as they are in ``drop_in_pool``."""
-        improved = drop.copy()
-        improved[self.indices] = drop_in_pool
-        return improved
-
 
 def draw_pool(
     coordinates: Coordinates,
@@ -58,24 +53,24 @@ def draw_pool(
 ) -> Pool:
     r"""Draw the rows of one round, as many dropped as kept ones where there are enough.
 
-    With c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``, a quarter are those whose own swap
-    promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one); a quarter
-    are those most parallel to c, of the largest ``s_i² / q_i``: where c lies in a direction that
-    few rows have, these are the rows to rearrange, however large. The other half are drawn at
-    random with preference for small norms, which do the fine tuning.
+    Let c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``. A quarter of the pool are the rows whose
+    own move promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one). A
+    quarter are the rows most parallel to c (largest ``s_i² / q_i``): where few rows point in the
+    direction of c, these must be rearranged, however long they are. The other half is drawn at
+    random with a preference for short rows, which do the fine tuning.
 
     Parameters
     ----------
     coordinates : Coordinates
         The rows, n_rows of them.
     labels : ndarray of shape (n_rows,)
-        Stratum of each row; -1: the row is fixed.
+        Stratum of each row; -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
-        The set now.
+        The current set.
     rng : numpy.random.Generator
         Draws the random half.
     size : int
-        Rows in all, at most.
+        Size of the pool, at most.
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth.
     """

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection.coordinates import Coordinates
-from sklearn_prune.selection.problem import LinearRows
+from sklearn_prune.selection.linear_rows import LinearRows
 from sklearn_prune.selection.search.exchange import exchange_round
 
 
@@ -34,7 +34,7 @@ def counts(labels, drop):
     return np.bincount(labels[drop & (labels >= 0)], minlength=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sets())
 def test_a_round_is_never_worse_and_keeps_counts_and_fixed_rows(drawn):
     coordinates, labels, drop, rng = drawn
@@ -44,11 +44,9 @@ def test_a_round_is_never_worse_and_keeps_counts_and_fixed_rows(drawn):
     assert square(coordinates, done.drop) <= square(coordinates, drop) * (1 + 1e-6) + 1e-9
     np.testing.assert_array_equal(counts(labels, done.drop), counts(labels, drop))
     np.testing.assert_array_equal(done.drop[labels < 0], drop[labels < 0])
-    if done.n_swaps == 0:
-        np.testing.assert_array_equal(done.drop, drop)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets(most=12))
 def test_where_all_rows_fit_the_pool_no_swap_is_left(drawn):
     coordinates, labels, drop, rng = drawn
@@ -62,7 +60,7 @@ def test_where_all_rows_fit_the_pool_no_swap_is_left(drawn):
             assert square(coordinates, swapped) >= reached - least_gain
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets(), st.integers(1, 3))
 def test_linear_rows_that_hold_go_on_to_hold(drawn, n_rows):
     coordinates, labels, drop, rng = drawn
@@ -70,11 +68,11 @@ def test_linear_rows_that_hold_go_on_to_hold(drawn, n_rows):
     value = A @ drop
     rows = LinearRows(A, value - rng.random(n_rows), value + rng.random(n_rows))
     done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows)
-    assert not rows.violation(done.drop).any()
+    assert rows.admit(A @ done.drop)
     assert square(coordinates, done.drop) <= square(coordinates, drop) * (1 + 1e-6) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sets())
 def test_a_reward_joins_the_objective(drawn):
     coordinates, labels, drop, rng = drawn
@@ -99,15 +97,6 @@ def test_a_large_reward_is_taken():
     np.testing.assert_array_equal(np.flatnonzero(done.drop), [4, 5])
 
 
-def test_the_number_of_swaps_can_be_limited():
-    rng = np.random.default_rng(0)
-    coordinates, drop = Coordinates(rng.standard_normal((200, 3))), np.arange(200) < 100
-    labels = np.zeros(200, dtype=int)
-    done = exchange_round(coordinates, labels, drop, rng, max_swaps=3)
-    assert done.n_swaps == 3
-    assert (done.drop != drop).sum() <= 6
-
-
 def test_a_round_brings_ten_thousand_random_rows_near_zero():
     rng = np.random.default_rng(0)
     coordinates = Coordinates(rng.standard_normal((10_000, 10)))
@@ -119,7 +108,6 @@ def test_a_round_brings_ten_thousand_random_rows_near_zero():
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_to_swap_are_left_alone(n):
     coordinates = Coordinates(np.ones((n, 2)))
-    done = exchange_round(
-        coordinates, np.zeros(n, dtype=int), np.ones(n, dtype=bool), np.random.default_rng(0)
-    )
-    assert done.n_swaps == 0
+    drop = np.ones(n, dtype=bool)
+    done = exchange_round(coordinates, np.zeros(n, dtype=int), drop, np.random.default_rng(0))
+    np.testing.assert_array_equal(done.drop, drop)

@@ -10,21 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import SelectionProblem, solve
-from sklearn_prune.selection.exact import halves as module
-from sklearn_prune.selection.exact.halves import best_by_halves
-from tests.selection.exact.test_enumeration import by_count, feasible, systems
+from sklearn_prune.selection.exact import meet_in_the_middle as module
+from sklearn_prune.selection.exact.free_rows import FreeRows
+from sklearn_prune.selection.exact.meet_in_the_middle import meet_in_the_middle
+from tests.selection.exact.test_smallest_change import by_count, feasible, systems
 
 
-def anything(w):
-    return True
+def by_halves(rows, offset, system, incumbent, seconds=30.0, **options):
+    free = FreeRows(rows, offset, system, **options)
+    return meet_in_the_middle(free, incumbent, time.perf_counter() + seconds)
 
 
-def by_halves(rows, offset, system, incumbent, accept=anything, seconds=30.0):
-    deadline = time.perf_counter() + seconds
-    return best_by_halves(rows, offset, system, incumbent, accept=accept, deadline=deadline)
-
-
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(systems())
 def test_it_is_the_best_of_all_sets(drawn):
     rows, offset, system = drawn

@@ -1,4 +1,4 @@
-"""The set of smallest norm of up to some thirty rows, by comparing all sets of two halves."""
+"""The smallest norm of up to 32 rows, by comparing all sets of one half with those of the other."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..coordinates import Booleans, Floats, Integers
-from .system import Accept, ExactResult, LinearSystem, first_accepted, subsets
+from ..arrays import Booleans, Floats, Integers
+from ..linear_rows import LinearRows
+from .free_rows import MAX_ROWS, ExactResult, FreeRows, subsets
 
-# Rows of which the sets of each half can be held.
-_MAX_ROWS = 32
-# Pairs of sets that are compared at most, groups of them by their values in the linear rows, and
-# pairs whose norms are added up again.
+# Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add
+# up again.
 _MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
-# Products that are held at a time, and what rounding costs in one as a share of its terms.
+# Products held at a time, and the rounding in one as a share of its terms.
 _AT_ONCE, _ROUNDING = 4_000_000, 1e-13
 
 
@@ -48,27 +47,19 @@ class _Half:
         return cls(sets, offset + sets @ rows, values, np.split(order, np.cumsum(sizes)[:-1]))
 
 
-def best_by_halves(
-    rows: Floats,
-    offset: Floats,
-    system: LinearSystem,
-    incumbent: Booleans,
-    *,
-    accept: Accept,
-    deadline: float,
-) -> ExactResult:
+def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> ExactResult:
     r"""Minimise ``‖offset + Zᵀw‖₂`` by comparing every set of one half with every set of the other.
 
     .. math:: \|a + b\|^2 = [2a,\; \|a\|^2,\; 1] \cdot [b,\; 1,\; \|b\|^2]
 
-    so that one product of matrices gives the norms of all pairs of two groups: 32 rows have 6e8
-    sets of half of them, which takes some seconds (Horowitz & Sahni 1974, meet in the middle).
-    Sets that rounding cannot tell from the best are added up again, row by row. Rows are rotated to
-    the space that they span, so that at most as many coordinates count as there are rows.
+    so one matrix product gives the norms of all pairs of two groups (Horowitz & Sahni 1974). For
+    half of 32 rows there are 6e8 pairs, which takes some seconds. Sets within rounding of the best
+    are added up again, row by row. Rows are rotated to their span, so there are at most as many
+    coordinates as rows.
 
     Parameters
     ----------
-    rows, offset, system, incumbent, accept, deadline
+    free, incumbent, deadline
         As in :func:`smallest_change`.
 
     Returns
@@ -76,45 +67,40 @@ def best_by_halves(
     ExactResult
         Not proven where there are too many sets, or time ran out.
     """
-    unproven = ExactResult(incumbent, 0.0, False, 0, 0)
-    if len(rows) > _MAX_ROWS:
+    unproven, n = ExactResult(incumbent, 0.0, False), len(free)
+    if n > MAX_ROWS:
         return unproven
-    half, (Z, c) = len(rows) // 2, _in_row_space(rows, offset)
-    first = _Half.of(Z[:half], system.A[:, :half], c)
-    second = _Half.of(Z[half:], system.A[:, half:], np.zeros_like(c))
+    # The part of the offset outside the span of the rows is the same for all sets.
+    rotation, _ = np.linalg.qr(free.rows.T)
+    half, Z, c, A = n // 2, free.rows @ rotation, free.offset @ rotation, free.rules.A
+    first = _Half.of(Z[:half], A[:, :half], c)
+    second = _Half.of(Z[half:], A[:, half:], np.zeros_like(c))
     if len(first.members) * len(second.members) > _MAX_GROUPS:
         return unproven
-    pairs = _nearest(first, second, system, float(np.sum((c + incumbent @ Z) ** 2)), deadline)
+    least = float(np.sum((c + incumbent @ Z) ** 2))
+    pairs = _nearest(first, second, free.rules, least, deadline)
     if pairs is None:
         return unproven
     sets = np.hstack([first.sets[pairs[0]], second.sets[pairs[1]]])
-    lengths = np.array([np.linalg.norm(offset + rows[w].sum(axis=0)) for w in sets])
-    known = float(np.linalg.norm(offset + rows[incumbent].sum(axis=0)))
+    lengths, known = np.array([free.norm(w) for w in sets]), free.norm(incumbent)
     shorter = np.flatnonzero(lengths < known)
     order = shorter[np.argsort(lengths[shorter], kind="stable")]
-    result = first_accepted(sets[order], accept, deadline)
-    if result.drop is not None:
-        best = float(np.linalg.norm(offset + rows[result.drop].sum(axis=0)))
-        return ExactResult(result.drop, best, True, 0, 0)
-    # Where none was accepted there may be others that were no candidates.
-    is_best = result.proven and not len(order)
-    return ExactResult(incumbent, known if is_best else 0.0, is_best, 0, 0)
-
-
-def _in_row_space(rows: Floats, offset: Floats) -> tuple[Floats, Floats]:
-    """Return rows and offset in an orthonormal basis of the rows; what is left is constant."""
-    rotation, _ = np.linalg.qr(rows.T)
-    return rows @ rotation, offset @ rotation
+    best, in_time = free.first_accepted(sets[order], deadline)
+    if best is not None:
+        return ExactResult(best, free.norm(best), True)
+    # If no candidate was accepted, a set that was no candidate may be best.
+    is_best = in_time and not len(order)
+    return ExactResult(incumbent, known if is_best else 0.0, is_best)
 
 
 def _nearest(
-    first: _Half, second: _Half, system: LinearSystem, least: float, deadline: float
+    first: _Half, second: _Half, rules: LinearRows, least: float, deadline: float
 ) -> tuple[Integers, Integers] | None:
     """Return the pairs whose squared norm is the least within rounding; None for too many."""
     left = np.column_stack([2 * first.sums, _squared(first.sums), np.ones(len(first.sums))])
     right = np.column_stack([second.sums, np.ones(len(second.sums)), _squared(second.sums)])
     rounding = _ROUNDING * (left[:, -2].max() + right[:, -1].max())
-    pairs, n_left = _allowed_groups(first, second, system), _MAX_PAIRS
+    pairs, n_left = _allowed_groups(first, second, rules), _MAX_PAIRS
     found: list[tuple[Floats, Integers, Integers]] = []
     for i, j in pairs:
         members, others = first.members[i], second.members[j]
@@ -140,8 +126,7 @@ def _squared(sums: Floats) -> Floats:
     return np.einsum("ij,ij->i", sums, sums)
 
 
-def _allowed_groups(first: _Half, second: _Half, system: LinearSystem) -> Integers:
+def _allowed_groups(first: _Half, second: _Half, rules: LinearRows) -> Integers:
     """Return the pairs of groups that meet the linear rows together, shape (n_pairs, 2)."""
     values = first.values[:, None] + second.values[None]
-    allowed = system.may_hold(values.reshape(-1, len(system.A)))
-    return np.argwhere(allowed.reshape(values.shape[:2]))
+    return np.argwhere(rules.admit(values))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection import SelectionProblem, inclusion_probabilities, solve
-from sklearn_prune.selection.inclusion import draw_dropped, systematic_sample
+from sklearn_prune.selection.draws import draw_dropped, systematic_sample
 
 
 @st.composite
@@ -15,7 +15,7 @@ def weights(draw):
     return 10.0 ** rng.uniform(-draw(st.integers(0, 6)), 2, draw(st.integers(1, 40))), rng
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(weights(), st.floats(0.0, 1.0).map(lambda share: round(share, 6)))
 def test_probabilities_are_proportional_and_sum_to_the_rows_kept(drawn, share):
     weight, _ = drawn
@@ -31,7 +31,7 @@ def test_probabilities_are_proportional_and_sum_to_the_rows_kept(drawn, share):
         assert weight[~open_rows].min(initial=np.inf) >= weight[open_rows].max() * (1 - 1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(weights(), st.floats(0.0, 1.0))
 def test_a_sample_has_the_size_that_the_probabilities_sum_to(drawn, share):
     weight, rng = drawn

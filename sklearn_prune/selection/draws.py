@@ -1,10 +1,10 @@
-"""Draws in which rows are kept with unequal probabilities."""
+"""Random draws of rows, with equal or unequal probabilities."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .coordinates import Booleans, Floats, Integers
+from .arrays import Booleans, Floats, Integers
 
 
 def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
@@ -28,7 +28,7 @@ def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
 
 
 def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Booleans:
-    """Draw rows with these probabilities, as many as they sum to, which is a whole number.
+    """Draw rows with these inclusion probabilities, which sum to a whole number of rows.
 
     The rows stand in random order on a line, each as long as its probability, and every whole step
     from a random start picks the row it lands on (Madow 1949).
@@ -46,7 +46,7 @@ def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Boolea
 def draw_dropped(
     labels: Integers, n_dropped: Integers, kept_share: Floats | None, rng: np.random.Generator
 ) -> Booleans:
-    """Draw ``n_dropped[c]`` rows of each cell c; those of label -1 are never drawn.
+    """Draw ``n_dropped[c]`` rows of each cell c; rows of label -1 are never drawn.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def draw_dropped(
     n_dropped : ndarray of shape (n_cells,)
         Rows to draw.
     kept_share : ndarray of shape (n_rows,) or None
-        Odds of each row to stay; None: the same for all.
+        Odds of each row to be kept; None: equal odds.
     """
     dropped = np.zeros(len(labels), dtype=bool)
     for cell, m in enumerate(n_dropped):

@@ -1,0 +1,236 @@
+"""Checks of the rows X, with an error that names the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from numbers import Number
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
+from sklearn.utils.validation import validate_data
+from torch.utils.data import Dataset
+
+from .containers import Array, Rows, StoredRows, check_dataset, is_dict, is_stored, n_rows, pieces
+from .values import Values, date_dtype, masked_as_nan, require_eager
+
+
+def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
+    """Validate X for ``estimator``, and set its ``n_features_in_`` if ``reset``.
+
+    The estimator's tags say whether sparse rows, missing values and more than two dimensions are
+    accepted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its tags are read; its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
+    X : array-like or sparse matrix of shape (n_samples, n_features, ...), dict or Dataset
+        The rows, as the user gave them.
+    reset : bool
+        True in ``fit``, where at least two rows are needed.
+
+    Returns
+    -------
+    rows : ndarray, csr_array or StoredRows of the shape of X, dict of them, or Dataset
+        Numeric. Shares memory with X where its type allows. A dict or a
+        `torch.utils.data.Dataset` sets no ``n_features_in_``.
+
+    Raises
+    ------
+    ValueError
+        When X has cells that are not numbers, are missing or infinite, or has a wrong shape.
+    """
+    if isinstance(X, Dataset):
+        check_dataset(X)
+        return X
+    if is_dict(X):
+        return _check_dict(estimator, X, reset=reset)
+    require_eager("X", X)
+    if isinstance(X, torch.Tensor):
+        X = tensor_values(X)
+    X = masked_as_nan(X)
+    refuse_dates(type(estimator).__name__, X)
+    tags = get_tags(estimator).input_tags
+    if is_stored(X):
+        return _check_stored(estimator, X, reset=reset)
+    try:
+        rows = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse="csr" if tags.sparse else False,
+            allow_nd=tags.three_d_array,
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
+    except ValueError as error:
+        message = _text_error(estimator, X)
+        if message is None:
+            raise
+        raise ValueError(message) from error
+    if rows.dtype == object:
+        # scikit-learn converts objects, except those of a polars frame.
+        message = _text_error(estimator, X)
+        if message is not None:
+            raise ValueError(message)
+        rows = rows.astype(np.float64)
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{type(estimator).__name__} needs numeric columns; X has dtype {rows.dtype}. Encode "
+            "it first, for example with sklearn.compose.ColumnTransformer."
+        )
+    if not tags.allow_nan:
+        _check_finite(estimator, X, rows)
+    return rows
+
+
+def _check_stored(estimator: BaseEstimator, X: Rows, *, reset: bool) -> StoredRows:
+    """Validate an array on disk: all of it piece by piece, its first rows as any rows."""
+    rows = StoredRows(X)
+    _check_pieces(estimator, rows)
+    check_rows(estimator, rows[:2], reset=reset)
+    return rows
+
+
+def _check_pieces(estimator: BaseEstimator, rows: Array | StoredRows, name: str = "X") -> None:
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{type(estimator).__name__} needs numbers; {name} has dtype {rows.dtype}. Encode it "
+            "first."
+        )
+    if get_tags(estimator).input_tags.allow_nan or rows.dtype.kind != "f":
+        return
+    for piece in pieces(rows.shape):
+        bad = ~np.isfinite(rows[piece])
+        if bad.any():
+            row = piece.start + int(np.argwhere(bad)[0, 0])
+            raise ValueError(
+                f"{type(estimator).__name__} needs finite numbers; {name} has NaN or infinity, the "
+                f"first in row {row}. Impute or drop such rows first."
+            )
+
+
+def _check_dict(
+    estimator: BaseEstimator, X: Mapping[str, Rows], *, reset: bool
+) -> dict[str, Array | StoredRows]:
+    """Validate a dict of row-aligned arrays."""
+    rows: dict[str, Array | StoredRows] = {}
+    for name, value in X.items():
+        require_eager(f"X[{name!r}]", value)
+        value = tensor_values(value) if isinstance(value, torch.Tensor) else masked_as_nan(value)
+        rows[name] = StoredRows(value) if is_stored(value) else np.asarray(value)
+        if not rows[name].shape:
+            raise ValueError(f"X[{name!r}] is one {type(value).__name__}; give one value a row.")
+        _check_pieces(estimator, rows[name], f"X[{name!r}]")
+    n_samples = n_rows(rows)
+    if n_samples < 1 + reset:
+        raise ValueError(
+            f"X has {n_samples} sample(s), and at least {1 + reset} are required; give more rows."
+        )
+    return rows
+
+
+def tensor_values(tensor: torch.Tensor) -> Array:
+    """Return a tensor's values as an array; bfloat16, which numpy lacks, becomes float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def refuse_dates(owner: str, X: Rows) -> None:
+    """Raise ValueError where a table has dates or durations, which would silently become numbers.
+
+    Parameters
+    ----------
+    owner : str
+        Who needs numbers.
+    X : array-like
+        A data frame of any kind, an array, or a list of rows.
+    """
+    for where, column in _columns(X):
+        dtype = date_dtype(column)
+        if dtype is not None:
+            raise ValueError(
+                f"{owner} needs numeric columns; {where} has dtype {dtype}. Say what dates and "
+                "durations count, for example days since the first, or encode them with "
+                "sklearn.compose.ColumnTransformer."
+            )
+
+
+def _columns(X: Rows) -> Iterator[tuple[str, Values]]:
+    """Yield what may hold dates, with its name: each column of a frame, or a whole array."""
+    if hasattr(X, "columns") and hasattr(X, "dtypes"):
+        for position, (name, dtype) in enumerate(zip(X.columns, X.dtypes, strict=True)):
+            is_objects = isinstance(dtype, np.dtype) and dtype.kind == "O"
+            yield f"column {name!r}", X.iloc[:, position] if is_objects else dtype
+    elif hasattr(X, "dtype") and not issparse(X) and not is_stored(X):
+        yield "X", X
+    elif isinstance(X, list | tuple):
+        with suppress(ValueError):
+            yield "X", np.asarray(X)
+
+
+def _name_of(X: Rows, column: int) -> str:
+    return repr(list(X.columns)[column]) if hasattr(X, "columns") else f"number {column}"
+
+
+def _text_error(estimator: BaseEstimator, X: Rows) -> str | None:
+    """Return the error about the first column with a cell that is not a number; None if none."""
+    try:
+        table = np.asarray(X, dtype=object)
+    except (TypeError, ValueError):
+        return None
+    for j, column in enumerate(table.T if table.ndim == 2 else ()):
+        text = next((cell for cell in column if not _is_number(cell)), None)
+        if text is not None:
+            return (
+                f"{type(estimator).__name__} needs numeric columns; column {_name_of(X, j)} holds "
+                f"{text!r}. Encode such columns first: sklearn.compose.ColumnTransformer with "
+                "OneHotEncoder for text, in front of the pruner."
+            )
+    return None
+
+
+def _is_number(cell: object) -> bool:
+    if cell is None or isinstance(cell, Number):
+        return True
+    try:
+        float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_finite(estimator: BaseEstimator, X: Rows, rows: Rows) -> None:
+    cells = rows.data if issparse(rows) else rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        if cells.dtype.kind != "f" or np.isfinite(cells.sum(dtype=np.float64)):
+            return
+    bad = ~np.isfinite(cells)
+    if not bad.any():
+        # The sum overflowed, the cells are fine.
+        return
+    n_nan, n_bad = int(np.isnan(cells).sum()), int(bad.sum())
+    if issparse(rows):
+        column = int(rows.indices[bad].min())
+    else:
+        column = int(np.flatnonzero(bad.any(axis=(0, *range(2, bad.ndim))))[0])
+    raise ValueError(
+        f"{type(estimator).__name__} needs finite numbers; X has {n_nan} NaN and {n_bad - n_nan} "
+        f"infinity cells, the first in column {_name_of(X, column)}. Impute or drop them first, "
+        "for example with sklearn.impute.SimpleImputer in front of the pruner."
+    )
+
+
+def check_reference_rows(estimator: BaseEstimator, X_ref: Rows) -> Rows:
+    """Validate reference rows like further rows of X; errors name X_ref."""
+    try:
+        return check_rows(estimator, X_ref, reset=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"X_ref must be rows like those of X: {error} Give X_ref the columns of X, in their "
+            "order and after the same preprocessing."
+        ) from error
