@@ -397,7 +397,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
             choice = self._choose_in_time(clock)
-            self.certificate_ = self._certify_in_time(trained, choice, clock)
+            self.certificate_ = self._certify_in_time(choice, clock)
         return choice.support
 
     def _checked_reference(
@@ -479,13 +479,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.sample_weight_ = self.weigh(choice.support)
             return replace(choice, weights=self.sample_weight_)
 
-    def _certify_in_time(self, trained: Trained, choice: Choice, clock: StageClock) -> Certificate:
+    def _certify_in_time(self, choice: Choice, clock: StageClock) -> Certificate:
         """Compute the certificate in what is left of the time limit."""
         left = self.time_limit - clock.spent_in("influence", "distribution", "selection")
         with clock.stage("certificate"):
             certificate = certify(
                 self.matched_,
-                trained.head_fit,
                 choice,
                 deadline=time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit),
                 random_state=self._seed_,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..influence import HeadFit, Influence, influences_of
+from ..influence import Influence, influences_of
 from ..utils import OutOfTimeError, time_limited
 from .choice import Choice
 from .matched import Matched
@@ -330,7 +330,6 @@ class _Changes(NamedTuple):
 
 def certify(
     matched: Matched,
-    head_fit: HeadFit,
     choice: Choice,
     *,
     deadline: float = np.inf,
@@ -342,8 +341,6 @@ def certify(
     ----------
     matched : Matched
         What the rows were chosen by.
-    head_fit : HeadFit
-        How the head was found.
     choice : Choice
         The rows.
     deadline : float, default=inf
@@ -401,8 +398,8 @@ def certify(
         n_nodes=solver.n_nodes + solver.cell_nodes,
         milp_gap=solver.cell_gap,
         milp_seconds=solver.cell_seconds,
-        gradient_norm=head_fit.gradient_norm,
-        n_iter=head_fit.n_iter,
+        gradient_norm=matched.gradient_norm,
+        n_iter=matched.n_iter,
         n_networks=len(influences_of(influence)),
         curvature=influence.curvature_name,
         n_parameters=influence.shape[1],

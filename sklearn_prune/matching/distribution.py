@@ -75,7 +75,7 @@ class DistributionEmbedding(LinearOperator):
         if n_rows <= _STORED_ROWS:
             # The rows themselves are no longer needed, nor pickled.
             self._features, self._table = self._made(np.arange(n_rows)), None
-        self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
+        self._measure_rows()
 
     def labelled(self, labels: Floats) -> DistributionEmbedding:
         """Return the embedding of the same rows with other labels ``t_i``."""
@@ -83,7 +83,7 @@ class DistributionEmbedding(LinearOperator):
         part.labels = np.asarray(labels, dtype=np.float32)
         part.shape = (len(part.labels), part.labels.shape[1] * (1 + len(self._mean)))
         part._centre = part._moment(self.sample_weight) / self.weight_sum
-        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        part._measure_rows()
         return part
 
     def among(self, indices: Integers) -> DistributionEmbedding:
@@ -99,7 +99,7 @@ class DistributionEmbedding(LinearOperator):
         """
         part = copy.copy(self)
         part._centre = mean
-        part._norms = np.concatenate(map_threads(part._norms_of, part._batches()))
+        part._measure_rows()
         return part
 
     @property
@@ -194,6 +194,9 @@ class DistributionEmbedding(LinearOperator):
 
     def _batches(self) -> list[slice]:
         return list(gen_batches(len(self.labels), CHUNK))
+
+    def _measure_rows(self) -> None:
+        self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
 
     def _norms_of(self, rows: slice) -> Floats:
         features, labels = self._features_of(rows), self.labels[rows]

@@ -21,14 +21,17 @@ class Matched:
 
     Attributes
     ----------
-    influence : HeadInfluence, NetworkInfluence or StackedInfluence
-        The influences of all rows.
-    coordinates : MatchedCoordinates
-        The part of them that the selection matches.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers.
     is_labels : bool
         Whether y holds class codes.
+    influence : HeadInfluence, NetworkInfluence or StackedInfluence
+        The influences of all rows.
+    coordinates : MatchedCoordinates
+        The part of them that the selection matches.
+    gradient_norm, n_iter : float and int
+        Gradient norm where influences are taken, and Newton steps to get there; of several
+        networks, the largest.
     balance : tuple of DistributionEmbedding
         What is matched beside the influences: the distribution, and a nonlinear head. Empty if the
         rows are no table of numbers.
@@ -40,10 +43,12 @@ class Matched:
         What reference rows say of the training rows; None without reference rows.
     """
 
-    influence: Influence
-    coordinates: MatchedCoordinates
     y: Targets
     is_labels: bool
+    influence: Influence
+    coordinates: MatchedCoordinates
+    gradient_norm: float
+    n_iter: int
     balance: tuple[DistributionEmbedding, ...] = ()
     table: Table | None = None
     priorities: Priorities | None = None

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from ..influence import HeadFit, HeadObjective, refit_head
-from ..selection import Request, RowTerms
+from ..selection import KeptRange, Request, RowTerms
 from .arrays import Booleans, Floats, Integers, Positions, Targets
 from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
@@ -22,6 +22,8 @@ __all__ = ["Aim", "ReferenceHead", "aim_at_reference", "class_quota", "fit_refer
 _FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
 # Folds, and how many where rows are many.
 _N_FOLDS, _MANY_ROWS, _FEW_FOLDS = 5, 5_000, 2
+# Of a class.
+_LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,38 +288,7 @@ def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Hasha
     sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
     in_class = np.bincount(class_of, sizes, minlength=len(shares))[class_of]
     wanted = np.maximum(shares, 0)[class_of] * sizes / in_class
-    counts = shared_out(wanted, terms.n_samples - n_drop, least, most)
+    # A class that is not aimed at at all still keeps what it must.
+    shared = KeptRange(least, most, np.maximum(wanted, _LEAST_SHARE))
+    counts = shared.counts(terms.n_samples - n_drop)
     return dict(zip(terms.names, counts.tolist(), strict=True))
-
-
-def shared_out(wanted: Floats, total: int, least: Integers, most: Integers) -> Integers:
-    """Return whole numbers between bounds that sum to ``total``, as near to the shares as possible.
-
-    Parameters
-    ----------
-    wanted : ndarray of shape (n_parts,)
-        Shares, not negative, in any unit.
-    total : int
-        Between the sums of the bounds.
-    least, most : ndarray of int of shape (n_parts,)
-        Bounds.
-    """
-    shares = np.maximum(wanted, 1e-12)
-    low, high = 0.0, float((most / shares).max()) + 1.0
-    for _ in range(200):
-        middle = (low + high) / 2
-        if np.clip(middle * shares, least, most).sum() < total:
-            low = middle
-        else:
-            high = middle
-    parts = np.clip(high * shares, least, most)
-    counts = np.floor(parts + 1e-9).astype(np.int64)
-    # Largest remainders first; what rounding leaves goes to whoever has room.
-    order = np.argsort(-(parts - counts), kind="stable")
-    for part in [*order, *order]:
-        if counts.sum() < total and counts[part] < most[part]:
-            counts[part] += 1
-    for part in order[::-1]:
-        if counts.sum() > total and counts[part] > least[part]:
-            counts[part] -= 1
-    return counts

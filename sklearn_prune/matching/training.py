@@ -22,8 +22,6 @@ from ..influence import (
     HeadFit,
     HeadInfluence,
     HeadObjective,
-    Influence,
-    MatchedCoordinates,
     NetworkGradients,
     NetworkInfluence,
     head_coordinates,
@@ -57,9 +55,6 @@ class Trained:
     ----------
     networks : tuple of skorch net or None
         Each fitted network of the job; None for a frozen one, which the job has.
-    head_fit : HeadFit
-        The parameters that influences are taken at, and how they were found: for several networks,
-        their concatenation, the largest gradient norm and the most steps.
     matched : Matched
         What the kept rows are to match.
     row_changes : ndarray of shape (n_samples,)
@@ -67,7 +62,6 @@ class Trained:
     """
 
     networks: tuple[NeuralNet | None, ...]
-    head_fit: HeadFit
     matched: Matched
     row_changes: NDArray[np.float64]
 
@@ -79,15 +73,6 @@ class _Head:
     objective: HeadObjective
     fit: HeadFit
     reference: ReferenceHead | None = None
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What is matched of one network, or of all together."""
-
-    head_fit: HeadFit
-    influence: Influence
-    coordinates: MatchedCoordinates
 
 
 def train_once(
@@ -212,27 +197,27 @@ def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> 
                 _fit_head(job, member) if member.layers == "last" else None for member in members
             ]
     with clock.stage("influence", n_parts=None):
-        shares = [
+        parts = [
             _chosen_layers(job, member, clock) if head is None else _last_layer(job, head)
             for member, head in zip(members, heads, strict=True)
         ]
-        whole = _stacked(shares, [member.unit for member in members])
-        row_changes = single_row_changes(whole.influence)
+        matched = _stacked(parts, [member.unit for member in members])
+        row_changes = single_row_changes(matched.influence)
     with clock.stage("distribution"), serial_blas():
-        matched = _matched(job, whole, [head for head in heads if head is not None])
+        matched = _with_distribution(matched, job, [head for head in heads if head is not None])
         if with_priorities:
             matched = matched.with_priorities()
-    for share in shares:
+    for part in parts:
         clock.say(
-            f"{share.influence.curvature_name} curvature of {share.influence.shape[1]:,} "
-            f"parameters, {share.coordinates.Z.shape[1]:,} coordinates"
+            f"{part.influence.curvature_name} curvature of {part.influence.shape[1]:,} "
+            f"parameters, {part.coordinates.Z.shape[1]:,} coordinates"
         )
     given = (member.network for member in members if not member.is_extra)
     networks = tuple(
         None if isinstance(estimator, FrozenEstimator) else network
         for estimator, network in zip(job.estimators, given, strict=True)
     )
-    return Trained(networks, whole.head_fit, matched, row_changes)
+    return Trained(networks, matched, row_changes)
 
 
 def _fit_head(job: TrainingJob, member: Member) -> _Head:
@@ -269,13 +254,21 @@ def _read_objective(
     return objective, head.theta
 
 
-def _last_layer(job: TrainingJob, head: _Head) -> _Share:
+def _last_layer(job: TrainingJob, head: _Head) -> Matched:
     reference = None if head.reference is None else head.reference.objective
     influence = head_influence(head.objective, head.fit.theta, job.norm, reference=reference)
-    return _Share(head.fit, influence, head_coordinates(influence))
+    return Matched(
+        job.y,
+        job.is_labels,
+        influence,
+        head_coordinates(influence),
+        head.fit.gradient_norm,
+        head.fit.n_iter,
+    )
 
 
-def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Share:
+def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> Matched:
+    """Take influences on a network as it was trained: its parameters are not refitted."""
     gradients = NetworkGradients(
         member.network,
         member.X,
@@ -285,36 +278,30 @@ def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> _Shar
         verbose=clock.verbose,
     )
     influence = NetworkInfluence(gradients, job.damping, job.norm)
-    theta = gradients.flatten(gradients.parameters).double().cpu().numpy()
-    # The network is taken as it was trained: its parameters are not refitted.
-    head_fit = HeadFit(theta, influence.gradient_norm, 0, False)
-    return _Share(head_fit, influence, influence.coordinates)
-
-
-def _stacked(shares: Sequence[_Share], units: Sequence[float]) -> _Share:
-    """Return what is matched of several networks together; a single one stays as it is."""
-    if len(shares) == 1:
-        return shares[0]
-    fits = [share.head_fit for share in shares]
-    influence = stack_influences([share.influence for share in shares], units)
-    return _Share(
-        HeadFit(
-            np.concatenate([fit.theta.ravel() for fit in fits]),
-            max(fit.gradient_norm for fit in fits),
-            max(fit.n_iter for fit in fits),
-            all(fit.converged for fit in fits),
-        ),
-        influence,
-        stacked_coordinates(influence, [share.coordinates for share in shares]),
+    return Matched(
+        job.y, job.is_labels, influence, influence.coordinates, influence.gradient_norm, n_iter=0
     )
 
 
-def _matched(job: TrainingJob, whole: _Share, heads: Sequence[_Head]) -> Matched:
-    """Return the influences with the distribution that is matched beside them.
+def _stacked(parts: Sequence[Matched], units: Sequence[float]) -> Matched:
+    """Return what is matched of several networks together; a single one stays as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    influence = stack_influences([part.influence for part in parts], units)
+    return replace(
+        parts[0],
+        influence=influence,
+        coordinates=stacked_coordinates(influence, [part.coordinates for part in parts]),
+        gradient_norm=max(part.gradient_norm for part in parts),
+        n_iter=max(part.n_iter for part in parts),
+    )
+
+
+def _with_distribution(matched: Matched, job: TrainingJob, heads: Sequence[_Head]) -> Matched:
+    """Return the same with the distribution that is matched beside the influences.
 
     With reference rows it is the distribution that they aim at.
     """
-    matched = Matched(whole.influence, whole.coordinates, job.y, job.is_labels)
     designs = _embedded(job, [head.objective.design for head in heads])
     references = [head.reference for head in heads if head.reference is not None]
     if references:
@@ -331,7 +318,7 @@ def _matched(job: TrainingJob, whole: _Share, heads: Sequence[_Head]) -> Matched
         return replace(matched, balance=aim.balance, aim=aim)
     if not designs:
         return matched
-    weights = whole.influence.sample_weight
+    weights = matched.influence.sample_weight
     table = Table(designs, weights)
     balance = (
         embed_distribution(table, job.y, weights, is_labels=job.is_labels),

@@ -6,7 +6,7 @@ Needs numpy and scipy only. Nothing here knows networks or estimators.
 from .cells import can_keep_weight
 from .inclusion import draw_dropped, inclusion_probabilities
 from .problem import SelectionProblem
-from .quota import InfeasibleProblemError
+from .quota import InfeasibleProblemError, KeptRange
 from .result import Selection
 from .solver import recertify, solve
 from .terms import (
@@ -23,6 +23,7 @@ from .terms import (
 
 __all__ = [
     "InfeasibleProblemError",
+    "KeptRange",
     "Quota",
     "Request",
     "RowTerms",

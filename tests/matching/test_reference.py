@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn_prune import InfluencePruner
 from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
 from sklearn_prune.losses import BinaryCrossEntropy, SquaredError
-from sklearn_prune.matching.reference import class_quota, fit_reference_head, shared_out
+from sklearn_prune.matching.reference import class_quota, fit_reference_head
 from sklearn_prune.selection.terms import Request, make_terms
 
 DAMPING = 1e-2
@@ -144,27 +144,6 @@ def test_numbers_are_scored_by_r2_and_tiny_classes_take_plain_folds():
     y[:] = 0
     y[0] = 1
     fit_reference_head(objective, np.zeros(objective.shape), y, is_labels=True)
-
-
-@settings(deadline=None, max_examples=200)
-@given(data=st.data())
-def test_counts_sum_and_keep_to_their_bounds(data):
-    n = data.draw(st.integers(1, 8))
-    wanted = np.array(data.draw(st.lists(st.floats(0, 10), min_size=n, max_size=n)))
-    least = np.array(data.draw(st.lists(st.integers(0, 20), min_size=n, max_size=n)))
-    most = least + np.array(data.draw(st.lists(st.integers(0, 30), min_size=n, max_size=n)))
-    total = data.draw(st.integers(int(least.sum()), int(most.sum())))
-    counts = shared_out(wanted, total, least, most)
-    assert counts.sum() == total
-    assert (least <= counts).all() and (counts <= most).all()
-
-
-@settings(deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 6), total=st.integers(0, 100))
-def test_counts_are_the_shares_where_bounds_allow(seed, n, total):
-    shares = np.random.default_rng(seed).uniform(0.1, 1, n)
-    counts = shared_out(shares, total, np.zeros(n, dtype=int), np.full(n, 10_000))
-    assert np.abs(counts - total * shares / shares.sum()).max() < 1 + 1e-6
 
 
 def test_classes_keep_the_shares_aimed_at_and_groups_theirs_of_a_class():

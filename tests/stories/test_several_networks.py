@@ -186,33 +186,9 @@ def test_checkpoints_that_never_came_are_said():
         assert fitted(checkpoints(net, 3)).certificate_.n_networks == 1
 
 
-@pytest.mark.parametrize(
-    ("net", "number", "message"),
-    [
-        (None, 2, "NoneType is not trained in fit. .* as a list of FrozenEstimator"),
-        (FrozenEstimator(network()), 2, "FrozenEstimator is not trained in fit"),
-        (network(), 7, "7 checkpoints need as many epochs; the network trains for 6. Lower number"),
-        (network(callbacks="disable"), 2, 'callbacks="disable" allows none'),
-        (network(), 0, "number must be an integer of 1 or more"),
-        (network(), 2.0, "number must be an integer of 1 or more"),
-    ],
-)
-def test_what_has_no_checkpoints_is_refused(net, number, message):
-    with pytest.raises(ValueError, match=message):
-        checkpoints(net, number)
-
-
 def test_one_checkpoint_is_the_end():
     end, only = fitted(network()), fitted(checkpoints(network(), 1))
     np.testing.assert_array_equal(end.support_, only.support_)
-
-
-def test_checkpoints_are_cloned_and_their_network_can_be_tuned():
-    pruner = InfluencePruner(checkpoints(network(), 3), prune_ratio=0.6)
-    copy = clone(pruner).set_params(estimator__estimator__lr=0.5)
-    assert copy.estimator.estimator is not pruner.estimator.estimator
-    assert (copy.estimator.number, copy.estimator.estimator.lr) == (3, 0.5)
-    assert pruner.estimator.estimator.lr == 0.3
 
 
 def test_a_pickled_pruner_chooses_again():
