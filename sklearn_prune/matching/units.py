@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..influence import Influence
+from ..influence import Influence, Norm
 
 __all__ = ["Norm", "in_unit_of", "length_in", "single_row_changes"]
-
-Norm: TypeAlias = Literal["loss", "parameter"]
 
 
 def in_unit_of(norm: Norm, length: float) -> float:

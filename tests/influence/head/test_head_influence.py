@@ -186,6 +186,15 @@ def test_dropping_nothing_changes_nothing():
     assert max(forecast.first_order, forecast.kept_hessian, forecast.refitted) < 1e-20
 
 
+def test_a_refit_that_does_not_converge_costs_infinitely_much(monkeypatch):
+    influence = DenseHeadInfluence(*random_objective("softmax"))
+    drop = np.arange(40) < 9
+    # No real data here is that hard.
+    monkeypatch.setattr(refit_module, "_minimise", lambda objective, theta, *_: (theta, 0))
+    assert influence.retrained_change(drop) == np.inf
+    assert np.isnan(influence.refitted_change(drop))
+
+
 class TestWideHead:
     @each_norm
     def test_what_is_promised_uses_the_hessian_itself(self, norm, digits):

@@ -1,9 +1,11 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from sklearn_prune.influence import HeadObjective
-from sklearn_prune.losses import SoftmaxCrossEntropy
+from sklearn_prune.influence import HeadObjective, warn_if_not_convex
+from sklearn_prune.losses import NonConvexLossWarning, SoftmaxCrossEntropy, TorchLoss
 from tests.influence.heads import LOSSES, random_objective, torch_objective
 
 each_loss = pytest.mark.parametrize("name", sorted(LOSSES))
@@ -85,3 +87,21 @@ def test_float32_design_is_summed_in_float64():
     theta = rng.standard_normal(single.shape)
     np.testing.assert_array_equal(single.gradient(theta), double.gradient(theta))
     np.testing.assert_array_equal(single.hessian(theta), double.hessian(theta))
+
+
+class Waving(torch.nn.Module):
+    """The mean of ``cos(f - y)``, which curves both ways."""
+
+    def forward(self, outputs, target):
+        return torch.cos(outputs - target).mean()
+
+
+def test_only_a_loss_that_curves_downward_is_warned_of():
+    design, targets = np.ones((3, 1)), np.array([[0.0], [1.0], [np.pi]])
+    objective = HeadObjective(design, targets, TorchLoss(Waving()), 0.25)
+    with pytest.warns(NonConvexLossWarning, match=r"is -1, in row 0, .* 2 of 3 .*damping=0\.25"):
+        warn_if_not_convex(objective, np.zeros((1, 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_not_convex(*random_objective("softmax"))
+        warn_if_not_convex(*random_objective("torch softmax"))

@@ -170,6 +170,23 @@ def test_the_matrix_is_dense_up_to_the_limit(limit, curvature_name, monkeypatch)
     assert influence.curvature_name == curvature_name
 
 
+def test_what_retraining_would_do_is_not_known():
+    influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
+    drop = np.arange(30) < 9
+    forecast = influence.forecast(drop)
+    assert forecast.first_order == influence.measure(influence.first_order_step(drop))
+    assert forecast.kept_hessian == influence.measure(influence.kept_step(drop))
+    assert np.isnan(forecast.refitted) and np.isnan(influence.refitted_change(drop))
+
+
+def test_a_network_whose_gradients_overflow_is_said_to_diverge():
+    gradients = gradients_of("softmax")
+    weighted_sum = gradients.weighted_sum
+    gradients.weighted_sum = lambda W: weighted_sum(W) * np.inf
+    with pytest.raises(ValueError, match="gradient must be finite"):
+        NetworkInfluence(gradients, DAMPING)
+
+
 def test_dropping_every_row_is_refused():
     influence = NetworkInfluence(gradients_of("softmax"), DAMPING)
     with pytest.raises(ValueError, match="removes all 30 rows"):
