@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import Memory
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,19 +24,17 @@ from ._compat import (
     fit_context,
     fit_task,
 )
+from ._types import Array, Floats, Mask, Rows
 from .base import BasePruner
 from .data import Kind, TargetKind, check_reference_rows, check_reference_target, n_rows
 from .influence import Influence
 from .matching import (
-    Booleans,
     Certificate,
     Choice,
-    Floats,
     Matched,
     Network,
     Norm,
     Reference,
-    Rows,
     StageClock,
     Trained,
     TrainingJob,
@@ -265,7 +263,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     sample_weight_: Floats
     certificate_: Certificate
-    influence_norms_: NDArray[np.float64]
+    influence_norms_: Floats
     influence_: Influence
     matched_: Matched
     estimator_: Network | list[Network]
@@ -377,12 +375,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _select_rows(
         self,
         X: Rows,
-        y: NDArray[np.generic] | None,
+        y: Array | None,
         *,
         X_ref: Rows = None,
         y_ref: ArrayLike | None = None,
         **of_rows: ArrayLike | None,
-    ) -> Booleans:
+    ) -> Mask:
         """Train, choose, and certify."""
         assert y is not None
         reference = self._checked_reference(X, y, X_ref, y_ref)
@@ -401,7 +399,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return choice.support
 
     def _checked_reference(
-        self, X: Rows, y: NDArray[np.generic], X_ref: Rows, y_ref: ArrayLike | None
+        self, X: Rows, y: Array, X_ref: Rows, y_ref: ArrayLike | None
     ) -> Reference | None:
         """Return the checked reference rows; None where there are none."""
         if X_ref is None and y_ref is None:
@@ -414,10 +412,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return Reference(rows, target)
 
     @property
-    def _classes(self) -> NDArray[np.generic] | None:
+    def _classes(self) -> Array | None:
         return getattr(self, "classes_", None)
 
-    def _labels(self, y: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    def _labels(self, y: Array) -> Array | None:
         return None if self._classes is None else self._classes[y]
 
     def _request(self) -> Request:
@@ -432,7 +430,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         check_counts(terms, request)
 
     def _training_job(
-        self, X: Rows, y: NDArray[np.generic], terms: RowTerms, reference: Reference | None
+        self, X: Rows, y: Array, terms: RowTerms, reference: Reference | None
     ) -> TrainingJob:
         return TrainingJob(
             estimators=members(self.estimator),
@@ -503,7 +501,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         distribution_weight: float | Literal["auto"] = UNCHANGED,
         time_limit: float = UNCHANGED,
         random_state: int | np.random.RandomState | None = UNCHANGED,
-    ) -> Booleans:
+    ) -> Mask:
         """Choose again from the stored influences, without training anything.
 
         Parameters
@@ -542,7 +540,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         )
         return choice.support
 
-    def weigh(self, support: Booleans) -> Floats:
+    def weigh(self, support: Mask) -> Floats:
         """Return weights under which rows hold the last layer, from the stored influences.
 
         Parameters
@@ -568,7 +566,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return tags
 
 
-def _checked_support(support: ArrayLike, n_samples: int) -> Booleans:
+def _checked_support(support: ArrayLike, n_samples: int) -> Mask:
     mask = np.asarray(support)
     if mask.dtype != bool or mask.shape != (n_samples,) or not mask.any():
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Names for the types at scikit-learn's border.
+"""The types of rows, targets and numbers, here once for all rooms.
 
 scikit-learn takes any container that its checks accept, and any object with the right methods, so
-most of these names only say which one is meant.
+the names at that border only say which one is meant.
 """
 
 from __future__ import annotations
@@ -13,22 +13,30 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Array",
+    "Batch",
     "Constraints",
     "Estimator",
     "Floats",
+    "Integers",
     "Mask",
     "Metadata",
     "Params",
-    "Indices",
+    "Positions",
     "RandomState",
     "Rows",
     "Targets",
+    "Values",
 ]
 
-# Whatever holds one row for each sample: an array, sparse matrix, data frame, dict or dataset.
+# Whatever holds one row for each sample: an array, sparse matrix, data frame, dict, torch dataset
+# or rows on disk.
 Rows: TypeAlias = Any
 # Whatever holds one target for each sample.
 Targets: TypeAlias = Any
+# Whatever holds one value for each row: an array, list or column of a data frame.
+Values: TypeAlias = Any
+# A tensor, or dicts, lists and tuples of tensors, nested; each tensor has the batch's rows.
+Batch: TypeAlias = Any
 # A scikit-learn estimator or a skorch network.
 Estimator: TypeAlias = Any
 # An argument of fit, predict or score beside X and y.
@@ -40,7 +48,10 @@ Constraints: TypeAlias = dict[str, list[Any]]
 
 # Labels, or numbers of any type.
 Array: TypeAlias = NDArray[Any]
-Floats: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.floating]
+# Counts, codes or positions of rows.
+Integers: TypeAlias = NDArray[np.integer]
 Mask: TypeAlias = NDArray[np.bool_]
-Indices: TypeAlias = NDArray[np.intp]
+# Some of the rows.
+Positions: TypeAlias = slice | Integers
 RandomState: TypeAlias = int | np.random.RandomState | None

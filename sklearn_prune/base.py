@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch.utils.data import Dataset
 
 from ._compat import fit_context, owner_that_keeps_rows, visual_block
-from ._types import Array, Constraints, Indices, Mask, Metadata, Rows, Targets
+from ._types import Array, Constraints, Integers, Mask, Metadata, Rows, Targets
 from .data import (
     Kind,
     Target,
@@ -99,7 +99,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: Constraints = {}
 
     support_: Mask
-    sample_indices_: Indices
+    sample_indices_: Integers
     classes_: Array
 
     @fit_context(prefer_skip_nested_validation=False)

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
 from ._sample_weight import gives_weights, weight_argument, weighted
-from ._types import Array, Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
+from ._types import Array, Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
 from .data import Kind, check_params, take_params, take_rows
 
@@ -101,7 +101,7 @@ class PruningMixin(MetaEstimatorMixin):
         X: Rows,
         y: Targets,
         params: Params,
-        rows: Indices,
+        rows: Integers,
         weights: Floats | None = None,
     ) -> Estimator:
         """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""

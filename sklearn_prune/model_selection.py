@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
 from ._sample_weight import gives_weights
-from ._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
+from ._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from .base import BasePruner
 from .data import check_params, take_params, take_rows
 from .meta import PruningMixin
@@ -287,8 +287,8 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         X: Rows,
         y: Targets,
         routed: RoutedParams,
-        train: Indices,
-        test: Indices,
+        train: Integers,
+        test: Integers,
         ratios: list[float],
         scorer: Callable[..., float],
     ) -> tuple[Floats, Failures]:

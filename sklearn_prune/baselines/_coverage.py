@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from .._compat import Interval
-from .._types import Estimator, Floats, Indices, RandomState
+from .._types import Estimator, Floats, Integers, RandomState
 from ..selection import count_of
 from ._dynamics import record_epochs
 from ._scored import ScoredPruner, ScoringJob, Stratum
@@ -103,7 +103,7 @@ class CoveragePruner(ScoredPruner):
         margins: Floats = record_epochs(job, lambda epoch: epoch.margin).mean(axis=0)
         return margins
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Integers:
         from_easy = super()._rank(stratum, rng)
         n_rows = len(from_easy)
         n_cut = min(count_of(self.cutoff, n_rows), n_rows - stratum.n_keep)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import beta
 
 from .._compat import Interval
-from .._types import Estimator, Floats, Indices, RandomState
+from .._types import Estimator, Floats, Integers, RandomState
 from ._dynamics import record_epochs
 from ._scored import ScoredPruner, ScoringJob, Stratum
 
@@ -121,7 +121,7 @@ class DUALPruner(ScoredPruner):
         self._mean_probability_ = p.mean(axis=0)
         return dual_scores(p, self.window)
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Integers:
         ranked = super()._rank(stratum, rng)
         if self.c_d is None:
             return ranked

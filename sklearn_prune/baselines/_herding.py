@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._types import Floats, Indices
+from .._types import Floats, Integers
 from ._scored import GreedyPruner
 
 
@@ -75,7 +75,7 @@ class HerdingPruner(GreedyPruner):
         return scores
 
 
-def herd(features: Floats, n_picks: int) -> Indices:
+def herd(features: Floats, n_picks: int) -> Integers:
     """Return the positions of the picked rows, in order."""
     # Centring does not change the picks and reduces rounding.
     features = features - features.mean(axis=0)

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from .._types import Floats, Indices
+from .._types import Floats, Integers
 from ._scored import GreedyPruner, ScoringJob
 
 # Rows times centres, up to which passes over all rows take about a minute on one core. Beyond,
@@ -33,7 +33,7 @@ class Clusters:
     """
 
     centres: Floats
-    members: Indices
+    members: Integers
 
 
 class KMeansPruner(GreedyPruner):

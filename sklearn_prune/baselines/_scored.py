@@ -19,7 +19,7 @@ from .._types import (
     Constraints,
     Estimator,
     Floats,
-    Indices,
+    Integers,
     Mask,
     Metadata,
     Params,
@@ -46,7 +46,7 @@ class Stratum:
         Number of these rows to keep.
     """
 
-    rows: Indices
+    rows: Integers
     n_keep: int
 
 
@@ -160,7 +160,7 @@ class ScoredPruner(RatioPruner):
         """Return the score of each row, of shape (n_samples,)."""
         raise NotImplementedError(f"{type(self).__name__} must define _score(job)")
 
-    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Indices:
+    def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Integers:
         """Return all rows of a stratum, those to keep first; ties are in random order."""
         rows = rng.permutation(stratum.rows)
         scores = self.scores_[rows]
@@ -259,7 +259,7 @@ def make_strata(
     return [Stratum(rows, len(rows) - n) for rows, n in zip(strata, dropped.tolist(), strict=True)]
 
 
-def keep_first(strata: Sequence[Stratum], ranked: Sequence[Indices], labels: Array | None) -> Mask:
+def keep_first(strata: Sequence[Stratum], ranked: Sequence[Integers], labels: Array | None) -> Mask:
     """Return the mask of the first rows of each stratum, where no class loses its first row.
 
     Parameters

@@ -5,7 +5,7 @@ what comes with the rows, `containers` takes rows of any kind, `fit_params` thos
 of `fit`, and `hashing` knows rows and networks again.
 """
 
-from .containers import Array, Rows, StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .containers import StoredRows, dataset_targets, is_dict, n_rows, take_rows
 from .fit_params import check_params, take_params
 from .hashing import digest, fingerprint
 from .rows import check_reference_rows, check_rows, refuse_dates
@@ -17,16 +17,13 @@ from .target import (
     check_target,
     plain,
 )
-from .values import Values, as_labels, as_numbers, check_weights, is_missing
+from .values import as_labels, as_numbers, check_weights, is_missing
 
 __all__ = [
-    "Array",
     "Kind",
-    "Rows",
     "StoredRows",
     "Target",
     "TargetKind",
-    "Values",
     "as_labels",
     "as_numbers",
     "check_params",

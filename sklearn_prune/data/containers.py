@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from scipy.sparse import issparse
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from .._compat import num_samples, safe_indexing
+from .._types import Array, Integers, Rows
 from ..utils import own_random_state
 
 # Whatever holds rows: an array, a frame, a sparse matrix, a list, a dict of these, a dataset.
-Rows: TypeAlias = Any
 # An array of any type.
-Array: TypeAlias = NDArray[Any]
 # Cells read at a time in a pass over all rows: 8 MB of float64.
 CHUNK_CELLS = 2**20
 
@@ -75,7 +74,7 @@ def pieces(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def read_rows(array: Rows, indices: NDArray[np.intp]) -> Array:
+def read_rows(array: Rows, indices: Integers) -> Array:
     """Return the rows at ``indices`` of a stored array, read slice by slice."""
     order = np.argsort(indices, kind="stable")
     ascending = np.asarray(indices)[order]
@@ -102,7 +101,7 @@ def n_rows(container: Rows) -> int:
     return next(iter(counts.values()))
 
 
-def take_rows(container: Rows, indices: NDArray[np.intp]) -> Rows:
+def take_rows(container: Rows, indices: Integers) -> Rows:
     """Return the rows at ``indices``, in a container of the same type.
 
     pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict keeps

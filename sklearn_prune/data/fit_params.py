@@ -17,11 +17,10 @@ import re
 from collections.abc import Mapping, Set
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn import get_config
 
-from .containers import Rows, n_rows, take_rows
+from .._types import Integers, Rows
+from .containers import n_rows, take_rows
 
 # What pruners and scikit-learn mean by these has one entry a row, or it is a mistake.
 _OF_ROWS = {"sample_weight", "groups", "must_keep", "must_drop", "sample_cost"}
@@ -52,7 +51,7 @@ def check_params(X: Rows, params: Mapping[str, Any]) -> None:
         _is_row_aligned(name, value, n_rows(X))
 
 
-def take_params(X: Rows, params: Mapping[str, Any], indices: NDArray[np.intp]) -> dict[str, Any]:
+def take_params(X: Rows, params: Mapping[str, Any], indices: Integers) -> dict[str, Any]:
     """Return what is given to ``fit`` for the rows at ``indices`` of X.
 
     What has one entry a row, by the rules at the top of this module, is cut to these rows; the rest

@@ -19,7 +19,8 @@ from joblib.hashing import Hasher, NumpyHasher
 from scipy.sparse import csr_array, issparse
 from torch.utils.data import Dataset
 
-from .containers import Rows, pieces
+from .._types import Rows
+from .containers import pieces
 
 # The version of these packages stands for their code.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")

@@ -14,8 +14,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
-from .containers import Array, Rows, StoredRows, check_dataset, is_dict, is_stored, n_rows, pieces
-from .values import Values, date_dtype, masked_as_nan, require_eager
+from .._types import Array, Rows, Values
+from .containers import StoredRows, check_dataset, is_dict, is_stored, n_rows, pieces
+from .values import date_dtype, masked_as_nan, require_eager
 
 
 def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:

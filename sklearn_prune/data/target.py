@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from .containers import Array, n_rows
-from .values import Values, as_labels, date_dtype, require_eager
+from .._types import Array, Integers, Values
+from .containers import n_rows
+from .values import as_labels, date_dtype, require_eager
 
 Kind = Literal["classification", "regression"]
 # What the user may set it to.
@@ -223,7 +223,7 @@ def check_reference_target(
     return codes
 
 
-def _codes_in(values: Array, classes: Array) -> NDArray[np.int64]:
+def _codes_in(values: Array, classes: Array) -> Integers:
     """Return the position of each label among the classes."""
     position = {plain(label): code for code, label in enumerate(classes)}
     labels = values.ravel().tolist()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from numbers import Real
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from .containers import Array
+from .._types import Array, Floats, Mask, Values
 
 # One value a row, in whatever holds them: an array, a list, a series, a tensor.
-Values: TypeAlias = Any
 
 _DATES = (
     datetime.date,
@@ -82,7 +79,7 @@ def _as_array(name: str, values: Values) -> Array:
     return array
 
 
-def _missing(array: Array) -> NDArray[np.bool_]:
+def _missing(array: Array) -> Mask:
     if array.dtype.kind in "mM":
         return np.isnat(array)
     if array.dtype.kind in "fc":
@@ -118,7 +115,7 @@ def is_missing(value: object) -> bool:
         return False
 
 
-def as_numbers(name: str, values: Values, n_samples: int) -> NDArray[np.float64]:
+def as_numbers(name: str, values: Values, n_samples: int) -> Floats:
     """Return one number a row as float64 of shape (n_samples,).
 
     Raises
@@ -177,7 +174,7 @@ def require_eager(name: str, values: Values) -> None:
         raise ValueError(f"{name} is a LazyFrame, which has no rows yet; give {name}.collect().")
 
 
-def check_weights(sample_weight: Values, n_samples: int) -> NDArray[np.float64] | None:
+def check_weights(sample_weight: Values, n_samples: int) -> Floats | None:
     """Return the weights as float64 of shape (n_samples,), or None where none are given.
 
     Only ratios of weights matter. They are scaled to mean 1, so that their sums cannot overflow.

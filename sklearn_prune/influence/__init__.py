@@ -22,12 +22,8 @@ from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
 from .matched_coordinates import MatchedCoordinates, head_coordinates, stacked_coordinates
-from .protocols import (
-    Influence,
-    Norm,
-    RefittableInfluence,
-    RowCoordinates,
-)
+from .protocols import Influence, Norm, RefittableInfluence
+from .row_coordinates import RowCoordinates, RowMatrix, norms_of, part_of, rows_of
 from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
@@ -46,13 +42,17 @@ __all__ = [
     "RefittableInfluence",
     "RetrainingSteps",
     "RowCoordinates",
+    "RowMatrix",
     "StackedInfluence",
     "WideHeadInfluence",
     "head_coordinates",
     "head_influence",
     "influences_of",
+    "norms_of",
+    "part_of",
     "refit_head",
     "retraining_steps",
+    "rows_of",
     "stack_influences",
     "stacked_coordinates",
     "warn_if_not_convex",

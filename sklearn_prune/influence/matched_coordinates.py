@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..losses import Array
 from . import limits
 from .head.head_influence import HeadInfluence, WideHeadInfluence
-from .protocols import Influence, RowCoordinates
+from .protocols import Influence
+from .row_coordinates import RowMatrix
 from .stack import StackedCoordinates, StackedInfluence
 
 # Random sets on which the coordinates are compared with the change they stand for, and their size.
@@ -34,7 +34,7 @@ class MatchedCoordinates:
         First-order length over that in Z, the median for the same sets; 1 where Z is exact.
     """
 
-    Z: RowCoordinates | Array
+    Z: RowMatrix
     energy_share: float = 1.0
     relative_error: float = 0.0
     length_ratio: float = 1.0
@@ -73,7 +73,7 @@ def stacked_coordinates(
         What is matched of each.
     """
     stacked = StackedCoordinates([part.Z for part in parts], influence.units)
-    Z: RowCoordinates | Array = stacked
+    Z: RowMatrix = stacked
     if all(isinstance(block, np.ndarray) for block in stacked.blocks):
         Z = stacked.rows(np.arange(stacked.shape[0]))
     if all(part.relative_error == 0 for part in parts):
@@ -81,7 +81,7 @@ def stacked_coordinates(
     return measured(influence, Z)
 
 
-def measured(influence: Influence, Z: RowCoordinates | Array) -> MatchedCoordinates:
+def measured(influence: Influence, Z: RowMatrix) -> MatchedCoordinates:
     """Return the coordinates with what they leave out, by energy and on random sets.
 
     Parameters

@@ -3,40 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-
-from ..losses import Array
+from .._types import Array
+from .row_coordinates import RowCoordinates
 
 Norm: TypeAlias = Literal["loss", "parameter"]
 """What a change is measured in: a rise of the training objective, or a distance."""
-
-
-class RowCoordinates(Protocol):
-    """The operator Z of shape (n_samples, n_columns): row i is what dropping row i contributes.
-
-    A `scipy.sparse.linalg.LinearOperator` that also gives some of its rows.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype[np.float64]
-
-    @property
-    def T(self) -> RowCoordinates:
-        """The transpose."""
-
-    def __matmul__(self, V: Array) -> Array:
-        """Return ``Z V``, of shape (n_samples,) or (n_samples, k)."""
-
-    def rows(self, indices: Array) -> Array:
-        """Return the rows at `indices`, float32 of shape (len(indices), n_columns)."""
-
-    def take(self, indices: Array) -> Self:
-        """Return the operator of the rows at `indices` alone."""
-
-    def row_norms(self) -> Array:
-        """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
 
 
 @dataclass(frozen=True)

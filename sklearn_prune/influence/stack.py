@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ..losses import Array
-from .protocols import Influence, RefittableInfluence, RetrainingForecast, RowCoordinates
-
-T = TypeVar("T")
+from .._types import Array
+from .protocols import Influence, RefittableInfluence, RetrainingForecast
+from .row_coordinates import RowMatrix, norms_of, part_of, rows_of
 
 # Numbers of a float32 block that are summed in float64 at a time.
 _BLOCK_SIZE = 4_000_000
@@ -161,7 +159,7 @@ class StackedCoordinates(LinearOperator):
         ``u_b``, as in `StackedInfluence`.
     """
 
-    def __init__(self, blocks: Sequence[RowCoordinates | Array], units: Array) -> None:
+    def __init__(self, blocks: Sequence[RowMatrix], units: Array) -> None:
         self.blocks, self.units = list(blocks), units
         widths = [block.shape[1] for block in self.blocks]
         self._bounds = np.cumsum(widths)[:-1]
@@ -170,20 +168,16 @@ class StackedCoordinates(LinearOperator):
 
     def rows(self, indices: Array) -> Array:
         """Return the rows of Z at `indices`, float32 of shape (len(indices), n_columns)."""
-        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.rows(indices))
+        parts = [rows_of(block, indices) for block in self.blocks]
         return np.hstack([np.float32(s) * z for s, z in zip(self._scales, parts, strict=True)])
 
     def take(self, indices: Array) -> StackedCoordinates:
         """Return the operator of the rows at `indices` alone."""
-        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.take(indices))
-        return StackedCoordinates(parts, self.units)
+        return StackedCoordinates([part_of(block, indices) for block in self.blocks], self.units)
 
     def row_norms(self) -> Array:
         """Return the norm of every row of Z, float64 of shape (n_samples,)."""
-        norms = self._of_blocks(
-            lambda Z: np.linalg.norm(Z, axis=1).astype(np.float64), lambda Z: Z.row_norms()
-        )
-        return root_mean_square(norms, self.units)
+        return root_mean_square([norms_of(block) for block in self.blocks], self.units)
 
     def _matmat(self, V: Array) -> Array:
         parts = np.split(np.asarray(V, dtype=np.float64), self._bounds)
@@ -194,7 +188,7 @@ class StackedCoordinates(LinearOperator):
 
     def _rmatmat(self, W: Array) -> Array:
         W = np.asarray(W, dtype=np.float64)
-        sums = self._of_blocks(lambda Z: _sum_of_rows(Z, W), lambda Z: Z.T @ W)
+        sums = [_sum_of_rows(block, W) for block in self.blocks]
         return np.concatenate([s * z for s, z in zip(self._scales, sums, strict=True)])
 
     def _matvec(self, v: Array) -> Array:
@@ -203,23 +197,17 @@ class StackedCoordinates(LinearOperator):
     def _rmatvec(self, w: Array) -> Array:
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
 
-    def _of_blocks(
-        self, of_array: Callable[[Array], Array], of_operator: Callable[[RowCoordinates], T]
-    ) -> list[Array | T]:
-        return [
-            of_array(block) if isinstance(block, np.ndarray) else of_operator(block)
-            for block in self.blocks
-        ]
-
 
 def root_mean_square(norms: Sequence[Array] | Sequence[float], units: Array) -> Array:
     """Return ``sqrt(mean_b u_b norms_b^2)`` over the first axis."""
-    root: Array = np.sqrt(units @ np.square(norms) / len(units))
+    root: Array = np.sqrt(units @ np.square(norms, dtype=np.float64) / len(units))
     return root
 
 
-def _sum_of_rows(Z: Array, W: Array) -> Array:
-    """Return ``Z^T W`` of a float32 Z in float64, without a float64 copy of it."""
+def _sum_of_rows(Z: RowMatrix, W: Array) -> Array:
+    """Return ``Z^T W`` in float64, without a float64 copy of a float32 array."""
+    if not isinstance(Z, np.ndarray):
+        return Z.T @ W
     total = np.zeros((Z.shape[1], W.shape[1]))
     step = max(1, _BLOCK_SIZE // Z.shape[1])
     for start in range(0, len(Z), step):

@@ -5,8 +5,8 @@ single samples. There are the losses that have formulas; `torch_loss` differenti
 criterion. `output_hessians` holds one small matrix a sample in three forms.
 """
 
+from .._types import Array
 from .closed_form import (
-    Array,
     BinaryCrossEntropy,
     HeadLoss,
     Huber,

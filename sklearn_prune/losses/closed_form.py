@@ -13,7 +13,8 @@ from typing import ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 from scipy.special import expit, logsumexp, xlogy
 
-from .output_hessians import Array, DiagonalHessians, OutputHessians, SoftmaxHessians
+from .._types import Array
+from .output_hessians import DiagonalHessians, OutputHessians, SoftmaxHessians
 
 __all__ = [
     "Array",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.func import grad, jacrev, vmap
 
-from .closed_form import Array
+from .._types import Array
 from .output_hessians import DenseHessians
 
 # Rows differentiated at a time.

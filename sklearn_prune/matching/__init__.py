@@ -4,7 +4,6 @@ A `TrainingJob` is trained once. Its influences become coordinates, together wit
 distribution. Rows are chosen that keep their sums, and the certificate says what that costs.
 """
 
-from .arrays import Booleans, Floats, Rows
 from .certificate import Certificate, certify
 from .choice import Choice, check_counts, choose_rows
 from .clock import StageClock
@@ -21,18 +20,15 @@ from .units import Norm
 from .weights import kept_weights
 
 __all__ = [
-    "Booleans",
     "Certificate",
     "Choice",
     "DistributionEmbedding",
     "ENOUGH",
-    "Floats",
     "Layers",
     "Matched",
     "Network",
     "Norm",
     "Reference",
-    "Rows",
     "StageClock",
     "Table",
     "Trained",

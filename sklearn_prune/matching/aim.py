@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .arrays import Floats, Integers, RowMatrix, norms_of, part_of, rows_of
+from .._types import Floats, Integers
+from ..influence import RowMatrix, norms_of, part_of, rows_of
 
 
 class AimedRows(LinearOperator):
@@ -17,7 +18,7 @@ class AimedRows(LinearOperator):
 
     Parameters
     ----------
-    Z : ndarray or RowOperator of shape (n_samples, n_columns)
+    Z : ndarray or RowCoordinates of shape (n_samples, n_columns)
         The rows.
     n_drop : int
         m, at least 1.

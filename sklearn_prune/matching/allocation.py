@@ -23,15 +23,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
+from .._types import Array, Floats, Integers
 from ..selection import SelectionProblem, inclusion_probabilities
 from ..utils import map_threads
-from .arrays import Floats
 from .distribution import standardised
 from .feature_maps import CHUNK, Table
 
@@ -68,21 +67,21 @@ class Priorities:
         Probability of each class but the first, float32; no column for numbers.
     """
 
-    distance: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    belief: NDArray[np.float64]
-    expected: NDArray[np.float32]
+    distance: Floats
+    spread: Floats
+    belief: Floats
+    expected: Floats
 
     @property
-    def odds(self) -> NDArray[np.float64]:
+    def odds(self) -> Floats:
         """``d_i σ_i p_i``, shape (n_samples,)."""
         return self.distance / self.distance.mean() * self.spread / self.spread.mean() * self.belief
 
 
 def row_priorities(
     table: Table,
-    y: NDArray[Any],
-    sample_weight: NDArray[np.float64],
+    y: Array,
+    sample_weight: Floats,
     *,
     is_labels: bool,
     random_state: int = 0,
@@ -253,8 +252,8 @@ class _Trees:
     def __init__(
         self,
         table: Table,
-        grown_on: NDArray[np.int64],
-        sample_weight: NDArray[np.float64],
+        grown_on: Integers,
+        sample_weight: Floats,
         rng: np.random.Generator,
     ) -> None:
         self._table, self._weight, self._rng = table, sample_weight, rng
@@ -262,7 +261,7 @@ class _Trees:
         self._folds = [np.sort(part) for part in parts]
         self._others = np.setdiff1d(np.arange(len(sample_weight)), grown_on)
 
-    def probabilities(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def probabilities(self, y: Array) -> Floats:
         """Return what each class is given in each row, of shape (n_rows, n_classes)."""
         n_classes = int(y.max()) + 1
 
@@ -274,7 +273,7 @@ class _Trees:
         forest = ExtraTreesClassifier(min_samples_leaf=_LEAST_IN_LEAF, **self._options())
         return self._cross_fitted(forest, y, n_classes, predict)
 
-    def means(self, values: Floats, least_in_leaf: int) -> NDArray[np.float64]:
+    def means(self, values: Floats, least_in_leaf: int) -> Floats:
         """Return what each row's values are in the mean, of the shape of ``values``."""
         forest = ExtraTreesRegressor(min_samples_leaf=least_in_leaf, **self._options())
         target = values.ravel() if values.shape[1] == 1 else values
@@ -285,7 +284,7 @@ class _Trees:
         return self._cross_fitted(forest, target, values.shape[1], predict)
 
     def _of_rows(
-        self, predict: Callable[[Any, Floats], Floats], forest: Any, rows: NDArray[np.int64]
+        self, predict: Callable[[Any, Floats], Floats], forest: Any, rows: Integers
     ) -> Floats:
         return predict(forest, self._table[rows])
 
@@ -296,10 +295,10 @@ class _Trees:
     def _cross_fitted(
         self,
         forest: Any,
-        y: NDArray[Any],
+        y: Array,
         n_columns: int,
         predict: Callable[[Any, Floats], Floats],
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         table, predicted = self._table, np.zeros((len(y), n_columns))
         batches = [self._others[part] for part in gen_batches(max(1, len(self._others)), CHUNK)]
         for held_out in self._folds:
@@ -312,7 +311,7 @@ class _Trees:
         return predicted
 
 
-def _of_classes(trees: _Trees, y: NDArray[Any], distance: NDArray[np.float64]) -> Priorities:
+def _of_classes(trees: _Trees, y: Array, distance: Floats) -> Priorities:
     probability = trees.probabilities(y)
     probability = (1 - _EVEN_SHARE) * probability + _EVEN_SHARE / probability.shape[1]
     spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
@@ -321,7 +320,7 @@ def _of_classes(trees: _Trees, y: NDArray[Any], distance: NDArray[np.float64]) -
     return Priorities(distance, _floored(spread), _floored(belief), expected)
 
 
-def _of_numbers(trees: _Trees, values: Floats, distance: NDArray[np.float64]) -> Priorities:
+def _of_numbers(trees: _Trees, values: Floats, distance: Floats) -> Priorities:
     """Take the variance from a second forest, grown on squared residuals; no number is unlikely."""
     squares = (values - trees.means(values, _LEAST_IN_LEAF)) ** 2
     variance = trees.means(squares.sum(axis=1, keepdims=True), _LEAST_IN_SMOOTH_LEAF).ravel()
@@ -331,9 +330,7 @@ def _of_numbers(trees: _Trees, values: Floats, distance: NDArray[np.float64]) ->
     )
 
 
-def _distance_to_neighbours(
-    table: Table, n_rows: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator) -> Floats:
     """Return the mean distance of each row to the nearest of some other rows."""
     most = max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows))
     reference = table.some(most, rng)
@@ -352,7 +349,7 @@ def _distance_to_neighbours(
     return np.asarray(mean)
 
 
-def _floored(odds: NDArray[np.float64]) -> NDArray[np.float64]:
+def _floored(odds: Floats) -> Floats:
     """Return the odds, none far below the others; 1 where none is positive."""
     positive = odds[odds > 0]
     if not positive.size:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._types import Floats, Mask
 from ..influence import Influence, MatchedCoordinates, influences_of
 from ..selection import (
     InfeasibleProblemError,
@@ -24,7 +25,6 @@ from ..selection import (
 from ..utils import serial_blas
 from .aim import aimed
 from .allocation import FEWEST_ROWS, LEAST_KEPT, kept_shares
-from .arrays import Booleans, Floats
 from .matched import Matched
 from .network_checks import check_aim
 from .reference import Aim, class_quota
@@ -59,12 +59,12 @@ class Choice:
     weights: Floats | None = None
 
     @property
-    def support(self) -> Booleans:
+    def support(self) -> Mask:
         """The mask of kept rows."""
         return ~self.selection.drop
 
     @property
-    def dropped(self) -> Booleans | Floats:
+    def dropped(self) -> Mask | Floats:
         """The mask of dropped rows; with weights v, the share ``1 - v_i`` of each row's weight."""
         if self.weights is None:
             return self.selection.drop
@@ -72,7 +72,7 @@ class Choice:
         share[self.support] = 1 - self.weights
         return share
 
-    def random_rows(self, rng: np.random.Generator) -> Booleans:
+    def random_rows(self, rng: np.random.Generator) -> Mask:
         """Draw rows to drop, as many of each group, within the masks of the problem."""
         problem, drop = self.problem, self.selection.drop
         labels = np.where(problem.free, problem.groups, -1)

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import gen_batches
 
+from .._types import Array, Floats, Integers, Positions
 from ..utils import map_threads
-from .arrays import Floats, Integers, Positions, Targets
 from .feature_maps import (
     CHUNK,
     FITTED_ROWS,
@@ -265,7 +265,7 @@ def _gram(features: Floats, labels: Floats) -> Floats:
 
 def embed_distribution(
     table: Table,
-    y: Targets,
+    y: Array,
     sample_weight: Floats,
     *,
     is_labels: bool,
@@ -298,7 +298,7 @@ def embed_distribution(
 
 def embed_nonlinear_head(
     table: Table,
-    y: Targets,
+    y: Array,
     sample_weight: Floats,
     *,
     is_labels: bool,
@@ -337,7 +337,7 @@ def embed_nonlinear_head(
 
 
 def target_labels(
-    y: Targets,
+    y: Array,
     sample_weight: Floats,
     *,
     is_labels: bool,
@@ -355,7 +355,7 @@ def target_labels(
     return np.hstack([one_hot, standardised(y, sample_weight)]).astype(np.float32)
 
 
-def standardised(y: Targets, sample_weight: Floats) -> Floats:
+def standardised(y: Array, sample_weight: Floats) -> Floats:
     """Return y as columns of mean 0 and variance 1, of shape (n_samples, n_outputs)."""
     columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     share = sample_weight / sample_weight.sum()

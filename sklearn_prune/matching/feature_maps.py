@@ -12,8 +12,8 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import rbf_kernel
 
+from .._types import Array, Floats, Integers, Positions, Rows
 from ..networks import column_scaler
-from .arrays import Floats, Integers, Positions, Rows, Targets
 
 # Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
 # what neighbours and forests see, the wide one what nearly linear models do.
@@ -164,7 +164,7 @@ class LeafIndicators:
 
     @classmethod
     def fit(
-        cls, table: Table, targets: Targets, rng: np.random.Generator, *, is_labels: bool
+        cls, table: Table, targets: Array, rng: np.random.Generator, *, is_labels: bool
     ) -> LeafIndicators:
         """Grow the trees on some rows; ``targets`` are class codes if ``is_labels``."""
         chosen = table.some(FITTED_ROWS, rng)

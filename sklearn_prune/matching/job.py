@@ -11,8 +11,8 @@ import torch
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 
+from .._types import Array, Floats, Rows
 from ..data import StoredRows, digest, fingerprint
-from .arrays import Floats, Rows, Targets
 from .given_networks import Network, n_checkpoints, unfrozen
 from .units import Norm
 
@@ -42,7 +42,7 @@ class Reference:
     """
 
     X: Rows
-    y: Targets
+    y: Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,8 +73,8 @@ class TrainingJob:
 
     estimators: Sequence[Network]
     X: Rows
-    y: Targets
-    classes: Targets | None
+    y: Array
+    classes: Array | None
     sample_weight: Floats | None
     norm: Norm
     damping: float

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .._types import Array, Floats
 from ..influence import Influence, MatchedCoordinates
 from ..selection import RowTerms
 from .allocation import Priorities, row_priorities
-from .arrays import Floats, Targets
 from .distribution import DistributionEmbedding, target_labels
 from .feature_maps import Table
 from .reference import Aim
@@ -43,7 +43,7 @@ class Matched:
         What reference rows say of the training rows; None without reference rows.
     """
 
-    y: Targets
+    y: Array
     is_labels: bool
     influence: Influence
     coordinates: MatchedCoordinates

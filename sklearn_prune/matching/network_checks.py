@@ -9,16 +9,16 @@ from numpy.typing import ArrayLike
 from skorch import NeuralNetBinaryClassifier
 from torch.utils.data import Dataset
 
+from .._types import Array, Rows
 from ..data import Kind
 from ..networks import target_kind
-from .arrays import Rows, Targets
 from .given_networks import Network, Networks, members, unfrozen
 from .job import Features, Layers
 
 __all__ = ["check_aim", "check_ensemble", "check_networks", "check_reference", "kind_of_target"]
 
 
-def check_ensemble(estimator: Networks, classes: Targets | None) -> None:
+def check_ensemble(estimator: Networks, classes: Array | None) -> None:
     """Raise ValueError if a fitted ensemble knows other classes than y holds.
 
     Its networks were trained on positions among the ensemble's classes, which only it can tell.

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from .._types import Array, Floats, Integers, Mask, Positions
 from ..influence import HeadFit, HeadObjective, refit_head
 from ..selection import KeptRange, Request, RowTerms
-from .arrays import Booleans, Floats, Integers, Positions, Targets
 from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
 from .teacher import Taught, teach_labels, teach_numbers
@@ -72,7 +72,7 @@ class Aim:
     """
 
     losses: Floats
-    suspect: Booleans
+    suspect: Mask
     balance: tuple[DistributionEmbedding, ...]
     similarity: float
     n_rows: int
@@ -87,7 +87,7 @@ class Aim:
 
 
 def fit_reference_head(
-    objective: HeadObjective, theta_start: Floats, y: Targets, *, is_labels: bool
+    objective: HeadObjective, theta_start: Floats, y: Array, *, is_labels: bool
 ) -> ReferenceHead:
     """Fit a head on reference rows, with at least the damping asked for.
 
@@ -119,7 +119,7 @@ def fit_reference_head(
     return ReferenceHead(chosen, refit_head(chosen, theta_start), held_out, score)
 
 
-def _folds(y: Targets, *, is_labels: bool) -> list[tuple[Integers, Integers]]:
+def _folds(y: Array, *, is_labels: bool) -> list[tuple[Integers, Integers]]:
     n_folds = _FEW_FOLDS if len(y) > _MANY_ROWS else min(_N_FOLDS, len(y))
     if is_labels and np.bincount(y)[np.unique(y)].min() >= n_folds:
         return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(y, y))
@@ -136,7 +136,7 @@ def _held_out(
     return outputs
 
 
-def _score(outputs: Floats, truth: Targets, *, is_labels: bool) -> float:
+def _score(outputs: Floats, truth: Array, *, is_labels: bool) -> float:
     if not is_labels:
         return float(r2_score(truth, outputs))
     codes = outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
@@ -165,8 +165,8 @@ def aim_at_reference(
     objectives: Sequence[HeadObjective],
     heads: Sequence[ReferenceHead],
     designs: Sequence[tuple[Floats, Floats]],
-    y: Targets,
-    reference_y: Targets,
+    y: Array,
+    reference_y: Array,
     *,
     is_labels: bool,
     random_state: int = 0,
@@ -224,8 +224,8 @@ def aim_at_reference(
 
 def _aimed_balance(
     table: Table,
-    y: Targets,
-    reference_y: Targets,
+    y: Array,
+    reference_y: Array,
     weights: Floats,
     taught: Taught,
     *,

@@ -6,14 +6,12 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._types import Mask
 from ..influence import Influence, RefittableInfluence, influences_of
 from ..selection import Selection, SelectionProblem, recertify, solve
 from ..utils import serial_blas
 from .aim import aimed
-
-Booleans = NDArray[np.bool_]
 
 # First-order length, as a share of random rows', below which shorter is no longer better: from
 # there on the curvature of the kept rows decides, which the refinement looks at.
@@ -191,11 +189,11 @@ def try_more_damping(
 def _trial(
     damped: RefittableInfluence,
     problem: SelectionProblem,
-    start: Booleans,
+    start: Mask,
     deadline: float,
     random_state: int,
     enough: float,
-) -> Booleans:
+) -> Mask:
     """Return rows to drop by the influences on a damped head, from those dropped so far.
 
     Starting from them is as good as from scratch, in a third of the time.

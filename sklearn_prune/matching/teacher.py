@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from .arrays import Booleans, Floats, Integers
+from .._types import Floats, Integers, Mask
 
 # Trees of the forest, rows in a leaf, and rows that it learns at most. Leaves of five rows bridge a
 # wrong label.
@@ -49,7 +49,7 @@ class Taught:
 
     targets: Floats
     losses: Floats
-    suspect: Booleans
+    suspect: Mask
 
 
 def teach_labels(

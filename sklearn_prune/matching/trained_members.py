@@ -16,6 +16,7 @@ from sklearn.utils import check_array
 from skorch import NeuralNet
 from torch.utils.data import Dataset
 
+from .._types import Array, Floats, Rows
 from ..data import refuse_dates
 from ..influence import NetworkGradients
 from ..networks import (
@@ -27,7 +28,6 @@ from ..networks import (
     try_network,
 )
 from ..utils import own_random_state, part_done, telling
-from .arrays import Floats, Rows, Targets
 from .given_networks import Network, n_checkpoints, unfrozen
 from .job import Features, Layers, TrainingJob
 
@@ -58,7 +58,7 @@ class Member:
 
     network: NeuralNet
     X: Rows
-    y: Targets
+    y: Array
     layers: Layers = "last"
     is_linear: bool = False
     is_extra: bool = False
@@ -220,7 +220,7 @@ def _are_equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.dtype == b.dtype and torch.equal(a, b)
 
 
-Reading: TypeAlias = Callable[[NeuralNet, Rows, Targets], torch.Tensor]
+Reading: TypeAlias = Callable[[NeuralNet, Rows, Array], torch.Tensor]
 
 
 def _reading(job: TrainingJob) -> Reading | None:
@@ -228,7 +228,7 @@ def _reading(job: TrainingJob) -> Reading | None:
     return None if job.layers == "last" else partial(_first_gradients, job.layers)
 
 
-def _first_gradients(layers: Layers, network: NeuralNet, X: Rows, y: Targets) -> torch.Tensor:
+def _first_gradients(layers: Layers, network: NeuralNet, X: Rows, y: Array) -> torch.Tensor:
     """Return the gradients of the first rows in these layers, to see that they can be taken."""
     # A trial is no part of the training, whose epochs are counted.
     with telling(lambda part: None):
@@ -249,7 +249,7 @@ def _check_labels(job: TrainingJob) -> None:
 
 
 def default_network(
-    X: Rows, y: Targets, classes: Targets | None, sample_weight: Floats | None = None
+    X: Rows, y: Array, classes: Array | None, sample_weight: Floats | None = None
 ) -> NeuralNet:
     """Return the linear network that is used where none is given; its weights are zero."""
     if isinstance(X, Mapping | Dataset):

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from joblib import Memory
-from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_memory
 from skorch import NeuralNet
 
+from .._types import Floats, Rows
 from ..influence import (
     HeadFit,
     HeadInfluence,
@@ -34,7 +34,6 @@ from ..influence import (
 )
 from ..networks import read_head, write_head
 from ..utils import serial_blas
-from .arrays import Floats, Rows
 from .clock import StageClock
 from .distribution import embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
@@ -63,7 +62,7 @@ class Trained:
 
     networks: tuple[NeuralNet | None, ...]
     matched: Matched
-    row_changes: NDArray[np.float64]
+    row_changes: Floats
 
 
 @dataclass(frozen=True)

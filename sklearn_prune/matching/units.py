@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._types import Floats
 from ..influence import Influence, Norm
 
 __all__ = ["Norm", "in_unit_of", "length_in", "single_row_changes"]
@@ -22,7 +22,7 @@ def length_in(norm: Norm) -> Callable[[float], float]:
     return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
 
 
-def single_row_changes(influence: Influence) -> NDArray[np.float64]:
+def single_row_changes(influence: Influence) -> Floats:
     """Return the first-order change from dropping each row alone, of shape (n_samples,).
 
     ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries

@@ -20,9 +20,9 @@ from scipy.optimize import minimize
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
-from ..influence import RefittableInfluence
+from .._types import Floats, Integers
+from ..influence import RefittableInfluence, RowMatrix, norms_of, part_of
 from ..utils import serial_blas
-from .arrays import Floats, Integers, RowMatrix, norms_of, part_of
 from .matched import Matched
 
 __all__ = ["WEIGHT_BOUNDS", "kept_weights", "near_one"]
@@ -98,7 +98,7 @@ class ScaledRows(LinearOperator):
 
     Parameters
     ----------
-    parts : sequence of ndarray or RowOperator of shape (n_samples, n_columns_b)
+    parts : sequence of ndarray or RowCoordinates of shape (n_samples, n_columns_b)
         At least one.
     rows : ndarray of shape (n_rows,)
         Positions of the rows.

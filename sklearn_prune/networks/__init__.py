@@ -7,7 +7,7 @@ enters the last Linear, the loss as a function of its outputs (`losses/`), and t
 `functional` is the network as a function that torch can differentiate row by row.
 """
 
-from .batching import Batch, Rows, batches, map_tensors, merged, tensors_of
+from .batching import batches, map_tensors, merged, tensors_of
 from .checkpoints import Checkpoints
 from .criteria import UnsupportedNetworkError, read_criterion, require_row_by_row, target_kind
 from .default_linear import column_scaler, linear_network
@@ -20,8 +20,6 @@ from .targets import head_targets
 from .trials import criterion_loss, require_criterion_trained, require_own_outputs
 
 __all__ = [
-    "Batch",
-    "Rows",
     "Checkpoints",
     "Head",
     "Inference",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,13 +13,12 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
+from .._types import Batch, Rows
 from ..data import StoredRows, is_dict, n_rows, take_rows
 from .criteria import UnsupportedNetworkError
 
-Rows: TypeAlias = Any
 """Whatever holds rows: an array, a CSR matrix, a dict of arrays, a torch dataset, rows on disk."""
 
-Batch: TypeAlias = Any
 """A tensor, or dicts, lists and tuples of tensors, nested; each tensor has the batch's rows."""
 
 # Enough rows to see every layer at work, few enough to cost nothing.

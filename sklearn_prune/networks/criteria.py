@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import is_classifier, is_regressor
 from skorch import NeuralNet, NeuralNetBinaryClassifier
 
+from .._types import Array
 from ..losses import (
-    Array,
     BinaryCrossEntropy,
     HeadLoss,
     Huber,

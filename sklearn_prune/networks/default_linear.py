@@ -12,9 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
-from ..losses import Array
+from .._types import Array, Rows
 from ..utils import own_random_state
-from .batching import Rows
 
 # Rows made dense at a time.
 _CHUNK = 4096

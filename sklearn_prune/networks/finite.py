@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from .._types import Floats
 
 
-def require_finite(what: str, values: NDArray[np.float64]) -> None:
+def require_finite(what: str, values: Floats) -> None:
     """Raise ValueError where a network gives numbers that are not finite.
 
     Parameters

@@ -13,10 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
+from .._types import Array, Rows
 from ..data import n_rows
-from ..losses import Array
 from ..utils import own_random_state
-from .batching import SKETCH_ROWS, Rows, cast_input, first_rows
+from .batching import SKETCH_ROWS, cast_input, first_rows
 from .checkpoints import tells_of_epochs
 from .criteria import UnsupportedNetworkError, read_criterion
 from .interrupts import interrupts_pass

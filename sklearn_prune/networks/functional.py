@@ -9,7 +9,8 @@ from typing import TypeAlias
 import torch
 from skorch import NeuralNet, NeuralNetClassifier
 
-from .batching import Batch, first_of
+from .._types import Batch
+from .batching import first_of
 from .criteria import UnsupportedNetworkError
 
 Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -12,9 +12,10 @@ from scipy.special import expit, log_softmax, softmax
 from sklearn.utils import gen_batches
 from skorch import NeuralNet
 
+from .._types import Array, Rows
 from ..data import n_rows
-from ..losses import Array, HeadLoss
-from .batching import Rows, batches, first_of, first_rows
+from ..losses import HeadLoss
+from .batching import batches, first_of, first_rows
 from .criteria import (
     SUPPORTED,
     Criterion,

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from skorch import NeuralNet
 
-from ..losses import Array, HeadLoss, SoftmaxCrossEntropy, TorchLoss
+from .._types import Array
+from ..losses import HeadLoss, SoftmaxCrossEntropy, TorchLoss
 from .batching import parameter_dtype
 from .criteria import UnsupportedNetworkError
 from .default_linear import StandardizedLinear

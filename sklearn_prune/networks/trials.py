@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 
+from .._types import Array, Batch, Rows
 from ..data import n_rows, take_rows
-from ..losses import Array, HeadLoss, TorchLoss, spread_rows
+from ..losses import HeadLoss, TorchLoss, spread_rows
 from ..utils import own_random_state
-from .batching import Batch, Rows, batches, first_of, joined, map_tensors, tensors_of
+from .batching import batches, first_of, joined, map_tensors, tensors_of
 from .criteria import UnsupportedNetworkError
 from .state import left_as_found, uncompiled
 from .targets import cast_target

@@ -10,11 +10,10 @@ caller's words mean in numbers. Needs numpy and scipy only; nothing here knows n
 from .cells import can_keep_weight
 from .draws import draw_dropped, inclusion_probabilities
 from .problem import SelectionProblem
-from .quota import InfeasibleProblemError, KeptRange
+from .quota import InfeasibleProblemError, KeptRange, Quota
 from .result import Selection
 from .solver import recertify, solve
 from .terms import (
-    Quota,
     Request,
     RowTerms,
     count_of,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from .arrays import Booleans, Counts, Floats
+from .._types import Floats, Integers, Mask
 from .problem import SelectionProblem
 
 # A relaxed change below this share of a typical row is zero.
@@ -79,8 +79,8 @@ def change_lower_bound(
 
 
 def _cheapest_set(
-    problem: SelectionProblem, scores: Floats, n_drop: int, low: Counts, high: Counts
-) -> Booleans:
+    problem: SelectionProblem, scores: Floats, n_drop: int, low: Integers, high: Integers
+) -> Mask:
     """Return the set of ``n_drop`` rows with the smallest sum of scores within the counts."""
     key = np.where(problem.must_drop, -np.inf, np.where(problem.must_keep, np.inf, scores))
     order = np.lexsort((key, problem.groups))

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 
-from .arrays import Booleans, Counts, Floats, Integers
+from .._types import Floats, Integers, Mask
 from .highs import INFEASIBLE, run_milp
 
 # Random price that breaks ties: HiGHS is ten times slower on a zero objective.
@@ -22,7 +22,7 @@ _NODE_LIMIT = 1
 
 @dataclass(frozen=True)
 class CellSolution:
-    """Counts that meet every rule.
+    """Integers that meet every rule.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class CellSolution:
         Relative gap that HiGHS proved; NaN where it proved none.
     """
 
-    n_dropped: Counts
+    n_dropped: Integers
     n_integers: int
     n_nodes: int
     gap: float
@@ -77,14 +77,14 @@ class CellProgram:
         δ, the price of a row more or less than the share.
     """
 
-    sizes: Counts
+    sizes: Integers
     groups: Integers
     expected_dropped: Floats
-    low: Counts
-    high: Counts
-    target: Counts
+    low: Integers
+    high: Integers
+    target: Integers
     total: int
-    weighted: Booleans | None
+    weighted: Mask | None
     means: Floats
     offset: Floats
     reward: Floats
@@ -110,18 +110,18 @@ class CellProgram:
         return float(max(np.abs(start).max(initial=0.0), rounding.max(initial=0.0))) or 1.0
 
     @cached_property
-    def is_loose(self) -> Booleans:
+    def is_loose(self) -> Mask:
         """Whether the count of each cell's group is a range, shape (n_cells,)."""
         return (self.low < self.high)[self.groups]
 
-    def bounds(self) -> tuple[Counts, Counts]:
+    def bounds(self) -> tuple[Integers, Integers]:
         """Return the least and greatest number of rows that each cell may drop."""
         # Float rounding must not push a whole number over the edge.
         low = np.floor(self.ratios * self.low[self.groups] + 1e-9).astype(np.int64)
         high = np.ceil(self.ratios * self.high[self.groups] - 1e-9).astype(np.int64)
         return np.minimum(low, self.sizes), np.minimum(high, self.sizes)
 
-    def admits(self, n_dropped: Counts) -> bool:
+    def admits(self, n_dropped: Integers) -> bool:
         """Whether the counts meet every rule except proportion inside loose groups."""
         in_group = np.bincount(self.groups, n_dropped, minlength=len(self.low))
         low, high = self.bounds()
@@ -166,7 +166,7 @@ def solve_cells(
 
 def _run_milp(
     program: CellProgram, rng: np.random.Generator, node_limit: int | None
-) -> tuple[Counts | None, OptimizeResult]:
+) -> tuple[Integers | None, OptimizeResult]:
     """Return counts that meet every rule, or None, and HiGHS's result.
 
     The columns are the open cells' counts above their rounded-down shares, ``|d_c - s_c|`` where it
@@ -221,7 +221,7 @@ def _run_milp(
     return counts if program.admits(counts) else None, result
 
 
-def _count_rows(program: CellProgram, base: Counts, cells: Integers) -> LinearConstraint:
+def _count_rows(program: CellProgram, base: Integers, cells: Integers) -> LinearConstraint:
     """Return total, groups, proportion in loose groups and weight as rows over ``d - base``."""
     sizes, groups = program.sizes, program.groups
     n, n_groups = len(cells), len(program.low)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .arrays import Floats, Integers
+from .._types import Floats, Integers
 from .cell_program import CellProgram, CellSolution, solve_cells
 from .coordinates import Coordinates
 from .feasible import all_weight_goes

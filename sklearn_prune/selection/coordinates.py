@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .arrays import Booleans, Floats, Integers
+from .._types import Floats, Integers, Mask
 
 # Rows of numbers: an array, or an operator that computes them on demand (see `Coordinates`).
 Matrix: TypeAlias = Floats | LinearOperator
@@ -148,7 +148,7 @@ class Coordinates:
         part.offset = offset
         return part
 
-    def lengths(self, drop: Booleans) -> list[float]:
+    def lengths(self, drop: Mask) -> list[float]:
         """Return the length of the sum of these rows, less its target, in Z and in each B.
 
         In the caller's units. Unlike :meth:`total` it adds only these rows: the sum of the others
@@ -161,16 +161,16 @@ class Coordinates:
         """Return the length in all blocks together from the lengths in each."""
         return float(np.linalg.norm(np.multiply(self._weights, lengths)))
 
-    def rounding(self, drop: Booleans) -> float:
+    def rounding(self, drop: Mask) -> float:
         """Return the float64 rounding in the sum of these rows, in units."""
         lengths = np.sqrt(self.squared_norms[drop])
         return float(np.finfo(np.float64).eps * lengths.sum())
 
-    def residual(self, drop: Booleans) -> Floats:
+    def residual(self, drop: Mask) -> Floats:
         """Return what is left of the sum: ``offset + total(drop)``."""
         return self.offset + self.total(drop)
 
-    def total(self, w: Floats | Booleans) -> Floats:
+    def total(self, w: Floats | Mask) -> Floats:
         """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,), or of several w."""
         return self._joined([block.total(w) for block in self._blocks])
 
@@ -230,7 +230,7 @@ class _Block:
                 "Remove or impute them."
             )
 
-    def total(self, w: Floats | Booleans) -> Floats:
+    def total(self, w: Floats | Mask) -> Floats:
         """Return ``Zᵀw`` in float64.
 
         For more than half of the rows it is the cached sum of all rows less that of the others.
@@ -243,7 +243,7 @@ class _Block:
     def _sum_of_rows(self) -> Floats:
         return self.product(np.ones(self.shape[0], dtype=bool))
 
-    def product(self, w: Floats | Booleans) -> Floats:
+    def product(self, w: Floats | Mask) -> Floats:
         """Return ``Zᵀw`` in float64, adding only the rows in w; several w are columns."""
         if self._is_operator or self._Z.dtype == np.float64:
             return np.asarray(self._Z.T @ np.asarray(w, dtype=np.float64), dtype=np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import Booleans, Floats, Integers
+from .._types import Floats, Integers, Mask
 
 
 def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
@@ -27,7 +27,7 @@ def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
         certain |= beyond
 
 
-def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Booleans:
+def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Mask:
     """Draw rows with these inclusion probabilities, which sum to a whole number of rows.
 
     The rows stand in random order on a line, each as long as its probability, and every whole step
@@ -45,7 +45,7 @@ def systematic_sample(probabilities: Floats, rng: np.random.Generator) -> Boolea
 
 def draw_dropped(
     labels: Integers, n_dropped: Integers, kept_share: Floats | None, rng: np.random.Generator
-) -> Booleans:
+) -> Mask:
     """Draw ``n_dropped[c]`` rows of each cell c; rows of label -1 are never drawn.
 
     Parameters

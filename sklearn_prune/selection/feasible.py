@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 
-from .arrays import Booleans, Floats
+from .._types import Floats, Mask
 from .highs import INFEASIBLE, TIME_LIMIT, run_milp
 from .linear_rows import LinearRows
 from .problem import SelectionProblem
@@ -22,7 +22,7 @@ _LEAST_SECONDS = 0.5
 
 def feasible_set(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
-) -> Booleans:
+) -> Mask:
     """Return a set of ``n_drop`` rows that meets every rule.
 
     Tries in turn, since ``milp`` takes a moment on 500 rows and longer than any time limit on
@@ -99,12 +99,12 @@ def _mostly_fixed(
 
 def _set_by_milp(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
-) -> tuple[Booleans | None, int]:
+) -> tuple[Mask | None, int]:
     """Return a feasible set or None, and HiGHS's last status.
 
     HiGHS meets constraints within a tolerance. A set that breaks one in float64 is cut off.
     """
-    rows, excluded = problem.linear_rows(n_drop), list[Booleans]()
+    rows, excluded = problem.linear_rows(n_drop), list[Mask]()
     n = int(problem.free.sum())
     while n:
         result = _solve(rows.without(excluded), rng.standard_normal(n), deadline)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult, milp
 
-from .arrays import Floats
+from .._types import Floats
 
 # Status codes of scipy.optimize.milp.
 OPTIMAL, TIME_LIMIT, INFEASIBLE = 0, 1, 2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import LinearConstraint
 
-from .arrays import Booleans, Floats
+from .._types import Floats, Mask
 
 # Rounding in ``A w`` as a share of its terms; a smaller violation does not count.
 _ROUNDING = 1e-12
@@ -34,7 +34,7 @@ class LinearRows:
     def __len__(self) -> int:
         return len(self.A)
 
-    def admit(self, values: Floats) -> Booleans:
+    def admit(self, values: Floats) -> Mask:
         """Return whether values of ``A w`` meet all rules, which are the last axis."""
         inside = (values >= self.low - self.slack) & (values <= self.high + self.slack)
         return np.asarray(inside.all(axis=-1))
@@ -45,7 +45,7 @@ class LinearRows:
             np.vstack([self.A, row]), np.r_[self.low, low], np.r_[self.high, high], self.units
         )
 
-    def without(self, excluded: Sequence[Booleans]) -> LinearRows:
+    def without(self, excluded: Sequence[Mask]) -> LinearRows:
         """Return the rules and, for each of these sets, one that cuts off this set alone.
 
         Every other set clears the rule by 1, which HiGHS always resolves.

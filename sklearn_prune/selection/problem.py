@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import LinearConstraint
 
-from .arrays import Booleans, Floats
+from .._types import Floats, Mask
 from .coordinates import Coordinates, Matrix
-from .quota import Quota
+from .quota import KeptQuota
 from .random_change import drawn_size_factors, random_change
 from .rules import Rules, as_vector
 
@@ -87,7 +87,7 @@ class SelectionProblem(Rules):
         balance: Sequence[Matrix] = (),
         balance_weight: float = 1.0,
         groups: ArrayLike | None = None,
-        quota: Quota = None,
+        quota: KeptQuota = None,
         must_keep: ArrayLike | None = None,
         must_drop: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -147,7 +147,7 @@ class SelectionProblem(Rules):
         part.kept_share, part.coordinates = kept_share, self.coordinates.aimed_at(kept_share)
         return part
 
-    def fixing(self, n_drop: int, must_keep: Booleans, must_drop: Booleans) -> Self:
+    def fixing(self, n_drop: int, must_keep: Mask, must_drop: Mask) -> Self:
         """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
         part = self._copy()
         part.n_drop, part.tolerance = n_drop, None
@@ -166,19 +166,19 @@ class SelectionProblem(Rules):
         part.coordinates = self.coordinates.with_less_balance(share)
         return part
 
-    def change(self, drop: Booleans) -> float:
+    def change(self, drop: Mask) -> float:
         """Return ``‖Zᵀw‖₂`` in float64 and the caller's units, without the size factor."""
         return self.coordinates.block(0).lengths(drop)[0]
 
-    def predicted_change(self, drop: Booleans) -> float:
+    def predicted_change(self, drop: Mask) -> float:
         """Return the change with the size factor, which a tolerance bounds."""
         return self.size_factor(drop) * self.change(drop)
 
-    def norm(self, drop: Booleans) -> float:
+    def norm(self, drop: Mask) -> float:
         """Return what is minimised: the length of the residual in Z and all B's, in units."""
         return float(np.linalg.norm(self.coordinates.residual(drop)))
 
-    def lengths(self, drop: Booleans) -> Lengths:
+    def lengths(self, drop: Mask) -> Lengths:
         """Return the length of the sum of the dropped rows in Z and, less its aim, in each B."""
         change, *imbalances = self.coordinates.lengths(drop)
         return Lengths(change, tuple(imbalances))
@@ -188,11 +188,11 @@ class SelectionProblem(Rules):
         """What dropping each row saves: its cost, or 1 where no costs were given."""
         return np.ones(self.n_samples) if self.cost is None else self.cost
 
-    def saving(self, drop: Booleans) -> float:
+    def saving(self, drop: Mask) -> float:
         """Return what the set saves: its rows, or their cost where costs were given."""
         return float(self.savings[drop].sum())
 
-    def random_lengths(self, drop: Booleans) -> Lengths:
+    def random_lengths(self, drop: Mask) -> Lengths:
         """Return the root mean squares of `lengths` over sets with the counts of ``drop``.
 
         Under must_keep and must_drop, without an aim. Cached: it takes a pass over all rows.
@@ -209,7 +209,7 @@ class SelectionProblem(Rules):
             self._random_lengths[key] = Lengths(change, tuple(imbalances))
         return self._random_lengths[key]
 
-    def random_size_factors(self, drop: Booleans) -> tuple[float, ...]:
+    def random_size_factors(self, drop: Mask) -> tuple[float, ...]:
         """Return the root mean square of factor times length over that of length, for Z and each B.
 
         Over the sets of `random_lengths`. With unequal weights each set has its own size factor,
@@ -228,7 +228,7 @@ class SelectionProblem(Rules):
             self._random_factors[key] = factors
         return self._random_factors[key]
 
-    def random_objective(self, drop: Booleans) -> float:
+    def random_objective(self, drop: Mask) -> float:
         """Return the root mean square of what is minimised, over the same sets."""
         lengths = self.random_lengths(drop)
         return self.coordinates.combined([lengths.change, *lengths.imbalances])

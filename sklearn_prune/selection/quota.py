@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import Booleans, Counts, Floats
+from .._types import Floats, Integers, Mask
 
 
 class InfeasibleProblemError(ValueError):
@@ -50,8 +51,8 @@ class KeptRange:
         Whether each group keeps exactly that share, rounded down or up.
     """
 
-    low: Counts
-    high: Counts
+    low: Integers
+    high: Integers
     weights: Floats
     is_fixed: bool = False
 
@@ -59,7 +60,7 @@ class KeptRange:
         """Whether the groups can keep ``n_keep`` rows in all."""
         return bool(self.low.sum() <= n_keep <= self.high.sum())
 
-    def counts(self, n_keep: int) -> Counts:
+    def counts(self, n_keep: int) -> Integers:
         """Return the rows each group keeps when ``n_keep`` are kept in all.
 
         The largest-remainder apportionment of ``n_keep`` by ``weights``, clipped to the
@@ -80,7 +81,7 @@ class KeptRange:
         counts[order[:missing]] += 1
         return counts
 
-    def rounded(self, n_keep: int) -> tuple[Counts, Counts]:
+    def rounded(self, n_keep: int) -> tuple[Integers, Integers]:
         """Return the share of each group when ``n_keep`` rows are kept, rounded down and up."""
         targets = self._targets(n_keep)
         low = np.floor(targets + 1e-6).astype(np.int64)
@@ -98,13 +99,15 @@ class KeptRange:
 
 
 # An entry of a dict: a count (int), a share (float), or a (low, high) pair of either.
-Entry = float | tuple[float, float]
-Quota = str | Mapping[Hashable, Entry] | KeptRange | None
+Entry: TypeAlias = float | tuple[float, float]
+# What a user asks for, and what it comes to in a problem.
+Quota: TypeAlias = Literal["class", "equal"] | Mapping[Hashable, Entry] | None
+KeptQuota: TypeAlias = str | Mapping[Hashable, Entry] | KeptRange | None
 
 
 def decided_rows(
     must_keep: ArrayLike | None, must_drop: ArrayLike | None, n_samples: int
-) -> tuple[Booleans, Booleans]:
+) -> tuple[Mask, Mask]:
     """Check the masks of rows that are always kept or always dropped; None means no row.
 
     Raises
@@ -124,7 +127,7 @@ def decided_rows(
     return keep, drop
 
 
-def _as_mask(name: str, value: ArrayLike | None, n_samples: int) -> Booleans:
+def _as_mask(name: str, value: ArrayLike | None, n_samples: int) -> Mask:
     if value is None:
         return np.zeros(n_samples, dtype=bool)
     mask = np.asarray(value)
@@ -140,13 +143,13 @@ def _as_mask(name: str, value: ArrayLike | None, n_samples: int) -> Booleans:
 def kept_range(
     quota: str | Mapping[Hashable, Entry] | None,
     names: Sequence[Hashable],
-    sizes: Counts,
-    n_must_keep: Counts,
-    n_must_drop: Counts,
+    sizes: Integers,
+    n_must_keep: Integers,
+    n_must_drop: Integers,
     n_keep: int | None,
     *,
     least_named: int = 0,
-    classes: Counts | None = None,
+    classes: Integers | None = None,
 ) -> KeptRange:
     """Translate a quota into bounds for each group.
 
@@ -169,7 +172,8 @@ def kept_range(
         Class of each group. Each class keeps at least one row; where no other rule says so, it
         comes from the class's group with the most rows that may be kept.
     """
-    low, high = n_must_keep.copy(), sizes - n_must_drop
+    low: Integers = n_must_keep.copy()
+    high: Integers = sizes - n_must_drop
     weights = np.ones(len(sizes)) if quota == "equal" else sizes.astype(np.float64)
     is_fixed = isinstance(quota, str)
     if isinstance(quota, Mapping):
@@ -189,11 +193,11 @@ def kept_range(
 def _named_bounds(
     quota: Mapping[Hashable, Entry],
     names: Sequence[Hashable],
-    sizes: Counts,
-    low: Counts,
-    high: Counts,
+    sizes: Integers,
+    low: Integers,
+    high: Integers,
     least: int,
-) -> tuple[Counts, Counts]:
+) -> tuple[Integers, Integers]:
     low, high = low.copy(), high.copy()
     position = {name: g for g, name in enumerate(names)}
     for label, value in quota.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .arrays import Booleans, Floats, Integers
+from .._types import Floats, Integers, Mask
 from .coordinates import BLOCK_SIZE, TABLE_SIZE, Coordinates, norms_of
 
 # Random sets drawn for an expectation without a closed form.
@@ -62,7 +62,7 @@ def drawn_size_factors(
     coordinates: Coordinates,
     labels: Integers,
     n_dropped: Integers,
-    must_drop: Booleans,
+    must_drop: Mask,
     weights: Floats,
 ) -> tuple[float, ...]:
     r"""Return how much the size factor adds to the lengths of random sets, for each block.
@@ -100,7 +100,7 @@ def drawn_size_factors(
     )
 
 
-def _drawn_sets(labels: Integers, n_dropped: Integers, must_drop: Booleans) -> Iterator[Booleans]:
+def _drawn_sets(labels: Integers, n_dropped: Integers, must_drop: Mask) -> Iterator[Mask]:
     """Yield arrays of random sets with these counts, one set a row."""
     rng, free = np.random.default_rng(0), np.flatnonzero(labels >= 0)
     strata, sizes = np.sort(labels[free]), np.bincount(labels[free], minlength=len(n_dropped))

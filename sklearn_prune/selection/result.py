@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .arrays import Booleans
+from .._types import Mask
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,5 @@ class Selection:
         What is known about the set.
     """
 
-    drop: Booleans
+    drop: Mask
     certificate: SolverCertificate

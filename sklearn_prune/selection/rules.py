@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import LinearConstraint
 
-from .arrays import Booleans, Counts, Floats, Integers
+from .._types import Array, Floats, Integers, Mask
 from .draws import draw_dropped
 from .linear_rows import LinearRows, given_rows
-from .quota import InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
+from .quota import InfeasibleProblemError, KeptQuota, KeptRange, decided_rows, kept_range
 
 
 class Rules:
@@ -47,7 +46,7 @@ class Rules:
         *,
         n_drop: int | None = None,
         groups: ArrayLike | None = None,
-        quota: Quota = None,
+        quota: KeptQuota = None,
         must_keep: ArrayLike | None = None,
         must_drop: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -94,7 +93,7 @@ class Rules:
             return rows
         return rows.with_rule(weighted.astype(np.float64), 0.0, n_weighted - 1.0)
 
-    def _kept_range(self, quota: Quota) -> KeptRange:
+    def _kept_range(self, quota: KeptQuota) -> KeptRange:
         n_keep = None if self.n_drop is None else self.n_samples - self.n_drop
         if not isinstance(quota, KeptRange):
             keep, drop = self.count(self.must_keep), self.count(self.must_drop)
@@ -105,7 +104,7 @@ class Rules:
         return quota
 
     @property
-    def free(self) -> Booleans:
+    def free(self) -> Mask:
         """Rows that may be kept or dropped, shape (n_samples,)."""
         return ~(self.must_keep | self.must_drop)
 
@@ -120,15 +119,15 @@ class Rules:
         stays = bool(self.sample_weight[self.must_keep].any())
         return len(self.constraints) > self.n_given_rows and not stays
 
-    def count(self, mask: Booleans) -> Counts:
+    def count(self, mask: Mask) -> Integers:
         """Return the number of rows in ``mask`` for each group."""
         return np.bincount(self.groups[mask], minlength=len(self.group_names)).astype(np.int64)
 
-    def dropped_counts(self, n_drop: int) -> Counts:
+    def dropped_counts(self, n_drop: int) -> Integers:
         """Return the rows that each group drops when ``n_drop`` are dropped in all."""
         return self._sizes - self.kept_range.counts(self.n_samples - n_drop)
 
-    def dropped_bounds(self, n_drop: int | None) -> tuple[Counts, Counts]:
+    def dropped_bounds(self, n_drop: int | None) -> tuple[Integers, Integers]:
         """Return the least and the greatest number of rows that each group may drop.
 
         "proportional" and "equal" leave a share that is rounded down or up; a dict, or no quota,
@@ -155,7 +154,7 @@ class Rules:
             np.r_[most - forced.sum(), high - forced, rows.high - shift],
         )
 
-    def is_feasible(self, drop: Booleans) -> bool:
+    def is_feasible(self, drop: Mask) -> bool:
         """Whether the set meets every rule."""
         if (drop & self.must_keep).any() or (self.must_drop & ~drop).any():
             return False
@@ -171,18 +170,18 @@ class Rules:
             return False
         return bool(self.constraints.admit(self.constraints.A @ drop.astype(np.float64)))
 
-    def random_set(self, n_drop: int, rng: np.random.Generator) -> Booleans:
+    def random_set(self, n_drop: int, rng: np.random.Generator) -> Mask:
         """Draw a random set with the right counts, which may break constraints."""
         n_dropped = self.dropped_counts(n_drop) - self.count(self.must_drop)
         return self.must_drop | draw_dropped(self.free_groups, n_dropped, None, rng)
 
-    def with_free(self, chosen: Booleans) -> Booleans:
+    def with_free(self, chosen: Mask) -> Mask:
         """Return must_drop and the chosen free rows; ``chosen`` has shape (n_free,)."""
         drop = self.must_drop.copy()
         drop[self.free] = chosen
         return drop
 
-    def size_factor(self, drop: Booleans) -> float:
+    def size_factor(self, drop: Mask) -> float:
         """Return ``N / (N - νᵀw)``; infinite when nothing is kept."""
         kept = float(self.sample_weight[~drop].sum())
         return float(self.sample_weight.sum()) / kept if kept > 0 else np.inf
@@ -221,7 +220,7 @@ def _as_weights(sample_weight: ArrayLike | None, n: int) -> Floats:
     return weights / (weights.max(initial=0.0) or 1.0)
 
 
-def _as_codes(groups: ArrayLike | None, n: int) -> tuple[NDArray[Any], Integers]:
+def _as_codes(groups: ArrayLike | None, n: int) -> tuple[Array, Integers]:
     if groups is None:
         return np.zeros(1, dtype=np.int64), np.zeros(n, dtype=np.int64)
     labels = np.asarray(groups)

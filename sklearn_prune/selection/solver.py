@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arrays import Booleans
+from .._types import Mask
 from .bound import change_lower_bound
 from .exact.free_rows import MAX_ROWS, FreeRows
 from .exact.largest_saving import largest_saving
@@ -27,7 +27,7 @@ def solve(
     *,
     time_limit: float = 60.0,
     random_state: int | np.random.Generator | None = None,
-    start: Booleans | None = None,
+    start: Mask | None = None,
     enough: float = 0.0,
 ) -> Selection:
     """Choose the rows to drop.
@@ -98,7 +98,7 @@ def solve(
     return replace(selection, certificate=replace(selection.certificate, seconds=seconds))
 
 
-def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -> Selection:
+def recertify(problem: SelectionProblem, selection: Selection, drop: Mask) -> Selection:
     """Return another set of the same size, with the bounds known from the selection."""
     known = selection.certificate
     certificate = replace(
@@ -111,7 +111,7 @@ def recertify(problem: SelectionProblem, selection: Selection, drop: Booleans) -
     return Selection(drop, certificate)
 
 
-def _gap(problem: SelectionProblem, drop: Booleans, lower_bound: float) -> float:
+def _gap(problem: SelectionProblem, drop: Mask, lower_bound: float) -> float:
     """Return the share by which the change, with the size factor, may exceed the best one."""
     change = problem.predicted_change(drop)
     least = problem.least_size_factor(int(drop.sum())) * lower_bound
@@ -161,7 +161,7 @@ def _solve_cardinality(
     )
 
 
-def _moved(problem: SelectionProblem, result: SearchResult, chosen: Booleans) -> SearchResult:
+def _moved(problem: SelectionProblem, result: SearchResult, chosen: Mask) -> SearchResult:
     """Return the result with another choice of the free rows."""
     drop = problem.with_free(chosen)
     return replace(result, drop=drop, norm=problem.norm(drop))
@@ -173,7 +173,7 @@ def _prove_cost(
     """Find the most saving set within the limit on the change."""
     coordinates, is_open = problem.coordinates, problem.free
 
-    def is_allowed(drop: Booleans) -> bool:
+    def is_allowed(drop: Mask) -> bool:
         within = problem.norm(drop) <= limit + coordinates.rounding(drop)
         return problem.is_feasible(drop) and within
 
@@ -265,7 +265,7 @@ def _selection(
     return Selection(result.drop, certificate)
 
 
-def _cost_of(problem: SelectionProblem, drop: Booleans) -> SetCost:
+def _cost_of(problem: SelectionProblem, drop: Mask) -> SetCost:
     random_lengths = problem.random_lengths(drop)
     return SetCost(
         objective=problem.change(drop),

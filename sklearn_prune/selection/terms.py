@@ -5,25 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from .._types import Array, Floats, Integers, Mask, Values
 from ..data import as_labels, as_numbers, check_weights, is_missing
 from .cells import can_keep_weight
 from .problem import SelectionProblem
-from .quota import InfeasibleProblemError, KeptRange, decided_rows, kept_range
+from .quota import InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_range
 
-Booleans: TypeAlias = NDArray[np.bool_]
-Codes: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.floating]
 # A label of y or a group, or a pair of them, as plain Python values.
 Names: TypeAlias = tuple[Hashable, ...]
-Quota: TypeAlias = Literal["class", "equal"] | Mapping[Hashable, float | tuple[float, float]] | None
 # What a user gives for each row.
-Column: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -107,16 +102,16 @@ class RowTerms:
     """
 
     n_samples: int
-    classes: Codes | None
+    classes: Integers | None
     class_names: Names
-    strata: Codes | None
+    strata: Integers | None
     names: Names
-    must_keep: Booleans
-    must_drop: Booleans
+    must_keep: Mask
+    must_drop: Mask
     cost: Floats | None = None
     sample_weight: Floats | None = None
 
-    def count(self, mask: Booleans) -> Codes:
+    def count(self, mask: Mask) -> Integers:
         """Return the number of rows in ``mask`` for each stratum."""
         assert self.strata is not None
         return np.bincount(self.strata[mask], minlength=len(self.names))
@@ -128,13 +123,13 @@ class RowTerms:
 
 def make_terms(
     n_samples: int,
-    classes: NDArray[np.generic] | None,
+    classes: Array | None,
     *,
-    groups: Column = None,
-    sample_weight: Column = None,
-    sample_cost: Column = None,
-    must_keep: Column = None,
-    must_drop: Column = None,
+    groups: Values = None,
+    sample_weight: Values = None,
+    sample_cost: Values = None,
+    must_keep: Values = None,
+    must_drop: Values = None,
 ) -> RowTerms:
     """Check weights, masks, costs and groups, and name the strata.
 
@@ -154,8 +149,8 @@ def make_terms(
 
 
 def _strata(
-    n_samples: int, classes: Codes | None, class_names: Names, groups: Column
-) -> tuple[Codes, Names]:
+    n_samples: int, classes: Integers | None, class_names: Names, groups: Values
+) -> tuple[Integers, Names]:
     # A list of 1 and "1" would become an array of strings.
     is_typed = hasattr(groups, "dtype")
     values = as_labels("groups", groups if is_typed else np.asarray(groups, dtype=object))
@@ -171,7 +166,7 @@ def _strata(
     return strata.astype(np.int64), tuple(names)
 
 
-def _coded(values: NDArray[np.generic]) -> tuple[Codes, Names]:
+def _coded(values: Array) -> tuple[Integers, Names]:
     """Return the position of each value among the distinct values, and these."""
     try:
         distinct, codes = np.unique(values, return_inverse=True)
@@ -325,7 +320,7 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
 
 def _groups_and_range(
     terms: RowTerms, quota: Quota, n_keep: int | None
-) -> tuple[Codes | None, KeptRange | None]:
+) -> tuple[Integers | None, KeptRange | None]:
     """Return the groups, and how many rows each keeps so that each class keeps one."""
     if isinstance(quota, Mapping) and quota and terms.strata is None:
         raise ValueError(
@@ -367,7 +362,7 @@ def drop_weightless(terms: RowTerms, request: Request) -> RowTerms:
     return drop_first(terms, request, weightless, weight)
 
 
-def drop_first(terms: RowTerms, request: Request, candidates: Booleans, rank: Floats) -> RowTerms:
+def drop_first(terms: RowTerms, request: Request, candidates: Mask, rank: Floats) -> RowTerms:
     """Return terms under which the candidates must go, as many as masks and counts allow.
 
     Parameters

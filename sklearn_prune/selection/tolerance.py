@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .arrays import Booleans, Counts
+from .._types import Integers, Mask
 from .bound import saving_upper_bound
 from .cells import CellCounts
 from .exact.free_rows import MAX_ROWS, ExactResult, FreeRows
@@ -52,7 +52,7 @@ class LargestSet:
         How the rows of each cell of the set were decided, where they were.
     """
 
-    drop: Booleans | None
+    drop: Mask | None
     bound: float
     proven: bool
     smallest_reachable: float
@@ -99,7 +99,7 @@ def _exact(problem: SelectionProblem, deadline: float) -> LargestSet:
     if problem.kept_range.is_fixed:
         most = problem.n_samples - max(1, int(problem.must_keep.sum()))
         sizes = list(range(most, int(problem.must_drop.sum()) - 1, -1))
-    best: Booleans | None = None
+    best: Mask | None = None
     best_saving, proven, bound = -np.inf, True, -np.inf
     for n_drop in sizes:
         try:
@@ -133,7 +133,7 @@ def _exact_size(problem: SelectionProblem, n_drop: int | None, deadline: float) 
     return replace(result, bound=bound)
 
 
-def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
+def is_allowed(problem: SelectionProblem, drop: Mask) -> bool:
     """Whether a set meets every rule in float64: counts, masks, rows, tolerance and balance."""
     assert problem.tolerance is not None
     return (
@@ -143,7 +143,7 @@ def is_allowed(problem: SelectionProblem, drop: Booleans) -> bool:
     )
 
 
-def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
+def is_balanced_enough(problem: SelectionProblem, drop: Mask) -> bool:
     """Whether the set is as balanced as random sets of its counts; True without a balance."""
     if not problem.is_balanced:
         return True
@@ -153,7 +153,7 @@ def is_balanced_enough(problem: SelectionProblem, drop: Booleans) -> bool:
     return bool((found <= allowed * (1 + 1e-9)).all())
 
 
-def _simplest_sets(problem: SelectionProblem) -> Iterator[Booleans]:
+def _simplest_sets(problem: SelectionProblem) -> Iterator[Mask]:
     """Yield, for each group, must_drop and the group's shortest free row, where feasible."""
     norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
@@ -177,7 +177,7 @@ class _SizeSearch:
         bound_ends = now + _BOUND_SHARE * (deadline - now)
         self._dual = saving_upper_bound(problem, deadline=bound_ends)
         self._timed_out = time.perf_counter() > bound_ends
-        self._best: Booleans | None = None
+        self._best: Mask | None = None
         self._best_saving = -np.inf
         self._cells: CellCounts | None = None
         self._reachable = np.inf
@@ -272,7 +272,7 @@ class _SizeSearch:
                     break
         return False
 
-    def _is_near(self, drop: Booleans) -> bool:
+    def _is_near(self, drop: Mask) -> bool:
         """Whether another attempt may meet the tolerance in time."""
         near = _NEAR * (self._problem.tolerance or 0.0)
         in_time = time.perf_counter() < self._deadline
@@ -288,7 +288,7 @@ class _SizeSearch:
         costlier = improve_cost(problem, result, limit, rng, self._deadline)
         self._keep_if_within(costlier.drop, result.cells)
 
-    def _keep_if_within(self, drop: Booleans, cells: CellCounts | None = None) -> bool:
+    def _keep_if_within(self, drop: Mask, cells: CellCounts | None = None) -> bool:
         problem = self._problem
         if not (problem.is_feasible(drop) and is_balanced_enough(problem, drop)):
             return False
@@ -322,7 +322,7 @@ class _SizeSearch:
         except InfeasibleProblemError:
             return None
 
-    def _window(self, n_drop: int, counts: Counts) -> SelectionProblem:
+    def _window(self, n_drop: int, counts: Integers) -> SelectionProblem:
         problem, scores = self._problem, self._dual.scores
         if problem.is_balanced:
             return problem.fixing(n_drop, problem.must_keep, problem.must_drop)

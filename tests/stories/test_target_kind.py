@@ -37,7 +37,7 @@ def pruners():
         )
 
 
-@pytest.mark.parametrize("pruner", pruners())
+@pytest.mark.parametrize("pruner", list(pruners()))
 def test_told_of_classes_a_pruner_keeps_each_of_them(pruner):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="y has 25 distinct")
@@ -46,7 +46,7 @@ def test_told_of_classes_a_pruner_keeps_each_of_them(pruner):
     assert set(MANY[fitted.get_support()]) == set(MANY)
 
 
-@pytest.mark.parametrize("pruner", pruners())
+@pytest.mark.parametrize("pruner", list(pruners()))
 def test_told_of_numbers_a_pruner_reads_numbers_or_refuses_them(pruner):
     told = clone(pruner)
     if getattr(told, "_needs_classes", False):

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import serial_blas
 
 

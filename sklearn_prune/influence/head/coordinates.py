@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import map_threads
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature

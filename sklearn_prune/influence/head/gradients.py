@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import map_threads
 from .objective import HeadObjective
 

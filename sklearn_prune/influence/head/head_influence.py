@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...losses import Array
+from ..._types import Array
 from .. import limits
 from ..curvature.conjugate_gradients import IterativeHessian
 from ..curvature.dense import DenseCurvature

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import map_threads, serial_blas
 from ..curvature.kronecker import KroneckerCurvature, RowSpaceCurvature
 from .objective import HeadObjective

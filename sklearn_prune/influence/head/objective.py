@@ -9,7 +9,8 @@ from functools import cached_property, partial
 import numpy as np
 from sklearn.utils import gen_batches
 
-from ...losses import Array, HeadLoss, NonConvexLossWarning, OutputHessians, TorchLoss
+from ..._types import Array
+from ...losses import HeadLoss, NonConvexLossWarning, OutputHessians, TorchLoss
 from ...utils import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import check_time, serial_blas
 from .. import limits
 from ..curvature.conjugate_gradients import Product, conjugate_gradients

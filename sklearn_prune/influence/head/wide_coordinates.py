@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import map_threads, serial_blas
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Norm

@@ -13,11 +13,9 @@ import torch
 from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
-from ...losses import Array
+from ..._types import Array, Batch, Rows
 from ...networks import (
-    Batch,
     Inference,
-    Rows,
     UnsupportedNetworkError,
     batches,
     criterion_loss,

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 
-from ...losses import Array
+from ..._types import Array
 from ...utils import serial_blas
 
 _N_PASSES = 2

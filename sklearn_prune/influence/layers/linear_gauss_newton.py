@@ -10,7 +10,8 @@ from itertools import combinations_with_replacement
 import torch
 from torch.func import hessian, vmap
 
-from ...networks import Batch, left_as_found
+from ..._types import Batch
+from ...networks import left_as_found
 from .gradients import NetworkGradients, Tensors
 
 # Of each Linear, what went in and what came out, one entry a call.

@@ -7,7 +7,8 @@ from contextlib import closing
 import torch
 from torch.func import grad, hessian, vmap
 
-from ...networks import Batch, left_as_found
+from ..._types import Batch
+from ...networks import left_as_found
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Norm

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ...losses import Array
+from ..._types import Array
 from ...networks import require_finite
 from .. import limits
 from ..curvature.conjugate_gradients import IterativeHessian

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Booleans, Floats
+from ..._types import Floats, Mask
 from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from ..rules import Rules
@@ -37,7 +37,7 @@ class FreeRows:
     rows: Floats
     offset: Floats
     rules: LinearRows
-    accept: Callable[[Booleans], bool] = lambda chosen: True
+    accept: Callable[[Mask], bool] = lambda chosen: True
 
     @classmethod
     def of(
@@ -45,7 +45,7 @@ class FreeRows:
         rules: Rules,
         coordinates: Coordinates,
         n_drop: int | None,
-        accept: Callable[[Booleans], bool],
+        accept: Callable[[Mask], bool],
     ) -> FreeRows:
         """Return the free rows; ``accept`` takes a set of all rows."""
         return cls(
@@ -69,16 +69,16 @@ class FreeRows:
         length = np.linalg.norm(self.rows, axis=1).sum() + np.linalg.norm(self.offset)
         return float(np.finfo(np.float64).eps * length)
 
-    def norm(self, w: Booleans) -> float:
+    def norm(self, w: Mask) -> float:
         """Return ``‖offset + Zᵀw‖₂``, added up row by row."""
         return float(np.linalg.norm(self.offset + self.rows[w].sum(axis=0)))
 
-    def all_sets(self) -> Booleans:
+    def all_sets(self) -> Mask:
         """Return every set that breaks no linear rule, one a row."""
         sets = subsets(len(self))
         return np.asarray(sets[self.rules.admit(sets @ self.rules.A.T)])
 
-    def first_accepted(self, sets: Booleans, deadline: float) -> tuple[Booleans | None, bool]:
+    def first_accepted(self, sets: Mask, deadline: float) -> tuple[Mask | None, bool]:
         """Return the first set that is accepted, None without, and whether time allowed a look."""
         for w in sets:
             if time.perf_counter() > deadline:
@@ -104,12 +104,12 @@ class ExactResult:
         Branch-and-bound nodes visited.
     """
 
-    drop: Booleans | None
+    drop: Mask | None
     bound: float
     proven: bool
     n_nodes: int = 0
 
 
-def subsets(n: int) -> Booleans:
+def subsets(n: int) -> Mask:
     """Return every set of n rows, one a row."""
     return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(bool)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 
-from ..arrays import Booleans, Floats
+from ..._types import Floats, Mask
 from ..highs import INFEASIBLE, OPTIMAL, RESOLUTION, run_milp
 from .free_rows import ExactResult, FreeRows
 
@@ -87,7 +87,7 @@ class _ConeProgram:
         self._saving, self._rules = saving, free.rules
         self._scale = float(np.abs(saving).max(initial=0.0)) or 1.0
         axes = np.vstack([np.eye(self._Z.shape[1]), -np.eye(self._Z.shape[1])])
-        self._directions, self._excluded = [*axes], list[Booleans]()
+        self._directions, self._excluded = [*axes], list[Mask]()
         self.n_unresolved = 0
 
     def solve(self, time_limit: float) -> OptimizeResult:
@@ -109,17 +109,17 @@ class _ConeProgram:
         """Return what no set saves more than."""
         return np.inf if result.mip_dual_bound is None else -result.mip_dual_bound * self._scale
 
-    def _excess(self, sets: Booleans) -> Floats:
+    def _excess(self, sets: Mask) -> Floats:
         """Return by how much sets, one a row, exceed the cone."""
         lengths = np.linalg.norm(self._c + sets @ self._Z, axis=1)
         return np.asarray(lengths + sets @ self._a - self._b)
 
-    def may_be_within(self, sets: Booleans) -> Booleans:
+    def may_be_within(self, sets: Mask) -> Mask:
         """Whether sets, one a row, exceed the cone by no more than rounding can."""
         rounding = 1e-9 * self._b + 1e-12 * float(np.abs(self._Z).sum())
         return self._excess(sets) <= rounding
 
-    def cut_off(self, w: Booleans) -> None:
+    def cut_off(self, w: Mask) -> None:
         """Cut off a set, and the part of the space beyond the cone around it.
 
         HiGHS may not resolve the second cut.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Booleans, Floats, Integers
+from ..._types import Floats, Integers, Mask
 from ..linear_rows import LinearRows
 from .free_rows import MAX_ROWS, ExactResult, FreeRows, subsets
 
@@ -33,7 +33,7 @@ class _Half:
         The sets of each group.
     """
 
-    sets: Booleans
+    sets: Mask
     sums: Floats
     values: Floats
     members: list[Integers]
@@ -47,7 +47,7 @@ class _Half:
         return cls(sets, offset + sets @ rows, values, np.split(order, np.cumsum(sizes)[:-1]))
 
 
-def meet_in_the_middle(free: FreeRows, incumbent: Booleans, deadline: float) -> ExactResult:
+def meet_in_the_middle(free: FreeRows, incumbent: Mask, deadline: float) -> ExactResult:
     r"""Minimise ``‖offset + Zᵀw‖₂`` by comparing every set of one half with every set of the other.
 
     .. math:: \|a + b\|^2 = [2a,\; \|a\|^2,\; 1] \cdot [b,\; 1,\; \|b\|^2]

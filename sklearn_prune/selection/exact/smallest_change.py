@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import Bounds, LinearConstraint, OptimizeResult
 
-from ..arrays import Booleans, Floats
+from ..._types import Floats, Mask
 from ..highs import OPTIMAL, RESOLUTION, run_milp
 from .free_rows import ExactResult, FreeRows
 from .meet_in_the_middle import meet_in_the_middle
@@ -25,7 +25,7 @@ _MAX_NODES = 200
 _INITIAL_TANGENTS = np.array([-1.0, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1.0])
 
 
-def smallest_change(free: FreeRows, incumbent: Booleans, deadline: float) -> ExactResult:
+def smallest_change(free: FreeRows, incumbent: Mask, deadline: float) -> ExactResult:
     r"""Minimise ``‖offset + Zᵀw‖₂`` over ``w ∈ {0,1}ⁿ`` under linear rules.
 
     Outer approximation of the separable form
@@ -65,7 +65,7 @@ def smallest_change(free: FreeRows, incumbent: Booleans, deadline: float) -> Exa
     return replace(compared, bound=bound, n_nodes=bounded.n_nodes)
 
 
-def _branch_and_bound(free: FreeRows, incumbent: Booleans, deadline: float) -> ExactResult:
+def _branch_and_bound(free: FreeRows, incumbent: Mask, deadline: float) -> ExactResult:
     """Let HiGHS propose sets and bound them, until value and bound meet or it takes too long."""
     best, norm = incumbent, free.norm(incumbent)
     first, bound, n_nodes = norm, 0.0, 0
@@ -117,10 +117,10 @@ class _TangentProgram:
             np.r_[np.ones(n), np.full(2 * k, margin)],
         )
         self._points: list[Floats] = [np.full(k, a) for a in _INITIAL_TANGENTS]
-        self.excluded: list[Booleans] = []
+        self.excluded: list[Mask] = []
         self.n_rounds = 0
 
-    def add_tangents_at(self, w: Booleans) -> None:
+    def add_tangents_at(self, w: Mask) -> None:
         """Add ``q_j >= 2 a_j r_j - a_j²``, which touch at a set, for every coordinate."""
         self._points.append(self._c + w @ self._Z)
 

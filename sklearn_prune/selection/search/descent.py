@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..._types import Integers, Mask
 from ...utils import part_done
-from ..arrays import Booleans, Integers
 from ..cells import CellCounts, cell_counts, cell_labels
 from ..coordinates import Coordinates
 from ..draws import draw_dropped
@@ -51,7 +51,7 @@ class SearchResult:
         Whether the deadline ended the search.
     """
 
-    drop: Booleans
+    drop: Mask
     norm: float
     labels: Integers
     cells: CellCounts | None = None
@@ -86,7 +86,7 @@ def search(
 
 
 def improve(
-    problem: SelectionProblem, start: Booleans, rng: np.random.Generator, deadline: float
+    problem: SelectionProblem, start: Mask, rng: np.random.Generator, deadline: float
 ) -> SearchResult:
     """Improve a set that meets every constraint by pair exchange inside cells."""
     result = SearchResult(start, np.inf, _swap_labels(problem, int(start.sum())))
@@ -172,7 +172,7 @@ def _descend(
     return replace(start, drop=drop, norm=norm, timed_out=descent.timed_out)
 
 
-def _split(labels: Integers, drop: Booleans, rng: np.random.Generator) -> list[Integers]:
+def _split(labels: Integers, drop: Mask, rng: np.random.Generator) -> list[Integers]:
     """Return the rows of each block, which has its share of each cell.
 
     With very many rows, some are in no block and stay as drawn.
@@ -198,9 +198,9 @@ class _Descent:
         self,
         coordinates: Coordinates,
         labels: Integers,
-        drop: Booleans,
+        drop: Mask,
         linear_rows: LinearRows | None = None,
-    ) -> Booleans:
+    ) -> Mask:
         """Return an improved set, and remember whether the deadline ever passed."""
         norm, stalled = float(np.linalg.norm(coordinates.residual(drop))), 0
         is_done = False

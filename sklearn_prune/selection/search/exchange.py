@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import Booleans, Floats, Integers
+from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from .pool import Pool, draw_pool
@@ -31,14 +31,14 @@ class Exchanged(NamedTuple):
         Whether the pool held every free row, so that another round would find nothing more.
     """
 
-    drop: Booleans
+    drop: Mask
     is_exhaustive: bool
 
 
 def exchange_round(
     coordinates: Coordinates,
     labels: Integers,
-    drop: Booleans,
+    drop: Mask,
     rng: np.random.Generator,
     *,
     reward: Floats | None = None,
@@ -94,7 +94,7 @@ class _PoolSearch:
         # Smaller gains are float32 rounding and would let the search run in circles.
         self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
 
-    def run(self) -> Booleans:
+    def run(self) -> Mask:
         """Swap until a whole pass over the strata finds nothing; return the pool's new set."""
         before = -1
         while before < self._n_swaps < _MAX_SWAPS:
@@ -153,13 +153,13 @@ class _Room:
         self._columns, self._value, self._low, self._high = columns, value, low, high
 
     @classmethod
-    def of(cls, linear_rows: LinearRows, drop: Booleans, pool: Integers) -> _Room:
+    def of(cls, linear_rows: LinearRows, drop: Mask, pool: Integers) -> _Room:
         """Return the room that the rules leave at the set ``drop``."""
         value = linear_rows.A @ drop.astype(np.float64)
         low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
         return cls(linear_rows.A[:, pool], value, low, high)
 
-    def allows(self, returned: Integers, start: int, length: int) -> Booleans:
+    def allows(self, returned: Integers, start: int, length: int) -> Mask:
         """Whether swapping each returned row for each row of a slice keeps every linear row."""
         out = self._columns[:, start : start + length]
         moved = self._value[:, None, None] - self._columns[:, returned, None] + out[:, None, :]

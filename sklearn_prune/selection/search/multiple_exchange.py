@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Booleans, Floats, Integers
+from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 
 # With more coordinates two short moves hardly ever combine to a shorter one: the number of moves
@@ -21,11 +21,11 @@ _BLOCK_SIZE, _TILE = 1_000_000, 1000
 def multiple_exchange(
     coordinates: Coordinates,
     labels: Integers,
-    drop: Booleans,
+    drop: Mask,
     rng: np.random.Generator,
     *,
     n_doublings: int = 1,
-) -> Booleans:
+) -> Mask:
     r"""Return a set that differs by ``2 ** n_doublings`` swaps and is closer to zero, or the same.
 
     A swap (i, j) inside a stratum moves c = Zᵀw by ``-(z_i - z_j)``. Among the S shortest moves D,
@@ -113,7 +113,7 @@ def _closest_pairs(target: Floats, A: Floats, B: Floats) -> list[tuple[int, int]
 
 
 def _short_swaps(
-    coordinates: Coordinates, labels: Integers, drop: Booleans, rng: np.random.Generator
+    coordinates: Coordinates, labels: Integers, drop: Mask, rng: np.random.Generator
 ) -> tuple[Integers, Floats]:
     """Return the shortest swaps (dropped row, kept row) and what each takes from the sum."""
     n_strata = int(labels.max(initial=-1)) + 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Booleans, Floats, Integers
+from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 
 
@@ -32,7 +32,7 @@ class Pool:
     labels: Integers
     gram: Floats
     scores: Floats
-    drop: Booleans
+    drop: Mask
 
     @property
     def bounds(self) -> list[tuple[int, int]]:
@@ -45,7 +45,7 @@ class Pool:
 def draw_pool(
     coordinates: Coordinates,
     labels: Integers,
-    drop: Booleans,
+    drop: Mask,
     rng: np.random.Generator,
     *,
     size: int,
