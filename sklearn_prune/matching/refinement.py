@@ -142,10 +142,9 @@ def try_more_damping(
     that costs (`RefittableInfluence.retrained_change`) decides. The damping grows tenfold until a
     trial gains little.
 
-    What :func:`refine` leaves as it is stays here too; so does a set under linear rows, and one on
-    which refitting costs no more than ``enough``. A trial is begun only where there
-    is as much time left as the first search or the longest trial took; where there is not, the
-    status is "time limit".
+    What :func:`refine` leaves as it is stays here too; so does a set on which refitting costs no
+    more than ``enough``. A trial is begun only where there is as much time left as the first search
+    or the longest trial took; where there is not, the status is "time limit".
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def try_more_damping(
     """
     n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
     n_params = max(one.shape[1] for one in influences_of(influence))
-    if n_kept >= n_params or not _is_open(problem, selection) or problem.n_given_rows:
+    if n_kept >= n_params or not _is_open(problem, selection):
         return selection
     best, least = selection.drop, influence.retrained_change(selection.drop)
     if least <= enough:

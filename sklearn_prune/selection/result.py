@@ -53,7 +53,7 @@ class SolverCertificate(SetCost):
     Attributes
     ----------
     status : {"optimal", "feasible", "time limit", "nothing to drop"}
-        "optimal" is proven; "feasible" meets every constraint and was not improved further.
+        "optimal" is proven; "feasible" meets every rule and was not improved further.
         "nothing to drop" is said only where the search ended by itself.
     gap : float
         Cardinality form: by which share the change may exceed the best one. Generalization form:

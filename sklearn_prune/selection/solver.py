@@ -59,7 +59,7 @@ def solve(
     Raises
     ------
     InfeasibleProblemError
-        No set meets every constraint.
+        No set meets every rule.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def solve(
     deadline = started + time_limit
     if start is not None and (problem.n_drop is None or not problem.is_feasible(start)):
         raise ValueError(
-            "start must be a set that meets every constraint of a problem with n_drop; this one "
+            "start must be a set that meets every rule of a problem with n_drop; this one "
             "does not. Leave start out."
         )
     if problem.n_drop is None:
@@ -91,7 +91,7 @@ def solve(
     if not problem.is_feasible(selection.drop):
         raise RuntimeError(
             f"the {int(selection.drop.sum())} rows that the search chose to drop break a count, a "
-            "mask, a quota or a linear row. That is a fault of sklearn_prune: please report it "
+            "mask or a quota. That is a fault of sklearn_prune: please report it "
             "with the data; another random_state may avoid it."
         )
     seconds = time.perf_counter() - started
@@ -223,8 +223,8 @@ def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> Infeasibl
     else:
         remedy = "no set of any size tried meets them. Raise the tolerance"
     return InfeasibleProblemError(
-        f"tolerance={tolerance:g}: no set within it was found that meets masks, quotas and "
-        f"constraints{alone}; {remedy}, free rows of must_drop or widen the quotas.",
+        f"tolerance={tolerance:g}: no set within it was found that meets masks and "
+        f"quotas{alone}; {remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
         timed_out=largest.timed_out,

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import SelectionProblem
 
@@ -32,10 +31,6 @@ def test_exactly_one_form_is_asked_for(form):
         ({"n_drop": 3, "cost": [1.0, 2.0]}, "cost must be finite and of shape (10,)"),
         ({"n_drop": 3, "cost": np.full(10, np.nan)}, "10 numbers that are NaN or infinite"),
         ({"n_drop": 3, "groups": [0], "quota": "equal"}, "groups must have shape (10,)"),
-        (
-            {"n_drop": 3, "constraints": LinearConstraint(np.ones((1, 4)), 0, 1)},
-            "constraints[0].A must be finite with 10 columns, one a row of Z; it has shape (1, 4).",
-        ),
     ],
 )
 def test_bad_input_is_refused_with_rule_and_value(options, message):
@@ -59,7 +54,7 @@ def test_fixing_more_rows_copies_nothing():
     assert problem.free.all()
 
 
-def test_other_coordinates_keep_every_constraint():
+def test_other_coordinates_keep_every_rule():
     problem = SelectionProblem(Z, n_drop=4, must_keep=TEN < 2)
     other = problem.on(2 * Z)
     drop = TEN > 5
@@ -86,14 +81,6 @@ def test_a_saving_is_rows_or_their_cost():
     [
         ({"n_drop": 2.5}, "n_drop must be a whole number; it is 2.5. Round it."),
         ({"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]}, "row 1 has -1. Give it weight 0"),
-        (
-            {"n_drop": 3, "constraints": LinearConstraint(np.ones((2, 10)), [0, 5], [9, 4])},
-            "constraints[0] must have lb <= ub; in row 1 lb is 5 and ub 4. Swap them",
-        ),
-        (
-            {"n_drop": 3, "constraints": LinearConstraint(np.ones((1, 10)), np.nan, 4)},
-            "constraints[0] must have lb <= ub; in row 0 lb is nan",
-        ),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(options, message):
