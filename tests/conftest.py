@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from sklearn.datasets import load_iris
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.base import BasePruner
@@ -74,3 +74,13 @@ def make_net() -> Callable[..., NeuralNetClassifier]:
         return NeuralNetClassifier(Mlp, **{**settings, **options})
 
     return make
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting to train any network, the default one included, is an error."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("training began")
+
+    monkeypatch.setattr(NeuralNet, "initialize", refuse)

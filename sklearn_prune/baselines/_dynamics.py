@@ -23,10 +23,10 @@ from ..networks import UnsupportedNetworkError, fit_network, read_head
 from ._scored import ScoredPruner, ScoringJob
 
 # Training of the linear network that stands in for None. Enough epochs for every default here.
-_LINEAR_EPOCHS = 30
+LINEAR_EPOCHS = 30
 _LINEAR_BATCH_SIZE = 128
 # Smaller batches give small data enough steps.
-_LINEAR_STEPS_PER_EPOCH = 16
+LINEAR_STEPS_PER_EPOCH = 16
 
 
 class Epoch:
@@ -191,10 +191,10 @@ def _linear_to_train(job: ScoringJob) -> NeuralNet:
         criterion=scaled.criterion,
         optimizer=torch.optim.Adam,
         train_split=None,
-        batch_size=min(_LINEAR_BATCH_SIZE, -(-len(job.y) // _LINEAR_STEPS_PER_EPOCH)),
+        batch_size=min(_LINEAR_BATCH_SIZE, -(-len(job.y) // LINEAR_STEPS_PER_EPOCH)),
         # Weights start at zero, so networks differ only in the order of the rows.
         iterator_train__shuffle=True,
-        max_epochs=_LINEAR_EPOCHS,
+        max_epochs=LINEAR_EPOCHS,
         verbose=0,
         **options,
     )

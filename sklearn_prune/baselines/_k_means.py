@@ -14,7 +14,7 @@ from ._scored import GreedyPruner, ScoringJob
 
 # Rows times centres, up to which passes over all rows take about a minute on one core. Beyond,
 # mini-batches leave about twice the squared distances (on Diamonds and Adult at 90 %).
-_FULL_DISTANCES = 400_000_000
+FULL_DISTANCES = 400_000_000
 # Relative tolerance of squared distances: the centre of two rows is equally near to both, and
 # rounding must not choose.
 _TIE = 1e-9
@@ -111,7 +111,7 @@ class KMeansPruner(GreedyPruner):
 def cluster(features: Floats, n_clusters: int, seed: int) -> Clusters:
     """Cluster by k-means, on mini-batches if there are too many distances."""
     options = {"n_clusters": n_clusters, "n_init": 1, "random_state": seed}
-    if len(features) * n_clusters <= _FULL_DISTANCES:
+    if len(features) * n_clusters <= FULL_DISTANCES:
         model = KMeans(**options)
     else:
         # k-means++ computes more distances than all mini-batches do.

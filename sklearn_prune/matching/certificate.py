@@ -17,7 +17,7 @@ from .units import Norm, in_unit_of
 __all__ = ["Certificate", "certify"]
 
 # Refits on random rows, and the numbers (rows kept times parameters) beyond which one is enough.
-_N_REFITS, _LONG_REFIT = 3, 2e7
+_N_REFITS, LONG_REFIT = 3, 2e7
 # For the summary, as shares of what random rows do: below the first, choosing was worth it; below
 # the second, the head hardly moves. Beyond the third, the prediction is doubtful.
 _WORTH_CHOOSING, _HARDLY_MOVES, _FAR_BEYOND = 0.7, 0.05, 10.0
@@ -427,7 +427,7 @@ def _random_changes(
     There are as many rows of each group as in the choice.
     """
     rng, support = np.random.default_rng(random_state), choice.support
-    is_long = support.sum() * influence.shape[1] > _LONG_REFIT
+    is_long = support.sum() * influence.shape[1] > LONG_REFIT
     changes: list[float] = []
     try:
         with time_limited(deadline):

@@ -29,7 +29,7 @@ from .feature_maps import (
 )
 
 # Features of this many rows or fewer are stored; of more, they are computed again in each pass.
-_STORED_ROWS = 20_000
+STORED_ROWS = 20_000
 
 
 class DistributionEmbedding(LinearOperator):
@@ -72,7 +72,7 @@ class DistributionEmbedding(LinearOperator):
         n_rows, n_labels = self.labels.shape
         super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
         self._features: Floats | None = None
-        if n_rows <= _STORED_ROWS:
+        if n_rows <= STORED_ROWS:
             # The rows themselves are no longer needed, nor pickled.
             self._features, self._table = self._made(np.arange(n_rows)), None
         self._measure_rows()

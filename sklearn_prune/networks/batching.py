@@ -24,7 +24,7 @@ from .criteria import UnsupportedNetworkError
 # Enough rows to see every layer at work, few enough to cost nothing.
 SKETCH_ROWS = 8
 # Numbers in a merged batch: small batches are merged to amortise call overhead.
-_MERGED_SIZE = 2**18
+MERGED_SIZE = 2**18
 _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 
 
@@ -109,7 +109,7 @@ def merged(batches: Iterable[tuple[Batch, object]]) -> Iterator[Batch]:
     for x, _ in batches:
         waiting.append(x)
         size += sum(tensor.numel() for tensor in tensors_of(x))
-        if size >= _MERGED_SIZE:
+        if size >= MERGED_SIZE:
             yield joined(waiting)
             waiting, size = [], 0
     if waiting:

@@ -16,7 +16,7 @@ from .._types import Array, Rows
 from ..utils import own_random_state
 
 # Rows made dense at a time.
-_CHUNK = 4096
+CHUNK = 4096
 
 
 class StandardizedLinear(torch.nn.Module):
@@ -121,7 +121,7 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
         "module__n_outputs": n_outputs,
         "train_split": None,
         "optimizer": _NoOptimizer,
-        "batch_size": _CHUNK,
+        "batch_size": CHUNK,
         "verbose": 0,
     }
     if kind == "multiclass":
@@ -150,7 +150,7 @@ def _set_scale(
 def column_scaler(values: Rows, sample_weight: Array | None) -> StandardScaler:
     """Return a fitted scaler of the columns of an array or CSR matrix, read in chunks."""
     scaler = StandardScaler()
-    for rows in gen_batches(values.shape[0], _CHUNK):
+    for rows in gen_batches(values.shape[0], CHUNK):
         weights = None if sample_weight is None else sample_weight[rows]
         # The scaler takes no chunk that weighs nothing.
         if weights is not None and not weights.any():

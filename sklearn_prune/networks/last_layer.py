@@ -38,7 +38,7 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
 # Rows whose losses are taken at a time.
 _LOSS_ROWS = 8192
 # Features that take more are kept in a file.
-_SPILL_BYTES = 2**32
+SPILL_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ def _empty_design(n_samples: int, layer: torch.nn.Linear, features: torch.Tensor
     has_bias = layer.bias is not None
     dtype = np.dtype(np.float64 if features.dtype == torch.float64 else np.float32)
     shape = (n_samples, layer.in_features + has_bias)
-    if n_samples * shape[1] * dtype.itemsize <= _SPILL_BYTES:
+    if n_samples * shape[1] * dtype.itemsize <= SPILL_BYTES:
         return np.ones(shape, dtype=dtype)
     with tempfile.TemporaryFile() as file:
         design = np.memmap(file, dtype=dtype, mode="w+", shape=shape)

@@ -185,7 +185,7 @@ def _with_residual(
     # How far the counts can move the residual, and where it starts.
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
     n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
-    directions = _leading_directions(moved, n_directions, rng)
+    directions = leading_directions(moved, n_directions, rng)
     return replace(program, means=means @ directions, offset=offset @ directions)
 
 
@@ -204,7 +204,7 @@ def _cell_means(
     return coordinates.take(rows).total(shares).T
 
 
-def _leading_directions(rows: Floats, n_directions: int, rng: np.random.Generator) -> Floats:
+def leading_directions(rows: Floats, n_directions: int, rng: np.random.Generator) -> Floats:
     """Return leading right singular vectors of the rows, one a column, by subspace iteration."""
     n_coordinates = rows.shape[1]
     if n_coordinates <= n_directions:

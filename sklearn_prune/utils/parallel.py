@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from threadpoolctl import LibController
 
 # Operations, some seconds of them, below which another process takes longer to be reached.
-_WORTH_SENDING = 1e11
+WORTH_SENDING = 1e11
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,7 +52,7 @@ def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> 
     arrays as files that they share.
     """
     backend, _ = get_active_backend(prefer="threads")
-    if getattr(backend, "supports_sharedmem", False) or flops < _WORTH_SENDING:
+    if getattr(backend, "supports_sharedmem", False) or flops < WORTH_SENDING:
         return map_threads(function, items)
     parallel = joblib.Parallel(n_jobs=min(len(items), _n_workers()))
     results: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)

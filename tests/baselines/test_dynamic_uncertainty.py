@@ -20,8 +20,8 @@ def test_the_spread_is_averaged_over_windows():
     np.testing.assert_allclose(pruner.scores_, by_hand, atol=1e-12)
 
 
-def test_a_window_longer_than_the_training_is_refused_before_it(monkeypatch):
+@pytest.mark.usefixtures("no_training")
+def test_a_window_longer_than_the_training_is_refused_before_it():
     net, X, y = scripted(P_OWN, [0, 0, 1, 1])
-    monkeypatch.setattr("sklearn_prune.baselines._dynamics.fit_network", None)
     with pytest.raises(ValueError, match="window=4 needs 4 epochs; .* trains for 3. Lower"):
         DynamicUncertaintyPruner(net, window=4).fit(X, y)

@@ -18,10 +18,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 
-import sklearn_prune.baselines._dynamics as dynamics
-import sklearn_prune.baselines._scored as scored_module
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.baselines import (
     CoveragePruner,
@@ -68,8 +66,9 @@ every_pruner = pytest.mark.parametrize("pruner", by_name(PRUNERS))
 
 @pytest.fixture(autouse=True)
 def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamics, "_LINEAR_EPOCHS", 2)
-    monkeypatch.setattr(dynamics, "_LINEAR_STEPS_PER_EPOCH", 2)
+    # scikit-learn's checks fit each pruner a hundred times.
+    monkeypatch.setattr("sklearn_prune.baselines._dynamics.LINEAR_EPOCHS", 2)
+    monkeypatch.setattr("sklearn_prune.baselines._dynamics.LINEAR_STEPS_PER_EPOCH", 2)
 
 
 @parametrize_with_checks(PRUNERS, expected_failed_checks=expected_failures)
@@ -100,8 +99,8 @@ def test_select_is_a_fit_with_that_ratio_but_trains_and_changes_nothing(
     X, y = np.r_[iris[0], [[50.0] * 4]], np.r_[iris[1], 3]
     ratios = (0.0, 0.3, 0.6, 0.97 if not stratify else 0.9)
     fits = [clone(pruner).set_params(prune_ratio=r, stratify=stratify).fit(X, y) for r in ratios]
-    monkeypatch.delattr(dynamics, "fit_network")
-    monkeypatch.delattr(scored_module, "read_head")
+    monkeypatch.delattr(NeuralNet, "initialize")
+    monkeypatch.delattr(NeuralNet, "forward_iter")
     for fitted in fits:
         before = pickle.dumps(fitted)
         for ratio, expected in zip(ratios, fits, strict=True):
@@ -296,7 +295,7 @@ def test_arguments_that_only_influences_obey_are_refused(iris):
         HerdingPruner().fit(X, y, must_keep=y == 0)
 
 
-def test_a_ratio_that_leaves_too_few_rows_is_refused_before_training(iris, monkeypatch):
-    monkeypatch.setattr(dynamics, "fit_network", None)
+@pytest.mark.usefixtures("no_training")
+def test_a_ratio_that_leaves_too_few_rows_is_refused_before_training(iris):
     with pytest.raises(ValueError, match="leaves 2 rows for 3 classes; lower it to 0.98 or less"):
         ForgettingPruner(prune_ratio=0.99).fit(*iris)

@@ -22,7 +22,7 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 from sklearn_prune import InfluencePruner, make_pipeline
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.data.containers import is_stored, read_rows
-from sklearn_prune.networks import last_layer as _network
+from sklearn_prune.networks import last_layer
 
 N = 90
 RNG = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_a_file_prunes_as_the_array_in_it(tmp_path, expected):
 
 
 def test_a_default_linear_model_reads_stored_rows_too(small_pieces, monkeypatch):
-    monkeypatch.setattr("sklearn_prune.networks.default_linear._CHUNK", 16)
+    monkeypatch.setattr("sklearn_prune.networks.default_linear.CHUNK", 16)
     expected = InfluencePruner(**CALM).fit(X, Y)
     same(InfluencePruner(**CALM).fit(Stored(X, most=16), Y), expected)
 
@@ -343,7 +343,7 @@ def test_a_pipeline_takes_dicts_and_datasets():
 
 
 def test_many_features_are_kept_in_a_file_without_a_name(monkeypatch, tmp_path, expected):
-    monkeypatch.setattr(_network, "_SPILL_BYTES", 100)
+    monkeypatch.setattr(last_layer, "SPILL_BYTES", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pruner = InfluencePruner(mlp(), **CALM).fit(X, Y)
     assert isinstance(pruner.influence_.objective.design, np.memmap)

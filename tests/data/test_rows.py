@@ -52,6 +52,7 @@ def test_tensors_are_rows(dtype):
 
 
 def test_tensors_are_rows_with_array_api_dispatch(monkeypatch):
+    # scikit-learn asks for SCIPY_ARRAY_API, which must be set before scipy is imported.
     monkeypatch.setattr("sklearn.utils._array_api._check_array_api_dispatch", lambda on: None)
     with sklearn.config_context(array_api_dispatch=True):
         test_tensors_are_rows(torch.float64)

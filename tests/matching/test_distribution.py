@@ -80,7 +80,7 @@ def test_rows_sum_to_zero(kind):
 
 def test_features_made_anew_in_each_pass_are_those_that_are_stored(monkeypatch):
     stored = EMBEDDINGS["classes"](*some_rows())
-    monkeypatch.setattr(module, "_STORED_ROWS", 10)
+    monkeypatch.setattr(module, "STORED_ROWS", 10)
     monkeypatch.setattr(module, "CHUNK", 7)
     anew = EMBEDDINGS["classes"](*some_rows())
     assert anew._features is None

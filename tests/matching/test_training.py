@@ -160,6 +160,7 @@ def test_a_network_that_cannot_be_pickled_is_trained_each_time(tmp_path, trained
 
 def test_a_change_of_this_package_trains_anew(tmp_path, trained, monkeypatch):
     pruner = InfluencePruner(network(), memory=str(tmp_path), random_state=0).fit(X, Y)
+    # Another release of the package cannot be installed inside a test.
     monkeypatch.setattr("sklearn_prune.data.hashing._own_source", lambda: "another")
     pruner.fit(X, Y)
     assert len(trained) == 2
@@ -244,6 +245,7 @@ def test_a_disk_that_is_full_loses_nothing_that_was_trained(tmp_path, monkeypatc
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    # joblib has no public name for what writes.
     monkeypatch.setattr(f"joblib._store_backends.StoreBackendMixin.{step}", full)
     with pytest.warns(UserWarning, match="cannot be used: .*No space left"):
         found = fit(str(tmp_path), estimator=network())

@@ -48,7 +48,7 @@ def test_joined_batches_are_concatenated_tensor_by_tensor():
 
 
 def test_small_batches_are_merged_up_to_a_size(monkeypatch):
-    monkeypatch.setattr(batching_module, "_MERGED_SIZE", 20)
+    monkeypatch.setattr(batching_module, "MERGED_SIZE", 20)
     parts = [(torch.full((3, 4), float(i)), None) for i in range(5)]
     assert [len(x) for x in merged(parts)] == [6, 6, 3]
     torch.testing.assert_close(torch.cat(list(merged(parts))), torch.cat([x for x, _ in parts]))

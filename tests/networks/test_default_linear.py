@@ -54,7 +54,7 @@ def test_scales_do_not_depend_on_how_rows_lie_in_memory():
 def test_many_chunks_and_weights_give_the_moments_of_one(monkeypatch):
     rng = np.random.default_rng(0)
     X, y, weights = rng.standard_normal((60, 3)), np.arange(60) % 2, rng.uniform(size=60)
-    monkeypatch.setattr("sklearn_prune.networks.default_linear._CHUNK", 7)
+    monkeypatch.setattr("sklearn_prune.networks.default_linear.CHUNK", 7)
     module = linear_network("binary", X, y, weights).module_
     scaler = StandardScaler().fit(X, sample_weight=weights)
     np.testing.assert_allclose(module.mean, scaler.mean_)

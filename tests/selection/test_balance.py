@@ -134,7 +134,7 @@ def test_blocks_meet_the_same_rules_and_make_good_what_all_leave(monkeypatch, mo
     )
     whole = solve(problem, random_state=0, enough=0.1)
     monkeypatch.setattr(search_module, "BLOCK_ROWS", 300)
-    monkeypatch.setattr(search_module, "_MAX_BLOCKS", most)
+    monkeypatch.setattr(search_module, "MAX_BLOCKS", most)
     blocks = solve(problem, random_state=0, enough=0.1)
     again = solve(problem, random_state=0, enough=0.1)
     assert problem.is_feasible(blocks.drop)

@@ -14,7 +14,7 @@ from sklearn_prune.selection import (
     solve,
 )
 from sklearn_prune.selection import cells as cells_module
-from sklearn_prune.selection.cells import _leading_directions, cell_counts, cell_labels
+from sklearn_prune.selection.cells import cell_counts, cell_labels, leading_directions
 from tests.selection.brute_force import feasible_subsets
 
 
@@ -212,7 +212,7 @@ def test_exchanges_leave_the_counts_of_the_cells():
 def test_the_leading_directions_hold_most_of_the_energy(seed, n_rows, k):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((n_rows, k)) * np.geomspace(1, 0.01, k)
-    directions = _leading_directions(rows, 8, rng)
+    directions = leading_directions(rows, 8, rng)
     np.testing.assert_allclose(directions.T @ directions, np.eye(directions.shape[1]), atol=1e-8)
     best = (np.linalg.svd(rows, compute_uv=False)[:8] ** 2).sum()
     assert ((rows @ directions) ** 2).sum() >= 0.99 * best

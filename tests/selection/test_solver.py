@@ -54,18 +54,24 @@ def build(Z, options):
     return problem, subsets
 
 
+def solved(drawn):
+    """Return the problem, its allowed sets and the answer; all None where none is allowed."""
+    problem, subsets = build(*drawn)
+    if problem is not None and len(subsets):
+        return problem, subsets, solve(problem, random_state=0)
+    if problem is not None:
+        with pytest.raises(InfeasibleProblemError):
+            solve(problem, random_state=0)
+    return None, None, None
+
+
 @settings(max_examples=35, deadline=None)
 @given(small_problems("cardinality"))
 def test_smallest_change_equals_enumeration(drawn):
-    Z, options = drawn
-    problem, subsets = build(Z, options)
+    problem, subsets, selection = solved(drawn)
     if problem is None:
         return
-    if len(subsets) == 0:
-        with pytest.raises(InfeasibleProblemError):
-            solve(problem, random_state=0)
-        return
-    selection = solve(problem, random_state=0)
+    Z, _ = drawn
     best = changes(Z, subsets).min()
     assert problem.is_feasible(selection.drop)
     if problem.sample_weight.std() == 0:
@@ -78,15 +84,9 @@ def test_smallest_change_equals_enumeration(drawn):
 @settings(max_examples=40, deadline=None)
 @given(small_problems("generalization"))
 def test_largest_set_within_the_tolerance_equals_enumeration(drawn):
-    Z, options = drawn
-    problem, subsets = build(Z, options)
+    problem, subsets, selection = solved(drawn)
     if problem is None:
         return
-    if len(subsets) == 0:
-        with pytest.raises(InfeasibleProblemError):
-            solve(problem, random_state=0)
-        return
-    selection = solve(problem, random_state=0)
     certificate = selection.certificate
     assert problem.is_feasible(selection.drop)
     assert selection.drop.sum() == subsets.sum(axis=1).max()

@@ -16,22 +16,12 @@ from sklearn.utils import get_tags
 from skorch import NeuralNetBinaryClassifier, NeuralNetRegressor
 from torch.nn import Linear
 
-import sklearn_prune.matching.trained_members as module
 from sklearn_prune import InfeasibleProblemError, InfluencePruner, UnsupportedNetworkError
 from sklearn_prune.base import BasePruner
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
 Y = np.arange(30) % 3
-
-
-@pytest.fixture
-def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise AssertionError("training began")
-
-    monkeypatch.setattr(module, "fit_network", refuse)
-    monkeypatch.setattr(module, "linear_network", refuse)
 
 
 def fails(message: str, X: Any = X, y: Any = Y, error: type = ValueError, **options: Any) -> None:

@@ -238,7 +238,7 @@ killed = pytest.raises(BrokenProcessPool, match="worker process .* unexpectedly 
 
 
 def test_a_killed_worker_is_an_error_and_leaves_the_pruner_as_it_was(monkeypatch, tmp_path):
-    monkeypatch.setattr("sklearn_prune.utils.parallel._WORTH_SENDING", 0)
+    monkeypatch.setattr("sklearn_prune.utils.parallel.WORTH_SENDING", 0)
     pruner = pruner_that_kills(os.getpid(), memory=str(tmp_path))
     before = dict(vars(pruner))
     with alarm(120, TimeoutError("it hangs")), joblib.parallel_config("loky", n_jobs=2):

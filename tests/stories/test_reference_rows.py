@@ -17,7 +17,6 @@ from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 
-import sklearn_prune._influence_pruner as module
 from sklearn_prune import InfluencePruner, Pipeline, PrunedClassifier
 from sklearn_prune.meta import PruningSampler
 from sklearn_prune.model_selection import PruneRatioSearchCV
@@ -257,6 +256,7 @@ def frozen_net(make_net, data):
     return FrozenEstimator(net)
 
 
+@pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
@@ -294,28 +294,28 @@ def frozen_net(make_net, data):
         ),
     ],
 )
-def test_what_is_no_reference_is_an_error_before_training(data, monkeypatch, reference, message):
-    monkeypatch.setattr(module, "train_once", None)
+def test_what_is_no_reference_is_an_error_before_training(data, reference, message):
     with pytest.raises(ValueError, match=message):
         clone(PRUNER).fit(*data[:2], **reference(*data[3:]))
 
 
-def test_columns_of_other_names_are_an_error(data, monkeypatch):
+@pytest.mark.usefixtures("no_training")
+def test_columns_of_other_names_are_an_error(data):
     X, y, _, X_ref, y_ref = data
-    monkeypatch.setattr(module, "train_once", None)
     frame, other = pd.DataFrame(X, columns=list("abcd")), pd.DataFrame(X_ref, columns=list("abce"))
     with pytest.raises(ValueError, match=r"X_ref must be rows like those of X: The feature names"):
         clone(PRUNER).fit(frame, y, X_ref=other, y_ref=y_ref)
 
 
-def test_numbers_need_numbers(data, monkeypatch):
+@pytest.mark.usefixtures("no_training")
+def test_numbers_need_numbers(data):
     X, _, _, X_ref, y_ref = data
-    monkeypatch.setattr(module, "train_once", None)
     for wrong, message in ((y_ref, r"must be numeric"), (np.zeros((60, 2)), r"shape \(60, 2\)")):
         with pytest.raises(ValueError, match=rf"y_ref must be the target .*{message}"):
             clone(PRUNER).fit(X, X[:, 0] + 0.5, X_ref=X_ref, y_ref=wrong)
 
 
+@pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -323,14 +323,12 @@ def test_numbers_need_numbers(data, monkeypatch):
         ({"features": np.zeros((N, 2))}, r"give a function that computes them for any rows"),
     ],
 )
-def test_what_does_not_go_with_reference_rows(data, monkeypatch, options, message):
-    monkeypatch.setattr(module, "train_once", None)
+def test_what_does_not_go_with_reference_rows(data, options, message):
     with pytest.raises(ValueError, match=message):
         clone(PRUNER).set_params(**options).fit(*data[:2], **led(data))
 
 
-def test_only_the_last_layer_can_be_fitted_on_reference_rows(data, make_net, monkeypatch):
-    monkeypatch.setattr(module, "train_once", None)
+def test_only_the_last_layer_can_be_fitted_on_reference_rows(data, make_net):
     pruner = clone(PRUNER).set_params(estimator=frozen_net(make_net, data), layers="all")
     X, y, _, X_ref, y_ref = data
     with pytest.raises(ValueError, match="layers='all' .* set layers='last', or leave out X_ref"):

@@ -63,7 +63,7 @@ def test_one_worker_is_the_caller_itself():
 def test_workers_of_another_backend_give_the_same_numbers(backend, monkeypatch):
     objective, theta = random_objective("softmax", n=3_000, d=20)
     here = objective.hessian(theta)
-    monkeypatch.setattr("sklearn_prune.utils.parallel._WORTH_SENDING", 0)
+    monkeypatch.setattr("sklearn_prune.utils.parallel.WORTH_SENDING", 0)
     with joblib.parallel_config(backend, n_jobs=2):
         there = objective.hessian(theta)
         pids = map_chunks(_process, range(4), 1)
@@ -148,6 +148,7 @@ def test_an_interrupt_while_blas_is_released_releases_it_though_its_traceback_is
             raise KeyboardInterrupt
         set_threads(library, n_threads)
 
+    # A signal cannot be timed to arrive inside it.
     monkeypatch.setattr(parallel, "_set_threads", interrupted)
     with threadpool_limits(limits=2):
         before = blas_threads()

@@ -11,7 +11,7 @@ from ...utils import map_threads
 from .objective import HeadObjective
 
 # Numbers in one block of rows: 64 MB in float32.
-_BLOCK_SIZE = 16_000_000
+BLOCK_SIZE = 16_000_000
 
 
 class HeadGradients:
@@ -105,5 +105,5 @@ class HeadGradients:
 
 def row_blocks(indices: Array, width: int) -> list[Array]:
     """Split `indices` so that an array of `width` numbers a row stays small."""
-    size = max(1, min(2048, _BLOCK_SIZE // width))
+    size = max(1, min(2048, BLOCK_SIZE // width))
     return [indices[start : start + size] for start in range(0, len(indices), size)]

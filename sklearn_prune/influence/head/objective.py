@@ -14,7 +14,7 @@ from ...losses import HeadLoss, NonConvexLossWarning, OutputHessians, TorchLoss
 from ...utils import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
-_CHUNK = 2048
+CHUNK = 2048
 # Features for each row from which on the space of the rows is worth a basis, and the numbers that
 # this may hold: 0.8 GB.
 _WIDE, _MAX_BASIS = 2, 100_000_000
@@ -189,7 +189,7 @@ class HeadObjective:
         computes at half the price; both signs take one such product each.
         """
         moment = np.zeros((self.n_features, self.n_features))
-        buffer = np.empty((min(_CHUNK, self.n_samples), self.n_features))
+        buffer = np.empty((min(CHUNK, self.n_samples), self.n_features))
         for sign in (1.0, -1.0):
             roots = np.sqrt(self.sample_weight * np.maximum(sign * entries, 0))
             if not roots.any():
@@ -250,7 +250,7 @@ class HeadObjective:
     @cached_property
     def chunks(self) -> list[slice]:
         """Slices of the rows that are read at a time."""
-        return list(gen_batches(self.n_samples, _CHUNK))
+        return list(gen_batches(self.n_samples, CHUNK))
 
     def _features(self, rows: slice) -> Array:
         return self.design[rows].astype(np.float64, copy=False)

@@ -19,7 +19,7 @@ from .objective import HeadObjective
 # Gradient norm to reach.
 _TOL = 1e-8
 # Below this a dense Newton step takes a few hundredths of a second, and it is the most accurate.
-_CHEAP_FLOPS = 2e9
+CHEAP_FLOPS = 2e9
 # Products in float32 are good to 1e-6 or so; asking the inner iteration for more is in vain.
 _SMALLEST_FORCING = 1e-4
 
@@ -134,7 +134,7 @@ def _minimise(
 ) -> tuple[Array, int]:
     """Return where the Newton iteration ends, and its steps."""
     point = _Point.at(objective, theta)
-    exact = objective.hessian_flops <= _CHEAP_FLOPS
+    exact = objective.hessian_flops <= CHEAP_FLOPS
     n_iter, polished = 0, False
     # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
     while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else _TOL):
@@ -169,7 +169,7 @@ def newton_step(
     residual of `forcing` times the gradient. None decides by the operations the former would take.
     """
     if exact is None:
-        exact = objective.hessian_flops <= _CHEAP_FLOPS
+        exact = objective.hessian_flops <= CHEAP_FLOPS
     if exact:
         step = DenseCurvature(objective.hessian(theta)).solve(gradient.ravel())
     else:

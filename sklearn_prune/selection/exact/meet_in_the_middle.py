@@ -13,7 +13,7 @@ from .free_rows import MAX_ROWS, ExactResult, FreeRows, subsets
 
 # Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add
 # up again.
-_MAX_PAIRS, _MAX_GROUPS, _MAX_CANDIDATES = 2e9, 100_000, 100_000
+MAX_PAIRS, MAX_GROUPS, MAX_CANDIDATES = 2e9, 100_000, 100_000
 # Products held at a time, and the rounding in one as a share of its terms.
 _AT_ONCE, _ROUNDING = 4_000_000, 1e-13
 
@@ -75,7 +75,7 @@ def meet_in_the_middle(free: FreeRows, incumbent: Mask, deadline: float) -> Exac
     half, Z, c, A = n // 2, free.rows @ rotation, free.offset @ rotation, free.rules.A
     first = _Half.of(Z[:half], A[:, :half], c)
     second = _Half.of(Z[half:], A[:, half:], np.zeros_like(c))
-    if len(first.members) * len(second.members) > _MAX_GROUPS:
+    if len(first.members) * len(second.members) > MAX_GROUPS:
         return unproven
     least = float(np.sum((c + incumbent @ Z) ** 2))
     pairs = _nearest(first, second, free.rules, least, deadline)
@@ -100,7 +100,7 @@ def _nearest(
     left = np.column_stack([2 * first.sums, _squared(first.sums), np.ones(len(first.sums))])
     right = np.column_stack([second.sums, np.ones(len(second.sums)), _squared(second.sums)])
     rounding = _ROUNDING * (left[:, -2].max() + right[:, -1].max())
-    pairs, n_left = _allowed_groups(first, second, rules), _MAX_PAIRS
+    pairs, n_left = _allowed_groups(first, second, rules), MAX_PAIRS
     found: list[tuple[Floats, Integers, Integers]] = []
     for i, j in pairs:
         members, others = first.members[i], second.members[j]
@@ -119,7 +119,7 @@ def _nearest(
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     squares, a, b = (np.concatenate(parts) for parts in zip(*found, strict=True))
     near = squares <= least + rounding
-    return None if near.sum() > _MAX_CANDIDATES else (a[near], b[near])
+    return None if near.sum() > MAX_CANDIDATES else (a[near], b[near])
 
 
 def _squared(sums: Floats) -> Floats:

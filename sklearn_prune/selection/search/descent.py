@@ -20,7 +20,7 @@ from .multiple_exchange import MAX_COORDINATES, multiple_exchange
 # passes over all rows of its block.
 BLOCK_ROWS = 20_000
 # Blocks at most. Rows outside all blocks stay as drawn, and the blocks compensate for their sum.
-_MAX_BLOCKS = 10
+MAX_BLOCKS = 10
 # A descent ends after two rounds in a row that gain less than this share; the larger share is for
 # searches that only have to come near enough.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
@@ -171,7 +171,7 @@ def _split(labels: Integers, drop: Mask, rng: np.random.Generator) -> list[Integ
     n_blocks = -(-len(free) // BLOCK_ROWS)
     # Deal out the dropped and the kept rows of each cell in turn.
     order = free[np.lexsort((rng.random(len(free)), drop[free], labels[free]))]
-    return [np.sort(order[first::n_blocks]) for first in range(min(n_blocks, _MAX_BLOCKS))]
+    return [np.sort(order[first::n_blocks]) for first in range(min(n_blocks, MAX_BLOCKS))]
 
 
 @dataclass

@@ -40,7 +40,7 @@ def test_the_operator_is_the_dense_matrix(name, norm, weighted, seed):
 @each_norm
 def test_rows_are_single_precision_and_norms_are_computed_once(norm, monkeypatch):
     # Several blocks of rows, though there are few.
-    monkeypatch.setattr(gradients_module, "_BLOCK_SIZE", 100)
+    monkeypatch.setattr(gradients_module, "BLOCK_SIZE", 100)
     Z = DenseHeadInfluence(*random_objective("softmax"), norm).Z
     assert Z.rows(np.arange(3)).dtype == np.float32
     assert Z.row_norms() is Z.row_norms()

@@ -30,7 +30,7 @@ def autograd_gradients(objective, theta):
 
 def test_all_ways_to_read_them_are_those_of_autograd(head, monkeypatch):
     # Several blocks of rows, though there are few.
-    monkeypatch.setattr(gradients_module, "_BLOCK_SIZE", 100)
+    monkeypatch.setattr(gradients_module, "BLOCK_SIZE", 100)
     objective, theta = head
     gradients, G = HeadGradients(objective, theta, objective), autograd_gradients(objective, theta)
     rng, some = np.random.default_rng(0), np.array([3, 17, 5])

@@ -34,7 +34,7 @@ def test_hessian_is_that_of_autograd(name, weighted):
 def test_rows_in_many_chunks_give_what_rows_in_one_give(name, monkeypatch):
     objective, theta = random_objective(name, n=100, weighted=True)
     gradient, hessian = objective.gradient(theta), objective.hessian(theta)
-    monkeypatch.setattr("sklearn_prune.influence.head.objective._CHUNK", 7)
+    monkeypatch.setattr("sklearn_prune.influence.head.objective.CHUNK", 7)
     chunked, _ = random_objective(name, n=100, weighted=True)
     np.testing.assert_allclose(chunked.gradient(theta), gradient, atol=1e-14)
     np.testing.assert_allclose(chunked.hessian(theta), hessian, atol=1e-14)

@@ -17,7 +17,7 @@ from tests.influence.heads import DATASETS, LOSSES, dataset_objective, random_ob
 def solver(request, monkeypatch):
     """Run with dense Newton steps, and with conjugate gradients."""
     if request.param == "iterative":
-        monkeypatch.setattr(refit_module, "_CHEAP_FLOPS", 0)
+        monkeypatch.setattr(refit_module, "CHEAP_FLOPS", 0)
     return request.param
 
 
@@ -46,7 +46,7 @@ def test_separable_classes_are_solved(damping, solver):
 def test_both_kinds_of_step_end_in_the_same_place(name, monkeypatch):
     objective, start = random_objective(name, weighted=True)
     exact = refit_head(objective, start)
-    monkeypatch.setattr(refit_module, "_CHEAP_FLOPS", 0)
+    monkeypatch.setattr(refit_module, "CHEAP_FLOPS", 0)
     iterative = refit_head(objective)
     np.testing.assert_allclose(iterative.theta, exact.theta, atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_unscaled_features_do_not_warn_for_rounding():
 
 
 def test_where_single_precision_gets_stuck_the_dense_hessian_goes_on(monkeypatch):
-    monkeypatch.setattr(refit_module, "_CHEAP_FLOPS", 0)
+    monkeypatch.setattr(refit_module, "CHEAP_FLOPS", 0)
     monkeypatch.setattr(
         refit_module, "conjugate_gradients", lambda product, B, *_: (np.zeros_like(B), 0)
     )

@@ -38,7 +38,7 @@ def test_coordinates_and_lengths_are_those_of_the_dense_kronecker_product(name, 
 @each_size
 def test_all_leading_coordinates_keep_every_length(size, norm, monkeypatch):
     # Several blocks of rows, though there are few.
-    monkeypatch.setattr(gradients_module, "_BLOCK_SIZE", 100)
+    monkeypatch.setattr(gradients_module, "BLOCK_SIZE", 100)
     objective, theta = random_objective("softmax", weighted=True, **size)
     Z = WideHeadInfluence(objective, theta, norm).Z
     leading, full = Z.leading(objective.n_params), Z @ np.eye(objective.n_params)

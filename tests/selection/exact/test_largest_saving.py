@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn_prune.selection.exact.free_rows import FreeRows
 from sklearn_prune.selection.exact.largest_saving import largest_saving
 from sklearn_prune.selection.linear_rows import LinearRows
-from tests.selection.exact.test_smallest_change import by_count, feasible, systems
+from tests.selection.exact.test_smallest_change import by_count, feasible, some_accepted, systems
 
 
 def within(rows, offset, system, saving, cone, seconds=30.0, **options):
@@ -58,11 +58,9 @@ def test_a_deadline_that_has_passed_gives_no_set_and_no_proof():
 @given(systems(), st.integers(0, 2**32 - 1))
 def test_only_accepted_sets_are_returned(drawn, seed):
     rows, offset, system = drawn
-    sets = feasible(system)
-    accepted = sets[np.random.default_rng(seed).random(len(sets)) < 0.3]
+    accepted, norms, codes = some_accepted(drawn, seed)
     if not len(accepted):
         return
-    norms, codes = np.linalg.norm(offset + accepted @ rows, axis=1), set(map(bytes, accepted))
     saving, b = np.random.default_rng(seed).random(len(rows)), float(np.median(norms))
     inside = accepted[norms <= b * (1 - 1e-8)]
     cone = (np.zeros(len(rows)), b)

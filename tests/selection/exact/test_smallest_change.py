@@ -37,6 +37,20 @@ def feasible(system):
     return sets[((values >= system.low) & (values <= system.high)).all(axis=1)]
 
 
+def all_allowed(drawn):
+    """Return the allowed sets and the norms of their sums."""
+    rows, offset, system = drawn
+    sets = feasible(system)
+    return sets, np.linalg.norm(offset + sets @ rows, axis=1)
+
+
+def some_accepted(drawn, seed):
+    """Return a third of the allowed sets, the norms of their sums, and what tells them apart."""
+    sets, norms = all_allowed(drawn)
+    is_accepted = np.random.default_rng(seed).random(len(sets)) < 0.3
+    return sets[is_accepted], norms[is_accepted], set(map(bytes, sets[is_accepted]))
+
+
 def by_count(n, m):
     return LinearRows(np.ones((1, n)), np.array([float(m)]), np.array([float(m)]))
 
@@ -50,10 +64,9 @@ def prove(rows, offset, system, incumbent, seconds=30.0, **options):
 @given(systems())
 def test_the_smallest_change_is_that_of_the_best_subset(drawn):
     rows, offset, system = drawn
-    sets = feasible(system)
+    sets, norms = all_allowed(drawn)
     if not len(sets):
         return
-    norms = np.linalg.norm(offset + sets @ rows, axis=1)
     result = prove(rows, offset, system, sets[0])
     assert result.proven
     assert (sets == result.drop).all(axis=1).any()
@@ -144,11 +157,9 @@ def test_sets_that_highs_cannot_tell_from_zero_are_compared_one_by_one(n, is_pro
 @given(systems(), st.integers(0, 2**32 - 1))
 def test_only_accepted_sets_are_returned(drawn, seed):
     rows, offset, system = drawn
-    sets = feasible(system)
-    accepted = sets[np.random.default_rng(seed).random(len(sets)) < 0.3]
+    accepted, norms, codes = some_accepted(drawn, seed)
     if not len(accepted):
         return
-    norms, codes = np.linalg.norm(offset + accepted @ rows, axis=1), set(map(bytes, accepted))
     result = prove(rows, offset, system, accepted[0], accept=lambda w: bytes(w) in codes)
     assert result.proven
     assert bytes(result.drop) in codes
