@@ -14,8 +14,6 @@ from .._compat import num_samples, safe_indexing
 from .._types import Array, Integers, Rows
 from ..utils import own_random_state
 
-# Whatever holds rows: an array, a frame, a sparse matrix, a list, a dict of these, a dataset.
-# An array of any type.
 # Cells read at a time in a pass over all rows: 8 MB of float64.
 CHUNK_CELLS = 2**20
 

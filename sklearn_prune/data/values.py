@@ -12,8 +12,6 @@ from scipy.sparse import issparse
 
 from .._types import Array, Floats, Mask, Values
 
-# One value a row, in whatever holds them: an array, a list, a series, a tensor.
-
 _DATES = (
     datetime.date,
     datetime.time,

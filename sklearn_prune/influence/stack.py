@@ -191,9 +191,6 @@ class StackedCoordinates(LinearOperator):
         sums = [_sum_of_rows(block, W) for block in self.blocks]
         return np.concatenate([s * z for s, z in zip(self._scales, sums, strict=True)])
 
-    def _matvec(self, v: Array) -> Array:
-        return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
-
     def _rmatvec(self, w: Array) -> Array:
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
 

@@ -16,7 +16,6 @@ equal those over all rows.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +83,6 @@ def row_priorities(
     sample_weight: Floats,
     *,
     is_labels: bool,
-    random_state: int = 0,
 ) -> Priorities:
     """Return the odds of each row to stay.
 
@@ -98,13 +96,12 @@ def row_priorities(
         Weights of the rows in the trees. Distances count every row of positive weight alike.
     is_labels : bool
         Whether y holds class codes.
-    random_state : int, default=0
-        Seeds trees and reference rows. A constant, so that odds depend on the data alone.
     """
     if len(table.weighing) <= FEWEST_ROWS:
         even = np.ones(len(y))
         return Priorities(even, even, even, np.zeros((len(y), 0), dtype=np.float32))
-    rng = np.random.default_rng(random_state)
+    # A constant seed, so that odds depend on the data alone.
+    rng = np.random.default_rng(0)
     distance = _floored(_distance_to_neighbours(table, len(y), rng))
     trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
     if is_labels:
@@ -283,11 +280,6 @@ class _Trees:
 
         return self._cross_fitted(forest, target, values.shape[1], predict)
 
-    def _of_rows(
-        self, predict: Callable[[Any, Floats], Floats], forest: Any, rows: Integers
-    ) -> Floats:
-        return predict(forest, self._table[rows])
-
     def _options(self) -> dict[str, Any]:
         seed = int(self._rng.integers(np.iinfo(np.int32).max))
         return {"n_estimators": _N_TREES // _N_FOLDS, "n_jobs": 1, "random_state": seed}
@@ -304,10 +296,13 @@ class _Trees:
         for held_out in self._folds:
             rows = np.setdiff1d(np.concatenate(self._folds), held_out)
             fitted = clone(forest).fit(table[rows], y[rows], sample_weight=self._weight[rows])
-            predicted[held_out] = predict(fitted, table[held_out])
+
+            def of_rows(rows: Integers, fitted: Any = fitted) -> Floats:
+                return predict(fitted, table[rows])
+
+            predicted[held_out] = of_rows(held_out)
             if len(self._others):
-                parts = map_threads(functools.partial(self._of_rows, predict, fitted), batches)
-                predicted[self._others] += np.concatenate(parts) / _N_FOLDS
+                predicted[self._others] += np.concatenate(map_threads(of_rows, batches)) / _N_FOLDS
         return predicted
 
 

@@ -269,7 +269,6 @@ def embed_distribution(
     sample_weight: Floats,
     *,
     is_labels: bool,
-    random_state: int = 0,
 ) -> DistributionEmbedding:
     """Return the joint embedding of what enters the heads and of the target.
 
@@ -283,10 +282,9 @@ def embed_distribution(
         ν.
     is_labels : bool
         Whether y holds class codes.
-    random_state : int, default=0
-        Seeds frequencies and trees. A constant, so that the features depend on the data alone.
     """
-    rng = np.random.default_rng(random_state)
+    # A constant seed, so that the features depend on the data alone.
+    rng = np.random.default_rng(0)
     targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
@@ -303,7 +301,6 @@ def embed_nonlinear_head(
     *,
     is_labels: bool,
     learned: Floats | None = None,
-    random_state: int = 0,
 ) -> DistributionEmbedding:
     r"""Return the influences of all rows on a ridge regression with kernel columns.
 
@@ -315,13 +312,13 @@ def embed_nonlinear_head(
 
     Parameters
     ----------
-    table, y, sample_weight, is_labels, random_state
+    table, y, sample_weight, is_labels
         As in :func:`embed_distribution`.
     learned : ndarray of shape (n_samples, n_targets), default=None
         What the regression is fitted to instead, in the units of the targets; residuals are still
         taken from the targets.
     """
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(0)
     features = WhitenedKernelColumns.fit(table, rng)
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
     share = sample_weight / sample_weight.sum()

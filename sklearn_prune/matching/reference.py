@@ -169,7 +169,6 @@ def aim_at_reference(
     reference_y: Array,
     *,
     is_labels: bool,
-    random_state: int = 0,
 ) -> Aim:
     """Return what the reference rows say about the training rows.
 
@@ -185,8 +184,6 @@ def aim_at_reference(
         Class codes, or numbers.
     is_labels : bool
         Whether these are class codes.
-    random_state : int, default=0
-        Seeds the forest. A constant, so that the aim depends on the data alone.
     """
     n, weights = len(y), objectives[0].sample_weight
     # A reference row counts as much as a training row does on average.
@@ -205,7 +202,6 @@ def aim_at_reference(
         table[np.arange(n, n + len(reference_y))],
         reference_y,
         np.hstack([head.held_out for head in heads]),
-        random_state=random_state,
     )
     balance, similarity = _aimed_balance(
         table, y, reference_y, all_weights, taught, is_labels=is_labels

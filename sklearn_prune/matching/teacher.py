@@ -21,9 +21,17 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from .._types import Floats, Integers, Mask
 
-# Trees of the forest, rows in a leaf, and rows that it learns at most. Leaves of five rows bridge a
-# wrong label.
-_N_TREES, _LEAF_ROWS, _MAX_ROWS = 100, 5, 50_000
+# Leaves of five rows bridge a wrong label. The seed is constant, so that answers depend on the data
+# alone.
+_FOREST = {
+    "n_estimators": 100,
+    "min_samples_leaf": 5,
+    "oob_score": True,
+    "n_jobs": 1,
+    "random_state": 0,
+}
+# Rows that the forest learns at most.
+_MAX_ROWS = 50_000
 # Smaller class probabilities are raised to this.
 _LEAST_SHARE = 1e-4
 _PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
@@ -59,8 +67,6 @@ def teach_labels(
     reference_rows: Floats,
     reference_y: Integers,
     reference_outputs: Floats,
-    *,
-    random_state: int,
 ) -> Taught:
     """Return what the labels of training rows should be.
 
@@ -73,14 +79,9 @@ def teach_labels(
     outputs, reference_outputs : ndarray of shape (n_samples, n_outputs)
         Of heads that were fitted on reference rows; on reference rows, of heads that had not seen
         the row.
-    random_state : int
-        Seeds the forest.
     """
     n_classes = int(reference_y.max()) + 1
-    forest = RandomForestClassifier(
-        _N_TREES, min_samples_leaf=_LEAF_ROWS, oob_score=True, n_jobs=1, random_state=random_state
-    )
-    some = _some_rows(len(y), random_state)
+    forest, some = RandomForestClassifier(**_FOREST), _some_rows(len(y))
     with warnings.catch_warnings():
         # That many classes have few rows each is for the pruner to say.
         warnings.simplefilter("ignore", UserWarning)
@@ -109,20 +110,10 @@ def teach_numbers(
     reference_rows: Floats,
     reference_y: Floats,
     reference_outputs: Floats,
-    *,
-    random_state: int,
 ) -> Taught:
     """Return what the numbers of training rows should be; parameters as in `teach_labels`."""
     columns, of_reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
-    some = _some_rows(len(y), random_state)
-    forest = RandomForestRegressor(
-        _N_TREES,
-        min_samples_leaf=_LEAF_ROWS,
-        max_features=1 / 3,
-        oob_score=True,
-        n_jobs=1,
-        random_state=random_state,
-    )
+    forest, some = RandomForestRegressor(**_FOREST, max_features=1 / 3), _some_rows(len(y))
     forest.fit(rows[some], columns[some].squeeze())
     seen = forest.predict(rows).reshape(columns.shape)
     seen[some] = forest.oob_prediction_.reshape(len(some), -1)
@@ -135,8 +126,8 @@ def teach_numbers(
     return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
 
 
-def _some_rows(n_samples: int, random_state: int) -> Integers:
-    rng = np.random.default_rng(random_state)
+def _some_rows(n_samples: int) -> Integers:
+    rng = np.random.default_rng(0)
     return np.sort(rng.permutation(n_samples)[:_MAX_ROWS])
 
 

@@ -131,14 +131,13 @@ def near_one(
     B: Floats | LinearOperator,
     wanted: float | Floats = 0.0,
     *,
-    bounds: tuple[float, float] = WEIGHT_BOUNDS,
     strength: float = _STRENGTH,
 ) -> Floats:
     r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
 
     The dual of the module's problem is smooth and has no bounds: at multipliers μ of all columns
-    the weights are ``clip(1 + [1, Z, B] μ, l, u)``, and its gradient is the violation of the
-    equalities plus the slack. ``scipy.optimize.minimize`` solves it.
+    the weights are ``clip(1 + [1, Z, B] μ, l, u)``, with `WEIGHT_BOUNDS` for l and u, and its gradient
+    is the violation of the equalities plus the slack. ``scipy.optimize.minimize`` solves it.
 
     Parameters
     ----------
@@ -148,8 +147,6 @@ def near_one(
         Rows whose sum should be near ``wanted``.
     wanted : float or ndarray of shape (n_near,), default=0.0
         b.
-    bounds : tuple of float, default=(0.5, 2.0)
-        l and u, around 1.
     strength : float, default=0.1
         c.
 
@@ -170,7 +167,7 @@ def near_one(
 
     def dual(multipliers: Floats, target: Floats) -> tuple[float, Floats]:
         moved = moved_by(multipliers)
-        v = np.clip(1 + moved, *bounds)
+        v = np.clip(1 + moved, *WEIGHT_BOUNDS)
         value = v @ moved - 0.5 * np.sum((v - 1) ** 2) - target @ multipliers
         gradient = np.r_[v.sum(), Z.T @ v, B.T @ v] - target + slack * multipliers
         return float(value + 0.5 * multipliers @ (slack * multipliers)), gradient
@@ -180,16 +177,16 @@ def near_one(
         result = minimize(
             dual, multipliers, args=(target,), jac=True, method="L-BFGS-B", options=_OPTIONS
         )
-        v = np.clip(1 + moved_by(result.x), *bounds)
+        v = np.clip(1 + moved_by(result.x), *WEIGHT_BOUNDS)
         excess = np.r_[v.sum() - n_rows, Z.T @ v]
         if not np.linalg.norm(excess) < _PROGRESS * violation:
             break
         multipliers, violation, weights = result.x, float(np.linalg.norm(excess)), v
         target = target - np.r_[excess, np.zeros(n_near)]
-    return _of_mean_one(_onto_equalities(Z, weights, bounds), bounds)
+    return _of_mean_one(_onto_equalities(Z, weights))
 
 
-def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, float]) -> Floats:
+def _onto_equalities(Z: LinearOperator, weights: Floats) -> Floats:
     """Return weights that meet the equalities to rounding, moved as little as possible.
 
     Weights at a bound stay there, and so do those that a step takes to a bound. A step that does
@@ -199,13 +196,13 @@ def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, fl
     def excess_of(v: Floats) -> Floats:
         return np.r_[v.sum() - len(v), Z.T @ v]
 
-    columns = _beside_ones(Z)
+    columns, (least, greatest) = _beside_ones(Z), WEIGHT_BOUNDS
     excess = excess_of(weights)
     for _ in range(_N_STEPS):
-        free = ((weights > bounds[0]) & (weights < bounds[1])).astype(np.float64)
+        free = ((weights > least) & (weights < greatest)).astype(np.float64)
         sums = columns.T @ aslinearoperator(diags_array(free))
         step = lsqr(sums, excess, atol=1e-15, btol=1e-15, iter_lim=_N_ITERATIONS)[0]
-        v = np.clip(weights - step, *bounds)
+        v = np.clip(weights - step, *WEIGHT_BOUNDS)
         reached = excess_of(v)
         if not np.linalg.norm(reached) < np.linalg.norm(excess):
             break
@@ -213,16 +210,16 @@ def _onto_equalities(Z: LinearOperator, weights: Floats, bounds: tuple[float, fl
     return weights
 
 
-def _of_mean_one(weights: Floats, bounds: tuple[float, float]) -> Floats:
+def _of_mean_one(weights: Floats) -> Floats:
     """Return the weights shifted within the bounds to a mean of 1; unshifted if it is 1 already."""
-    low, high = bounds[0] - weights.max(), bounds[1] - weights.min()
+    low, high = WEIGHT_BOUNDS[0] - weights.max(), WEIGHT_BOUNDS[1] - weights.min()
     for _ in range(100):
         middle = (low + high) / 2
-        if np.clip(weights + middle, *bounds).mean() < 1:
+        if np.clip(weights + middle, *WEIGHT_BOUNDS).mean() < 1:
             low = middle
         else:
             high = middle
-    shifted: Floats = np.clip(weights + (low + high) / 2, *bounds)
+    shifted: Floats = np.clip(weights + (low + high) / 2, *WEIGHT_BOUNDS)
     return shifted if abs(weights.mean() - 1) > _ROUNDING else weights
 
 

@@ -17,10 +17,6 @@ from .._types import Batch, Rows
 from ..data import StoredRows, is_dict, n_rows, take_rows
 from .criteria import UnsupportedNetworkError
 
-"""Whatever holds rows: an array, a CSR matrix, a dict of arrays, a torch dataset, rows on disk."""
-
-"""A tensor, or dicts, lists and tuples of tensors, nested; each tensor has the batch's rows."""
-
 # Enough rows to see every layer at work, few enough to cost nothing.
 SKETCH_ROWS = 8
 # Numbers in a merged batch: small batches are merged to amortise call overhead.

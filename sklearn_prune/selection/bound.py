@@ -14,6 +14,8 @@ from .problem import SelectionProblem
 
 # A relaxed change below this share of a typical row is zero.
 _ZERO = 1e-9
+# Frank-Wolfe steps at most.
+_N_STEPS = 30
 # Rounding in a sum of scores, as a share of its terms: Z may be float32.
 _ROUNDING = 1.2e-7
 
@@ -36,7 +38,7 @@ class DualBound:
 
 
 def change_lower_bound(
-    problem: SelectionProblem, n_drop: int, objective: float, *, deadline: float, n_iter: int = 30
+    problem: SelectionProblem, n_drop: int, objective: float, *, deadline: float
 ) -> float:
     r"""Return a value that ``‖Zᵀw‖₂`` cannot go below when ``n_drop`` rows are dropped.
 
@@ -59,7 +61,7 @@ def change_lower_bound(
     w = np.where(open_rows, share[problem.groups], problem.must_drop)
     point = coordinates.total(w)
     best = 0.0
-    for _ in range(n_iter):
+    for _ in range(_N_STEPS):
         length = float(np.linalg.norm(point))
         if length <= negligible:
             return 0.0

@@ -18,7 +18,6 @@ from .quota import InfeasibleProblemError, KeptRange, Quota, decided_rows, kept_
 
 # A label of y or a group, or a pair of them, as plain Python values.
 Names: TypeAlias = tuple[Hashable, ...]
-# What a user gives for each row.
 
 
 @dataclass(frozen=True)

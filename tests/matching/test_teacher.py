@@ -31,7 +31,7 @@ def taught(labelled, given):
     X, _, right, _, logits = labelled
     # Heads that know little: one column.
     outputs = logits[:, :1]
-    return teach_labels(X[:N], given, outputs[:N], X[N:], right[N:], outputs[N:], random_state=0)
+    return teach_labels(X[:N], given, outputs[:N], X[N:], right[N:], outputs[N:])
 
 
 def test_shares_are_those_of_right_labels(labelled):
@@ -75,9 +75,7 @@ def test_large_outputs_warn_of_nothing(labelled):
     outputs = 1e4 * logits
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = teach_labels(
-            X[:N], given, outputs[:N], X[N:], right[N:], outputs[N:], random_state=0
-        )
+        result = teach_labels(X[:N], given, outputs[:N], X[N:], right[N:], outputs[N:])
     assert np.isfinite(result.losses).all()
 
 
@@ -103,7 +101,6 @@ def test_numbers_are_expected_without_the_shift_of_the_training_rows(n_outputs):
         X[N:],
         y[N:].squeeze(),
         outputs[N:],
-        random_state=0,
     )
     assert result.targets.shape == (N, n_outputs)
     error = result.targets - truth[:N]

@@ -96,8 +96,5 @@ class HeadCoordinates(LinearOperator):
     def _rmatmat(self, W: Array) -> Array:
         return self._map.forward(self.gradients.sum(W)) / self.gradients.weight_sum
 
-    def _matvec(self, v: Array) -> Array:
-        return self._matmat(np.reshape(v, (-1, 1)))[:, 0]
-
     def _rmatvec(self, w: Array) -> Array:
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
