@@ -136,7 +136,7 @@ def near_one(
     r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
 
     The dual of the module's problem is smooth and has no bounds: at multipliers μ of all columns
-    the weights are ``clip(1 + [1, Z, B] μ, l, u)``, with `WEIGHT_BOUNDS` for l and u, and its gradient
+    the weights are ``clip(1 + [1, Z, B] μ, l, u)``, l and u being `WEIGHT_BOUNDS`, and its gradient
     is the violation of the equalities plus the slack. ``scipy.optimize.minimize`` solves it.
 
     Parameters
