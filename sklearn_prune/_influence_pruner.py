@@ -27,13 +27,12 @@ from ._compat import (
 from ._types import Array, Floats, Mask, Rows
 from .base import BasePruner
 from .data import Kind, TargetKind, check_reference_rows, check_reference_target, n_rows
-from .influence import Influence
+from .influence import Influence, Norm
 from .matching import (
     Certificate,
     Choice,
     Matched,
     Network,
-    Norm,
     Reference,
     StageClock,
     Trained,

@@ -13,8 +13,6 @@ from sklearn.utils.validation import has_fit_parameter
 from ._types import Estimator, Floats, Params
 from .base import BasePruner
 
-__all__ = ["gives_weights", "requested_weight", "weight_argument", "weighted"]
-
 
 def gives_weights(pruner: BasePruner | None) -> bool:
     """Whether the pruner returns weights for the kept rows."""

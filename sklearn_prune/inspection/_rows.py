@@ -15,15 +15,6 @@ from ..influence import HeadInfluence, HeadObjective, StackedInfluence
 from ..matching import members
 from ..networks import Head, head_targets, network_codes, read_head
 
-__all__ = [
-    "check_pruner",
-    "check_support",
-    "check_training_rows",
-    "head_influence",
-    "held_out_loss",
-    "training_loss",
-]
-
 
 def check_pruner(pruner: InfluencePruner) -> None:
     """Raise if ``pruner`` is not a fitted InfluencePruner."""

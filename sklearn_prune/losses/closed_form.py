@@ -16,16 +16,6 @@ from scipy.special import expit, logsumexp, xlogy
 from .._types import Array
 from .output_hessians import DiagonalHessians, OutputHessians, SoftmaxHessians
 
-__all__ = [
-    "Array",
-    "BinaryCrossEntropy",
-    "HeadLoss",
-    "Huber",
-    "Poisson",
-    "SoftmaxCrossEntropy",
-    "SquaredError",
-]
-
 Scale: TypeAlias = float | Array
 """One number for all outputs, or one for each."""
 

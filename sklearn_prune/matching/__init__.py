@@ -16,7 +16,6 @@ from .network_checks import check_ensemble, check_networks, check_reference, kin
 from .refinement import ENOUGH
 from .trained_members import default_network
 from .training import Trained, train_once
-from .units import Norm
 from .weights import kept_weights
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "Layers",
     "Matched",
     "Network",
-    "Norm",
     "Reference",
     "StageClock",
     "Table",

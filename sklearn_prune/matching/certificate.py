@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..influence import Influence, influences_of
+from ..influence import Influence, Norm, influences_of
 from ..utils import OutOfTimeError, time_limited
 from .choice import Choice
 from .matched import Matched
-from .units import Norm, in_unit_of
-
-__all__ = ["Certificate", "certify"]
+from .units import in_unit_of
 
 # Refits on random rows, and the numbers (rows kept times parameters) beyond which one is enough.
 _N_REFITS, LONG_REFIT = 3, 2e7

@@ -31,8 +31,6 @@ from .reference import Aim, class_quota
 from .refinement import match_rows
 from .units import in_unit_of, length_in
 
-__all__ = ["Choice", "check_counts", "choose_rows", "distribution_weight"]
-
 # Weight of the distribution where at least five rows are kept for each parameter that is matched,
 # and where fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from .._compat import Task
 from ..utils import telling
 
-__all__ = ["StageClock"]
-
 
 class StageClock:
     """Times each stage, prints it if ``verbose``, and tells scikit-learn's callbacks of it."""

@@ -9,16 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = [
-    "Checkpointed",
-    "Network",
-    "Networks",
-    "checkpoints",
-    "members",
-    "n_checkpoints",
-    "unfrozen",
-]
-
 # A skorch net, one inside FrozenEstimator or `checkpoints`, or None for the linear network.
 Network: TypeAlias = Any
 # What the user gives: a network, a list of some, or an ensemble of them.

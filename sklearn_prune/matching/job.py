@@ -13,10 +13,8 @@ from sklearn.frozen import FrozenEstimator
 
 from .._types import Array, Floats, Rows
 from ..data import StoredRows, digest, fingerprint
+from ..influence import Norm
 from .given_networks import Network, n_checkpoints, unfrozen
-from .units import Norm
-
-__all__ = ["Features", "Layers", "Reference", "TrainingJob"]
 
 # A table, or a function that makes one of rows.
 Features: TypeAlias = Rows | Callable[[Rows], Rows] | None

@@ -12,8 +12,6 @@ from .distribution import DistributionEmbedding, target_labels
 from .feature_maps import Table
 from .reference import Aim
 
-__all__ = ["Matched"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Matched:

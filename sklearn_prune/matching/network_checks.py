@@ -15,8 +15,6 @@ from ..networks import target_kind
 from .given_networks import Network, Networks, members, unfrozen
 from .job import Features, Layers
 
-__all__ = ["check_aim", "check_ensemble", "check_networks", "check_reference", "kind_of_target"]
-
 
 def check_ensemble(estimator: Networks, classes: Array | None) -> None:
     """Raise ValueError if a fitted ensemble knows other classes than y holds.

@@ -16,8 +16,6 @@ from .distribution import DistributionEmbedding, embed_distribution, embed_nonli
 from .feature_maps import Table
 from .teacher import Taught, teach_labels, teach_numbers
 
-__all__ = ["Aim", "ReferenceHead", "aim_at_reference", "class_quota", "fit_reference_head"]
-
 # Multiples of the damping that are tried: few rows need more of it.
 _FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
 # Folds, and how many where rows are many.

@@ -31,8 +31,6 @@ from ..utils import own_random_state, part_done, telling
 from .given_networks import Network, n_checkpoints, unfrozen
 from .job import Features, Layers, TrainingJob
 
-__all__ = ["Member", "default_network", "fitted_members", "on_training_rows", "product_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Member:

@@ -43,8 +43,6 @@ from .reference import ReferenceHead, aim_at_reference, fit_reference_head
 from .trained_members import Member, fitted_members, on_training_rows, product_of
 from .units import single_row_changes
 
-__all__ = ["Trained", "train_once"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trained:

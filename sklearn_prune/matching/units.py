@@ -9,8 +9,6 @@ import numpy as np
 from .._types import Floats
 from ..influence import Influence, Norm
 
-__all__ = ["Norm", "in_unit_of", "length_in", "single_row_changes"]
-
 
 def in_unit_of(norm: Norm, length: float) -> float:
     """Return the change that a length ``‖Zᵀw‖₂`` stands for: ``½ length²`` for the loss norm."""

@@ -25,8 +25,6 @@ from ..influence import RefittableInfluence, RowMatrix, norms_of, part_of
 from ..utils import serial_blas
 from .matched import Matched
 
-__all__ = ["WEIGHT_BOUNDS", "kept_weights", "near_one"]
-
 # A row counts half at least and twice at most: beyond that, a few rows would decide what other
 # models learn.
 WEIGHT_BOUNDS = (0.5, 2.0)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["part_done", "telling"]
-
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 
 

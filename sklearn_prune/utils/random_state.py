@@ -14,8 +14,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["own_random_state"]
-
 _turn = threading.RLock()
 # Whether torch was at work in this process, and whether in the one that it was forked from.
 _has_worked = False

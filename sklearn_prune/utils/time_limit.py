@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["OutOfTimeError", "check_time", "time_limited"]
-
 _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 
 
