@@ -355,7 +355,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     estimator or be part of ``estimator``. X and y keep their types on the way to ``estimator``.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
-    stronger on fewer rows. To compensate, divide C by the share of rows kept.
+    stronger on fewer rows. To compensate, divide C by the share of rows kept, as `PrunedSearchCV`
+    does.
 
     With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_`` times
     any ``sample_weight`` given to this ``fit``.
