@@ -180,7 +180,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     The pruner sees X as given, before any step of ``search.estimator``. Without metadata routing,
     metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner with ``reweight=True``
-    reach the fits and never the scores.
+    reach the fits and never the scores. A callable ``scoring`` gets an object that has the fitted
+    estimator's methods and attributes, but is of another type.
 
     Examples
     --------
