@@ -6,6 +6,7 @@ of `fit`, and `hashing` knows rows and networks again.
 """
 
 from .containers import Array, Rows, StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .encoding import ColumnsEncoder
 from .fit_params import check_params, take_params
 from .hashing import digest, fingerprint
 from .rows import check_reference_rows, check_rows, refuse_dates
@@ -21,6 +22,7 @@ from .values import Values, as_labels, as_numbers, check_weights, is_missing
 
 __all__ = [
     "Array",
+    "ColumnsEncoder",
     "Kind",
     "Rows",
     "StoredRows",
