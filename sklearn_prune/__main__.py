@@ -58,7 +58,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         _tell(f"error: {error}")
         return _DATA_ERROR
     except KeyboardInterrupt:
-        _tell("interrupted; nothing was written.")
+        _tell("interrupted; no file is half written.")
         return _INTERRUPTED
     return _DONE
 

@@ -101,7 +101,7 @@ def test_an_interrupt_is_no_traceback(csv, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command, "prune_file", interrupted)
     out = str(tmp_path / "o.csv")
     assert main(["prune", str(csv), "--target", "label", "--ratio", "0.5", "-o", out]) == 130
-    assert capsys.readouterr().err == "sklearn-prune: interrupted; nothing was written.\n"
+    assert capsys.readouterr().err == "sklearn-prune: interrupted; no file is half written.\n"
 
 
 def test_the_module_is_a_command(csv):

@@ -114,7 +114,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
         """
         columns = table_columns(X)
         validate_data(self, X, reset=True, skip_check_array=True)
-        self.kinds_, self._categories_, texts = {}, {}, []
+        self.kinds_, self._categories_, blocks = {}, {}, []
         for name, column in columns.items():
             kind: str = column_kind(column)
             if kind == "category":
@@ -123,20 +123,20 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
                     kind = "left out"
                 else:
                     self._categories_[name] = _Categories(self.max_categories)
-                    texts.append(self._categories_[name].fit_transform(text))
+                    blocks.append(self._categories_[name].fit_transform(text))
             self.kinds_[name] = kind
         self._numbers_ = None
         numbers = self._number_block(columns)
         if numbers is not None:
             imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
             self._numbers_ = make_pipeline(imputer, StandardScaler())
-            texts.insert(0, self._numbers_.fit_transform(numbers).astype(np.float32))
-        if not texts:
+            blocks.insert(0, self._numbers_.fit_transform(numbers).astype(np.float32))
+        if not blocks:
             raise ValueError(
                 f"no column of X tells anything: {len(columns)} columns, all of them text with "
                 "hardly a value twice. Give columns of numbers, dates or categories."
             )
-        return np.concatenate(texts, axis=1, dtype=np.float32)
+        return np.concatenate(blocks, axis=1, dtype=np.float32)
 
     def transform(self, X: Rows) -> NDArray[np.float32]:
         """Encode rows as those of `fit`.

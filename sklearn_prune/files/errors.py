@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-class UsageError(ValueError):
+class UsageError(Exception):
     """What is asked for is wrong by itself, whatever the files hold."""
 
 
-class FileError(ValueError):
+class FileError(Exception):
     """A file cannot be read or written, or does not hold what is asked of it."""

@@ -292,7 +292,10 @@ def _fit_params(job: PruneJob, parts: Parts, encoder: ColumnsEncoder) -> Params:
         table = TableFile.at(job.reference)
         reference = take_apart(table.path.name, read_table(table), job.target)
         rows = columns_like(table.path.name, reference.X, parts.X)
-        params |= {"X_ref": encoder.transform(rows), "y_ref": reference.y}
+        try:
+            params |= {"X_ref": encoder.transform(rows), "y_ref": reference.y}
+        except ValueError as error:
+            raise FileError(f"{table.path.name} is not like the table: {error}") from error
     return params
 
 

@@ -71,6 +71,8 @@ class EncodedRows:
         True where a row is kept.
     weights : ndarray of shape (n_kept,)
         Weights of the kept rows.
+    scales : ndarray of shape (n_encoded,)
+        Standard deviation of each column over all rows.
     """
 
     values: Array
@@ -78,6 +80,7 @@ class EncodedRows:
     parts: list[str]
     support: Mask
     weights: Floats
+    scales: Floats
 
     @classmethod
     def of(cls, X: Rows, support: Mask, weights: Floats, numbers: Array | None) -> EncodedRows:
@@ -94,20 +97,22 @@ class EncodedRows:
             names = ["target"] if len(names) == 1 else names
             values = np.c_[values, target]
             sources, parts = [*sources, *names], [*parts, *names]
-        return cls(values, sources, parts, support, weights)
+        # A column at a time, as NumPy would copy the whole to float64.
+        scales = np.array([column.std(dtype=np.float64) for column in values.T])
+        return cls(values, sources, parts, support, weights, scales)
 
     def moved_columns(self) -> tuple[MovedColumn, ...]:
         """Return each column's part that moved most, the farthest first."""
         farthest: dict[str, tuple[float, int]] = {}
         for j, source in enumerate(self.sources):
-            difference = self._difference(self.values[:, j])
+            difference = self._difference(j)
             if source not in farthest or abs(difference) > abs(farthest[source][0]):
                 farthest[source] = (difference, j)
         moved = sorted(farthest.items(), key=lambda item: -abs(item[1][0]))
         return tuple(self._moved(name, difference, j) for name, (difference, j) in moved)
 
-    def _difference(self, values: Array) -> float:
-        scale = values.std(dtype=np.float64)
+    def _difference(self, j: int) -> float:
+        values, scale = self.values[:, j], self.scales[j]
         kept = np.average(values[self.support].astype(np.float64), weights=self.weights)
         return float((kept - values.mean(dtype=np.float64)) / scale) if scale else 0.0
 
@@ -131,9 +136,8 @@ class EncodedRows:
     def nearest_kept(self, row: int, among: Mask) -> Represented:
         """Return the nearest kept row ``among`` those of a mask of shape (n_samples,)."""
         candidates = np.flatnonzero(self.support & among)
-        scale = self.values.std(axis=0, dtype=np.float64)
-        scale[scale == 0] = 1.0
-        differences = (self.values[candidates] - self.values[row]) / scale
+        scales = np.where(self.scales > 0, self.scales, 1.0).astype(np.float32)
+        differences = (self.values[candidates] - self.values[row]) / scales
         lengths = np.sqrt((differences**2).sum(axis=1))
         nearest = int(np.argmin(lengths))
         return Represented(row, int(candidates[nearest]), float(lengths[nearest]))

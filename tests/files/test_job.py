@@ -94,8 +94,13 @@ def test_trusted_rows_are_read_by_the_names_of_their_columns(job, table, tmp_pat
     outcome = prune_file(replace(job, reference=reference))
     assert outcome.certificate.n_reference == 80
     table.drop(columns="sex").to_csv(reference, index=False)
-    with pytest.raises(FileError, match="needs every column .* 'sex' is missing"):
+    with pytest.raises(FileError, match="^trusted.csv needs every column .* 'sex' is missing"):
         prune_file(replace(job, reference=reference))
+    table.assign(age="old").to_csv(reference, index=False)
+    with pytest.raises(FileError, match="^trusted.csv is not like the table: column 'age'"):
+        prune_file(replace(job, reference=reference))
+    with pytest.raises(UsageError, match="'trusted.txt' does not"):
+        prune_file(replace(job, reference=tmp_path / "trusted.txt"))
 
 
 def test_a_report_is_written_beside(job, tmp_path):
