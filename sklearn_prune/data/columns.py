@@ -24,6 +24,9 @@ _ISO = re.compile(
 )
 _SECONDS_A_DAY = 86_400
 
+# The squares of larger numbers could not be summed.
+_LARGEST = 1e100
+
 DATE_PARTS = ("days", "month", "weekday", "hour")
 MISSING = "(missing)"
 
@@ -87,7 +90,7 @@ def column_kind(column: Rows) -> ColumnKind:
 
 
 def as_float(name: Hashable, column: Rows) -> NDArray[np.float64]:
-    """Return a column as float64; missing and infinite cells are NaN, durations are seconds.
+    """Return a column as float64; missing and infinite cells are NaN, durations seconds.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def as_float(name: Hashable, column: Rows) -> NDArray[np.float64]:
     else:
         numbers = _mapped(cells, lambda cell: _float(name, cell), np.float64)
     numbers[~np.isfinite(numbers)] = np.nan
-    return numbers
+    return np.clip(numbers, -_LARGEST, _LARGEST)
 
 
 def date_parts(name: Hashable, column: Rows) -> NDArray[np.float64]:

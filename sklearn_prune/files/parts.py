@@ -99,9 +99,9 @@ def _complete_column(name: str, frame: DataFrame, option: str, column: str) -> S
     missing = np.asarray(values.isna())
     if missing.any():
         raise FileError(
-            f"{option} must have a value in every row of {name}; {int(missing.sum())} rows have no "
-            f"{column!r}, the first is row {int(np.argmax(missing))}, counted from 0. Drop or fill "
-            "them."
+            f"{option} must have a value in every row of {name}; {int(missing.sum())} of "
+            f"{len(frame)} rows have no {column!r}, the first is row {int(np.argmax(missing))}, "
+            "counted from 0. Drop or fill them."
         )
     return values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,24 +79,31 @@ class _Lines:
     """Lines of a file, which remembers those of the record that is being read."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._raw = file, b""
+        # Without a newline, a line ends at each of the three ends there are, and keeps its own.
+        self._file, self._raw = io.TextIOWrapper(file, encoding="utf-8", newline=""), ""
 
     def __iter__(self) -> Iterator[str]:
         for line in self._file:
             self._raw += line
-            yield line.decode("utf-8")
+            yield line
 
     def take(self) -> bytes:
         """Return the bytes since the last call."""
-        raw, self._raw = self._raw, b""
-        return raw
+        raw, self._raw = self._raw, ""
+        return raw.encode("utf-8")
 
 
 def _csv_records(file: BinaryIO, separator: str) -> Iterator[bytes]:
     """Yield the header and each record with its line end; blank lines are none."""
     lines = _Lines(file)
     blank = b" \t\r\n".replace(separator.encode(), b"")
-    for _ in csv.reader(iter(lines), delimiter=separator):
-        record = lines.take()
-        if record.strip(blank):
-            yield record
+    try:
+        for _ in csv.reader(iter(lines), delimiter=separator):
+            record = lines.take()
+            if record.strip(blank):
+                yield record
+    except csv.Error as error:
+        raise FileError(
+            f"records are copied as they stand, and one cannot be told from the next ({error}); "
+            "write to another format."
+        ) from error

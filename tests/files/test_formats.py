@@ -54,6 +54,20 @@ def test_cells_that_pandas_would_rewrite_stay_as_they_are(tmp_path):
     assert out.path.read_bytes() == (b'\xef\xbb\xbf"id",x\r\n007,1.50\r\n  009,"1,e3"\r\n010,-0')
 
 
+def test_lines_may_end_as_an_old_macintosh_ends_them(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'x,y\r1,"a\rb"\r2,c\r')
+    source, out = TableFile.at(tmp_path / "a.csv"), TableFile.at(tmp_path / "b.csv")
+    write_rows(source, read_table(source), np.array([True, False]), out)
+    assert out.path.read_bytes() == b'x,y\r1,"a\rb"\r'
+
+
+def test_a_record_that_the_csv_rules_cannot_read_is_not_copied(tmp_path):
+    (tmp_path / "a.csv").write_text(f"x,y\n1,{'long' * 40_000}\n2,short\n")
+    source, out = TableFile.at(tmp_path / "a.csv"), TableFile.at(tmp_path / "b.csv")
+    with pytest.raises(FileError, match="field larger than field limit.*another format"):
+        write_rows(source, read_table(source), np.array([True, False]), out)
+
+
 @pytest.mark.parametrize("suffix", ["tsv", "jsonl", "csv.gz"])
 def test_another_text_format_holds_the_same_values(table, tmp_path, suffix):
     source = written(table, tmp_path / "all.csv")

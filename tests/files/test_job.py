@@ -151,7 +151,7 @@ def test_a_plan_of_many_rows_times_a_few_of_them(job, table, monkeypatch):
 MISTAKES = {
     "no target": ({"target": "pay"}, "--target must be a column of table.csv; 'pay' is none"),
     "no groups": ({"groups": "race"}, "--groups must be a column"),
-    "missing values": ({"groups": "age"}, "11 rows have no 'age', the first is row 0"),
+    "missing values": ({"groups": "age"}, "11 of 120 rows have no 'age', the first is row 0"),
     "weight of text": ({"weight": "sex"}, "cannot be pruned so: sample_weight must be numbers"),
     "weight is target": ({"weight": "income"}, "--weight must be another column"),
     "unknown name": ({"keep_query": "height > 2"}, "cannot be evaluated .*'height'"),
@@ -175,7 +175,7 @@ def test_what_the_file_cannot_give_is_one_line(job, mistake):
 def test_a_missing_target_is_counted(job, table):
     table.loc[[3, 5], "income"] = None
     table.to_csv(job.path, index=False)
-    with pytest.raises(FileError, match="2 rows have no 'income', the first is row 3"):
+    with pytest.raises(FileError, match="2 of 120 rows have no 'income', the first is row 3"):
         prune_file(job)
 
 
