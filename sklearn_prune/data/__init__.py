@@ -2,7 +2,8 @@
 
 Start at `rows.check_rows` and `target.check_target`, which every `fit` begins with. `values` reads
 what comes with the rows, `containers` takes rows of any kind, `fit_params` those of other arguments
-of `fit`, and `hashing` knows rows and networks again.
+of `fit`, and `hashing` knows rows and networks again. `columns` reads each column of a table by
+what it holds, and `encoding` makes numbers of them for a pruner.
 """
 
 from .containers import Array, Rows, StoredRows, dataset_targets, is_dict, n_rows, take_rows
