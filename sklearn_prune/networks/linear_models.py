@@ -31,6 +31,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.utils.class_weight import compute_class_weight
 from skorch import NeuralNet
 from torch.utils.data import Dataset
@@ -108,13 +109,21 @@ def linear_model_kind(estimator: LinearModel) -> Literal["classification", "regr
     UnsupportedNetworkError
         If it is no linear model that can be matched.
     """
-    if not is_linear_model(estimator):
+    model = _parts(estimator)[1]
+    if isinstance(model, LinearSVC):
+        raise _refusal(
+            model,
+            f"loss={model.loss!r}",
+            "its curvature jumps where a row crosses the margin",
+            "LogisticRegression, whose loss is smooth",
+        )
+    if type(model) not in _READERS:
         raise UnsupportedNetworkError(
             "estimator must be a skorch network (NeuralNet, NeuralNetClassifier, "
             "NeuralNetBinaryClassifier, NeuralNetRegressor), None for a linear one, or one of "
             f"scikit-learn's linear models: {_SUPPORTED}; it is {estimator!r}."
         )
-    is_regression = isinstance(_parts(estimator)[1], Ridge | LinearRegression)
+    is_regression = isinstance(model, Ridge | LinearRegression)
     return "regression" if is_regression else "classification"
 
 

@@ -150,7 +150,7 @@ def test_a_damping_beside_a_models_own_penalty_is_refused():
 
 @pytest.mark.parametrize(
     "estimator",
-    [RandomForestClassifier(), LinearSVC(), Lasso(), LogisticRegressionCV(), PCA(), "linear", 1],
+    [RandomForestClassifier(), Lasso(), LogisticRegressionCV(), PCA(), "linear", 1],
 )
 def test_other_estimators_are_refused_with_the_list_of_those_supported(estimator):
     message = r"must be a skorch network .*None.*LogisticRegression, Ridge, LinearRegression, SGD"
@@ -163,6 +163,7 @@ def test_other_estimators_are_refused_with_the_list_of_those_supported(estimator
     [
         (LogisticRegression(l1_ratio=0.5, solver="saga"), "l1_ratio=0.5 .*use l1_ratio=0"),
         (LogisticRegression(solver="liblinear"), "3 classes cannot .*use the default solver"),
+        (LinearSVC(), "loss='squared_hinge' cannot .*margin; use LogisticRegression"),
         (SGDClassifier(), "loss='hinge' cannot .*use loss='log_loss'"),
         (SGDClassifier(loss="log_loss"), "3 classes cannot .*use LogisticRegression"),
         (SGDClassifier(loss="log_loss", penalty="l1"), "penalty='l1' .*use penalty='l2'"),
