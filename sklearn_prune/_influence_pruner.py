@@ -229,11 +229,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     threads, which is that of :class:`joblib.parallel_config`, or else of BLAS.
 
     **Scikit-learn's models.** What is matched is the model's own objective on all rows, solved
-    exactly. The damping is its penalty divided by the sum of the rows' weights, at least 1e-8;
-    classes have the weights of ``class_weight``; and the intercept has a damping of 1e-8 only, but
-    for ``solver="liblinear"``, which penalises it. The certificate's refitted head has the same
-    penalty for each row. To train the model so on the rows kept, multiply its ``alpha`` by their
-    share, or divide ``C`` by it. A pipeline's scaler is the one fitted on all rows. In
+    exactly. The damping is its penalty divided by the sum of the rows' weights, and classes have
+    the weights of ``class_weight``. What the model does not penalise has a damping of 1e-8: the
+    intercept (but for ``solver="liblinear"``), and without a penalty all columns, standardised. The
+    certificate's refitted head has the same penalty for each row. To train the model so on the rows
+    kept, multiply its ``alpha`` by their share, or divide ``C`` by it; for an ``SGDClassifier``
+    leave ``alpha`` as it is. A pipeline's scaler is the one fitted on all rows. In
     ``norm="parameter"`` the intercept counts next to nothing. An ``SGDClassifier`` of three classes
     or more, which is a model for each, and losses or penalties with corners cannot be matched.
 
@@ -394,7 +395,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             If rows, target, parameters, masks and quotas are malformed or cannot be met together.
             All of that is found before the network is trained.
         UnsupportedNetworkError
-            If the network has no last layer whose curvature is known.
+            If the network has no last layer whose curvature is known, or the scikit-learn model is
+            none that can be matched.
         """
         return self._fit(
             X,

@@ -5,7 +5,7 @@ Each of these models minimises, with ``ν_i`` the weight of a row times that of 
 ``sum_i nu_i l(w x_i + b, y_i) + (P / 2) ||w||^2``
 
 over n rows of weight ``N = sum_i nu_i``. In the form of a head, this is the mean loss over N and
-the damping ``P / N``:
+the damping ``P / N`` (`NEGLIGIBLE` where there is no penalty):
 
 - ``LogisticRegression``: l is the logistic loss (one output for two classes) or the softmax's
   cross-entropy, and ``P = 1 / C``;
@@ -21,7 +21,7 @@ That small rest also settles what has no minimum of its own: the sum of a softma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -78,6 +78,16 @@ class _Objective:
     penalty: float = 0.0
     penalty_per_row: float = 0.0
     constant: float | None = None
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether P is not 0."""
+        return self.penalty > 0 or self.penalty_per_row > 0
+
+    @property
+    def has_free_intercept(self) -> bool:
+        """Whether the intercept is not penalised, so that columns and target can be shifted."""
+        return self.constant is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +183,7 @@ def model_network(
             f"{estimator!r} takes the columns of one table, and X is a {type(X).__name__}; give a "
             "network, or X as an array."
         )
-    scalers, model = _parts(estimator)
+    model = _parts(estimator)[1]
     objective = _READERS[type(model)](model, 0 if classes is None else len(classes))
     targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
     weight_sum = X.shape[0] if sample_weight is None else weight_unit * np.sum(sample_weight)
@@ -181,24 +191,32 @@ def model_network(
     if classes is None:
         # The network's loss is the mean over outputs, the model's their sum.
         penalty /= targets.shape[1]
-    damping = max(float(penalty / weight_sum), NEGLIGIBLE)
-    is_free = objective.constant is None
-    constant = np.sqrt(damping / NEGLIGIBLE) if is_free else objective.constant
+    damping = float(penalty / weight_sum) or NEGLIGIBLE
+    constant = objective.constant
+    if constant is None:
+        constant = float(np.sqrt(damping / NEGLIGIBLE))
     network = unscaled_network(network_kind(classes), X.shape[1], targets, constant)
+    mean, scale = _column_scales(estimator, objective, X, sample_weight)
     module = network.module_
-    scale, mean = _scaling(scalers, X)
-    columns = column_scaler(X, sample_weight)
-    if is_free:
-        mean = columns.mean_
-    if not penalty:
-        scale = columns.scale_
     module.mean.copy_(torch.as_tensor(mean))
     module.scale.copy_(torch.as_tensor(scale))
     if classes is None:
         set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
-        if not is_free:
+        if not objective.has_free_intercept:
             module.target_mean.zero_()
     return ModelNetwork(network, damping)
+
+
+def _column_scales(
+    estimator: LinearModel, objective: _Objective, X: Rows, sample_weight: Array | None
+) -> tuple[Array, Array]:
+    """Return what is subtracted from the columns, and what they are divided by."""
+    mean, scale = _scaling(_parts(estimator)[0], X)
+    columns = column_scaler(X, sample_weight)
+    return (
+        columns.mean_ if objective.has_free_intercept else mean,
+        scale if objective.is_penalised else columns.scale_,
+    )
 
 
 def class_weights(
@@ -233,45 +251,37 @@ def _parts(estimator: LinearModel) -> tuple[list[BaseEstimator], BaseEstimator]:
 
 
 def _scaling(scalers: list[BaseEstimator], X: Rows) -> tuple[Array, Array]:
-    """Return scale and mean such that the fitted scalers are ``x -> (x - mean) / scale``."""
+    """Return mean and scale such that the fitted scalers are ``x -> (x - mean) / scale``."""
     n_features = X.shape[1]
     if not scalers:
-        return np.ones(n_features), np.zeros(n_features)
+        return np.zeros(n_features), np.ones(n_features)
     fitted = make_pipeline(*map(clone, scalers)).fit(X if sparse.issparse(X) else X[:])
-    with_names = fitted.transform(np.vstack([np.zeros(n_features), np.ones(n_features)]))
-    origin, unit = np.asarray(with_names, dtype=np.float64)
+    images = fitted.transform(np.vstack([np.zeros(n_features), np.ones(n_features)]))
+    origin, unit = np.asarray(images, dtype=np.float64)
     scale = 1 / (unit - origin)
-    return scale, -origin * scale
+    return -origin * scale, scale
 
 
 def _logistic(model: LogisticRegression, n_classes: int) -> _Objective:
-    shares = {"l1": 1.0, "l2": 0.0, None: 0.0}
-    # `penalty` goes in scikit-learn 1.10.
-    l1_ratio = shares.get(getattr(model, "penalty", ""), model.l1_ratio)
-    if l1_ratio:
-        raise _refusal(
-            model, f"l1_ratio={l1_ratio:g}", "a penalty with corners has no Hessian", "l1_ratio=0"
-        )
-    is_penalised = getattr(model, "penalty", "") is not None
-    objective = _Objective(
-        penalty=1 / model.C if is_penalised else 0.0,
-        constant=None if model.fit_intercept else 0.0,
-    )
-    if model.solver != "liblinear":
-        return objective
-    if n_classes > 2:
-        raise _refusal(model, f"{n_classes} classes", "liblinear takes two", "the default solver")
-    return replace(objective, constant=float(model.fit_intercept * model.intercept_scaling))
+    # The parameter goes in scikit-learn 1.10.
+    penalty = getattr(model, "penalty", "deprecated")
+    _refuse_corners(model, penalty)
+    constant = None if model.fit_intercept else 0.0
+    if model.solver == "liblinear":
+        if n_classes > 2:
+            raise _refusal(
+                model, f"{n_classes} classes", "liblinear takes two", "the default solver"
+            )
+        constant = float(model.fit_intercept * model.intercept_scaling)
+    return _Objective(penalty=0.0 if penalty is None else 1 / model.C, constant=constant)
 
 
 def _stochastic(model: SGDClassifier, n_classes: int) -> _Objective:
     if model.loss != "log_loss":
-        raise _refusal(model, f"loss={model.loss!r}", "its curvature jumps", "loss='log_loss'")
-    l1_ratio = {"l1": 1.0, "l2": 0.0, None: 0.0}.get(model.penalty, model.l1_ratio)
-    if l1_ratio:
         raise _refusal(
-            model, f"penalty={model.penalty!r}", "one with corners has no Hessian", "penalty='l2'"
+            model, f"loss={model.loss!r}", "only the logistic loss is", "loss='log_loss'"
         )
+    _refuse_corners(model, model.penalty)
     if n_classes > 2:
         raise _refusal(
             model,
@@ -283,6 +293,17 @@ def _stochastic(model: SGDClassifier, n_classes: int) -> _Objective:
         penalty_per_row=0.0 if model.penalty is None else model.alpha,
         constant=None if model.fit_intercept else 0.0,
     )
+
+
+def _refuse_corners(model: LogisticRegression | SGDClassifier, penalty: str | None) -> None:
+    l1_ratio = {"l1": 1.0, "l2": 0.0, None: 0.0}.get(penalty, model.l1_ratio)
+    if l1_ratio:
+        raise _refusal(
+            model,
+            f"a penalty whose l1_ratio is {l1_ratio:g}",
+            "it has corners and no Hessian there",
+            "a squared one ('l2')",
+        )
 
 
 def _ridge(model: Ridge, n_classes: int) -> _Objective:

@@ -108,7 +108,7 @@ def test_both_places_take_the_model_and_a_grid_its_penalty():
 
 def test_the_memory_tells_penalties_apart_and_ignores_earlier_fits(tmp_path):
     def stages(model, **params):
-        pruner = fitted(model, memory=str(tmp_path), **params)
+        pruner = fitted(model, X[:150, :5], Y[:150], memory=str(tmp_path), **params)
         return dict(pruner.certificate_.seconds)
 
     model = LogisticRegression(C=0.3)
@@ -116,8 +116,8 @@ def test_the_memory_tells_penalties_apart_and_ignores_earlier_fits(tmp_path):
     # No network is trained, so that no seed matters to it.
     assert "head" not in stages(LogisticRegression(C=0.3).fit(X, Y), random_state=None)
     assert "head" in stages(LogisticRegression(C=0.4))
-    assert "head" in stages(model, fit_params={"sample_weight": np.full(len(Y), 2.0)})
-    assert "head" in stages(model, fit_params={"sample_weight": np.full(len(Y), 3.0)})
+    assert "head" in stages(model, fit_params={"sample_weight": np.full(150, 2.0)})
+    assert "head" in stages(model, fit_params={"sample_weight": np.full(150, 3.0)})
 
 
 def test_reference_rows_are_what_the_model_is_fitted_on():
@@ -132,15 +132,15 @@ def test_reference_rows_are_what_the_model_is_fitted_on():
 
 def test_a_model_stands_beside_a_network():
     net = NeuralNetClassifier(
-        torch.nn.Linear(30, 2), criterion=torch.nn.CrossEntropyLoss, max_epochs=1, verbose=0
+        torch.nn.Linear(5, 2), criterion=torch.nn.CrossEntropyLoss, max_epochs=1, verbose=0
     )
-    rows = X.astype(np.float32)
-    pruner = fitted([net, LogisticRegression(C=0.3)], rows, damping=0.1)
+    rows, y = X[:150, :5].astype(np.float32), Y[:150]
+    pruner = fitted([net, LogisticRegression(C=0.3)], rows, y, damping=0.1)
     network, model = pruner.influence_.influences
     assert network.objective.damping == 0.1
-    assert model.objective.damping == pytest.approx(1 / (0.3 * len(Y)))
+    assert model.objective.damping == pytest.approx(1 / (0.3 * len(y)))
     with pytest.raises(ValueError, match="the class weights of the criterion of network 1"):
-        fitted([net, LogisticRegression(class_weight="balanced")], rows)
+        fitted([net, LogisticRegression(class_weight="balanced")], rows, y)
 
 
 def test_a_damping_beside_a_models_own_penalty_is_refused():
@@ -161,12 +161,12 @@ def test_other_estimators_are_refused_with_the_list_of_those_supported(estimator
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (LogisticRegression(l1_ratio=0.5, solver="saga"), "l1_ratio=0.5 .*use l1_ratio=0"),
+        (LogisticRegression(l1_ratio=0.5, solver="saga"), "l1_ratio is 0.5 .*use a squared one"),
         (LogisticRegression(solver="liblinear"), "3 classes cannot .*use the default solver"),
         (LinearSVC(), "loss='squared_hinge' cannot .*margin; use LogisticRegression"),
         (SGDClassifier(), "loss='hinge' cannot .*use loss='log_loss'"),
         (SGDClassifier(loss="log_loss"), "3 classes cannot .*use LogisticRegression"),
-        (SGDClassifier(loss="log_loss", penalty="l1"), "penalty='l1' .*use penalty='l2'"),
+        (SGDClassifier(loss="log_loss", penalty="l1"), "l1_ratio is 1 .*use a squared one"),
         (Ridge(positive=True), "positive=True .*use positive=False"),
         (LinearRegression(positive=True), "positive=True .*use positive=False"),
         (Ridge(alpha=[1.0, 2.0]), "alpha=.*use one number"),
