@@ -7,6 +7,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
 from torch import nn
 
@@ -17,7 +18,7 @@ from sklearn_prune import (
     baselines,
     make_pipeline,
 )
-from sklearn_prune.model_selection import PruneRatioSearchCV
+from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 4))
@@ -93,10 +94,15 @@ DOORS = [
         .fit(X, FEW, **params)
         .pruner_
     ),
+    lambda pruner, last, **params: (
+        PrunedSearchCV(GridSearchCV(last, {}, cv=2), pruner, refit="kept")
+        .fit(X, FEW, **params)
+        .pruner_
+    ),
 ]
 
 
-@pytest.mark.parametrize("door", DOORS, ids=["pipeline", "meta", "search"])
+@pytest.mark.parametrize("door", DOORS, ids=["pipeline", "meta", "ratio search", "search"])
 def test_what_the_user_says_counts_before_what_the_pruner_is_in(door):
     last = LogisticRegression()
     pruner = baselines.RandomPruner(0.5, random_state=0)
