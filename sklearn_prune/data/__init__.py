@@ -19,7 +19,7 @@ from .target import (
     check_target,
     plain,
 )
-from .values import Values, as_labels, as_numbers, check_weights, is_missing
+from .values import Values, as_labels, as_numbers, check_weights, is_missing, weight_unit
 
 __all__ = [
     "Array",
@@ -48,4 +48,5 @@ __all__ = [
     "refuse_dates",
     "take_params",
     "take_rows",
+    "weight_unit",
 ]

@@ -62,6 +62,16 @@ def test_the_warning_names_the_parameter_that_every_pruner_has():
         baselines.RandomPruner().fit(X, MANY)
 
 
+def test_many_whole_numbers_that_are_read_as_classes_are_told_of():
+    rows, y = np.arange(300.0)[:, None], np.arange(300) % 25
+    with pytest.warns(UserWarning, match="25 distinct .* read as classes; set .*'regression'"):
+        assert len(baselines.RandomPruner().fit(rows, y).classes_) == 25
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        baselines.RandomPruner().fit(rows, y, target_kind="classification")
+        baselines.RandomPruner().fit(rows, np.char.add("class ", y.astype(str)))
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="'classification', 'regression'; it is 'ordinal'"):
         baselines.RandomPruner().fit(X, FEW, target_kind="ordinal")
