@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-# A skorch net, one inside FrozenEstimator or `checkpoints`, or None for the linear network.
+# A skorch net, one inside FrozenEstimator or `checkpoints`, one of scikit-learn's linear models, or
+# None for the linear network.
 Network: TypeAlias = Any
 # What the user gives: a network, a list of some, or an ensemble of them.
 Networks: TypeAlias = Any

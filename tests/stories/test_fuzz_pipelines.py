@@ -53,10 +53,10 @@ pytestmark = pytest.mark.fuzz
 
 PRUNERS = {
     "influence": lambda ratio: InfluencePruner(
-        prune_ratio=ratio, damping=1e-2, time_limit=5.0, random_state=0
+        prune_ratio=ratio, damping=1e-2, time_limit=600.0, random_state=0
     ),
     "influence, reweighted": lambda ratio: InfluencePruner(
-        prune_ratio=ratio, damping=1e-2, time_limit=5.0, random_state=0, reweight=True
+        prune_ratio=ratio, damping=1e-2, time_limit=600.0, random_state=0, reweight=True
     ),
     "random": lambda ratio: RandomPruner(ratio, random_state=0),
     "random, not stratified": lambda ratio: RandomPruner(ratio, stratify=False, random_state=0),
