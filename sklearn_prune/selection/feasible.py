@@ -1,4 +1,4 @@
-"""A first set that meets the caller's constraints, or the constraint that cannot be met."""
+"""A first set that meets every constraint, or the error that names one that cannot be met."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from .linear_rows import LinearRows
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 
-# Rows that milp decides about where it may leave the others as they are.
+# Rows that milp decides while the others stay fixed.
 _OPEN_ROWS = 500
-# Seconds it gets even past the deadline: without a feasible set there is no answer at all.
+# milp gets this many seconds even past the deadline, since without a feasible set there is no
+# answer at all.
 _LEAST_SECONDS = 0.5
 
 
@@ -25,22 +26,23 @@ def feasible_set(
 ) -> Booleans:
     """Return a set of ``n_drop`` rows that meets every rule.
 
-    Tries in turn, since ``milp`` takes a moment on 500 rows and longer than any time limit on
+    Tries four ways in turn, since ``milp`` is fast on 500 rows and exceeds any time limit on
     50,000:
 
     1. random rows, which meet loose constraints;
     2. ``milp`` on 500 of these rows, the others fixed;
-    3. ``milp`` on the 500 rows about which its relaxation is least sure; at most one row for each
-       constraint is fractional there;
+    3. ``milp`` on the 500 rows whose values are the most fractional in its relaxation, where at
+       most one row for each constraint is fractional;
     4. ``milp`` on all rows.
 
-    The objective is random: any feasible set will do, different seeds give different ones, and
-    HiGHS is about ten times slower on a zero objective.
+    The objective is random: any feasible set will do, different seeds give different sets, and
+    HiGHS is about ten times slower with a zero objective.
 
     Raises
     ------
     InfeasibleProblemError
-        Names the constraint that cannot be met and its nearest feasible value.
+        If no set meets every rule; the message names one that cannot be met and its nearest
+        feasible value.
     TimeoutError
         When the deadline passes before a feasible set is found.
     """
@@ -67,7 +69,7 @@ def feasible_set(
 def _relaxed(
     problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
 ) -> Floats:
-    """Return the relaxation's solution for the free rows; zeros where it has none."""
+    """Return the relaxation's solution for the free rows; zeros if it has none."""
     rows, n = problem.linear_rows(n_drop), int(problem.free.sum())
     result = run_milp(
         rng.standard_normal(n),
@@ -86,7 +88,7 @@ def _seconds_until(deadline: float) -> float:
 def _mostly_fixed(
     problem: SelectionProblem, n_drop: int, shares: Floats, rng: np.random.Generator
 ) -> SelectionProblem:
-    """Return the problem with all but the 500 least certain free rows fixed."""
+    """Return the problem with all free rows fixed but the 500 with the most fractional shares."""
     doubt = np.minimum(shares, 1 - shares)
     is_open = np.argsort(-doubt - 1e-6 * rng.random(len(shares)))[:_OPEN_ROWS]
     fixed = np.ones(len(shares), dtype=bool)
@@ -123,9 +125,10 @@ def _set_by_milp(
 def _solve(
     rows: LinearRows, objective: Floats, deadline: float, prices: Floats | None = None
 ) -> OptimizeResult:
-    """Return the first set that HiGHS finds; with prices, the one that breaks rules at least cost.
+    """Return the first set that HiGHS finds; with prices, the one that breaks rules least.
 
-    With prices, each rule has a pair of slacks: by how much it falls short, by how much it exceeds.
+    With prices, each rule has two slack variables, for a value below and above its bounds, and
+    their priced sum is minimised.
     """
     n_rows, n = rows.A.shape
     A = sp.csr_array(rows.A)
@@ -147,14 +150,14 @@ def _diagnosis(problem: SelectionProblem, n_drop: int, deadline: float) -> str:
     rows = problem.linear_rows(n_drop)
     n_rows, n = rows.A.shape
     n_counts = n_rows - len(problem.constraints)
-    # Counts and quotas are known to be feasible, so they stay hard; only constraints may give.
+    # Counts and quotas are known to be feasible, so breaking them costs most.
     largest = np.abs(rows.A[n_counts:]).max(axis=1, initial=0.0)
     prices = np.r_[np.full(n_counts, 1e6), 1.0 / (1.0 + largest)]
     result = _solve(rows, np.zeros(n), deadline, prices)
     if result.x is None:
         return (
             f"no set of {n_drop} rows meets the constraints, and no nearest one was found in "
-            "time; drop constraints one by one to find the pair that conflicts."
+            "time; remove constraints one by one to find those that conflict."
         )
     short, excess = result.x[n : n + n_rows], result.x[n + n_rows :]
     row = int((short + excess)[n_counts:].argmax())
@@ -172,7 +175,7 @@ def _diagnosis(problem: SelectionProblem, n_drop: int, deadline: float) -> str:
 
 
 def all_weight_goes(n_drop: int) -> str:
-    """Return the message that no set of so many rows leaves any weight."""
+    """Return the error message that every allowed set of ``n_drop`` rows takes all the weight."""
     return (
         f"n_drop={n_drop} takes all of the sample weight under these quotas and masks; drop fewer "
         "rows, or free rows of weight zero."

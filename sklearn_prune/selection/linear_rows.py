@@ -9,21 +9,23 @@ from scipy.optimize import LinearConstraint
 
 from .arrays import Booleans, Floats
 
-# Rounding in ``A w`` as a share of its terms; a smaller violation does not count.
+# Rounding error in ``A w`` as a share of its terms; a violation within it does not count.
 _ROUNDING = 1e-12
 
 
 class LinearRows:
-    """Rules ``low <= A w <= high``, one a row of A.
+    """Rules ``low <= A w <= high``, one per row of A.
 
     Attributes
     ----------
     A : ndarray of shape (n_rules, n_samples)
+        Coefficients.
     low, high : ndarray of shape (n_rules,)
+        Bounds, possibly infinite.
     units : ndarray of shape (n_given,)
-        By what each of the caller's rules, which come first, was divided.
+        What each of the caller's rules, which come first, was divided by.
     slack : ndarray of shape (n_rules,)
-        Rounding in ``A w``.
+        Rounding error in ``A w``.
     """
 
     def __init__(self, A: Floats, low: Floats, high: Floats, units: Floats | None = None) -> None:
@@ -35,7 +37,7 @@ class LinearRows:
         return len(self.A)
 
     def admit(self, values: Floats) -> Booleans:
-        """Return whether values of ``A w`` meet all rules, which are the last axis."""
+        """Return whether ``values`` of ``A w``, whose last axis is the rules, meet all of them."""
         inside = (values >= self.low - self.slack) & (values <= self.high + self.slack)
         return np.asarray(inside.all(axis=-1))
 
@@ -48,7 +50,8 @@ class LinearRows:
     def without(self, excluded: Sequence[Booleans]) -> LinearRows:
         """Return the rules and, for each of these sets, one that cuts off this set alone.
 
-        Every other set clears the rule by 1, which HiGHS always resolves.
+        In that rule, the value of every other set is smaller by at least 1, which HiGHS always
+        resolves.
         """
         rules = self
         for w in excluded:
@@ -59,8 +62,13 @@ class LinearRows:
 def given_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: int) -> LinearRows:
     """Check the caller's constraints on n rows, and return them as one block.
 
-    Each rule is divided by its largest entry, because HiGHS's tolerances are absolute: it would
-    accept a violation of a rule with entries of 1e-9.
+    Each rule is divided by its largest entry, since HiGHS's tolerances are absolute: it would
+    accept any violation of a rule with entries of 1e-9.
+
+    Raises
+    ------
+    ValueError
+        If a constraint has another number of columns, is not finite, or has ``lb > ub``.
     """
     if isinstance(constraints, LinearConstraint):
         constraints = (constraints,)
@@ -70,8 +78,8 @@ def given_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: in
         A = np.atleast_2d(np.asarray(A, dtype=np.float64))
         if A.shape[1] != n or not np.isfinite(A).all():
             raise ValueError(
-                f"constraints[{number}].A must be finite with {n} columns, one a row of Z; it has "
-                f"shape {A.shape}."
+                f"constraints[{number}].A must be finite with {n} columns, one for each row of Z; "
+                f"it has shape {A.shape}. Give one finite coefficient for each row."
             )
         low, high = (
             np.broadcast_to(b, len(A)).astype(float) for b in (constraint.lb, constraint.ub)
@@ -80,7 +88,7 @@ def given_rows(constraints: LinearConstraint | Sequence[LinearConstraint], n: in
             row = int(np.flatnonzero(~(low <= high))[0])
             raise ValueError(
                 f"constraints[{number}] must have lb <= ub; in row {row} lb is {low[row]:g} and ub "
-                f"{high[row]:g}. Swap them, or give numbers."
+                f"{high[row]:g}. Swap them, or replace NaN by a number or infinity."
             )
         blocks.append(A)
         lows.append(low)
