@@ -271,10 +271,10 @@ def frozen_net(make_net, data):
         (lambda X, y: {"X_ref": X * np.nan, "y_ref": y}, r"X_ref must be rows .* finite"),
         (lambda X, y: {"X_ref": X.astype(str), "y_ref": y}, r"X_ref must be rows like those"),
         (lambda X, y: {"X_ref": X, "y_ref": np.where(y == "no", "no", None)}, r"y_ref .* missing"),
-        (lambda X, y: {"X_ref": X, "y_ref": y == "no"}, r"60 labels that are none of y, such as"),
+        (lambda X, y: {"X_ref": X, "y_ref": y == "no"}, r"60 labels that y does not have, such as"),
         (
             lambda X, y: {"X_ref": X, "y_ref": np.where(y == "no", "no", "maybe")},
-            r"labels that are none of y, such as 'maybe'; y has 'no', 'yes'",
+            r"labels that y does not have, such as 'maybe'; y has 'no', 'yes'",
         ),
         (
             lambda X, y: {"X_ref": X[y == "no"], "y_ref": y[y == "no"]},
