@@ -1,4 +1,4 @@
-"""The influences of the same rows on several networks, side by side."""
+"""The influences of the same rows on several networks, as one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .protocols import Influence, RefittableInfluence, RetrainingForecast, RowCo
 
 T = TypeVar("T")
 
-# Numbers of a float32 block that are summed in float64 at a time.
+# Numbers of a float32 array that are cast to float64 at a time.
 _BLOCK_SIZE = 4_000_000
 
 
 def stack_influences(
     influences: Sequence[Influence], units: Sequence[float] | Array | None = None
 ) -> StackedInfluence:
-    """Return influences on several networks as one; a `RefittableInfluence` where all are."""
+    """Return the influences on several networks as one; a `RefittableInfluence` if all are."""
     refittable = [member for member in influences if isinstance(member, RefittableInfluence)]
     if len(refittable) == len(influences):
         return RefittableStack(refittable, units)
@@ -28,29 +28,28 @@ def stack_influences(
 
 
 class StackedInfluence(Influence):
-    r"""What dropping rows does to B networks: the mean over them.
+    r"""The influences on B networks together.
 
-    A change ``Delta theta`` is that of all parameters, one network after the other, and its size
+    A change ``Delta theta`` is that of all parameters, one network after the other. Its size is
 
-    - for ``norm="loss"`` the mean rise of the networks' objectives,
+    - for ``norm="loss"``, the mean rise of the networks' objectives,
       ``(1/B) sum_b u_b 1/2 Delta_b^T H_b Delta_b``;
-    - for ``norm="parameter"`` the root of the mean of ``u_b ||Delta_b||^2``.
+    - for ``norm="parameter"``, the square root of the mean of ``u_b ||Delta_b||^2``.
 
-    Both are norms of one vector, so that rows of ``Z = (sqrt(u_b / B) Z_b)_b`` add up to the
-    change as those of one network do.
+    The first is half of a squared norm of one vector, the second a norm of it, so the rows of
+    ``Z = (sqrt(u_b / B) Z_b)_b`` add up to the change, as those of one network do.
 
     Parameters
     ----------
     influences : sequence of Influence
-        Of the same rows, in the same norm.
+        The influences of the same rows on each network, in the same norm.
     units : array-like of float, default=None
-        What one unit of each network's loss is in that of all, ``u_b``; None means 1.
+        ``u_b``: converts each network's loss to a common unit; None means 1.
 
     Raises
     ------
     ValueError
-        When the networks weigh rows differently: what is left of a set's weight would then be
-        another for each.
+        If the networks weight rows differently, since the size factor would differ.
     """
 
     def __init__(
@@ -72,8 +71,8 @@ class StackedInfluence(Influence):
         for position, member in enumerate(self.influences):
             if not np.array_equal(member.sample_weight, self.sample_weight):
                 raise ValueError(
-                    "networks whose rows are matched together must weigh them alike, and network "
-                    f"{position} weighs them otherwise than the first; give the criteria of all "
+                    "networks that are matched together must weight rows equally; network "
+                    f"{position} weights them differently from network 0. Give the criteria of all "
                     "networks the same class weights."
                 )
 
@@ -102,11 +101,11 @@ class StackedInfluence(Influence):
         )
 
     def refitted_change(self, drop: Array) -> float:
-        """Return how far refitted heads move; NaN where a network is no head."""
+        """Return how far refitted heads move, as a mean; NaN if one of them is unknown."""
         return self._mean([member.refitted_change(drop) for member in self.influences])
 
     def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return two predictions of what dropping rows does and the fact, each a mean."""
+        """Return two predictions of the change and the change by refitting, each a mean."""
         forecasts = [member.forecast(drop) for member in self.influences]
         return RetrainingForecast(
             first_order=self._mean([forecast.first_order for forecast in forecasts]),
@@ -121,7 +120,7 @@ class StackedInfluence(Influence):
 
 
 class RefittableStack(StackedInfluence):
-    """The same for last layers that can all be refitted; a `RefittableInfluence` itself."""
+    """A `StackedInfluence` on last layers; a `RefittableInfluence` itself."""
 
     def __init__(
         self,
@@ -133,7 +132,7 @@ class RefittableStack(StackedInfluence):
         self.Z = StackedCoordinates([member.Z for member in self._members], self.units)
 
     def given(self, drop: Array) -> StackedCoordinates:
-        """Return the coordinates that hold once the rows in `drop` are gone."""
+        """Return the coordinates for sets near `drop`, a mask, with the kept rows' Hessians."""
         return StackedCoordinates([member.given(drop) for member in self._members], self.units)
 
     def damped(self, factor: float) -> RefittableStack:
@@ -146,7 +145,7 @@ class RefittableStack(StackedInfluence):
 
 
 def influences_of(influence: Influence) -> list[Influence]:
-    """Return the influences on each network: a list of one, unless they are stacked."""
+    """Return the influences on each network; a list of one unless they are stacked."""
     return influence.influences if isinstance(influence, StackedInfluence) else [influence]
 
 
@@ -170,17 +169,17 @@ class StackedCoordinates(LinearOperator):
 
     def rows(self, indices: Array) -> Array:
         """Return the rows of Z at `indices`, float32 of shape (len(indices), n_columns)."""
-        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.rows(indices))
+        parts = self._map_blocks(lambda Z: Z[indices], lambda Z: Z.rows(indices))
         return np.hstack([np.float32(s) * z for s, z in zip(self._scales, parts, strict=True)])
 
     def take(self, indices: Array) -> StackedCoordinates:
         """Return the operator of the rows at `indices` alone."""
-        parts = self._of_blocks(lambda Z: Z[indices], lambda Z: Z.take(indices))
+        parts = self._map_blocks(lambda Z: Z[indices], lambda Z: Z.take(indices))
         return StackedCoordinates(parts, self.units)
 
     def row_norms(self) -> Array:
         """Return the norm of every row of Z, float64 of shape (n_samples,)."""
-        norms = self._of_blocks(
+        norms = self._map_blocks(
             lambda Z: np.linalg.norm(Z, axis=1).astype(np.float64), lambda Z: Z.row_norms()
         )
         return root_mean_square(norms, self.units)
@@ -194,7 +193,7 @@ class StackedCoordinates(LinearOperator):
 
     def _rmatmat(self, W: Array) -> Array:
         W = np.asarray(W, dtype=np.float64)
-        sums = self._of_blocks(lambda Z: _sum_of_rows(Z, W), lambda Z: Z.T @ W)
+        sums = self._map_blocks(lambda Z: _sum_of_rows(Z, W), lambda Z: Z.T @ W)
         return np.concatenate([s * z for s, z in zip(self._scales, sums, strict=True)])
 
     def _matvec(self, v: Array) -> Array:
@@ -203,11 +202,11 @@ class StackedCoordinates(LinearOperator):
     def _rmatvec(self, w: Array) -> Array:
         return self._rmatmat(np.reshape(w, (-1, 1)))[:, 0]
 
-    def _of_blocks(
-        self, of_array: Callable[[Array], Array], of_operator: Callable[[RowCoordinates], T]
+    def _map_blocks(
+        self, for_array: Callable[[Array], Array], for_operator: Callable[[RowCoordinates], T]
     ) -> list[Array | T]:
         return [
-            of_array(block) if isinstance(block, np.ndarray) else of_operator(block)
+            for_array(block) if isinstance(block, np.ndarray) else for_operator(block)
             for block in self.blocks
         ]
 

@@ -24,7 +24,7 @@ __all__ = [
 Floats: TypeAlias = NDArray[np.floating]
 Integers: TypeAlias = NDArray[np.int64]
 Booleans: TypeAlias = NDArray[np.bool_]
-# Positions of rows.
+# Positions of rows, or a slice of them.
 Positions: TypeAlias = slice | Integers
 # Class codes, or numbers, of shape (n_samples,) or (n_samples, n_outputs).
 Targets: TypeAlias = NDArray[Any]
