@@ -1,7 +1,7 @@
 """Names for the types at scikit-learn's border.
 
-scikit-learn takes any container that its checks accept, and any object with the right methods, so
-most of these names only say which one is meant.
+scikit-learn takes any container that its checks accept, and any object with the right methods. So
+most of these types are Any, and their names only document what is meant.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = [
     "Targets",
 ]
 
-# Whatever holds one row for each sample: an array, sparse matrix, data frame, dict or dataset.
+# Any container with one row per sample: an array, sparse matrix, data frame, dict or dataset.
 Rows: TypeAlias = Any
-# Whatever holds one target for each sample.
+# Any container with one target per sample.
 Targets: TypeAlias = Any
 # A scikit-learn estimator or a skorch network.
 Estimator: TypeAlias = Any
-# An argument of fit, predict or score beside X and y.
+# An argument of fit, predict or score other than X and y.
 Metadata: TypeAlias = Any
 Params: TypeAlias = dict[str, Metadata]
 
