@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ratios = parser.parse_args(argv).ratios
     outside = [ratio for ratio in ratios if not 0 <= ratio < 1]
     if outside:
-        parser.error(f"--ratios must be in [0, 1), {outside[0]} is not; 0.9 drops 90 %")
+        parser.error(f"--ratios must be in [0, 1); {outside[0]} is not. 0.9 drops 90 %")
 
     data = digits()
     design, test_design, y, y_test = data

@@ -78,4 +78,4 @@ def test_main_prints_a_line_for_each_ratio(few_digits, monkeypatch, capsys):
 def test_main_rejects_a_ratio_that_keeps_nothing(capsys):
     with pytest.raises(SystemExit):
         demo.main(["--ratios", "0.5", "1"])
-    assert "--ratios must be in [0, 1), 1.0 is not; 0.9 drops 90 %" in capsys.readouterr().err
+    assert "--ratios must be in [0, 1); 1.0 is not. 0.9 drops 90 %" in capsys.readouterr().err

@@ -202,7 +202,7 @@ def test_a_module_that_a_callback_completes_is_fitted():
         (
             network(Tail, nn.BCEWithLogitsLoss, NeuralNet, module__n_outputs=1),
             BINARY + 1,
-            "targets from 0 to 1; 25 values of y are outside, the first is 2",
+            r"targets in \[0, 1\]; 25 values of y are outside, the first is 2",
         ),
         (network(iterator_valid__shuffle=True), CODES, "shuffles the rows"),
         (LogisticRegression(), CODES, "a LogisticRegression; a skorch NeuralNet is needed"),

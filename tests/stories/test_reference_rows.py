@@ -78,7 +78,7 @@ def test_the_certificate_speaks_of_them(data):
     assert certificate.n_suspect_kept == 0 < certificate.n_suspect
     shown = repr(certificate)
     assert f"60, whose head scores {certificate.reference_score:.3f} held out" in shown
-    assert "Changes are those from the head of the reference rows." in " ".join(shown.split())
+    assert "Changes are measured from the head of the reference rows." in " ".join(shown.split())
 
 
 def test_containers_and_labels_may_be_others(data, support):
