@@ -1,7 +1,7 @@
 """All uses of scikit-learn's private names.
 
-scikit-learn 1.7 and later keep them stable in practice, but promise nothing. If a release moves
-one, only this file changes.
+They have been stable since scikit-learn 1.7, but scikit-learn promises nothing. If a release moves
+one of them, only this file changes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def check_steps(pipeline: Pipeline) -> None:
 
 
 def visual_block(estimator: BaseEstimator, caption: str | None) -> Any:
-    """Return the HTML representation's block: the name with the caption below."""
+    """Return the block of the HTML representation: the class name with a caption below it."""
     return _VisualBlock(
         "single",
         estimator,
@@ -82,7 +82,7 @@ def visual_block(estimator: BaseEstimator, caption: str | None) -> Any:
 
 
 class Segment(Pipeline):
-    """Consecutive steps of a longer pipeline, whose messages count the steps of the whole."""
+    """Consecutive steps of a longer pipeline; its messages number them as steps of the whole."""
 
     @classmethod
     def of(cls, whole: Pipeline, start: int, stop: int) -> Segment:
@@ -104,7 +104,7 @@ class Segment(Pipeline):
 
 
 class Task:
-    """A part of ``fit`` that scikit-learn's callbacks follow; releases before 1.9 have none.
+    """A part of ``fit`` that scikit-learn's callbacks follow; before 1.9 it does nothing.
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ class Task:
     def part(
         self, name: str, n_parts: int | None = 0, segment: Segment | None = None
     ) -> Iterator[Task]:
-        """Run a part of the task with ``n_parts`` of its own; None if their number is unknown.
+        """Run a part of the task that has ``n_parts`` parts itself (None: an unknown number).
 
-        Passes callbacks and the place among all tasks on to ``segment``.
+        Passes the callbacks on to ``segment``, with its place in the tree of tasks.
         """
         if self._context is None:
             yield self
@@ -155,10 +155,11 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
 
 
 def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
-    """Return the meta-estimator that fits ``estimator`` and needs all rows back.
+    """Return the meta-estimator that fits ``estimator`` and needs every row back.
 
-    scikit-learn does not tell an estimator what it is part of, so this reads the call stack. A
-    pipeline that ends in ``estimator`` passes the rows on, so its own owner counts.
+    scikit-learn does not let an estimator know what it is part of, so this reads the call stack. A
+    pipeline that ends in ``estimator`` returns the same rows, so the search goes on to the
+    pipeline's own owner.
 
     Returns
     -------
@@ -173,7 +174,11 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
             return f"{package}.{frame.f_locals['message_clsname']}"
         if isinstance(owner, TransformedTargetRegressor):
             return "sklearn.TransformedTargetRegressor"
-        if isinstance(owner, BaseEstimator) and owner is not estimator and not _hands_on(owner):
+        if (
+            isinstance(owner, BaseEstimator)
+            and owner is not estimator
+            and not _passes_rows_on(owner)
+        ):
             return None
         frame = frame.f_back  # type: ignore[assignment]
     return None
@@ -183,6 +188,6 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
 _FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
 
 
-def _hands_on(owner: BaseEstimator) -> bool:
+def _passes_rows_on(owner: BaseEstimator) -> bool:
     """Whether ``owner`` is a pipeline that does not expect dropped rows."""
     return isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)

@@ -75,12 +75,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     The pruner fits a network, by default a linear model, on all rows and computes how far its last
     layer would move without each row: the row's influence. It then drops rows whose influences
     cancel out, so that the layer, retrained on the rows kept, ends nearly where it was. The rows
-    kept also hold the distribution of rows and labels, so that they serve other models as well.
-    ``certificate_`` says what was achieved, and what random rows would have cost.
+    kept also match the distribution of rows and labels, so that other models can be trained on them
+    as well. ``certificate_`` reports how far the layer moves, and how far it would move on random
+    rows.
 
     The first parameters say *what to drop*: a share of the rows (``prune_ratio``), or as many rows
     as a bound on the change allows (``tolerance``), within a ``quota`` for each class. Those from
-    ``features`` to ``reweight`` say *what to hold*, and those from ``time_limit`` on *how to run*.
+    ``features`` to ``reweight`` say *what to match*, and those from ``time_limit`` on *how to run*.
 
     Parameters
     ----------
@@ -89,34 +90,33 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         scikit-learn model that you train on the rows kept, alone or after a scaler:
         LogisticRegression, Ridge, LinearRegression or ``SGDClassifier(loss="log_loss")``; see the
         notes. None is a linear model on standardised columns: logistic for classes, least squares
-        for numbers. Wrap a network that is fitted already in
-        :class:`sklearn.frozen.FrozenEstimator` to use it as it is, and in
-        :func:`sklearn_prune.checkpoints` to match several moments of its training. The networks of
-        a list or an ensemble are matched together: each is trained with a seed of its own, and a
-        change is the mean over them. To give each network its own random start, pass the module's
-        class, not an instance.
+        for numbers. To use a fitted network as it is, wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`; to match several checkpoints of its training, in
+        :func:`sklearn_prune.checkpoints`. The networks of a list or an ensemble are matched
+        together: each is trained with a different seed, and changes are means over them. To give
+        each network its own random start, pass the module's class, not an instance.
     prune_ratio : float in [0, 1) or "auto", default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
-        whole number and a half downward. "auto" drops as many rows as ``tolerance`` allows.
+        whole number, halves down. "auto" drops as many rows as ``tolerance`` allows.
     tolerance : float or None, default=None
         Largest first-order change allowed, in the unit of ``norm``. Only with
         ``prune_ratio="auto"``, which needs it.
     quota : {"class", "equal"}, dict or None, default="class"
-        How many rows each class keeps; with ``groups`` given to `fit`, each pair of class and
+        How many rows each class keeps or, with ``groups`` given to `fit`, each pair of class and
         group. "class": the same share of each, rounded down or up. "equal": the same number, as
         far as their sizes allow. A dict gives the count (int), the share (float) or the
-        ``(low, high)`` range of rows *kept* for the labels it names, pairs being
-        ``(class, group)``. None leaves it to the selection. Every class keeps at least one row.
-        Numbers, and labels in several columns, form no classes: there, quotas are about ``groups``
-        alone.
+        ``(low, high)`` range (a tuple of either) of rows *kept* for each label or pair
+        ``(class, group)`` that it names. None leaves it to the selection. Every class keeps at
+        least one row. If y holds numbers, or labels in several columns, there are no classes, and
+        quotas refer to ``groups`` alone.
     features : array-like of shape (n_samples, n_features), callable or None, default=None
         Features that no training changes, such as an embedding, or a function that computes them
-        for any rows. A linear model on them is matched together with ``estimator``. An array holds
-        the rows that are fitted; where rows are split, as in cross-validation, give a function.
+        from rows. A linear model on them is matched together with ``estimator``. An array must have
+        one row for each row of X; if X is split, as in cross-validation, give a function.
     layers : "last", "all" or list of str, default="last"
-        Layers to hold. "all", or patterns of parameter names such as ``"encoder.*"``, hold further
-        layers as they were trained; see :class:`sklearn_prune.influence.NetworkGradients` for what
-        a module must not do.
+        Layers to match. "last" refits the last layer first. "all", or patterns of parameter names
+        such as ``"encoder.*"``, match more layers, as they were trained; see
+        :class:`sklearn_prune.influence.NetworkGradients` for what the module must not do.
     norm : {"loss", "parameter"}, default="loss"
         Unit of a change of the last layer: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
@@ -125,27 +125,30 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         included, is refitted to. ν are the rows' weights, and N is their sum. "auto" is 1e-4. A
         scikit-learn model has its own penalty, and takes no other.
     distribution_weight : float or "auto", default="auto"
-        How much the distribution counts beside the influences, in units of what random rows cost;
-        see the notes for what is held. 0 holds the network alone, as the paper does, and other
-        models may find the rows kept unrepresentative. "auto" is 2 if at least five rows are kept
-        for each parameter that is matched; otherwise, and with a tolerance or costs, it is 0.3.
+        Weight of the distribution beside the influences; with 1, both count the same for random
+        rows. See the notes for the distribution that is matched. With 0, only the network is
+        matched, as in the paper, and the rows kept may be unrepresentative for other models. "auto"
+        is 2 if at least five rows are kept for each parameter that is matched; otherwise, and with
+        a tolerance or costs, it is 0.3 (1 with reference rows).
     reweight : bool, default=False
-        Solve for weights of the kept rows, between 0.5 and 2 and as near to 1 as possible, under
-        which the refitted last layer is that of all rows to rounding. They are in
-        ``sample_weight_``. `Pipeline`, `PrunedClassifier`, `PrunedRegressor` and
-        `PruneRatioSearchCV` pass them to the final estimator, times the weights you give it.
+        Compute weights of the kept rows, between 0.5 and 2 and as near to 1 as possible, with which
+        the refitted last layer equals that of all rows to rounding, or is as close as such weights
+        allow. They are in ``sample_weight_``. `Pipeline`, `PrunedClassifier`, `PrunedRegressor` and
+        `PruneRatioSearchCV` pass them to the final estimator, multiplied by the weights you give
+        it.
     time_limit : float, default=60.0
-        Seconds for everything in `fit` after the networks and their last layers are fitted. The
-        selection then returns the best rows found so far, and what the certificate had no time to
-        compute is NaN. A fit that ends by itself is the same on every run; one that is cut off may
-        not be.
+        Seconds for everything in `fit` after the networks and their last layers are fitted; the
+        selection and the certificate get at least a tenth of it each. When the time is up, the
+        selection returns the best rows found so far, and entries of the certificate that are not
+        computed are NaN. A fit that is not cut short gives the same result on every run.
     memory : str or object with the joblib.Memory interface, default=None
-        Caches fitted networks and influences, so that a search over what only the selection reads
-        (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``, ``time_limit``, masks,
-        costs and groups) trains once for each set of rows. Where a network is trained it needs an
-        int as ``random_state``. A change in the file of a network's class is noticed, one in what
-        that file imports is not. The files are pickles, and reading a pickle can run any code: use
-        a folder that only those you trust can write to.
+        Caches fitted networks and influences, so that a search over parameters that only the
+        selection uses (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``,
+        ``time_limit``, masks, costs and groups) trains once for each set of rows. If a network is
+        trained, set ``random_state`` to an int, or nothing is reused. A change in the file of a
+        network's class is detected; a change in a module that the file imports is not. The files
+        are pickles, and loading a pickle can run any code: use a folder that only people you trust
+        can write to.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -158,22 +161,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
-        Weights of the kept rows, of mean 1. Only with ``reweight``. Multiply them with weights of
-        your own.
+        Weights of the kept rows, of mean 1. Only with ``reweight``. If you have weights of your
+        own, multiply them by these.
     certificate_ : Certificate
         What dropping the rows costs, and how far from optimal that can be.
     influence_norms_ : ndarray of shape (n_samples,)
         First-order change of the last layer from dropping each row alone, in the unit of ``norm``.
     influence_ : HeadInfluence, NetworkInfluence or StackedInfluence
-        The influences of all rows; see :mod:`sklearn_prune.influence`. It predicts and measures the
-        change that dropping any rows makes.
+        The influences of all rows, which predict and measure the change by dropping any rows; see
+        :mod:`sklearn_prune.influence`.
     matched_ : Matched
-        What the kept rows match: ``influence_``, and the distribution beside it. `select` chooses
-        from it.
+        What the kept rows match: ``influence_``, and the distribution. `select` and `weigh` use it.
     estimator_ : skorch net or list of skorch nets
-        The fitted network, or those of a list or ensemble. A network that was given keeps the
-        last layer it was trained to, while influences are taken at the refitted one. A
-        scikit-learn model is there as a network of one layer with the same outputs.
+        The fitted network, or those of a list or ensemble. Its last layer is the trained one, while
+        influences are those at the refitted last layer. Only linear networks, the default one and
+        those that stand for a scikit-learn model, have the refitted one.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only for classification.
     n_features_in_ : int
@@ -184,7 +186,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     See Also
     --------
     sklearn_prune.base.BasePruner : What all pruners share.
-    sklearn_prune.checkpoints : Match a network at several moments of its training.
+    sklearn_prune.checkpoints : Match a network at several checkpoints of its training.
     sklearn_prune.model_selection.PruneRatioSearchCV : Find how many rows can go.
 
     Notes
@@ -196,34 +198,36 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     with the influence :math:`s_i`, the centred gradient :math:`g_i` and the Hessian H at the last
     layer fitted on all rows. With many rows there are very many sets of almost no first-order
-    change, and the curvature of the rows kept decides what retraining does. So at a ratio, and
-    without costs, the pruner stops once the first order is a tenth of random rows' length, and goes
-    on exchanging rows to shorten the Newton step with the kept rows' own Hessian. If fewer rows
-    than parameters are kept, it also tries to match a head of more damping. Both may raise
-    ``predicted_change``; ``lower_bound`` is mostly 0 and ``gap`` near 100 %, as it should be.
+    change, and the curvature of the rows kept decides how far retraining moves the layer. So with a
+    ``prune_ratio``, and without costs, the search stops once the first-order length is a tenth of
+    that of random rows, and goes on exchanging rows to shorten the Newton step with the kept rows'
+    own Hessian. If fewer rows than parameters are kept, it also tries to match a last layer with
+    more damping. Both may raise ``predicted_change``. It is normal that ``lower_bound`` is 0 and
+    ``gap`` near 100 %.
 
-    **Distribution.** What is held is the distribution of what enters the last layer (of
-    ``features``, if given), jointly with y: kernel means of several bandwidths, counts in the
-    leaves of a few trees, and a kernel ridge regression. The rows kept are meant to hold more rows
-    where they are sparse or the target is uncertain, and fewer whose label their neighbours
-    contradict, since other models learn most from these. They mirror all rows instead under a
-    tolerance, with costs or reference rows, in classes that keep fewer than five rows, and with 32
-    free rows or fewer.
+    **Distribution.** The distribution that is matched is that of the inputs of the last layer (of
+    ``features``, if given) jointly with y: kernel means of several bandwidths, counts in the leaves
+    of a few trees, and a kernel ridge regression. The rows kept have, by design, more rows from
+    regions that are sparse or where the target is uncertain, since other models learn most from
+    these, and fewer whose label their neighbours contradict. They have the distribution of all rows
+    instead with a tolerance or costs, in classes that keep fewer than five rows, and with 32 free
+    rows or fewer. With reference rows, see below.
 
-    **Rows.** Without a network, y decides between classes and numbers; see
-    :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows become dense a batch at a time.
-    What enters the last layer is a dense array, in a temporary file beyond 4 GB. Arrays on disk
-    (numpy.memmap, h5py, zarr) are read a few rows at a time. A dataset is read as skorch reads it;
-    unless the network is frozen, its labels must be the codes 0 to K - 1. If it augments its rows,
-    fit the pruner on one of the same order that does not, with a frozen network, and let `prune`
-    take the augmented one.
+    **Rows.** Without a network, y itself decides between classes and numbers; see
+    :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows are made dense batch by batch. The
+    inputs of the last layer are stored as a dense array, beyond 4 GB in a temporary file. Arrays on
+    disk (numpy.memmap, h5py, zarr) are read a few rows at a time. A dataset is read as skorch reads
+    it; unless the network is frozen, its labels must be the codes 0 to K - 1. If a dataset augments
+    its rows, fit the pruner, with a frozen network, on a dataset of the same rows in the same order
+    that does not, and give the augmented one to `prune`.
 
     **Networks.** A network is trained on all rows: a ``train_split`` is used only if it takes none
-    of them, as :func:`skorch.helper.predefined_split` does. A frozen network with as many outputs
-    as y has classes (or one for two classes) knows them in sorted order; with more outputs, y must
-    hold the codes that it was trained on. Of several networks, each loss counts as it is; that of a
-    linear model beside a network is taken in the unit of y. Results do not depend on the number of
-    threads, which is that of :class:`joblib.parallel_config`, or else of BLAS.
+    of them, as :func:`skorch.helper.predefined_split` does. If a frozen network has as many outputs
+    as y has classes (or one for two classes), its outputs are the classes in sorted order; if it
+    has more outputs, y must hold the codes that it was trained on. Losses of several networks count
+    equally; that of a linear regression beside a network is in the unit of y. The number of threads
+    is that of :class:`joblib.parallel_config` or, without one, of BLAS; results do not depend on
+    it.
 
     **Scikit-learn's models.** What is matched is the model's own objective on all rows, solved
     exactly. The damping is its penalty divided by the sum of the rows' weights, and classes have
@@ -238,18 +242,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     **Criteria.** CrossEntropyLoss and NLLLoss (with class weights and label smoothing), BCELoss and
     BCEWithLogitsLoss (with ``pos_weight``; several outputs are several labels), MSELoss, HuberLoss,
     SmoothL1Loss and PoissonNLLLoss have derivatives in closed form. Any other criterion that is the
-    mean or the sum over rows of a twice differentiable loss is differentiated by torch; if it is
-    not convex, a warning says how much. With ``reduction="sum"``, the sum is divided by the number
-    of rows. Class weights weigh rows as ``sample_weight`` does.
+    mean or the sum over rows of a twice differentiable loss is differentiated by torch (with class
+    codes only for ``layers="last"``); a warning names the smallest curvature if it is not convex.
+    With ``reduction="sum"``, the sum is divided by the number of rows. Class weights act like
+    ``sample_weight``.
 
     **Reference rows.** With ``X_ref`` and ``y_ref``, a network that is not frozen is fitted on
-    these rows alone, and so is the last layer, with a damping that cross-validation on them chooses
-    (``damping`` at least). The rows kept hold *that* layer, so wrong labels among the training rows
-    do no harm to what is aimed at. A forest that learned the training rows and is corrected by the
-    reference rows says how frequent each label should be among rows like these: labels that should
-    be less than half as frequent as they are go first. The distribution that is held has the
-    training rows' columns where the reference rows look like them, and the reference rows' own
-    otherwise; classes keep their shares in it.
+    these rows alone, and so is the last layer, with a damping of at least ``damping`` that
+    cross-validation chooses. The rows kept are to hold *that* layer, so wrong labels among the
+    training rows do not affect the goal. A forest is fitted on the training rows and corrected by
+    the reference rows; it predicts how frequent each label should be among rows like a given one.
+    Rows whose label should be less than half as frequent as it is are dropped first. The target
+    distribution has the columns of the training rows if the reference rows look like them, and
+    those of the reference rows otherwise; classes keep their shares in it.
 
     References
     ----------
@@ -358,28 +363,29 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
             Training rows. A network may take further dimensions, a dict of arrays, or a
             `torch.utils.data.Dataset` of pairs; see the notes of the class.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels in one column, numbers in one or several, or several labels a row as columns
-            of 0 and 1.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels in one column, numbers in one or several, or several labels per row as columns
+            of 0 and 1. Required, unless X is a torch dataset: then None reads its targets.
         target_kind : {"auto", "classification", "regression"}, default="auto"
             Whether y holds classes or numbers. "auto" follows the network, then the pipeline or
             meta-estimator that the pruner is in, then y itself.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the last layer's objective. A network that is given is trained
-            without weights. Rows of weight zero are the first to go.
+            Weight of each row in the last layer's objective. A network that you give is trained
+            without weights. Rows of weight zero are dropped first.
         groups : array-like of shape (n_samples,), default=None
             Groups within the classes, for quotas.
         must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
             Rows that are always kept, and rows that are always dropped.
         sample_cost : array-like of shape (n_samples,), default=None
-            Cost that dropping each row saves. At a ratio, among nearly equivalent sets, drops the
-            costliest rows. Under a tolerance, saves as much as possible instead of dropping as many
-            rows as possible.
+            Cost that dropping each row saves. With a ``prune_ratio``, the costliest rows are
+            dropped among sets of nearly equal change. With a tolerance, as much cost as possible is
+            saved, instead of as many rows as possible dropped.
         X_ref : {array-like, sparse matrix} of shape (n_reference, n_features) or dict, default=None
-            Reference rows: rows whose targets you trust, or rows of the population that counts.
-            The rows kept are to hold what these teach. They are not pruned themselves.
+            Reference rows: rows whose targets you trust, or rows of the population that matters.
+            The rows kept are to give the last layer that is fitted on these. They are not pruned
+            themselves.
         y_ref : array-like of shape (n_reference,) or (n_reference, n_outputs), default=None
-            Their targets, all classes of y among them.
+            Their targets, with every class of y.
 
         Returns
         -------
@@ -388,12 +394,29 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
         Raises
         ------
+        TypeError
+            If the pruner is part of an estimator that needs every row back, such as a
+            `sklearn.pipeline.Pipeline` in which other steps follow.
         ValueError
-            If rows, target, parameters, masks and quotas are malformed or cannot be met together.
-            All of that is found before the network is trained.
+            If rows, target or parameters are malformed, or the network diverges. Malformed input is
+            reported before the network is trained.
+        InfeasibleProblemError
+            A ValueError: counts, masks and quotas cannot be met together (reported before the
+            network is trained), or no set within the tolerance was found.
         UnsupportedNetworkError
-            If the network has no last layer whose curvature is known, or the scikit-learn model is
-            none that can be matched.
+            A ValueError: the network has no last layer whose curvature can be computed, or the
+            scikit-learn model cannot be matched.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the last layer was not fitted to a small gradient.
+        NonConvexLossWarning
+            If the loss is not convex.
+        UserWarning
+            If the tolerance allows no row to be dropped, whole numbers are read as a regression
+            target, checkpoints were not reached, two networks are equal, or ``memory`` cannot be
+            used.
         """
         return self._fit(
             X,
@@ -415,19 +438,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         *,
         X_ref: Rows = None,
         y_ref: ArrayLike | None = None,
-        **of_rows: ArrayLike | None,
+        **row_params: ArrayLike | None,
     ) -> Mask:
         """Train, choose, and certify."""
         assert y is not None
         reference = self._checked_reference(X, y, X_ref, y_ref)
-        terms = make_terms(len(y), self._labels(y), **of_rows)
+        terms = make_terms(len(y), self._labels(y), **row_params)
         self._check_before_training(terms)
         self._seed_ = _drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
-            unit = weight_unit(of_rows.get("sample_weight"), len(y))
+            unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
-            # Weight 0 holds no distribution; `select` computes priorities if it turns to another.
+            # Not needed with weight 0; `select` computes priorities later if it needs them.
             with_priorities = self.distribution_weight != 0
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
@@ -459,7 +482,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return Request(self.prune_ratio, self.tolerance, self.quota, self.distribution_weight)
 
     def _check_before_training(self, terms: RowTerms) -> None:
-        """Raise if what is asked for cannot be met, before any time is spent on the network."""
+        """Raise if the request cannot be met, before any time is spent on the network."""
         request, classes = self._request(), self._classes
         check_ensemble(self.estimator, classes)
         n_classes = 0 if classes is None else len(classes)
@@ -506,7 +529,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self._terms_ = replace(terms, sample_weight=self.matched_.sample_weight)
 
     def _choose_in_time(self, clock: StageClock) -> Choice:
-        """Choose the rows, and their weights if asked for, in what is left of the time limit."""
+        """Choose the rows, and their weights if ``reweight``, in what is left of the time limit."""
         left = self.time_limit - clock.spent_in("influence", "distribution")
         with clock.stage("selection", n_parts=None):
             deadline = time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit)
@@ -552,14 +575,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Parameters
         ----------
         prune_ratio, tolerance, quota, distribution_weight, time_limit, random_state
-            As in the constructor; what is not given keeps its value there. A ``tolerance`` alone
-            implies ``prune_ratio="auto"``, and a number as ``prune_ratio`` alone implies
-            ``tolerance=None``.
+            As in the constructor; those not given keep their values. A ``tolerance`` alone implies
+            ``prune_ratio="auto"``, and a number as ``prune_ratio`` alone implies
+            ``tolerance=None``. Without ``random_state``, the seed of `fit` is used.
 
         Returns
         -------
         support : ndarray of shape (n_samples,)
             True where a row is kept. The pruner itself does not change.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
+        ValueError
+            If a parameter is malformed, or the request cannot be met.
         """
         check_is_fitted(self)
         if tolerance is UNCHANGED and prune_ratio not in (UNCHANGED, "auto"):
@@ -573,20 +603,20 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             "distribution_weight": distribution_weight,
             "time_limit": time_limit,
         }
-        asked = copy.copy(self)
-        asked.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
-        check_parameters(asked)
+        changed = copy.copy(self)
+        changed.set_params(**{name: v for name, v in given.items() if v is not UNCHANGED})
+        check_parameters(changed)
         choice = choose_rows(
             self.matched_,
             self._terms_,
-            asked._request(),
-            deadline=time.perf_counter() + asked.time_limit,
+            changed._request(),
+            deadline=time.perf_counter() + changed.time_limit,
             random_state=self._seed_ if random_state is UNCHANGED else _drawn_seed(random_state),
         )
         return choice.support
 
     def weigh(self, support: Mask) -> Floats:
-        """Return weights under which rows hold the last layer, from the stored influences.
+        """Return weights with which rows hold the last layer, from the stored influences.
 
         Parameters
         ----------
@@ -596,7 +626,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Returns
         -------
         weights : ndarray of shape (n_kept,)
-            As ``sample_weight_``, which needs ``reweight``.
+            Weights of the rows in ``support``, ascending, as in ``sample_weight_``. They do not
+            need ``reweight``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
+        ValueError
+            If ``support`` is not a mask of the training rows, or keeps none.
         """
         check_is_fitted(self, "matched_")
         kept = np.flatnonzero(_checked_support(support, len(self.influence_.sample_weight)))

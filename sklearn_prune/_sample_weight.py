@@ -1,4 +1,4 @@
-"""Pass the weights of the kept rows to the estimator that is trained on them."""
+"""Passing the weights of the kept rows to the estimator that is trained on them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def gives_weights(pruner: BasePruner | None) -> bool:
 
 
 def weight_argument(estimator: Estimator) -> str:
-    """Return the argument of ``fit`` that takes a weight for each row.
+    """Return the name of the argument of ``fit`` that takes a weight for each row.
 
-    Without metadata routing, this is for a pipeline the prefixed argument of its last step, and for
-    a meta-estimator with ``fit(X, y, **params)`` the argument of its estimator.
+    Without metadata routing, this is the prefixed argument of the last step for a pipeline, and the
+    argument of its estimator for a meta-estimator with ``fit(X, y, **params)``.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If the estimator takes no weights.
     """
     if has_fit_parameter(estimator, "sample_weight"):
         return "sample_weight"
@@ -44,7 +44,7 @@ def weight_argument(estimator: Estimator) -> str:
         return weight_argument(estimator.estimator)
     raise ValueError(
         f"reweight=True weights each kept row, and {estimator!r} takes no sample_weight in fit "
-        "(with metadata routing enabled, or does not request it). Use an estimator that does, or "
+        "(or, with metadata routing enabled, does not request it). Use an estimator that does, or "
         "set reweight=False."
     )
 

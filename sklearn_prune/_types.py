@@ -1,7 +1,7 @@
 """The types of rows, targets and numbers, here once for all rooms.
 
-scikit-learn takes any container that its checks accept, and any object with the right methods, so
-the names at that border only say which one is meant.
+scikit-learn takes any container that its checks accept, and any object with the right methods. So
+most of these types are Any, and their names only document what is meant.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ __all__ = [
     "Values",
 ]
 
-# Whatever holds one row for each sample: an array, sparse matrix, data frame, dict, torch dataset
-# or rows on disk.
+# Any container with one row per sample: an array, sparse matrix, data frame, dict or dataset.
 Rows: TypeAlias = Any
-# Whatever holds one target for each sample.
+# Any container with one target per sample.
 Targets: TypeAlias = Any
 # Whatever holds one value for each row: an array, list or column of a data frame.
 Values: TypeAlias = Any
@@ -39,7 +38,7 @@ Values: TypeAlias = Any
 Batch: TypeAlias = Any
 # A scikit-learn estimator or a skorch network.
 Estimator: TypeAlias = Any
-# An argument of fit, predict or score beside X and y.
+# An argument of fit, predict or score other than X and y.
 Metadata: TypeAlias = Any
 Params: TypeAlias = dict[str, Metadata]
 

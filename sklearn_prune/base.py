@@ -55,8 +55,8 @@ _REFUSALS = {
 class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of estimators that choose which training rows to keep.
 
-    A subclass defines one hook, ``_select_rows(X, y, **fit_params)``, which returns a boolean
-    mask of shape (n_samples,), True where a row is kept. The hook may set fitted attributes.
+    A subclass defines one hook, ``_select_rows(X, y, **fit_params)``, which returns a boolean mask
+    of shape (n_samples,), True for each row to keep. The hook may set fitted attributes.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A ``fit`` that ends early, by an error or by Ctrl-C, leaves the estimator as it was.
+    If an error or Ctrl-C ends ``fit`` early, the estimator is left as it was before.
 
     ``transform`` returns the container type that it is given, unless ``set_output`` asks for
     another.
@@ -129,6 +129,14 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         self : estimator
             Fitted.
+
+        Raises
+        ------
+        TypeError
+            If the pruner is part of an estimator that needs every row back, such as a
+            `sklearn.pipeline.Pipeline` in which other steps follow.
+        ValueError
+            If X or y is malformed, or y is not of the given kind.
         """
         return self._fit(X, y, target_kind=target_kind, **fit_params)
 
@@ -153,7 +161,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @contextmanager
     def _refitting(self) -> Iterator[None]:
-        """Forget what an earlier ``fit`` set; on any error, bring everything back."""
+        """Remove what an earlier ``fit`` set; on any error, restore everything."""
         state = self.__dict__
         before = state.copy()
         for name in before:
@@ -179,13 +187,13 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if kind not in (None, target_kind):
                 raise ValueError(
                     f"target_kind={target_kind!r}, but the network takes y as a {kind} target; "
-                    "leave target_kind='auto', or use a network of the other kind."
+                    f"set target_kind='auto', or give a network for {target_kind}."
                 )
             kind = target_kind
         return check_target(self, y, n_samples, kind)
 
     def _target_kind(self, y: Targets) -> Kind | None:
-        """Return what the pruner's network takes y for; None if that is not known."""
+        """Return whether the pruner's network takes y as classes or numbers; None if unknown."""
         return None
 
     def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
@@ -214,6 +222,11 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         support : ndarray
             Boolean mask of shape (n_samples,), or ascending positions of shape (n_kept,).
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
         """
         check_is_fitted(self)
         return self.sample_indices_ if indices else self.support_
@@ -221,9 +234,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Rows) -> Rows:
         """Return the kept rows of the training data, and any other rows unchanged.
 
-        Training rows are recognised by their values, order and shape, whatever the container and
-        number type. A torch dataset may draw its rows anew each time, so it is recognised only as
-        the object that was given to ``fit``, and not after unpickling; ``prune`` takes any.
+        Training rows are recognised by their values, order and shape, in any container and number
+        type. A torch dataset may return different rows each time, so only the very object that was
+        given to ``fit`` is recognised, and none after unpickling; ``prune`` takes any dataset.
 
         Parameters
         ----------
@@ -234,18 +247,25 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         X : same type
             The kept rows of the training data, or X itself. Lists and arrays on disk (h5py, zarr)
-            come back as an ndarray, a torch dataset as a `torch.utils.data.Subset`.
+            become an ndarray, and the kept rows of a torch dataset a `torch.utils.data.Subset`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
+        ValueError
+            If X is malformed, or its columns are not those seen in ``fit``.
         """
         check_is_fitted(self)
         rows = check_rows(self, X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
         if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)
-        # set_output renames columns in place, and must not rename the caller's.
+        # set_output renames columns in place, so it gets a copy.
         return copy.copy(container) if hasattr(container, "columns") else container
 
     def was_fitted_on(self, rows: Rows) -> bool:
-        """Whether validated rows are those of ``fit``, as `transform` recognises them."""
+        """Whether ``rows``, from `check_rows`, are the training rows; see `transform`."""
         return n_rows(rows) == len(self.support_) and fingerprint(rows) == self._fingerprint_
 
     def prune(self, *containers: Rows) -> Rows:
@@ -264,8 +284,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
         ValueError
-            If a container has another number of rows.
+            If no container is given, or one has another number of rows.
         """
         check_is_fitted(self)
         if not containers:
@@ -305,10 +327,10 @@ def fit_pruner(
     kind: Kind | None,
     fit_params: Mapping[str, Metadata],
 ) -> BasePruner:
-    """Fit a pruner for an estimator that takes y for ``kind``; None if that is not known.
+    """Fit a pruner for an estimator that takes y as ``kind`` (None: unknown).
 
-    The user's ``target_kind`` and the pruner's network come first. A pruner whose ``fit`` has no
-    ``target_kind`` decides by itself.
+    The user's ``target_kind`` and the pruner's network take precedence. A pruner whose ``fit`` has
+    no ``target_kind`` decides by itself.
     """
     y = _targets(X, y)
     is_open = fit_params.get("target_kind", "auto") == "auto" and pruner._target_kind(y) is None

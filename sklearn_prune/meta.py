@@ -33,7 +33,7 @@ __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
 def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
     def check(self: PruningMixin) -> bool:
-        # The estimator's own AttributeError tells the user most.
+        # The estimator's own AttributeError is the most informative.
         getattr(getattr(self, "estimator_", self._model()), method)
         return True
 
@@ -41,7 +41,7 @@ def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
 
 
 def _delegated(method: Callable[..., Any]) -> Any:
-    """Return the method, which calls that of ``estimator_``."""
+    """Return a method that calls the one of the same name of ``estimator_``."""
 
     @available_if(_estimator_has(method.__name__))
     @wraps(method)
@@ -268,16 +268,23 @@ class PrunedEstimator(PruningMixin):
             Target of each row.
         **fit_params : dict
             Parameters of the pruner's ``fit`` (``groups``, ``must_keep``, ``target_kind``, ...) go
-            to the pruner. All others, and ``sample_weight``, go to the estimator, pruned where
-            their name says that they have one entry a row (``sample_weight``, ``init_score``).
-            ``X_val``, ``y_val``, ``eval_set`` and the like are passed on whole, whatever their
-            length. Any other with as many entries as X has rows is refused. With metadata routing
-            enabled, each goes where it is requested, and is pruned if it has one entry a row.
+            to the pruner. All others, and also ``sample_weight``, go to the estimator. They are
+            pruned if their name says that they have one entry per row (``sample_weight``,
+            ``init_score``). ``X_val``, ``y_val``, ``eval_set`` and the like are passed on unpruned,
+            whatever their length. Any other parameter with as many entries as X has rows is
+            refused. With metadata routing enabled, each goes where it is requested, and is pruned
+            if it has one entry per row.
 
         Returns
         -------
         self : estimator
             Fitted.
+
+        Raises
+        ------
+        ValueError
+            If the pruner or the estimator refuses the data, if a parameter may or may not belong to
+            the rows, or if the pruner returns weights and the estimator takes none.
         """
         self._check_weights()
         for_pruner, for_estimator = self._sort_params(fit_params)
@@ -321,7 +328,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
 
     ``estimator_ = clone(estimator).fit(X[s], y[s])``, where ``s = pruner_.support_`` and
     ``pruner_ = clone(pruner).fit(X, y)``. All other methods delegate to ``estimator_``.
-    scikit-learn's own ``Pipeline`` cannot drop rows of y, and need not with this as its last step.
+    scikit-learn's own ``Pipeline`` cannot drop rows of y; with this estimator as its last step, it
+    does not have to.
 
     Parameters
     ----------
@@ -333,7 +341,7 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner
-        Fitted on all rows; ``pruner_.get_support()`` tells which are kept.
+        Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
     estimator_ : classifier
         Fitted on the kept rows.
     classes_ : ndarray of shape (n_classes,)
@@ -358,8 +366,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     stronger on fewer rows. To compensate, divide C by the share of rows kept, as `PrunedSearchCV`
     does.
 
-    With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_`` times
-    any ``sample_weight`` given to this ``fit``.
+    With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_``,
+    multiplied by any ``sample_weight`` given to this ``fit``.
 
     ``fit`` takes ``sample_weight`` as one of ``**fit_params``. Meta-estimators that look for it in
     the signature (bagging with weights, `AdaBoostClassifier`) need metadata routing enabled.
@@ -397,7 +405,7 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner
-        Fitted on all rows; ``pruner_.get_support()`` tells which are kept.
+        Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
     estimator_ : regressor
         Fitted on the kept rows.
     n_features_in_ : int
@@ -482,6 +490,11 @@ class PruningSampler(BaseEstimator):
         -------
         X_kept, y_kept : same types
             The kept rows and their targets.
+
+        Raises
+        ------
+        ValueError
+            If the pruner refuses the data.
         """
         pruner = clone(InfluencePruner() if self.pruner is None else self.pruner)
         self.pruner_ = pruner.fit(X, y, **fit_params)

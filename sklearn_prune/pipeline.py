@@ -41,15 +41,15 @@ def _without_pruners(name: str) -> Any:
 
 
 def _for_all_rows(then: str) -> Callable[[Pipeline], bool]:
-    """Return the check that ``fit_<then>`` can return a row for each dropped row, too."""
+    """Return the check that ``fit_<then>`` can return a row for each row, dropped ones included."""
 
     def offered(pipeline: Pipeline) -> bool:
         plain = pipeline._plain()
         getattr(plain, f"fit_{then}")
         if pipeline._prunes() and not hasattr(plain, then):
             raise AttributeError(
-                f"fit_{then} returns a row for every row of X, also those dropped before the last "
-                f"step is fitted, and {plain[-1]!r} has no {then}. Use a last step that has one."
+                f"fit_{then} returns a row for every row of X, dropped or kept, so the last step "
+                f"needs {then}; {plain[-1]!r} has none. Use a last step that has one."
             )
         return True
 
@@ -68,8 +68,8 @@ class Pipeline(PlainPipeline):
     steps : list of (str, estimator) tuples
         Names and estimators, as in :class:`sklearn.pipeline.Pipeline`, and any number of pruners.
     transform_input : list of str, default=None
-        Metadata that the steps before its consumer transform, such as a validation set. It is
-        never pruned. Give the names that `fit` takes.
+        Names of metadata of `fit` that the steps before its consumer transform, such as a
+        validation set. It is never pruned.
     memory : str or object with the joblib.Memory interface, default=None
         Caches fitted transformers and pruners.
     verbose : bool, default=False
@@ -94,18 +94,18 @@ class Pipeline(PlainPipeline):
 
     Notes
     -----
-    A pruner reads y as classes or numbers, whichever the last step takes. With ``reweight=True``,
-    the last step's ``fit`` gets the pruner's ``sample_weight_`` times any ``sample_weight`` that is
-    given for it.
+    A pruner takes y as classes or numbers as the last step does. With ``reweight=True``, the last
+    step's ``fit`` gets the pruner's ``sample_weight_``, multiplied by any ``sample_weight`` that is
+    given for that step.
 
-    Metadata with one entry a row is pruned where it is routed, or where its name says that it
-    belongs to the rows (``sample_weight``, ``groups``, ``init_score``). Names that speak of other
-    rows (``X_val``, ``y_val``, ``eval_set`` and the like) and those in ``transform_input`` are
-    passed on whole. Any other metadata with as many entries as X has rows is refused.
+    Metadata with one entry per row is pruned if it is routed, or if its name says that it belongs
+    to the rows (``sample_weight``, ``groups``, ``init_score``). Metadata whose name refers to other
+    rows (``X_val``, ``y_val``, ``eval_set`` and the like) and that in ``transform_input`` is passed
+    on unpruned. Any other metadata with as many entries as X has rows is refused.
 
     ``fit_transform`` and ``fit_predict`` equal ``fit`` followed by ``transform`` or ``predict``:
-    they return a row for every row of X. A pipeline inside another one therefore returns all rows,
-    and prunes only what its own later steps are fitted on.
+    they return a row for every row of X. So a pipeline that is a step of another one returns all
+    rows, and prunes only the rows that its own later steps are fitted on.
 
     Examples
     --------
@@ -155,7 +155,9 @@ class Pipeline(PlainPipeline):
         TypeError
             If the last step is a pruner, or a step is not an estimator.
         ValueError
-            If a parameter's prefix is not the name of a step.
+            If a parameter's prefix is not the name of a step, if metadata has a wrong number of
+            entries or may or may not belong to the rows, or if the last step takes no weights and a
+            pruner returns some.
         """
         check_steps(self)
         self._check_last_step()
@@ -278,7 +280,7 @@ class Pipeline(PlainPipeline):
             return
         if self.transform_input is not None:
             raise ValueError(
-                "transform_input needs metadata routing, which is disabled; enable it by "
+                "transform_input needs metadata routing, which is disabled; enable it with "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
         for given in params:
@@ -296,7 +298,7 @@ class Pipeline(PlainPipeline):
     ) -> BasePruner:
         name, pruner = self.steps[position]
         if _routing_enabled():
-            # A router joins what fit requests to what transform does.
+            # For fit_transform, a router merges the requests of fit and transform.
             params = process_routing(self, "fit", **params)[name].fit_transform
         else:
             params = {
@@ -306,7 +308,7 @@ class Pipeline(PlainPipeline):
             }
         memory = check_memory(self.memory)
         if getattr(memory, "location", "unknown") is not None:
-            # As with cached transformers, the given step stays unfitted.
+            # As with cached transformers, the step that was given stays unfitted.
             pruner = clone(pruner)
         fit = memory.cache(fit_pruner)
         with print_elapsed_time("Pipeline", self._log_message(position)):
@@ -322,7 +324,7 @@ class Pipeline(PlainPipeline):
         return requested_weight(last) if _routing_enabled() else f"{name}__{weight_argument(last)}"
 
     def _kind(self) -> Kind | None:
-        """Return what the last step takes y for; None if that is neither."""
+        """Return whether the last step takes y as classes or numbers; None if it says neither."""
         if is_regressor(self):
             return "regression"
         return "classification" if is_classifier(self) else None
@@ -339,7 +341,7 @@ class Pipeline(PlainPipeline):
         return *pruner.prune(X, y), pruned
 
     def _names_at_steps(self) -> dict[str, str]:
-        """Return the steps' own names of metadata that they request under an alias."""
+        """Return, for each alias under which a step requests metadata, the step's own name."""
         requests = [
             get_routing_for_object(step)
             for _, step in self.steps
@@ -409,7 +411,7 @@ def _deployable(pipeline: PlainPipeline) -> PlainPipeline:
     steps = [named for named in pipeline.steps if not isinstance(named[1], BasePruner)]
     return PlainPipeline(
         [
-            # scikit-learn's own class alone, as a subclass may do more than its steps.
+            # Only scikit-learn's own class, since a subclass may do more than its steps.
             (
                 name,
                 _deployable(step)

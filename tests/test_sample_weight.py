@@ -140,7 +140,7 @@ def test_meta_estimators_give_them_by_metadata_routing(diabetes, expected, monke
         model = PrunedRegressor(inside, clone(PRUNER)).fit(*diabetes)
         np.testing.assert_array_equal(model.estimator_[-1].weights_, expected)
         silent = make_plain_pipeline(StandardScaler(), Recording())
-        with pytest.raises(ValueError, match=r"or does not request it"):
+        with pytest.raises(ValueError, match=r"does not request it"):
             PrunedRegressor(silent, clone(PRUNER)).fit(*diabetes)
         undecided = make_plain_pipeline(StandardScaler(), last)
         monkeypatch.setattr(InfluencePruner, "fit", None)

@@ -1,4 +1,4 @@
-"""Pruners from the literature, to compare with."""
+"""Pruners from the literature, for comparison."""
 
 from ._coverage import CoveragePruner
 from ._distribution import DistributionPruner

@@ -55,7 +55,7 @@ class CoveragePruner(ScoredPruner):
 
     Notes
     -----
-    Costs one training and one more forward pass an epoch. The paper chooses ``cutoff`` for each
+    Costs one training and one more forward pass per epoch. The paper chooses ``cutoff`` for each
     data set and ratio: between 0 and 0.3 on CIFAR-10, up to 0.5 on CIFAR-100.
 
     References
@@ -111,7 +111,7 @@ class CoveragePruner(ScoredPruner):
         others = rng.permutation(others)
         bins = difficulty_bins(self.scores_[others], self.n_strata)
         budgets = allocate(np.bincount(bins, minlength=self.n_strata), stratum.n_keep)
-        # Each row's place among the rows of its bin, in drawn order.
+        # Draw the first rows of each bin, in random order.
         by_bin = np.argsort(bins, kind="stable")
         starts = np.searchsorted(bins[by_bin], bins[by_bin])
         is_drawn = np.empty(len(others), dtype=bool)
@@ -120,14 +120,14 @@ class CoveragePruner(ScoredPruner):
 
 
 def difficulty_bins(scores: Floats, n_bins: int) -> np.ndarray:
-    """Return the bin of each score, of ``n_bins`` bins of equal width."""
+    """Return the position of each score's bin, for ``n_bins`` bins of equal width."""
     low, high = scores.min(), scores.max()
     inner = np.linspace(low, high, n_bins + 1)[1:-1]
     return np.searchsorted(inner, scores, side="right")
 
 
 def allocate(sizes: np.ndarray, n_draws: int) -> np.ndarray:
-    """Return the draws from each bin: equal shares, as far as the bins' sizes allow."""
+    """Return how many rows to draw from each bin: as equal as the bins' sizes allow."""
     budgets = np.zeros_like(sizes)
     for n_before, position in enumerate(np.argsort(sizes, kind="stable")):
         equal_part = (n_draws - budgets.sum()) // (len(sizes) - n_before)

@@ -23,8 +23,9 @@ class DistributionPruner(ScoredPruner):
     .. math:: \Big\| \sum_{i \,\text{dropped}} (t_i \otimes \phi_i - \mu) \Big\|_2, \qquad
               \mu = \frac 1n \sum_j t_j \otimes \phi_j
 
-    a maximum mean discrepancy between the kept rows and all rows. Kernel herding minimises the same
-    quantity greedily; here `InfluencePruner`'s search does, without the influences.
+    which is proportional to a maximum mean discrepancy between the kept rows and all rows. Kernel
+    herding minimises the same quantity greedily; this pruner uses the search of `InfluencePruner`,
+    without the influences.
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ class DUALPruner(ScoredPruner):
     r"""Keep rows that are hard and uncertain early in training, and easier ones at high ratios.
 
     Let :math:`p_{ti}` be the probability of row i's true class after epoch t of T, and
-    :math:`\bar p_{ki}` and :math:`\sigma_{ki}` its mean and standard deviation over the J epochs
-    that start with k. The score is
+    :math:`\bar p_{ki}` and :math:`\sigma_{ki}` its mean and standard deviation (with J - 1 in the
+    denominator) over the J epochs that start with k. The score is
 
     .. math:: \mathrm{DUAL}_i = \frac{1}{T - J + 1} \sum_{k=1}^{T-J+1} (1 - \bar p_{ki}) \,
         \sigma_{ki}
@@ -47,8 +47,8 @@ class DUALPruner(ScoredPruner):
     window : int, default=10
         Epochs J of the mean and the standard deviation.
     c_d : float or None, default=4.0
-        Exponent :math:`c_D`. With a smaller one, easy rows are drawn at lower ratios. None keeps
-        the highest scores instead of drawing.
+        Exponent :math:`c_D`. With a smaller one, easy rows are preferred from lower ratios on. None
+        keeps the rows with the highest scores, without a draw.
     stratify : bool, default=True
         Keep the same share of each class, as `InfluencePruner` does. False lets all rows compete,
         as in the paper, but keeps at least one row of each class.
@@ -67,7 +67,7 @@ class DUALPruner(ScoredPruner):
 
     Notes
     -----
-    Costs one training of ``n_epochs`` and one more forward pass an epoch. With ``stratify``,
+    Costs one training of ``n_epochs`` and one more forward pass per epoch. With ``stratify``,
     :math:`\mu` is taken within each class.
 
     References

@@ -50,7 +50,7 @@ class DynamicUncertaintyPruner(ScoredPruner):
 
     Notes
     -----
-    Costs one training and one more forward pass an epoch.
+    Costs one training and one more forward pass per epoch.
 
     References
     ----------

@@ -22,7 +22,7 @@ from ..matching import default_network
 from ..networks import UnsupportedNetworkError, fit_network, read_head
 from ._scored import ScoredPruner, ScoringJob
 
-# Training of the linear network that stands in for None. Enough epochs for every default here.
+# Training of the linear network for estimator=None. Enough epochs for the default of every pruner.
 LINEAR_EPOCHS = 30
 _LINEAR_BATCH_SIZE = 128
 # Smaller batches give small data enough steps.
@@ -32,13 +32,14 @@ LINEAR_STEPS_PER_EPOCH = 16
 class Epoch:
     """A network at the end of an epoch, applied to all rows in evaluation mode.
 
-    The outputs during training would be cheaper, but each batch has other parameters and dropout
-    masks, and skorch does not tell which row is which. So each epoch costs one more forward pass.
+    The outputs during training would be cheaper, but the parameters and dropout masks differ
+    between batches, and skorch does not pass on the rows' positions. So each epoch costs one more
+    forward pass.
 
     Parameters
     ----------
     net : skorch.NeuralNet
-        In training.
+        The network in training.
     X : ndarray or csr_array of shape (n_samples, ...)
         All rows, in order.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
@@ -160,7 +161,7 @@ def record_epochs(
     if isinstance(job.estimator, FrozenEstimator):
         raise ValueError(
             "scores from training need a network to train, and a FrozenEstimator is not trained. "
-            "Give the network itself; a clone of it is trained."
+            "Give the network itself, of which a clone is trained."
         )
     net = clone(job.estimator) if job.estimator is not None else _linear_to_train(job)
     if n_epochs is not None:
@@ -209,7 +210,7 @@ def _check_epochs(n_epochs: int, at_least: int) -> None:
 
 
 class EarlyScorePruner(ScoredPruner):
-    """Base class of scores after a few epochs, averaged over several networks.
+    """Base class of pruners whose scores, after a few epochs, are averaged over several networks.
 
     A subclass defines one hook, ``_measure(epoch)``.
     """

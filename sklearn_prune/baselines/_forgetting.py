@@ -44,7 +44,7 @@ class ForgettingPruner(ScoredPruner):
 
     Notes
     -----
-    Costs one training and one more forward pass an epoch, as all rows are classified after each
+    Costs one training and one more forward pass per epoch, as all rows are classified after each
     epoch; the paper classifies a row when its batch is trained on. The scores are small integers,
     most of them zero, so many rows are chosen at random.
 

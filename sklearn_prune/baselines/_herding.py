@@ -36,7 +36,8 @@ class HerdingPruner(GreedyPruner):
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        How many rows of its class are picked before it; the number of picks if it is not picked.
+        Number of rows of its class that were picked before each row; for a row that was not picked,
+        the number of picks.
 
     See Also
     --------
@@ -54,7 +55,7 @@ class HerdingPruner(GreedyPruner):
     Welling, "Herding Dynamical Weights to Learn", ICML 2009.
 
     Rebuffi et al., "iCaRL: Incremental Classifier and Representation Learning", CVPR 2017,
-    arXiv:1611.07725, for the rule.
+    arXiv:1611.07725 (the rule above).
 
     Examples
     --------

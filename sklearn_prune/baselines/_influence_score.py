@@ -12,7 +12,7 @@ from ._scored import ScoredPruner, ScoringJob
 
 
 class InfluenceScorePruner(ScoredPruner):
-    r"""Keep the rows with the largest influence, each by itself.
+    r"""Keep the rows with the largest influence, each taken alone.
 
     The influence of row i on the last layer is :math:`s_i = \frac 1N H^{-1} g_i`. The score is the
     change :math:`\Delta\theta_i = \frac{N}{N-1} s_i` if row i alone is dropped, measured by

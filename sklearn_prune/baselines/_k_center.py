@@ -16,7 +16,8 @@ class KCenterPruner(GreedyPruner):
 
     .. math:: \arg\max_i \min_{j \,\text{picked}} \| \phi_i - \phi_j \|_2
 
-    so that the largest distance to a picked row is at most twice the optimum. The picked rows stay.
+    so that the largest distance from any row to the nearest picked row is at most twice the
+    smallest possible. The picked rows stay.
 
     Parameters
     ----------
@@ -35,8 +36,9 @@ class KCenterPruner(GreedyPruner):
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Distance of each row to the nearest that was picked before it, of a row that was not
-        picked to the nearest that was; infinite for the first of each class. The highest stay.
+        For a picked row, its distance to the nearest row that was picked before it (infinite for
+        the first pick of each class); for any other row, to the nearest picked row. The rows with
+        the highest scores stay.
 
     See Also
     --------
@@ -45,9 +47,9 @@ class KCenterPruner(GreedyPruner):
 
     Notes
     -----
-    Costs one training and ``n_kept`` passes over the features of each class. The first pick is
-    arbitrary; here it is the row nearest the mean. Without classes, or with ``stratify=False``, all
-    rows are covered at once.
+    Costs one training and ``n_kept`` passes over the features of each class. The first pick, which
+    the method leaves open, is the row nearest the mean. Without classes, or with
+    ``stratify=False``, all rows are covered at once.
 
     References
     ----------

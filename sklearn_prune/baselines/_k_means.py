@@ -15,8 +15,8 @@ from ._scored import GreedyPruner, ScoringJob
 # Rows times centres, up to which passes over all rows take about a minute on one core. Beyond,
 # mini-batches leave about twice the squared distances (on Diamonds and Adult at 90 %).
 FULL_DISTANCES = 400_000_000
-# Relative tolerance of squared distances: the centre of two rows is equally near to both, and
-# rounding must not choose.
+# Relative tolerance of squared distances: the centre of two rows is equally near to both, and the
+# choice must not depend on rounding.
 _TIE = 1e-9
 
 
@@ -105,7 +105,7 @@ class KMeansPruner(GreedyPruner):
     def _score_picks(self, features: Floats, n_picks: int) -> Floats:
         if n_picks == len(features):
             return np.ones(n_picks)
-        return rows_stood_for(features, cluster(features, n_picks, self._seed_))
+        return represented_counts(features, cluster(features, n_picks, self._seed_))
 
 
 def cluster(features: Floats, n_clusters: int, seed: int) -> Clusters:
@@ -117,16 +117,16 @@ def cluster(features: Floats, n_clusters: int, seed: int) -> Clusters:
         # k-means++ computes more distances than all mini-batches do.
         model = MiniBatchKMeans(init="random", **options)
     with warnings.catch_warnings():
-        # It warns of duplicate rows.
+        # Ignore the warning about duplicate rows.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features)
     return Clusters(model.cluster_centers_, model.labels_)
 
 
-def rows_stood_for(features: Floats, clusters: Clusters) -> Floats:
+def represented_counts(features: Floats, clusters: Clusters) -> Floats:
     """Return the size of the cluster that each row represents, 0 if none; shape (n_rows,).
 
-    Exactly one row represents each cluster.
+    Exactly one row represents each cluster; the row of an empty one counts 1.
     """
     centres, members = clusters.centres, clusters.members
     sizes = np.bincount(members, minlength=len(centres))

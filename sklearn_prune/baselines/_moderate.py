@@ -35,7 +35,7 @@ class ModeratePruner(ScoredPruner):
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Distance of :math:`d_i` from the median.
+        :math:`S_i`, the distance of :math:`d_i` from the median.
 
     See Also
     --------

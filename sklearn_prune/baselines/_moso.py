@@ -35,7 +35,7 @@ class MoSoPruner(ScoredPruner):
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Rise of the mean loss of the other rows if a row is moved out.
+        :math:`M_i`, the rise of the mean loss of the other rows if the row is moved out.
 
     See Also
     --------

@@ -13,7 +13,8 @@ from ._scored import RatioPruner, keep_first
 class RandomPruner(RatioPruner):
     r"""Keep rows at random.
 
-    Drops ``n_drop = prune_ratio * n`` of ``n`` rows, rounded to the nearest integer, halves down.
+    Drops ``n_drop = prune_ratio * n`` of ``n`` rows, rounded to the nearest whole number, halves
+    down.
     With ``stratify``, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so that the
     counts sum to ``n_drop``. These are the numbers that `InfluencePruner` drops with its default
     quota, to within one row.

@@ -1,4 +1,4 @@
-"""Base classes of pruners that score rows: how many rows stay, and which."""
+"""Base classes of pruners that score rows and keep the best."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from ..selection import Request, count_problem, make_terms
 
 @dataclass(frozen=True)
 class Stratum:
-    """Rows that compete with each other.
+    """Rows that compete with each other, such as those of a class.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
-        Their positions, ascending.
+        Positions of the rows, ascending.
     n_keep : int
         Number of these rows to keep.
     """
@@ -114,12 +114,19 @@ class RatioPruner(BasePruner):
         support : ndarray of shape (n_samples,)
             True where a row is kept, as after `fit` with that ratio and the same seed. The pruner
             itself does not change.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the pruner is not fitted.
+        ValueError
+            If the ratio is malformed, or leaves too few rows.
         """
         check_is_fitted(self)
-        asked = copy.copy(self).set_params(prune_ratio=prune_ratio)
-        check_parameters(asked)
-        asked._adapt()
-        return asked._choose()
+        changed = copy.copy(self).set_params(prune_ratio=prune_ratio)
+        check_parameters(changed)
+        changed._adapt()
+        return changed._choose()
 
     def _strata(self, n_samples: int) -> list[Stratum]:
         return make_strata(n_samples, self._labels_, self.prune_ratio, self.stratify)
@@ -129,8 +136,9 @@ class ScoredPruner(RatioPruner):
     """Base class of pruners that score each row and keep the best.
 
     A subclass defines one hook, ``_score(job)``, which returns the scores, of shape (n_samples,).
-    ``_keeps_highest`` tells whether the highest or the lowest scores stay, ``_needs_classes``
-    whether y must hold classes. A pruner that draws rows overrides ``_rank`` as well.
+    ``_keeps_highest`` says whether the rows with the highest or the lowest scores stay, and
+    ``_needs_classes`` whether y must hold classes. A pruner that draws rows overrides ``_rank`` as
+    well.
     """
 
     _parameter_constraints = {
@@ -176,7 +184,7 @@ class ScoredPruner(RatioPruner):
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
-        # Infinite scores are fine: they rank rows that are never learned, for example.
+        # Infinite scores are valid: for example, those of rows that are never learned.
         require_finite("scores", np.where(np.isnan(self.scores_), np.nan, 0.0))
         # A copy, so that each choice makes the same draws.
         self._rng_ = copy.deepcopy(rng)
@@ -244,7 +252,7 @@ class GreedyPruner(ScoredPruner):
 def make_strata(
     n_samples: int, labels: Array | None, prune_ratio: float, stratify: bool
 ) -> list[Stratum]:
-    """Return the strata, of which `InfluencePruner` keeps the same numbers of rows.
+    """Return the strata and how many rows each keeps, as `InfluencePruner` does.
 
     With ``stratify``, each class is a stratum and keeps the same share (``quota="class"``).
     Otherwise, or without classes, all rows form one stratum.
@@ -260,12 +268,12 @@ def make_strata(
 
 
 def keep_first(strata: Sequence[Stratum], ranked: Sequence[Integers], labels: Array | None) -> Mask:
-    """Return the mask of the first rows of each stratum, where no class loses its first row.
+    """Return the mask of the first rows of each stratum, and at least the first row of each class.
 
     Parameters
     ----------
     strata : sequence of Stratum
-        Each tells how many of its rows to keep.
+        Each with the number of its rows to keep.
     ranked : sequence of ndarray
         All rows of each stratum, those to keep first.
     labels : ndarray of shape (n_samples,) or None

@@ -1,4 +1,4 @@
-"""Rows in whatever holds them: arrays, frames, dicts of arrays, files, datasets of torch."""
+"""Containers of rows: arrays, data frames, dicts of arrays, files and torch datasets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_dict(rows: Rows) -> bool:
 
 
 def is_stored(rows: Rows) -> bool:
-    """Whether rows should be read a few at a time; not data frames and sparse matrices."""
+    """Whether rows are an array on disk, which is read a few rows at a time."""
     if isinstance(rows, np.ndarray):
         return isinstance(rows, np.memmap)
     return (
@@ -93,8 +93,8 @@ def n_rows(container: Rows) -> int:
     counts = {name: n_rows(value) for name, value in container.items()}
     if len(set(counts.values())) != 1:
         raise ValueError(
-            f"a dict of rows needs arrays of the same length; it has {counts or 'none'}. Cut them "
-            "from the same rows."
+            f"a dict of rows needs arrays of the same length; it has {counts or 'none'}. Give one "
+            "entry of each array for each row."
         )
     return next(iter(counts.values()))
 
@@ -104,7 +104,7 @@ def take_rows(container: Rows, indices: Integers) -> Rows:
 
     pandas keeps index and column types, polars its schema, SciPy its sparse format. A dict keeps
     its type, a torch dataset becomes a `torch.utils.data.Subset`, an array on disk one in memory.
-    None stays None.
+    None stays None. Any other container without ``__getitem__`` becomes an ndarray.
     """
     if container is None:
         return None
@@ -154,8 +154,9 @@ def check_dataset(dataset: Dataset[Any]) -> None:
     """Raise ValueError unless a dataset has a length and gives pairs by position."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
-            f"rows are kept by position, and a {type(dataset).__name__} has no length or no "
-            "positions; give a dataset with __len__ and __getitem__."
+            f"rows are kept by position, so a dataset needs a length and positions; this "
+            f"{type(dataset).__name__} lacks one of them. Give a dataset with __len__ and "
+            "__getitem__."
         )
     if len(dataset):
         with own_random_state():

@@ -30,9 +30,9 @@ _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_modul
 def digest(*values: Any) -> str:
     """Return a digest that is the same for equal values, in this process and in any other.
 
-    The digest of a network includes its numbers, which tensors it shares, and the source of the
-    modules that define its classes, but not of what those import. A change of this package's own
-    source, or of the version of one that it builds on, changes every digest.
+    The digest of a network covers its tensors, which of them it shares, and the source of the
+    modules that define its classes, but not of what those modules import. A change of this
+    package's own source, or of the version of a package that it builds on, changes every digest.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def digest(*values: Any) -> str:
     Raises
     ------
     Exception
-        When something cannot be pickled, such as a class defined in a function, or has no source,
-        such as a class typed at a prompt.
+        If a value cannot be pickled, such as a class defined in a function, or has no source, such
+        as a class typed at a prompt. Its type is that of the failure.
     """
     versions = [version(package) for package in _PACKAGES]
     return str(_ValueHasher().hash((versions, _own_source(), values)))
@@ -85,17 +85,17 @@ class _ValueHasher(NumpyHasher):
 def _source(obj: type | FunctionType) -> list[str]:
     """Return the source of the modules that define a function, or a class and its bases.
 
-    The whole module, since a class is most likely to call what is defined beside it.
+    The whole module counts, since a class most likely calls functions that are defined beside it.
     """
     sources = []
-    for each in getattr(obj, "__mro__", (obj,)):
-        if each.__module__ and each.__module__.split(".")[0] in _TOP_LEVEL:
+    for definition in getattr(obj, "__mro__", (obj,)):
+        if definition.__module__ and definition.__module__.split(".")[0] in _TOP_LEVEL:
             continue
         try:
-            sources.append(inspect.getsource(sys.modules[each.__module__]))
+            sources.append(inspect.getsource(sys.modules[definition.__module__]))
         except (OSError, TypeError, KeyError):
             # A notebook has no file, but inspect finds the source of each class, or raises.
-            sources.append(inspect.getsource(each))
+            sources.append(inspect.getsource(definition))
     return sources
 
 
@@ -107,10 +107,10 @@ def _own_source() -> str:
 
 
 def fingerprint(rows: Rows) -> str | Identity:
-    """Return a digest of values, order and shape, alike for every container.
+    """Return a digest of the rows' values, order and shape, whatever their container.
 
-    Cells count as float64, so the same numbers as float32, integers or a sparse matrix have the
-    same digest.
+    Cells are hashed as float64, so the same numbers in float32, as integers or in a sparse matrix
+    have the same digest.
 
     Parameters
     ----------
@@ -143,21 +143,21 @@ def fingerprint(rows: Rows) -> str | Identity:
 
 
 class Identity:
-    """Equal to the identity of the same object while it lives; unpickled, equal to none."""
+    """Compares equal for the same live object; an unpickled one equals nothing."""
 
-    def __init__(self, thing: object) -> None:
-        self._thing: Callable[[], object] = weakref.ref(thing)
+    def __init__(self, obj: object) -> None:
+        self._object: Callable[[], object] = weakref.ref(obj)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Identity):
             return NotImplemented
-        thing = self._thing()
-        return thing is not None and thing is other._thing()
+        obj = self._object()
+        return obj is not None and obj is other._object()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_thing": _nothing}
+        return {"_object": _nothing}
 
 
 def _nothing() -> None:

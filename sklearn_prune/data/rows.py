@@ -1,4 +1,4 @@
-"""Checks of the rows X, with an error that names the remedy."""
+"""Checks of the rows X."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
     Raises
     ------
     ValueError
-        When X has cells that are not numbers, are missing or infinite, or has a wrong shape.
+        When X has a wrong shape, or cells that are not numbers, or are missing or infinite where
+        the tags do not allow that.
     """
     if isinstance(X, Dataset):
         check_dataset(X)
@@ -101,7 +102,7 @@ def _check_pieces(estimator: BaseEstimator, rows: Array | StoredRows, name: str 
     if rows.dtype.kind not in "biuf":
         raise ValueError(
             f"{type(estimator).__name__} needs numbers; {name} has dtype {rows.dtype}. Encode it "
-            "first."
+            "as numbers first."
         )
     if get_tags(estimator).input_tags.allow_nan or rows.dtype.kind != "f":
         return
@@ -125,7 +126,10 @@ def _check_dict(
         value = tensor_values(value) if isinstance(value, torch.Tensor) else masked_as_nan(value)
         rows[name] = StoredRows(value) if is_stored(value) else np.asarray(value)
         if not rows[name].shape:
-            raise ValueError(f"X[{name!r}] is one {type(value).__name__}; give one value a row.")
+            raise ValueError(
+                f"each array of a dict needs one entry per row; X[{name!r}] is a single "
+                f"{type(value).__name__}. Give an array."
+            )
         _check_pieces(estimator, rows[name], f"X[{name!r}]")
     n_samples = n_rows(rows)
     if n_samples < 1 + reset:
@@ -142,21 +146,21 @@ def tensor_values(tensor: torch.Tensor) -> Array:
 
 
 def refuse_dates(owner: str, X: Rows) -> None:
-    """Raise ValueError where a table has dates or durations, which would silently become numbers.
+    """Raise ValueError if a table has dates or durations, which would silently become numbers.
 
     Parameters
     ----------
     owner : str
-        Who needs numbers.
+        Name of the estimator or parameter that needs numbers, for the error.
     X : array-like
         A data frame of any kind, an array, or a list of rows.
     """
-    for where, column in _columns(X):
+    for name, column in _columns(X):
         dtype = date_dtype(column)
         if dtype is not None:
             raise ValueError(
-                f"{owner} needs numeric columns; {where} has dtype {dtype}. Say what dates and "
-                "durations count, for example days since the first, or encode them with "
+                f"{owner} needs numeric columns; {name} has dtype {dtype}. Turn dates and "
+                "durations into numbers, for example days since the first, or encode them with "
                 "sklearn.compose.ColumnTransformer."
             )
 
@@ -212,7 +216,7 @@ def _check_finite(estimator: BaseEstimator, X: Rows, rows: Rows) -> None:
             return
     bad = ~np.isfinite(cells)
     if not bad.any():
-        # The sum overflowed, the cells are fine.
+        # Only the sum overflowed.
         return
     n_nan, n_bad = int(np.isnan(cells).sum()), int(bad.sum())
     if issparse(rows):
@@ -227,7 +231,7 @@ def _check_finite(estimator: BaseEstimator, X: Rows, rows: Rows) -> None:
 
 
 def check_reference_rows(estimator: BaseEstimator, X_ref: Rows) -> Rows:
-    """Validate reference rows like further rows of X; errors name X_ref."""
+    """Validate reference rows as rows with the columns of X; errors name X_ref."""
     try:
         return check_rows(estimator, X_ref, reset=False)
     except (TypeError, ValueError) as error:

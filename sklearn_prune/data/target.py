@@ -32,7 +32,7 @@ class Target:
     Attributes
     ----------
     kind : {"classification", "regression"}
-        What the numbers mean.
+        Whether the values are class positions or numbers.
     values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Positions in ``classes`` (int64) for classification, float64 for regression.
     classes : ndarray of shape (n_classes,) or None
@@ -65,6 +65,16 @@ def check_target(estimator: BaseEstimator, y: Values, n_samples: int, kind: Kind
         more than 20 distinct values get a warning that says how they are read: as a regression
         target where a value has fewer than ten rows, otherwise as classes.
 
+    Returns
+    -------
+    target : Target
+        The target in numbers.
+
+    Warns
+    -----
+    UserWarning
+        When whole numbers are taken for a regression target.
+
     Raises
     ------
     ValueError
@@ -74,13 +84,13 @@ def check_target(estimator: BaseEstimator, y: Values, n_samples: int, kind: Kind
     if y is None:
         raise ValueError(
             f"This {name} estimator requires y to be passed, but the target y is None. "
-            "Give one label or number a row."
+            "Give one label or number per row."
         )
     values = _as_target_array(estimator, y)
     if len(values) != n_samples:
         raise ValueError(
-            f"y needs one value a row; it has {len(values)} and X has {n_samples} rows. Cut both "
-            "from the same table."
+            f"y needs one value for each row of X; it has {len(values)}, and X has {n_samples} "
+            "rows. Take both from the same table."
         )
     if kind is None:
         kind = _kind_of(values)
@@ -97,16 +107,17 @@ def _as_target_array(estimator: BaseEstimator, y: Values) -> Array:
     dtype = date_dtype(values)
     if dtype is not None:
         raise ValueError(
-            f"y must be labels or numbers; it has dates or durations of type {dtype}. Say what "
-            "they count, for example days since the first, or write them as text for classes."
+            f"y must be labels or numbers; it has dates or durations of type {dtype}. Turn them "
+            "into numbers, for example days since the first, or into text for classes."
         )
     if values.ndim == 2 and values.shape[1] == 1:
-        # To an estimator of several outputs one column is a valid case.
+        # An estimator that takes several outputs also takes one column, without a warning.
         takes_several = get_tags(estimator).target_tags.multi_output
         values = column_or_1d(values, warn=not takes_several)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(
-            f"y should be a 1d array, or 2d for several outputs; it has shape {values.shape}."
+            f"y should be a 1d array, or 2d for several outputs, and not empty; it has shape "
+            f"{values.shape}. Give one value, or one row of outputs, per row of X."
         )
     return values
 
@@ -188,34 +199,45 @@ def check_reference_target(
     y: Array,
     classes: Array | None,
 ) -> Array:
-    """Return the reference rows' target as positions in the classes of y, or as float64.
+    """Return y_ref as positions in the classes of y, or as float64 numbers.
 
     Parameters
     ----------
     estimator : estimator
         Named in errors.
     y_ref : array-like of shape (n_reference,) or (n_reference, n_outputs)
-        As it was given.
+        The reference rows' target, as the user gave it.
     n_samples : int
-        Reference rows.
+        Number of reference rows.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         The training rows' target, checked.
     classes : ndarray of shape (n_classes,) or None
         The labels of y; None where it holds numbers.
 
+    Returns
+    -------
+    target : ndarray of shape (n_reference,) or (n_reference, n_outputs)
+        Class positions (int64) or numbers (float64).
+
     Raises
     ------
     ValueError
-        When it is not a target like y, or lacks a class of y.
+        When y_ref is not a target like y, or lacks a class of y.
     """
     try:
         values = _as_target_array(estimator, y_ref)
         if len(values) != n_samples:
-            raise ValueError(f"it has {len(values)} values, and X_ref has {n_samples} rows.")
+            raise ValueError(
+                f"it has {len(values)} values, and X_ref has {n_samples} rows. Give one value for "
+                "each of them."
+            )
         if classes is None:
             numbers = _as_numbers(values).values
             if numbers.shape[1:] != y.shape[1:]:
-                raise ValueError(f"it has shape {numbers.shape}, and y has shape {y.shape}.")
+                raise ValueError(
+                    f"it has shape {numbers.shape}, and y has shape {y.shape}. Give as many "
+                    "outputs as y has."
+                )
             return numbers
         codes = _codes_in(values, classes)
     except ValueError as error:
@@ -223,9 +245,9 @@ def check_reference_target(
     absent = np.setdiff1d(np.arange(len(classes)), codes)
     if absent.size:
         raise ValueError(
-            "y_ref must hold every class of y, since the head of the reference rows knows no "
-            f"other; among its {n_samples} rows there is none of {_listed(classes[absent])}. Add "
-            "one, or leave these classes out of X and y."
+            "y_ref must hold every class of y, since the last layer fitted on reference rows knows "
+            f"only their classes; among its {n_samples} rows there is none of "
+            f"{_listed(classes[absent])}. Add one of each, or leave these classes out of X and y."
         )
     return codes
 
@@ -237,9 +259,9 @@ def _codes_in(values: Array, classes: Array) -> Integers:
     unknown = [label for label in labels if label not in position]
     if values.ndim != 1 or unknown:
         raise ValueError(
-            f"it has shape {values.shape} and {len(unknown)} labels that are none of y"
+            f"it has shape {values.shape} and {len(unknown)} labels that y does not have"
             + (f", such as {unknown[0]!r}" if unknown else "")
-            + f"; y has {_listed(classes)}. Give one label of these a row."
+            + f"; y has {_listed(classes)}. Give one of these labels per row."
         )
     return np.array([position[label] for label in labels], dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""Values that come with the rows, one each, as an array: none missing, no dates as numbers."""
+"""One value per row as an array: labels, numbers and weights, none of them missing."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _DATES = (
     np.datetime64,
     np.timedelta64,
 )
-# How pandas and polars, which need not be there, name types of dates and durations.
+# How pandas and polars, which may not be installed, name their types of dates and durations.
 _DATE_NAMES = ("date", "time", "duration", "period")
 
 
 def as_labels(name: str, values: Values) -> Array:
-    """Return one label a row as an array.
+    """Return labels, one per row, as an array.
 
-    The container does not matter: text becomes ``str`` (NumPy's variable-width strings included),
-    and nullable booleans and numbers become plain ones.
+    Any container will do: text becomes ``str`` (NumPy's variable-width strings included), and
+    nullable booleans and numbers become plain ones.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ def as_labels(name: str, values: Values) -> Array:
     if missing.any():
         raise ValueError(
             f"{name} must not be missing or infinite; {int(missing.sum())} values are NaN, None or "
-            f"infinity, the first in row {int(np.argwhere(missing)[0, 0])}. Drop those rows from X "
-            "and y and all that belongs to them, or give each a value."
+            f"infinity, the first in row {int(np.argwhere(missing)[0, 0])}. Drop those rows from "
+            "X, y and every other argument with one entry per row, or fill in the values."
         )
-    return _of_one_type(array)
+    return _as_single_type(array)
 
 
 def _as_array(name: str, values: Values) -> Array:
     if issparse(values):
         raise ValueError(
-            f"{name} is a sparse {type(values).__name__}, and one value a row is needed; give "
+            f"{name} needs a dense array; it is a sparse {type(values).__name__}. Give "
             f"{name}.toarray()."
         )
     if isinstance(values, torch.Tensor):
@@ -92,7 +92,7 @@ def _is_infinite(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(np.isinf(value))
 
 
-def _of_one_type(array: Array) -> Array:
+def _as_single_type(array: Array) -> Array:
     """Return an array of objects as text, bytes or bool if all of them are."""
     if array.dtype.kind != "O" or not array.size:
         return array
@@ -114,17 +114,18 @@ def is_missing(value: object) -> bool:
 
 
 def as_numbers(name: str, values: Values, n_samples: int) -> Floats:
-    """Return one number a row as float64 of shape (n_samples,).
+    """Return numbers, one per row, as float64 of shape (n_samples,).
 
     Raises
     ------
     ValueError
-        When one is missing, not a number or a date, or when their number is not that of the rows.
+        When one is missing, infinite, a date or no number, or when there is not one for each row.
     """
     labels = as_labels(name, values)
     if labels.shape != (n_samples,):
         raise ValueError(
-            f"{name} must have shape ({n_samples},), one number a row; it has shape {labels.shape}."
+            f"{name} must have shape ({n_samples},), one number per row; it has shape "
+            f"{labels.shape}. Give one for each row of X."
         )
     dtype = date_dtype(labels)
     try:
@@ -133,7 +134,8 @@ def as_numbers(name: str, values: Values, n_samples: int) -> Floats:
         numbers = labels.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must be numbers; it has dtype {labels.dtype} ({error}). Convert it first."
+            f"{name} must be numbers; it has dtype {labels.dtype} ({error}). Convert it to float "
+            "first."
         ) from error
     return numbers
 
@@ -198,13 +200,13 @@ def check_weights(sample_weight: Values, n_samples: int) -> Floats | None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(
-            f"sample_weight must be finite and >= 0; {int(bad.sum())} are not, the first is "
-            f"{weights[row]} in row {row}. Drop those rows or give them weight 0."
+            f"sample_weight must be >= 0; {int(bad.sum())} of {n_samples} weights are negative, "
+            f"the first is {weights[row]} in row {row}. Drop those rows or give them weight 0."
         )
     if not weights.any():
         raise ValueError(
             f"sample_weight must have a positive entry; all {n_samples} weights are zero. Leave "
-            "it out to weigh all rows alike."
+            "sample_weight out to weight all rows equally."
         )
     weights = weights / weights.max()
     return np.asarray(weights / weights.mean(), dtype=np.float64)

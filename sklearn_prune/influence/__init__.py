@@ -1,10 +1,10 @@
-"""The influence of each training row on a network, and so what dropping any set of rows does.
+"""The influence of each training row on a network, which predicts the effect of dropping any rows.
 
 Start at `protocols`: an `Influence` predicts the change of the parameters, a `RefittableInfluence`
-can be taken anew for the rows kept, and `RowCoordinates` is the operator Z whose rows add up to the
-change. `head/` computes them for a last layer, `layers/` for more of a network, `stack` for several
-networks at once; `matched_coordinates` is what a selection gets. `curvature/` holds Hessians to
-solve with, `limits` the sizes at which another way is taken.
+can be recomputed for the rows kept, and `RowCoordinates` is the operator Z whose rows add up to the
+change. `head/` computes them for a last layer, `layers/` for more of a network, and `stack` for
+several networks at once; `matched_coordinates` is the part that a selection uses. `curvature/`
+holds Hessians to solve with, and `limits` the sizes at which the method changes.
 """
 
 from .curvature.conjugate_gradients import IterativeHessian

@@ -13,25 +13,27 @@ from .protocols import Influence
 from .row_coordinates import RowMatrix
 from .stack import StackedCoordinates, StackedInfluence
 
-# Random sets on which the coordinates are compared with the change they stand for, and their size.
+# Number of random sets on which coordinates are compared with the first-order change, and the share
+# of the rows that they drop.
 _N_SETS, _SHARE = 3, 0.4
 
 
 @dataclass(frozen=True, eq=False)
 class MatchedCoordinates:
-    """What the selection matches.
+    """The coordinates that a selection matches, and how far they are from exact.
 
     Attributes
     ----------
     Z : RowCoordinates or ndarray of shape (n_samples, n_components)
         An operator of all coordinates, the leading ones in float32, or those of several networks.
     energy_share : float
-        Share of ``sum_i ||z_i||^2`` that is in Z; 1 where all of it is.
+        Share of ``sum_i ||z_i||^2`` that is in Z; 1 if Z is exact.
     relative_error : float
-        ``|predicted by Z / first-order change - 1|`` of the change (in the unit of the norm) for
-        random sets of 40 % of the rows: the median of three. 0 where Z is exact.
+        ``|change by Z / first-order change - 1|``, both in the unit of the norm: the median over
+        three random sets of 40 % of the rows. 0 if Z is exact.
     length_ratio : float
-        First-order length over that in Z, the median for the same sets; 1 where Z is exact.
+        First-order length divided by the length in Z: the median over the same sets. 1 if Z is
+        exact.
     """
 
     Z: RowMatrix
@@ -49,8 +51,8 @@ def n_leading(n_samples: int, n_params: int) -> int:
 def head_coordinates(influence: HeadInfluence) -> MatchedCoordinates:
     """Return the coordinates to match for a head.
 
-    All of them up to `limits.ALL_MATCHED_PARAMS` parameters; of a wider head, whose curvature is
-    Kronecker-factored, those of the leading eigenvectors.
+    These are all coordinates up to `limits.ALL_MATCHED_PARAMS` parameters; for a wider head, whose
+    curvature is Kronecker-factored, those of the leading eigenvectors.
     """
     if not isinstance(influence, WideHeadInfluence):
         return MatchedCoordinates(influence.Z)
@@ -63,14 +65,14 @@ def head_coordinates(influence: HeadInfluence) -> MatchedCoordinates:
 def stacked_coordinates(
     influence: StackedInfluence, parts: Sequence[MatchedCoordinates]
 ) -> MatchedCoordinates:
-    """Return the coordinates of several networks as one Z, as `StackedCoordinates` scales them.
+    """Return the coordinates of several networks as one Z, scaled as in `StackedCoordinates`.
 
     Parameters
     ----------
     influence : StackedInfluence
         Influences on the networks.
     parts : sequence of MatchedCoordinates
-        What is matched of each.
+        The coordinates to match of each network.
     """
     stacked = StackedCoordinates([part.Z for part in parts], influence.units)
     Z: RowMatrix = stacked
@@ -82,7 +84,7 @@ def stacked_coordinates(
 
 
 def measured(influence: Influence, Z: RowMatrix) -> MatchedCoordinates:
-    """Return the coordinates with what they leave out, by energy and on random sets.
+    """Return the coordinates with the energy they hold and their error on random sets.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def measured(influence: Influence, Z: RowMatrix) -> MatchedCoordinates:
         change = influence.measure(influence.first_order_step(drop))
         length = influence.size_factor(drop) * float(np.linalg.norm(Z.T @ drop - sum_of_all))
         predicted = 0.5 * length**2 if influence.norm == "loss" else length
-        # Where nothing changes there is no ratio.
+        # If nothing changes there is no ratio.
         if change > 0 and predicted > 0:
             errors.append(abs(predicted / change - 1))
             ratios.append((change / predicted) ** power)

@@ -1,4 +1,4 @@
-"""What matching asks of influences: on a last layer, on further layers, or on several networks."""
+"""The interface of influences, on a last layer, on more layers, or on several networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .._types import Array
 from .row_coordinates import RowCoordinates
 
 Norm: TypeAlias = Literal["loss", "parameter"]
-"""What a change is measured in: a rise of the training objective, or a distance."""
+"""How a change is measured: as a rise of the training objective, or as a distance."""
 
 
 @dataclass(frozen=True)
 class RetrainingForecast:
-    """How far the parameters move when rows are dropped, from a guess to the fact.
+    """How far the parameters move when rows are dropped: two predictions, and the refit.
 
     All three are in the unit of the influence's norm: ``1/2 d^T H d`` with the Hessian on all rows,
     or the Euclidean length.
@@ -26,8 +26,8 @@ class RetrainingForecast:
     kept_hessian : float
         One Newton step on the kept rows, with their own Hessian.
     refitted : float
-        The last layer refitted on the kept rows. NaN for further layers, which have no refit:
-        trained again, a network ends elsewhere even on the same rows.
+        The last layer refitted on the kept rows. NaN for more layers than the last: a network that
+        is trained again ends elsewhere even on the same rows.
     """
 
     first_order: float
@@ -36,15 +36,15 @@ class RetrainingForecast:
 
 
 class Influence(Protocol):
-    """What dropping rows does to parameters.
+    """Predicts how dropping rows changes parameters.
 
-    Wherever a change is forecast, `drop` is a mask of the dropped rows, or the share of each row's
-    weight that goes: a kept row that counts ``v_i`` times has ``w_i = 1 - v_i``.
+    In every method, `drop` is a mask of the dropped rows, or the share ``w_i`` of each row's weight
+    that is dropped: a kept row that counts ``v_i`` times has ``w_i = 1 - v_i``.
 
     Attributes
     ----------
     norm : {"loss", "parameter"}
-        What a change is measured in.
+        How a change is measured.
     shape : tuple of int
         ``(n_samples, n_params)``.
     sample_weight : ndarray of shape (n_samples,)
@@ -56,7 +56,7 @@ class Influence(Protocol):
     is_centred : bool
         Whether the gradients of all rows sum to zero.
     curvature_name : str
-        "dense" or "kronecker": which curvature the coordinates are of.
+        "dense" or "kronecker": the curvature that the coordinates are computed with.
     """
 
     norm: Norm
@@ -88,12 +88,12 @@ class Influence(Protocol):
     def refitted_change(self, drop: Array) -> float:
         """Return how far the parameters move when refitted on the kept rows, in the norm.
 
-        NaN where that is unknown: for further layers than the last, where the refit does not
-        converge, or where the kept rows weigh nothing.
+        NaN if that is unknown: for more layers than the last, if the refit does not converge, or if
+        the kept rows have no weight.
         """
 
     def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return two predictions of what dropping rows does, and the fact."""
+        """Return two predictions of the change, and the change by refitting."""
 
     def size_factor(self, drop: Array) -> float:
         """Return ``N / (N - sum_i nu_i w_i)``.
@@ -101,7 +101,7 @@ class Influence(Protocol):
         Raises
         ------
         ValueError
-            When no weight is left.
+            If no weight is left.
         """
         kept = float(self.sample_weight @ (1.0 - drop))
         if kept <= 0:
@@ -114,7 +114,7 @@ class Influence(Protocol):
 
 @runtime_checkable
 class RefittableInfluence(Influence, Protocol):
-    """Influences on last layers that can be taken anew for the rows that a set keeps.
+    """Influences on last layers that can be recomputed for the rows that a set keeps.
 
     Attributes
     ----------
@@ -125,10 +125,10 @@ class RefittableInfluence(Influence, Protocol):
     Z: RowCoordinates
 
     def given(self, drop: Array) -> RowCoordinates:
-        """Return the coordinates that hold once the rows in `drop` are gone."""
+        """Return the coordinates for sets near `drop`, a mask, with the kept rows' Hessian."""
 
     def damped(self, factor: float) -> RefittableInfluence:
         """Return the influences on last layers fitted with `factor` times the damping."""
 
     def retrained_change(self, drop: Array) -> float:
-        """Return what refitting on the kept rows costs; infinite where it does not converge."""
+        """Return what refitting on the kept rows costs; infinite if it does not converge."""

@@ -1,4 +1,4 @@
-"""The influences of the same rows on several networks, side by side."""
+"""The influences of the same rows on several networks, as one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._types import Array
 from .protocols import Influence, RefittableInfluence, RetrainingForecast
 from .row_coordinates import RowMatrix, norms_of, part_of, rows_of
 
-# Numbers of a float32 block that are summed in float64 at a time.
+# Numbers of a float32 array that are cast to float64 at a time.
 _BLOCK_SIZE = 4_000_000
 
 
 def stack_influences(
     influences: Sequence[Influence], units: Sequence[float] | Array | None = None
 ) -> StackedInfluence:
-    """Return influences on several networks as one; a `RefittableInfluence` where all are."""
+    """Return the influences on several networks as one; a `RefittableInfluence` if all are."""
     refittable = [member for member in influences if isinstance(member, RefittableInfluence)]
     if len(refittable) == len(influences):
         return RefittableStack(refittable, units)
@@ -26,29 +26,28 @@ def stack_influences(
 
 
 class StackedInfluence(Influence):
-    r"""What dropping rows does to B networks: the mean over them.
+    r"""The influences on B networks together.
 
-    A change ``Delta theta`` is that of all parameters, one network after the other, and its size
+    A change ``Delta theta`` is that of all parameters, one network after the other. Its size is
 
-    - for ``norm="loss"`` the mean rise of the networks' objectives,
+    - for ``norm="loss"``, the mean rise of the networks' objectives,
       ``(1/B) sum_b u_b 1/2 Delta_b^T H_b Delta_b``;
-    - for ``norm="parameter"`` the root of the mean of ``u_b ||Delta_b||^2``.
+    - for ``norm="parameter"``, the square root of the mean of ``u_b ||Delta_b||^2``.
 
-    Both are norms of one vector, so that rows of ``Z = (sqrt(u_b / B) Z_b)_b`` add up to the
-    change as those of one network do.
+    The first is half of a squared norm of one vector, the second a norm of it, so the rows of
+    ``Z = (sqrt(u_b / B) Z_b)_b`` add up to the change, as those of one network do.
 
     Parameters
     ----------
     influences : sequence of Influence
-        Of the same rows, in the same norm.
+        The influences of the same rows on each network, in the same norm.
     units : array-like of float, default=None
-        What one unit of each network's loss is in that of all, ``u_b``; None means 1.
+        ``u_b``: converts each network's loss to a common unit; None means 1.
 
     Raises
     ------
     ValueError
-        When the networks weigh rows differently: what is left of a set's weight would then be
-        another for each.
+        If the networks weight rows differently, since the size factor would differ.
     """
 
     def __init__(
@@ -70,8 +69,8 @@ class StackedInfluence(Influence):
         for position, member in enumerate(self.influences):
             if not np.array_equal(member.sample_weight, self.sample_weight):
                 raise ValueError(
-                    "networks whose rows are matched together must weigh them alike, and network "
-                    f"{position} weighs them otherwise than the first; give the criteria of all "
+                    "networks that are matched together must weight rows equally; network "
+                    f"{position} weights them differently from network 0. Give the criteria of all "
                     "networks the same class weights."
                 )
 
@@ -100,11 +99,11 @@ class StackedInfluence(Influence):
         )
 
     def refitted_change(self, drop: Array) -> float:
-        """Return how far refitted heads move; NaN where a network is no head."""
+        """Return how far refitted heads move, as a mean; NaN if one of them is unknown."""
         return self._mean([member.refitted_change(drop) for member in self.influences])
 
     def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return two predictions of what dropping rows does and the fact, each a mean."""
+        """Return two predictions of the change and the change by refitting, each a mean."""
         forecasts = [member.forecast(drop) for member in self.influences]
         return RetrainingForecast(
             first_order=self._mean([forecast.first_order for forecast in forecasts]),
@@ -119,7 +118,7 @@ class StackedInfluence(Influence):
 
 
 class RefittableStack(StackedInfluence):
-    """The same for last layers that can all be refitted; a `RefittableInfluence` itself."""
+    """A `StackedInfluence` on last layers; a `RefittableInfluence` itself."""
 
     def __init__(
         self,
@@ -131,7 +130,7 @@ class RefittableStack(StackedInfluence):
         self.Z = StackedCoordinates([member.Z for member in self._members], self.units)
 
     def given(self, drop: Array) -> StackedCoordinates:
-        """Return the coordinates that hold once the rows in `drop` are gone."""
+        """Return the coordinates for sets near `drop`, a mask, with the kept rows' Hessians."""
         return StackedCoordinates([member.given(drop) for member in self._members], self.units)
 
     def damped(self, factor: float) -> RefittableStack:
@@ -144,7 +143,7 @@ class RefittableStack(StackedInfluence):
 
 
 def influences_of(influence: Influence) -> list[Influence]:
-    """Return the influences on each network: a list of one, unless they are stacked."""
+    """Return the influences on each network; a list of one unless they are stacked."""
     return influence.influences if isinstance(influence, StackedInfluence) else [influence]
 
 

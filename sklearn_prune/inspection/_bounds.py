@@ -1,6 +1,6 @@
 r"""Bounds on how far a convex last layer and its mean loss can move.
 
-Two textbook inequalities lead from the dropped rows to the loss on any rows.
+Two textbook inequalities bound the change of the loss on any rows by the rows that are dropped.
 
 *Rows to parameters.* The damped objective ``J_S`` on the kept rows S is λ-strongly convex, so its
 minimiser is within ``‖∇J_S(θ)‖ / λ`` of every θ (Nesterov, *Introductory Lectures on Convex
@@ -12,13 +12,14 @@ Optimization*, 2004, section 2.1.3).
 ``|L(θ + Δ) − L(θ)| ≤ κ (1/N) Σ ν_i ‖a_i‖ · ‖Δ‖``  (L is Lipschitz), and
 ``|L(θ + Δ) − L(θ)| ≤ ‖∇L(θ)‖ ‖Δ‖ + (c/2) λ_max((1/N) Σ ν_i a_i a_iᵀ) ‖Δ‖²``  (L is smooth),
 
-as ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c belong to
-the loss (`steepest`), for example:
+since ``‖Δ a_i‖ ≤ ‖Δ‖ ‖a_i‖`` with the Frobenius norm of Δ (Nesterov, lemma 1.2.3). κ and c depend
+on the loss (see its method ``steepest``). For example:
 
-- softmax cross-entropy: the residual ``p − e_y`` has a norm of at most √2, and ``diag(p) − p pᵀ``
-  no eigenvalue above ½ (Böhning, "Multinomial logistic regression algorithm", 1992);
-- the mean of K binary cross-entropies: ``1/√K`` and ``1/(4K)``;
-- the mean of K squared errors: no κ, and ``2/K``.
+- softmax cross-entropy: κ = √2, as the residual ``p − e_y`` is no longer, and c = ½, as
+  ``diag(p) − p pᵀ`` has no larger eigenvalue (Böhning, "Multinomial logistic regression
+  algorithm", 1992);
+- the mean of K binary cross-entropies: ``κ = 1/√K`` and ``c = 1/(4K)``;
+- the mean of K squared errors: κ is infinite, and ``c = 2/K``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def minimiser_distance(objective: HeadObjective, theta: Array) -> float:
 
 
 class LossBound:
-    """Bound on the change of a mean loss, as a function of the parameters' distance.
+    """Bound on the change of a mean loss, as a function of how far the parameters move.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ class LossGap(Change):
     observed : float
         Loss at the retrained parameters, minus the loss at ``θ̂``.
     stated_bound : float
-        Bound on ``|observed|`` if the parameters move as far as the first order forecasts. It can
-        fail, as can the bound of Yang et al., which makes the same assumption.
+        Bound on ``|observed|`` that assumes that the parameters move as far as the first order
+        forecasts. It can fail, as can the bound of Yang et al., which makes the same assumption.
     proven_bound : float
         Bound on ``|observed|`` that always holds: the same bound at ``parameter_bound``.
     """

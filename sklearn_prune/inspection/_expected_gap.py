@@ -118,6 +118,11 @@ default="train_gap"
         -------
         display : ExpectedGapDisplay
             The plotted display.
+
+        Raises
+        ------
+        ValueError
+            If there are no checks, or one of them lacks the quantity.
         """
         check_matplotlib_support(f"{cls.__name__}.from_checks")
         changes = [getattr(check, quantity) for check in checks]

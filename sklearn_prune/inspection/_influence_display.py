@@ -82,6 +82,13 @@ class InfluenceDisplay(Display):
         -------
         display : InfluenceDisplay
             The plotted display.
+
+        Raises
+        ------
+        TypeError
+            If the pruner has no influences.
+        ValueError
+            If no row has a positive finite influence.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(pruner)
@@ -118,7 +125,7 @@ class InfluenceDisplay(Display):
         if not shown.any():
             raise ValueError(
                 "a logarithmic axis needs positive finite influences; none of the "
-                f"{len(shown)} rows has one."
+                f"{len(shown)} rows has one. Plot influence_norms_ on a linear axis instead."
             )
         norms = self.influence_norms[shown]
         bins = 10 ** np.histogram_bin_edges(np.log10(norms), bins=30)

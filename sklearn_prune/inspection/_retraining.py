@@ -80,11 +80,11 @@ def retraining_check(
     cross-entropy [2]_, ``1/√K`` and ``1/(4K)`` for binary cross-entropy with K outputs. For the
     squared error, κ is infinite, c is ``2/K``, and M is exact.
 
-    ``proven_bound`` is β at ``parameter_bound``, and is a theorem. ``stated_bound`` is β at
-    ``‖Δ₁‖``, and holds as far as the first order does. It follows Yang et al. [1]_, who argue that
-    the gap is of the order of the first-order change, ``O(ε/n + m/n²)``, with unspecified constants
-    that are G and M here. Both bounds are usually far above the observed gap, as ``Δθ`` seldom
-    points in the worst direction.
+    ``proven_bound`` is β at ``parameter_bound``, which always holds. ``stated_bound`` is β at
+    ``‖Δ₁‖``, which holds as far as the first order is right. It follows Yang et al. [1]_, who argue
+    that the gap is of the order of the first-order change, ``O(ε/n + m/n²)``, with unspecified
+    constants, which are G and M here. Both bounds are usually far above the observed gap, since
+    ``Δθ`` seldom points in the worst direction.
 
     For the default linear regression, losses are those of the standardised target.
 

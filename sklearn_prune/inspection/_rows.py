@@ -1,4 +1,4 @@
-"""The rows that a fitted pruner is checked on, as its network takes them."""
+"""Checks of the rows that `retraining_check` gets, and the losses on them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The losses that a head may train on, with their derivatives in its outputs.
+"""The losses of a last layer (the head), with their derivatives with respect to its outputs.
 
 Start at `HeadLoss` in `closed_form`, which says what a loss offers: value, residual and Hessian of
-single samples. There are the losses that have formulas; `torch_loss` differentiates any other
-criterion. `output_hessians` holds one small matrix a sample in three forms.
+each sample. `closed_form` also holds the losses whose derivatives have formulas; `torch_loss`
+differentiates any other criterion. `output_hessians` holds one small matrix per sample, in three
+forms.
 """
 
 from .._types import Array

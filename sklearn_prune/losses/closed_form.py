@@ -1,4 +1,4 @@
-"""The losses whose derivatives have a closed form in the head's outputs.
+"""The losses whose derivatives with respect to the head's outputs have a closed form.
 
 Each loss is a function ``l(f, y)`` of one sample's K outputs ``f`` (the inputs of a softmax, a
 sigmoid or an exponential, or predictions) and its target ``y``. Its gradient ``r = dl/df`` is the
@@ -24,7 +24,7 @@ _LARGEST_EXPONENT = 300.0
 
 
 class HeadLoss(Protocol):
-    """What a loss offers. Every array has a row for each sample and is not averaged.
+    """What a loss offers. Arrays have one row per sample; nothing is averaged over samples.
 
     Outputs have shape (n, K), in float64. Targets have shape (n,) where they are class codes,
     else (n, K).
@@ -50,10 +50,10 @@ class HeadLoss(Protocol):
 class SoftmaxCrossEntropy:
     """Cross-entropy of the softmax, in nats: ``l = sum_k q_k (log sum_j exp(f_j) - f_k)``.
 
-    The code y of a class stands for ``q = (1 - s) e_y + (s / K) c / c_y``, with s the label
-    smoothing and c the class weights, whose share ``c_y`` in torch's loss is the weight of the
-    sample: torch's mean is ``sum_i c_{y_i} l_i / sum_i c_{y_i}``. With ``t = sum_k q_k`` and
-    ``m = softmax(f)``: ``r = t m - q`` and ``C = t (diag(m) - m m^T)``.
+    The class code y stands for the target ``q = (1 - s) e_y + (s / K) c / c_y``, with the label
+    smoothing s and the class weights c. The factor ``c_y`` of torch's loss is left out here and
+    becomes the sample's weight, since torch's mean is ``sum_i c_{y_i} l_i / sum_i c_{y_i}``. With
+    ``t = sum_k q_k`` and ``m = softmax(f)``: ``r = t m - q`` and ``C = t (diag(m) - m m^T)``.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class SoftmaxCrossEntropy:
 
     def value(self, outputs: Array, targets: Array) -> Array:
         """Return the loss of each sample, of shape (n,)."""
-        # Differences from the largest output, or a large one would drown the loss.
+        # Relative to the largest output, or rounding in large outputs would exceed the loss.
         logits = outputs - outputs.max(axis=1, keepdims=True)
         rows = np.arange(len(targets))
         value = (1 - self.label_smoothing) * logits[rows, targets]
@@ -99,7 +99,7 @@ class SoftmaxCrossEntropy:
         return np.sqrt(2) * largest, largest / 2
 
     def _spread(self, outputs: Array, targets: Array) -> Array:
-        """Return ``(s / K) c / c_y``, what each sample's target has of every class, (n, K)."""
+        """Return ``(s / K) c / c_y``, the smoothed part of each target, of shape (n, K)."""
         if self.class_weight is None:
             return np.full(outputs.shape, self.label_smoothing / outputs.shape[1])
         weight = np.array(self.class_weight)
@@ -126,7 +126,7 @@ class _OutputwiseLoss:
     Attributes
     ----------
     reduction : {"mean", "sum"}
-        Which of the two.
+        Whether the K outputs are averaged or added up.
     """
 
     reduction: Literal["mean", "sum"] = "mean"
@@ -180,7 +180,7 @@ class BinaryCrossEntropy(_OutputwiseLoss):
     positive_weight : tuple of 1 or K floats
         Weights ``p`` of the ones.
     output_weight : tuple of 1 or K floats
-        Weights ``w`` of the outputs; their sum is not divided by.
+        Weights ``w`` of the outputs; the loss is not divided by their sum.
     """
 
     positive_weight: tuple[float, ...] = (1.0,)
@@ -283,5 +283,5 @@ class Poisson(_OutputwiseLoss):
 
 
 def _exp(f: Array) -> Array:
-    """Return ``exp(f)`` up to a size that a line search can still compare."""
+    """Return ``exp(min(f, 300))``, which stays finite, so that a line search can compare values."""
     return np.exp(np.minimum(f, _LARGEST_EXPONENT))

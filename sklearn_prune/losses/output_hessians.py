@@ -1,7 +1,7 @@
-"""Second derivatives of a loss in a head's outputs: one K x K matrix ``C_i`` a sample.
+"""Second derivatives of a loss with respect to a head's outputs: one K x K ``C_i`` per sample.
 
-They are diagonal for a loss that is a sum over outputs, and have a formula for the softmax. Only
-for other losses are they stored as matrices.
+They are diagonal for a loss that is a sum over outputs, and have a formula for the softmax. For
+other losses they are stored as matrices.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OutputHessians(Protocol):
 
 
 class _SampleArrays:
-    """A dataclass whose fields are arrays with a row for each sample."""
+    """Base of dataclasses whose fields are arrays with one row per sample."""
 
     def _map(self, function: Callable[[Array], Array]) -> Self:
         return type(self)(*(function(array) for array in vars(self).values()))
@@ -88,7 +88,7 @@ class SoftmaxHessians(_SampleArrays):
     means : ndarray of shape (n, K)
         Probabilities ``m_i``, which sum to 1.
     totals : ndarray of shape (n, 1)
-        What each sample's targets ``t_i`` sum to.
+        ``t_i``: the sum of each sample's target shares.
     """
 
     means: Array

@@ -1,4 +1,4 @@
-"""A torch criterion as a loss of the head's outputs, by automatic differentiation."""
+"""A torch criterion as a function of the head's outputs, differentiated automatically."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .output_hessians import DenseHessians
 
 # Rows differentiated at a time.
 _CHUNK = 2048
-# Rows on which a criterion is tried.
+# Rows on which a criterion is tried out.
 _TRIAL_ROWS = 16
 
 
 class NonConvexLossWarning(UserWarning):
-    """The loss has negative curvature somewhere, which influences take as zero."""
+    """The loss is not convex; influences replace its negative curvature by zero."""
 
 
 class TorchLoss:
-    """The criterion's value for one sample alone, and its derivatives by `torch.func`, in float64.
+    """The criterion's value for each single sample and its derivatives, by `torch.func` in float64.
 
-    A criterion that is not convex has output Hessians with negative eigenvalues. These are taken
-    as zero (`hessians`), so that with damping the head's Hessian is always positive definite;
-    `smallest_curvatures` tells what was left out.
+    The output Hessians of a criterion that is not convex have negative eigenvalues. `hessians`
+    replaces these by zero, so that with damping the head's Hessian is always positive definite;
+    `smallest_curvatures` returns them unchanged.
 
     Parameters
     ----------
     criterion : torch.nn.Module
         Called with outputs of shape (1, K) and a target of shape (1,) for class codes, else
-        (1, n_columns). It is copied, to the CPU and to float64.
+        (1, n_columns). A copy on the CPU and in float64 is used.
     """
 
     couples_outputs: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class TorchLoss:
         return self._map(grad(self._loss), outputs, targets)
 
     def hessians(self, outputs: Array, targets: Array) -> DenseHessians:
-        """Return ``d2l/df2`` of each sample, negative eigenvalues taken as zero."""
+        """Return ``d2l/df2`` of each sample, with negative eigenvalues replaced by zero."""
         matrices = self._matrices(outputs, targets)
         values, vectors = np.linalg.eigh(matrices)
         negative = values[:, 0] < 0
@@ -62,7 +62,7 @@ class TorchLoss:
         return DenseHessians(matrices)
 
     def steepest(self, n_outputs: int) -> tuple[float, float]:
-        """Return infinity twice: nothing is known of the largest slope and curvature."""
+        """Return two infinities: the criterion's slope and curvature have no known bound."""
         return np.inf, np.inf
 
     def smallest_curvatures(self, outputs: Array, targets: Array) -> Array:
@@ -70,7 +70,7 @@ class TorchLoss:
         return np.linalg.eigvalsh(self._matrices(outputs, targets))[:, 0]
 
     def fault(self, targets: Array, n_outputs: int) -> str | None:
-        """Return why the criterion cannot be used, tried on random outputs; None if it can."""
+        """Return why the criterion cannot be used, or None; tries it on random outputs."""
         targets = targets[spread_rows(targets, _TRIAL_ROWS)]
         outputs = np.random.default_rng(0).standard_normal((len(targets), n_outputs))
         try:
@@ -89,7 +89,7 @@ class TorchLoss:
         if not hessians.any():
             return "has a second derivative of zero"
         if (np.linalg.eigvalsh(hessians) <= 0).all():
-            return "curves downward wherever it was tried, so that it has no minimum"
+            return "is concave wherever it was tried, so that it has no minimum"
         return None
 
     def _loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -108,14 +108,15 @@ class TorchLoss:
 def spread_rows(y: Array, n_samples: int) -> Array:
     """Return positions of rows that cover the range of targets, shuffled.
 
-    The first rows of a table that is sorted by class show one class alone.
+    Unlike the first rows of a table that is sorted by class, they show every class.
 
     Parameters
     ----------
     y : ndarray of shape (n, ...)
         Targets.
     n_samples : int
-        Rows to return; all if y has fewer, and more if a class would be missing.
+        Rows to return: all if y has fewer, and more than this if a value would be missing and there
+        are at most ``n_samples`` distinct values.
     """
     column = y.reshape(len(y), -1)[:, 0]
     order = np.argsort(column, kind="stable")

@@ -1,7 +1,8 @@
-"""What is matched, and by which rows: the only room that knows networks and selection.
+"""What the kept rows are to match, and which rows match it.
 
-A `TrainingJob` is trained once. Its influences become coordinates, together with what holds the
-distribution. Rows are chosen that keep their sums, and the certificate says what that costs.
+This is the only room that knows both networks and selection. A `TrainingJob` is trained once. Its
+influences, and features of the distribution, become coordinates of the rows. Rows are dropped whose
+coordinates sum to about zero, and the certificate says what that costs.
 """
 
 from .certificate import Certificate, certify

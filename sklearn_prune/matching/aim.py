@@ -1,4 +1,4 @@
-"""Rows shifted so that the *kept* rows sum to zero, where all rows together do not."""
+"""Rows shifted so that a selection makes the sum of the *kept* rows small."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class AimedRows(LinearOperator):
     r"""The operator of rows :math:`z_i - \frac 1m \sum_j z_j`, of shape (n_samples, n_columns).
 
     If m rows are dropped, their shifted rows sum to :math:`Z^T w - Z^T 1`, which is minus the sum
-    of the kept rows. A selection of m rows that makes this sum small makes the sum of the *kept*
-    rows small, whatever all rows sum to.
+    of the kept rows. So a selection of m rows that makes this sum small makes the sum of the *kept*
+    rows small, even if all rows do not sum to zero.
 
     Parameters
     ----------
     Z : ndarray or RowCoordinates of shape (n_samples, n_columns)
         The rows.
     n_drop : int
-        m, at least 1.
+        m, the number of rows to drop, at least 1.
     """
 
     def __init__(self, Z: RowMatrix, n_drop: int) -> None:
@@ -76,5 +76,5 @@ class AimedRows(LinearOperator):
 
 
 def aimed(Z: RowMatrix, n_drop: int | None, *, is_centred: bool) -> RowMatrix:
-    """Return Z where all of its rows sum to zero, else the rows shifted for `n_drop`."""
+    """Return Z if all of its rows sum to zero or `n_drop` is 0 or None, else shifted rows."""
     return Z if is_centred or not n_drop else AimedRows(Z, n_drop)

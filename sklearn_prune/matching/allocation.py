@@ -1,17 +1,18 @@
-r"""How likely each row should be to stay, for the sake of models that nothing is known about.
+r"""The probability with which each row should be kept, for models that nothing is known about.
 
-Rows that mirror the training rows waste places: dense regions repeat what a flexible model knows,
-while sparse and uncertain ones get too few. Survey sampling draws more where strata vary more
-(Neyman 1934) and calibrates the probabilities to known totals (Deville and Särndal 1992). So does
-this module: the rows kept are to look like a draw with probabilities
+Kept rows with the distribution of all rows are not the best for such models: in dense regions they
+repeat each other, and in sparse and uncertain regions there are too few. Survey sampling draws more
+rows from strata that vary more (Neyman 1934) and calibrates the probabilities to known totals
+(Deville and Särndal 1992). This module does the same: the rows kept are to look like a draw with
+probabilities
 
 .. math:: π_i \propto d_i\, σ_i\, p_i \exp(l \cdot a_i)
 
-where d is the distance to a row's neighbours (large where rows are sparse), σ how uncertain trees
-are of the target there, and p, for classes, the probability that they give the row's own class (a
-label that its neighbourhood contradicts is likely to be wrong, or rare). The vector a holds the
-head's gradient and the trees' class probabilities; l is chosen so that their means over the draw
-equal those over all rows.
+where d is the distance to a row's neighbours (large in sparse regions), σ the uncertainty of the
+target according to trees, and p, for classes, the probability that the trees give to the row's own
+class (a label that its neighbourhood contradicts is likely to be wrong, or rare). The vector a
+holds the head's gradient and the trees' class probabilities; l is chosen so that their means over
+the draw equal those over all rows.
 """
 
 from __future__ import annotations
@@ -33,37 +34,37 @@ from ..utils import map_threads
 from .distribution import standardised
 from .feature_maps import CHUNK, Table
 
-# Of so many rows or fewer, none is preferred to another.
+# With this many rows or fewer, all have equal priority.
 FEWEST_ROWS = 32
-# Most rows to grow trees on, most distances to compute, and fewest rows to take them from. With
-# fewer of these, "sparse" becomes coarser.
+# Most rows to grow trees on, most distances to compute, and fewest rows to compute them to. With
+# fewer of these, the distance is a coarser measure of sparsity.
 _GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e8, 1_000
 _N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
-# Rows in a leaf at least: of trees that predict the target, and of those that predict its variance.
+# Fewest rows in a leaf of the trees that predict the target, and of those for its variance.
 _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
-# Odds below this quantile, or this share of the median, are raised to it. The last is the weight of
-# the uniform distribution that is mixed into class probabilities.
+# Odds below this quantile, or below this share of the median, are raised to the larger of the two.
+# The last number is the weight of the uniform distribution that is mixed into class probabilities.
 _LEAST_ODDS, _LEAST_SHARE, _EVEN_SHARE = 0.05, 0.05, 0.02
-# Rows that a class keeps for any of them to be preferred: of a handful, typical ones teach most.
+# A class that keeps fewer rows prefers none: of a handful, typical rows teach most.
 LEAST_KEPT = 5
-# Steps of the calibration, their size in units of the largest that is safe at the start, and bounds
-# on what one step and all of them may change an exponent by.
+# Most steps of the calibration, the step size in units of the largest that is stable at the start,
+# and bounds on the change of an exponent by one step and by all steps.
 _N_STEPS, _CAUTION, _LONGEST_STEP, _LONGEST = 60, 0.5, 1.5, 3.0
-# What the calibration may leave, as a share of what chance leaves of a draw: exchanges do the rest.
-# It also ends where two steps in a row gain less than the second number, of what is left.
+# The calibration ends once the totals are this share of a random draw's, since exchanges do the
+# rest; or once two steps in a row gain less than the second share.
 _CALIBRATED, _LEAST_GAIN = 0.05, 0.005
 
 
 @dataclass(frozen=True)
 class Priorities:
-    """What the probabilities to stay are made of, before the head is calibrated for.
+    """The factors of the probabilities, before the calibration to the head.
 
     Attributes
     ----------
     distance, spread, belief : ndarray of shape (n_samples,)
         d, σ and p, positive.
     expected : ndarray of shape (n_samples, n_classes - 1)
-        Probability of each class but the first, float32; no column for numbers.
+        Probability of each class but the first, float32; no columns for a regression.
     """
 
     distance: Floats
@@ -84,16 +85,16 @@ def row_priorities(
     *,
     is_labels: bool,
 ) -> Priorities:
-    """Return the odds of each row to stay.
+    """Return the factors of each row's probability to be kept.
 
     Parameters
     ----------
     table : Table
-        What enters the heads.
+        The inputs of the heads.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers.
     sample_weight : ndarray of shape (n_samples,)
-        Weights of the rows in the trees. Distances count every row of positive weight alike.
+        Weights of the rows in the trees. In distances every row of positive weight counts once.
     is_labels : bool
         Whether y holds class codes.
     """
@@ -105,18 +106,19 @@ def row_priorities(
     distance = _floored(_distance_to_neighbours(table, len(y), rng))
     trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
     if is_labels:
-        return _of_classes(trees, y, distance)
-    return _of_numbers(trees, standardised(y, sample_weight), distance)
+        return _class_priorities(trees, y, distance)
+    return _regression_priorities(trees, standardised(y, sample_weight), distance)
 
 
 def kept_shares(
     problem: SelectionProblem, priorities: Priorities, *, deadline: float = np.inf
 ) -> Floats:
-    """Return the probability with which each row should stay, of shape (n_samples,).
+    """Return the probability with which each row should be kept, of shape (n_samples,).
 
-    Calibrated so that the dropped rows' change sums to about zero and their expected classes to
-    their share; then scaled so that each group's shares sum to the rows it keeps. 1 and 0 where a
-    row's fate is decided. A group that keeps fewer than five rows has the same share everywhere.
+    The probabilities are calibrated so that the coordinates of the dropped rows sum to about zero
+    and their expected classes to their share of all rows. They are then scaled so that those of
+    each group sum to the number of rows that it keeps. They are 1 in must_keep and 0 in must_drop.
+    In a group that keeps fewer than five rows, all free rows have the same probability.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def kept_shares(
     priorities : Priorities
         Of its rows.
     deadline : float, default=inf
-        ``time.perf_counter()`` value after which no step of the calibration is begun.
+        ``time.perf_counter()`` value after which no step of the calibration is started.
     """
     assert problem.n_drop is not None
     free, groups = problem.free, problem.groups[problem.free]
@@ -133,25 +135,24 @@ def kept_shares(
     n_kept = problem.count(problem.free) - n_dropped
     shares = problem.must_keep.astype(np.float64)
     shares[free] = inclusion_probabilities(priorities.odds[free], int(n_kept.sum()))
-    of_free = _calibrated(problem, priorities, shares, deadline)[free]
+    free_shares = _calibrated(problem, priorities, shares, deadline)[free]
     for group, count in enumerate(n_kept):
         members = groups == group
-        odds = of_free[members] if count >= LEAST_KEPT else np.ones(int(members.sum()))
-        of_free[members] = inclusion_probabilities(odds, int(count))
-    shares[free] = of_free
+        odds = free_shares[members] if count >= LEAST_KEPT else np.ones(int(members.sum()))
+        free_shares[members] = inclusion_probabilities(odds, int(count))
+    shares[free] = free_shares
     return shares
 
 
 def _calibrated(
     problem: SelectionProblem, priorities: Priorities, shares: Floats, deadline: float
 ) -> Floats:
-    """Return the shares tilted so that the totals of the dropped rows come near zero.
+    """Return the shares tilted so that the totals of the dropped rows are close to zero.
 
-    The tilt l minimises a convex function, of which these totals are the gradient, by accelerated
-    gradient steps (Nesterov 1983). A step that lengthens the gradient is taken back: momentum
-    starts afresh, and where there was none, the step size is halved. Newton steps would need fewer
-    passes, but where some rows are certain to stay, or directions are many, they turn rounding into
-    other rows.
+    The tilt l minimises a convex function whose gradient these totals are, by accelerated gradient
+    steps (Nesterov 1983). A step that lengthens the gradient is undone: momentum restarts at zero,
+    and if it was zero already, the step size is halved. Newton steps would need fewer passes, but
+    with certain rows or many directions they amplify rounding errors, and other rows are chosen.
     """
     free, totals = problem.free, _Totals(problem, priorities)
     movable = np.where(free & (shares < 1.0), shares, 0.0)
@@ -188,7 +189,7 @@ def _calibrated(
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of the calibration: its l, the shares there, and the totals of the rows they drop."""
+    """A point of the calibration: l, the shares, and the totals of the dropped rows."""
 
     tilt: Floats
     shares: Floats
@@ -200,9 +201,9 @@ class _Point:
 
 
 class _Totals:
-    """The vectors ``a_i`` whose totals are held: expected classes less their mean, and the change.
+    """The vectors ``a_i`` to calibrate to: expected classes less their mean, and coordinates in Z.
 
-    Each expected class has mean square 1 over the rows, and the change mean squared length 1.
+    Each expected class has mean square 1 over the rows, and the coordinates mean squared length 1.
 
     Attributes
     ----------
@@ -225,15 +226,15 @@ class _Totals:
     def scores(self, v: Floats) -> Floats:
         """Return ``a_i · v`` for each row, of shape (n_samples,)."""
         n_classes = self._expected.shape[1]
-        of_change = self._change.scores(v[n_classes:]) / self._unit
-        return np.asarray(self._expected @ v[:n_classes] + of_change)
+        change_scores = self._change.scores(v[n_classes:]) / self._unit
+        return np.asarray(self._expected @ v[:n_classes] + change_scores)
 
     def of(self, w: Floats) -> Floats:
         """Return ``Σ w_i a_i``."""
         return np.concatenate([self._expected.T @ w, self._change.total(w) / self._unit])
 
     def largest_eigenvalue(self, w: Floats) -> float:
-        """Return that of ``Σ w_i a_i a_iᵀ``, by a few power iterations."""
+        """Return the largest eigenvalue of ``Σ w_i a_i a_iᵀ``, by a few power iterations."""
         v = self.of(w)
         value = 1.0
         for _ in range(8):
@@ -244,7 +245,7 @@ class _Totals:
 
 
 class _Trees:
-    """Grows forests on some rows and predicts all, none of them from trees that saw it."""
+    """Grows forests on some rows and predicts every row by trees that were not grown on it."""
 
     def __init__(
         self,
@@ -259,7 +260,7 @@ class _Trees:
         self._others = np.setdiff1d(np.arange(len(sample_weight)), grown_on)
 
     def probabilities(self, y: Array) -> Floats:
-        """Return what each class is given in each row, of shape (n_rows, n_classes)."""
+        """Return each row's predicted class probabilities, of shape (n_rows, n_classes)."""
         n_classes = int(y.max()) + 1
 
         def predict(forest: Any, rows: Floats) -> Floats:
@@ -271,7 +272,7 @@ class _Trees:
         return self._cross_fitted(forest, y, n_classes, predict)
 
     def means(self, values: Floats, least_in_leaf: int) -> Floats:
-        """Return what each row's values are in the mean, of the shape of ``values``."""
+        """Return each row's predicted values, of the shape of ``values``."""
         forest = ExtraTreesRegressor(min_samples_leaf=least_in_leaf, **self._options())
         target = values.ravel() if values.shape[1] == 1 else values
 
@@ -306,7 +307,7 @@ class _Trees:
         return predicted
 
 
-def _of_classes(trees: _Trees, y: Array, distance: Floats) -> Priorities:
+def _class_priorities(trees: _Trees, y: Array, distance: Floats) -> Priorities:
     probability = trees.probabilities(y)
     probability = (1 - _EVEN_SHARE) * probability + _EVEN_SHARE / probability.shape[1]
     spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
@@ -315,8 +316,8 @@ def _of_classes(trees: _Trees, y: Array, distance: Floats) -> Priorities:
     return Priorities(distance, _floored(spread), _floored(belief), expected)
 
 
-def _of_numbers(trees: _Trees, values: Floats, distance: Floats) -> Priorities:
-    """Take the variance from a second forest, grown on squared residuals; no number is unlikely."""
+def _regression_priorities(trees: _Trees, values: Floats, distance: Floats) -> Priorities:
+    """Predict the variance by a second forest on squared residuals; p is 1 for numbers."""
     squares = (values - trees.means(values, _LEAST_IN_LEAF)) ** 2
     variance = trees.means(squares.sum(axis=1, keepdims=True), _LEAST_IN_SMOOTH_LEAF).ravel()
     spread = _floored(np.sqrt(np.maximum(variance, 0.0)))
@@ -326,7 +327,7 @@ def _of_numbers(trees: _Trees, values: Floats, distance: Floats) -> Priorities:
 
 
 def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator) -> Floats:
-    """Return the mean distance of each row to the nearest of some other rows."""
+    """Return each row's mean distance to the nearest five of a sample of other rows."""
     most = max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows))
     reference = table.some(most, rng)
     n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
@@ -345,7 +346,7 @@ def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator)
 
 
 def _floored(odds: Floats) -> Floats:
-    """Return the odds, none far below the others; 1 where none is positive."""
+    """Return the odds, with very small ones raised; all 1 if none is positive."""
     positive = odds[odds > 0]
     if not positive.size:
         return np.ones(len(odds))

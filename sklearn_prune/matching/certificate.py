@@ -1,4 +1,4 @@
-"""What a pruning costs: promised, bounded, and checked."""
+"""The cost of a pruning: predicted, bounded, and checked by refitting."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .choice import Choice
 from .matched import Matched
 from .units import in_unit_of
 
-# Refits on random rows, and the numbers (rows kept times parameters) beyond which one is enough.
+# Refits on random rows; beyond this many rows kept times parameters, only one is done.
 _N_REFITS, LONG_REFIT = 3, 2e7
-# For the summary, as shares of what random rows do: below the first, choosing was worth it; below
-# the second, the head hardly moves. Beyond the third, the prediction is doubtful.
+# For the summary. Below this share of the change by random rows, choosing was worth it; below the
+# second, the head hardly moves. If the actual change is this many times the predicted one, the
+# prediction is doubtful.
 _WORTH_CHOOSING, _HARDLY_MOVES, _FAR_BEYOND = 0.7, 0.05, 10.0
 # A length that is nothing but rounding.
 _ROUNDING = 1e-10
@@ -25,104 +26,112 @@ _ROUNDING = 1e-10
 
 @dataclass(frozen=True, repr=False)
 class Certificate:
-    """How far dropping the chosen rows moves the head, and how that compares.
+    """How far dropping the chosen rows moves the head (the last layer), compared with random rows.
 
     Every change is in the unit of ``norm``: for "loss" it is ``½ Δθᵀ H Δθ``, a rise of the
-    training objective in units of the loss (nats for cross-entropy), H being the Hessian of the
-    mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All are computed in float64 from the
-    rows that were returned, in all parameters of the head. Distances between distributions have no
-    unit; they are summed in float64 from features in float32.
+    training objective in units of the loss (nats for cross-entropy), where H is the Hessian of the
+    damped mean loss on all rows; for "parameter" it is ``‖Δθ‖₂``. All changes are computed in
+    float64 from the rows that were returned, in all parameters of the head. Distances between
+    distributions have no unit; they are summed in float64 from features in float32.
 
     Attributes
     ----------
     n_samples, n_dropped, n_kept : int
-        Rows in all, dropped and kept.
+        Number of rows in all, dropped, and kept.
     norm : {"loss", "parameter"}
         Unit of the changes.
     predicted_change : float
-        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. At a ratio, the
-        selection makes it small against ``random_change``, but not as small as possible.
+        First order, with the size factor: ``Δθ = N/(N − Σ ν_i w_i) · Σ w_i s_i``. With a
+        ``prune_ratio``, the selection makes it much smaller than ``random_change``, but not as
+        small as possible.
     kept_hessian_change : float
-        One Newton step with the Hessian of the kept rows. At a ratio, the selection makes this
-        small next, which may raise ``predicted_change`` a little; if fewer rows than parameters are
-        kept, it may raise both to reduce what retraining costs.
+        One Newton step with the Hessian of the kept rows. With a ``prune_ratio``, the selection
+        makes this small next, which may raise ``predicted_change`` a little; if fewer rows than
+        parameters are kept, it may raise both to reduce what retraining costs.
     actual_change : float
-        What the head does when it is refitted on the kept rows. NaN for more layers than the last,
-        as a network that is trained again ends elsewhere even on the same rows; and if
-        ``refits_timed_out``.
+        Change of the head when it is refitted on the kept rows. NaN for more layers than the last,
+        since a network that is trained again ends elsewhere even on the same rows; also NaN if
+        ``refits_timed_out`` or the refit does not converge.
     random_change : float
-        First-order change for random rows, as many of each class: the expected value for the norm
-        "loss", the root mean square for "parameter"; if weights differ, the mean of some thousand
-        draws. Compare ``predicted_change`` with it.
+        First-order change for random rows, as many of each class or group: the expected value for
+        the norm "loss", the root mean square for "parameter". If weights differ, the size factor in
+        it is estimated from up to 2,000 draws. Compare ``predicted_change`` with it.
     random_actual_change : float
-        What the head does when it is refitted on random rows, as many of each class or group: the
+        Change of the head when it is refitted on random rows, as many of each class or group: the
         mean of three draws, or one draw if a refit is long. Compare ``actual_change`` with it. NaN
-        where that is, and if a refit does not converge.
+        if that is NaN for lack of a refit, or if a refit does not converge.
     refits_timed_out : bool
-        Whether ``time_limit`` ended before the head was refitted. The changes that a refit would
-        tell are then NaN.
+        Whether ``time_limit`` was reached before the head was refitted. Changes that need a refit
+        are then NaN.
     distribution_error, random_distribution_error : float
-        Maximum mean discrepancy, in the features that were matched, between the kept rows and the
-        distribution that they aim at; and between random rows, as many of each class or group, and
-        all rows (a root mean square). NaN if no distribution was matched.
+        Maximum mean discrepancy, in the features that were matched, between the kept rows and their
+        target distribution; and between random rows, as many of each class or group, and all rows
+        (a root mean square). NaN if no distribution was matched.
     distribution_tilt : float
-        How far the distribution that was aimed at is from that of all rows, on the same scale. At a
-        ratio, it has more rows where they are sparse or their target is uncertain, since other
-        models learn most from these; under a tolerance, and with costs, it is that of all rows (0).
+        Distance between the target distribution and that of all rows, on the same scale. With a
+        ``prune_ratio``, the target has more rows in sparse regions and where y is uncertain, since
+        other models learn most from these; with a tolerance or costs, it is the distribution of all
+        rows, and this is 0.
     least_weight, greatest_weight : float
-        Of the kept rows' weights, whose mean is 1; both are 1 without ``reweight``. With it, all
-        changes and the distribution are those of the weighted rows.
+        Least and greatest weight of a kept row, where the mean is 1; both are 1 without
+        ``reweight``. With it, all changes and the distribution are those of the weighted rows.
     effective_rows : float
         ``(Σ v)² / Σ v²``: the number of equally weighted rows whose mean is as precise.
     n_reference : int
-        Reference rows; 0 without any. With them, every change is one from the head of the
-        *reference* rows to that of the rows kept, and the distribution's from the one aimed at.
+        Number of reference rows; 0 without any. With them, every change is from the head of the
+        *reference* rows to that of the rows kept, and ``distribution_error`` is the distance from
+        their target distribution.
     reference_score, reference_damping : float
-        What their head scores on reference rows that were held out (accuracy, or R²), and the
-        damping that was chosen there. NaN without any.
+        Score of their head on held-out reference rows (accuracy, or R²), and the damping that was
+        chosen by it. NaN without reference rows.
     reference_similarity : float
-        1 if the reference rows look like training rows drawn at random, their labels aside; near 0
-        if they do not, so that their own distribution is aimed at. NaN without any.
+        1 if the columns of the reference rows look like those of random training rows; near 0 if
+        they do not, so that the target is the distribution of the reference rows themselves. NaN
+        without reference rows.
     n_suspect, n_suspect_kept : int
-        Training rows whose labels, by the reference rows, are more likely wrong than right; and how
-        many of them are kept.
+        Number of training rows whose labels are more likely wrong than right according to the
+        reference rows, and how many of these are kept.
     lower_bound : float
         No set of as many rows under the same rules has a smaller first-order change. With many rows
-        it is mostly 0, as sets of almost no change exist. NaN, as are ``gap`` and ``saving_bound``,
-        for a Kronecker-factored curvature, in whose coordinates a bound says nothing of the change.
+        it is mostly 0, since sets of almost no change exist. For a Kronecker-factored curvature it
+        is NaN, as are ``gap`` and ``saving_bound``, since a bound in its coordinates does not bound
+        the change.
     gap : float
-        How far the selection can be from the best one, as a share; 0 is proven optimal. At a ratio,
-        a share of the length whose size ``predicted_change`` is, near 1 wherever ``lower_bound`` is
-        0; under a tolerance, a share of ``saving_bound``.
+        How far the selection can be from optimal, as a share; 0 means proven optimal. With a
+        ``prune_ratio``, it is ``1 - lower_bound / predicted_change`` for the rows without weights,
+        in lengths (square roots of changes for the norm "loss"), and near 1 if ``lower_bound`` is
+        0; with a tolerance, it is a share of ``saving_bound``.
     saving_bound : float
-        Under a tolerance, no set within it drops more rows (or saves more, if costs were given).
-        Infinite at a ratio.
-    status : str
-        How the selection ended.
+        With a tolerance, no set within it drops more rows (or saves more, if costs were given).
+        Infinite with a ``prune_ratio``.
+    status : {"optimal", "feasible", "time limit", "nothing to drop"}
+        How the selection ended: proven optimal, by itself, by ``time_limit``, or by itself without
+        a row that the tolerance allows to be dropped.
     n_integers, n_nodes : int
-        What ``scipy.optimize.milp`` decided: how many rows of each cell go or, of few rows, which
-        ones; and the branch-and-bound nodes that it visited. 0 if the rules leave no count open.
+        Number of integers that ``scipy.optimize.milp`` decided (how many rows of each cell to drop
+        or, with few rows, which ones), and of branch-and-bound nodes that it visited. 0 if the
+        rules leave no count open.
     milp_gap, milp_seconds : float
-        The relative gap that it proved for these counts (NaN where it gave none), and its time.
+        Relative gap that milp proved for the counts of the cells (NaN if none), and its time.
     gradient_norm : float
-        Norm of the gradient at the head that influences were taken at.
+        Norm of the objective's gradient at the head at which influences were computed.
     n_iter : int
-        Newton steps that the head was refitted with.
+        Newton steps that the fit of the head took.
     n_networks : int
-        Networks that are matched together. Changes are means over them (the roots of mean
-        squares, for the norm "parameter"), parameters and coordinates sums, ``gradient_norm`` and
-        ``n_iter`` the largest.
+        Number of networks that are matched together. Changes are means over them (root mean squares
+        for the norm "parameter"); the numbers of parameters and coordinates are sums;
+        ``gradient_norm`` and ``n_iter`` are the largest.
     curvature : {"dense", "kronecker"}, or both with a comma
         Curvature that the coordinates are computed with. Changes use the exact Hessian.
     n_parameters : int
-        Parameters that influence was taken on.
+        Number of parameters that influences were computed on.
     n_coordinates : int
-        Coordinates that the selection matched.
+        Number of coordinates that the selection matched.
     coordinate_share : float
-        Share of ``Σ ‖z_i‖²`` that these hold.
+        Share of ``Σ ‖z_i‖²`` in these coordinates.
     coordinate_error : float
-        Relative error of the first-order change that they predict for random sets of 40 % of the
-        rows; 0 where they are exact. Near 1, choosing can gain little over random rows.
+        Relative error of the first-order change by these coordinates for random sets of 40 % of the
+        rows; 0 if they are exact. If it is near 1, choosing can gain little over random rows.
     seconds : tuple of (str, float)
         Wall-clock seconds of each stage, in order.
     """
@@ -242,13 +251,13 @@ class Certificate:
 
     def _refitted(self, change: float) -> str:
         is_cut = self.refits_timed_out and np.isnan(change)
-        return "not computed for want of time" if is_cut else f"{change:.4g}"
+        return "not computed, out of time" if is_cut else f"{change:.4g}"
 
     def summary(self) -> str:
-        """Return in words what to expect, and when to distrust it."""
+        """Return in words what to expect, and why to doubt it."""
         if not self.n_dropped:
             return "No row is dropped, so nothing moves."
-        sentences = ["Changes are those from the head of the reference rows."]
+        sentences = ["Changes are measured from the head of the reference rows."]
         if not self.n_reference:
             sentences = []
         share = _times(
@@ -260,11 +269,13 @@ class Certificate:
             )
         elif np.isnan(self.actual_change):
             sentences.append(
-                "What training more layers than the last does is not known beforehand: compare "
-                "scores on rows held out."
+                "The effect of retraining more layers than the last is not known in advance: "
+                "compare scores on held-out rows."
             )
         elif np.isnan(share):
-            sentences.append("On random rows the last layer could not be refitted to compare with.")
+            sentences.append(
+                "The last layer could not be refitted on random rows, to compare with."
+            )
         elif share < _WORTH_CHOOSING:
             sentences.append(
                 f"Refitted on these rows, the last layer moves {share:.2g} times as much as on "
@@ -277,26 +288,26 @@ class Certificate:
             )
         off = _times(self.distribution_error, self.random_distribution_error, _ROUNDING)
         compared = (
-            f"The rows kept miss the distribution they aim at by {off:.2g} times what random rows "
-            "miss that of all rows"
+            f"The rows kept are {off:.2g} times as far from their target distribution as random "
+            "rows are from that of all rows"
         )
         if np.isnan(self.distribution_error):
-            sentences.append("The distribution was not held: other models may find these rows odd.")
+            sentences.append("The distribution was not matched, so other models may do worse.")
         elif round(off, 1) <= 1:
-            sentences.append(f"{compared}, so other models should find them no worse.")
+            sentences.append(f"{compared}, so other models should do no worse on them.")
         else:
             sentences.append(
-                f"{compared}, so other models may find them worse: raise distribution_weight."
+                f"{compared}, so other models may do worse on them: raise distribution_weight."
             )
         if self.distribution_tilt > self.random_distribution_error:
             sentences.append(
-                "On purpose they hold more sparse and uncertain rows, and fewer contradicted "
-                "labels, than all rows do."
+                "By design they have more rows from sparse and uncertain regions than all rows do, "
+                "and fewer labels that their neighbours contradict."
             )
         if self.actual_change > _FAR_BEYOND * self.predicted_change and share >= _HARDLY_MOVES:
             sentences.append(
-                "Distrust the prediction: few rows are left for so many parameters, and refitting "
-                "goes further than one Newton step says."
+                "Do not trust the prediction: few rows are left for so many parameters, and "
+                "refitting moves the last layer further than one Newton step predicts."
             )
         if self.status == "time limit":
             sentences.append("time_limit ended the search; with more time the rows may be better.")
@@ -304,7 +315,7 @@ class Certificate:
 
 
 def _times(change: float, random: float, rounding: float) -> float:
-    """Return the change in units of that of random rows; 0 where it is no more than rounding."""
+    """Return ``change / random``; 0 if the change is no more than rounding."""
     if change <= rounding:
         return 0.0
     return change / random if random else np.inf
@@ -318,7 +329,7 @@ class _Distribution(NamedTuple):
     tilt: float = np.nan
 
 
-def _of_distribution(influence: Influence, choice: Choice) -> _Distribution:
+def _measure_distribution(influence: Influence, choice: Choice) -> _Distribution:
     problem, solver = choice.problem, choice.selection.certificate
     if not problem.is_balanced:
         return _Distribution()
@@ -335,7 +346,7 @@ def _of_distribution(influence: Influence, choice: Choice) -> _Distribution:
 
 
 class _Changes(NamedTuple):
-    """How far the head moves when rows are dropped; NaN where that is not known."""
+    """How far the head moves when rows are dropped; NaN if that is not known."""
 
     first_order: float
     kept_hessian: float = np.nan
@@ -354,11 +365,11 @@ def certify(
     Parameters
     ----------
     matched : Matched
-        What the rows were chosen by.
+        What the rows were chosen to match.
     choice : Choice
         The rows.
     deadline : float, default=inf
-        ``time.perf_counter()`` value at which refits end; what they would tell is then NaN.
+        ``time.perf_counter()`` value at which refits end; changes that need one are then NaN.
     random_state : int, default=0
         Seeds the draws of random rows.
     """
@@ -372,10 +383,10 @@ def certify(
         step = influence.first_order_step(choice.dropped)
         changes = _Changes(influence.measure(step))
     weights = np.ones(1) if choice.weights is None else choice.weights
-    # Leading coordinates are a projection, so what bounds them bounds the whole; those of another
-    # curvature bound nothing.
+    # Leading coordinates are a projection, so a lower bound in them holds for the whole. Those of
+    # another curvature bound nothing.
     bounds = 1.0 if influence.is_exact else np.nan
-    distribution = _of_distribution(influence, choice)
+    distribution = _measure_distribution(influence, choice)
     return Certificate(
         n_samples=len(drop),
         n_dropped=n_dropped,
@@ -424,7 +435,7 @@ def certify(
 
 
 def _changes(influence: Influence, choice: Choice, deadline: float) -> _Changes | None:
-    """Return what dropping the rows does to the head; None if the time ran out."""
+    """Return how dropping the rows changes the head; None if the time ran out."""
     try:
         with time_limited(deadline):
             forecast = influence.forecast(choice.dropped)
@@ -436,9 +447,9 @@ def _changes(influence: Influence, choice: Choice, deadline: float) -> _Changes 
 def _random_changes(
     influence: Influence, choice: Choice, deadline: float, random_state: int
 ) -> list[float] | None:
-    """Return what the head does on random rows, a number a draw; None if the time ran out at once.
+    """Return the head's change on random rows, one number per draw; None if there was no time.
 
-    There are as many rows of each group as in the choice.
+    Random rows are as many of each group as in the choice.
     """
     rng, support = np.random.default_rng(random_state), choice.support
     is_long = support.sum() * influence.shape[1] > LONG_REFIT

@@ -1,4 +1,4 @@
-"""From what is matched and what is asked to the rows to drop, or to why there are none."""
+"""Choose the rows to drop, from what they must match and what the user asks for."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from .reference import Aim, class_quota
 from .refinement import match_rows
 from .units import in_unit_of, length_in
 
-# Weight of the distribution where at least five rows are kept for each parameter that is matched,
-# and where fewer are; see `benchmarks.distribution`.
+# Weight of the distribution if at least five rows are kept for each parameter that is matched, and
+# if fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
-# The same with reference rows; see `benchmarks.reference`, on rows to validate on.
+# The smaller weight with reference rows; see `benchmarks.reference`, on validation rows.
 _LED_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The rows to drop, and the problem that they solve.
+    """The rows to drop, and the selection problem that they solve.
 
     Attributes
     ----------
     selection : Selection
-        The rows, and what the solver knows about them.
+        The rows, and the solver's certificate.
     problem : SelectionProblem
-        What it solved.
+        The problem that was solved.
     weights : ndarray of shape (n_kept,) or None
-        Weights of the kept rows, of mean 1; None where all are 1.
+        Weights of the kept rows, of mean 1; None if all are 1.
     """
 
     selection: Selection
@@ -71,7 +71,7 @@ class Choice:
         return share
 
     def random_rows(self, rng: np.random.Generator) -> Mask:
-        """Draw rows to drop, as many of each group, within the masks of the problem."""
+        """Draw random rows to drop: as many of each group as were chosen, within the masks."""
         problem, drop = self.problem, self.selection.drop
         labels = np.where(problem.free, problem.groups, -1)
         n_dropped = problem.count(drop & problem.free)
@@ -94,7 +94,8 @@ def choose_rows(
 ) -> Choice:
     """Choose the rows to drop.
 
-    With reference rows, classes keep the shares that they have there, and suspect labels go first.
+    With reference rows, classes keep the shares of their target distribution, and rows with suspect
+    labels are dropped first.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def choose_rows(
     terms : RowTerms
         Classes, groups, masks, costs and weights of the rows.
     request : Request
-        How many rows go.
+        How many rows to drop.
     deadline : float, default=inf
         ``time.perf_counter()`` value at which the selection and its refinement end.
     random_state : int, default=0
@@ -112,18 +113,23 @@ def choose_rows(
     Raises
     ------
     InfeasibleProblemError
-        If no set within a tolerance was found, in terms of the user's parameters.
+        If no set within the tolerance was found; stated in terms of the user's parameters.
     ValueError
-        If a tolerance is asked for and the coordinates are not exact.
+        If a tolerance is given and the coordinates are not exact.
+
+    Warns
+    -----
+    UserWarning
+        If the tolerance allows no row to be dropped.
     """
     if request.tolerance is not None:
         _require_exact(matched.coordinates)
     given = terms
     if matched.aim is not None:
-        request, terms = _led_by(matched.aim, terms, request)
+        request, terms = _with_reference(matched.aim, terms, request)
     else:
         terms = drop_weightless(terms, request)
-    # Integers and draws depend on the last bits of what they are made of.
+    # Rounded counts and draws depend on the last bits of the coordinates.
     with serial_blas():
         problem = _problem(matched, terms, request, deadline)
     try:
@@ -145,7 +151,7 @@ def choose_rows(
 def _problem(
     matched: Matched, terms: RowTerms, request: Request, deadline: float
 ) -> SelectionProblem:
-    """Return the problem to solve, with the draw that the kept rows are to look like."""
+    """Return the problem to solve, with the draw that the kept rows should look like."""
     influence, aim, n_drop = matched.influence, matched.aim, request.n_drop(terms)
     weight = distribution_weight(
         request, influence, has_cost=terms.cost is not None, is_led=aim is not None
@@ -167,11 +173,11 @@ def _problem(
 
 
 def _is_allocated(problem: SelectionProblem) -> bool:
-    """Whether rows are to stay with unequal probabilities.
+    """Whether rows should be kept with unequal probabilities.
 
-    Only at a ratio and without costs: a tolerance leaves the number of rows open, and costs already
-    choose between sets. Not for so few rows that branch and bound decides, nor where every class
-    keeps a handful.
+    Only with a ratio and without costs: a tolerance leaves the number of rows open, and costs
+    already decide between sets. Not with so few rows that branch and bound decides, and not if
+    every class keeps only a handful.
     """
     if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
         return False
@@ -179,8 +185,8 @@ def _is_allocated(problem: SelectionProblem) -> bool:
     return bool(problem.free.sum() > FEWEST_ROWS and n_kept.max() >= LEAST_KEPT)
 
 
-def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTerms]:
-    """Return the request and the terms of a selection that reference rows lead."""
+def _with_reference(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTerms]:
+    """Return the request and the terms of a selection with reference rows."""
     check_aim(request.tolerance)
     if request.quota == "class" and aim.class_shares is not None:
         request = replace(request, quota=class_quota(terms, request, aim.class_shares))
@@ -191,11 +197,11 @@ def _led_by(aim: Aim, terms: RowTerms, request: Request) -> tuple[Request, RowTe
 def distribution_weight(
     request: Request, influence: Influence, *, has_cost: bool = False, is_led: bool = False
 ) -> float:
-    """Return the weight asked for; for "auto" it depends on how many rows each parameter keeps.
+    """Return the weight given; "auto" depends on how many rows are kept for each parameter.
 
-    It is the smaller one with a tolerance, where that number is not known beforehand, and with
-    costs, which compete with the change as well. With reference rows it is 1 at least, as they show
-    the distribution better than they show the head.
+    With a tolerance, "auto" is the smaller weight, since that number is not known in advance, and
+    also with costs, which compete with the change as well. With reference rows it is at least 1,
+    since they determine the distribution better than the head.
     """
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
@@ -211,7 +217,7 @@ def _require_exact(coordinates: MatchedCoordinates) -> None:
     """Raise ValueError if a bound on the coordinates would not bound the change."""
     if coordinates.relative_error:
         raise ValueError(
-            "tolerance bounds the change in all parameters, and so many parameters are matched "
+            "tolerance bounds the change in all parameters, and this many parameters are matched "
             f"only approximately: the coordinates are off by {coordinates.relative_error:.0%}. "
             "Set tolerance=None and give prune_ratio a number, or use a smaller last layer."
         )
@@ -224,7 +230,7 @@ def _beyond_tolerance(
     terms: RowTerms,
     request: Request,
 ) -> InfeasibleProblemError:
-    """Return the solver's error about a length as one about the change that the user limits."""
+    """Return the solver's error about a length as one about the change, in the user's unit."""
     assert error.change is not None and request.tolerance is not None
     change, must_drop = in_unit_of(influence.norm, error.change), problem.must_drop
     sets, remedies = "that meet the quotas", ["widen the quotas"]
@@ -232,25 +238,25 @@ def _beyond_tolerance(
     if is_exceeded and terms.must_drop.any():
         sets = f"that include the {int(must_drop.sum())} rows of must_drop"
         remedies = ["free rows of must_drop"]
-    found = ""
+    smallest = ""
     if np.isfinite(change):
-        found = f"; the smallest change found is {change:.3g}"
+        smallest = f"; the smallest change found is {change:.3g}"
         # Rounded up, so that the value that is named can be met.
         remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
     if error.timed_out:
-        found += "; time_limit ended the search"
+        smallest += "; time_limit ended the search"
         remedies.append("raise time_limit")
     if problem.is_balanced:
         remedies.append("set distribution_weight to 0")
     message = (
-        f"tolerance={request.tolerance:g}, but no rows within it were found {sets}{found}. "
+        f"tolerance={request.tolerance:g}, but no rows within it were found {sets}{smallest}. "
         f"To go on, {', or '.join(remedies)}."
     )
     return InfeasibleProblemError(message, tolerance=request.tolerance, change=change)
 
 
 def _warn_of_nothing(selection: Selection, influence: Influence, request: Request) -> None:
-    """Warn that a tolerance drops no row, and say what would."""
+    """Warn that the tolerance allows no row to be dropped, and name a change that would."""
     smallest = in_unit_of(influence.norm, selection.certificate.smallest_reachable)
     reason = f"tolerance={request.tolerance} allows no row to be dropped"
     if selection.certificate.status == "time limit":
@@ -259,8 +265,8 @@ def _warn_of_nothing(selection: Selection, influence: Influence, request: Reques
             f"tolerance={request.tolerance} allows to be dropped (raise it)"
         )
     warnings.warn(
-        f"{reason}, all {len(selection.drop)} are kept; the smallest change found is "
-        f"{smallest:.3g}.",
+        f"{reason}, so all {len(selection.drop)} are kept; the smallest change found is "
+        f"{smallest:.3g}. To drop rows, raise tolerance to that.",
         UserWarning,
         stacklevel=4,
     )

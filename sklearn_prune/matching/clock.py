@@ -1,4 +1,4 @@
-"""The stages of a fit: how long each takes, and who is told of them."""
+"""The stages of a fit: their times, and reports of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..utils import telling
 
 
 class StageClock:
-    """Times each stage, prints it if ``verbose``, and tells scikit-learn's callbacks of it."""
+    """Times each stage, prints it if ``verbose``, and reports it to scikit-learn's callbacks."""
 
     def __init__(self, verbose: int = 0, task: Task | None = None) -> None:
         self.verbose, self._task = verbose, task or Task()
@@ -19,9 +19,9 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str, n_parts: int | None = 0) -> Iterator[None]:
-        """Add the seconds spent inside to ``seconds``, and tell the callbacks of the stage's parts.
+        """Add the seconds spent inside to ``seconds``, and report the stage to the callbacks.
 
-        ``n_parts`` is how many parts `part_done` will tell of; None where that is not known.
+        ``n_parts`` is the number of parts that `part_done` will report; None if that is unknown.
         """
         start = time.perf_counter()
         with self._task.part(name, n_parts) as task, telling(task.tick):

@@ -1,10 +1,10 @@
-r"""The joint distribution of rows and labels, as coordinates that are matched beside influences.
+r"""The joint distribution of rows and labels, as coordinates to match beside the influences.
 
-The kernel mean embedding of (x, y) is the mean of ``φ(x) ⊗ t(y)``. How far it moves when rows are
-dropped is a maximum mean discrepancy. It bounds how much the mean loss changes of *every* model
-whose loss lies in the kernel's space (Gretton et al. 2012), which the influence of one head cannot
-do. It has the form of a head's gradients, with t(y) in the place of the residual and φ(x) in that
-of the features.
+The kernel mean embedding of (x, y) is the mean of ``t(y) ⊗ φ(x)``. The distance that it moves when
+rows are dropped is a maximum mean discrepancy. It bounds the change of the mean loss of *every*
+model whose loss lies in the kernel's space (Gretton et al. 2012), which the influence on one head
+does not. It has the form of a head's gradients, with t(y) in the place of the residual and φ(x) in
+the place of the features.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from .feature_maps import (
     WhitenedKernelColumns,
 )
 
-# Features of this many rows or fewer are stored; of more, they are computed again in each pass.
+# The features of at most this many rows are stored; for more rows, each pass computes them again.
 STORED_ROWS = 20_000
 
 
 class DistributionEmbedding(LinearOperator):
     r"""The operator B of shape (n_samples, n_labels * n_features).
 
-    Row i is what dropping row i takes from the centred mean embedding,
+    Row i is the term of row i in the centred mean embedding,
 
     .. math:: b_i = \frac{ν_i}{N} \big( t_i \otimes φ_i - μ \big), \qquad
               μ = \frac 1N \sum_j ν_j\, t_j \otimes φ_j
 
     so that the embedding of the kept rows is ``μ - N/(N - Σ ν_i w_i) Bᵀw``. The first feature is 1,
-    so that the mean label is held. The others are centred; each map's are scaled so that their
-    variances sum to 1.
+    so that the mean label is matched. The other features are centred; those of each map are scaled
+    so that their variances sum to 1.
 
     Parameters
     ----------
     table : Table
         The rows.
     maps : sequence of FeatureMap
-        Whose features stand side by side.
+        The maps whose features are concatenated.
     labels : ndarray of shape (n_samples, n_labels)
         ``t_i``: one-hot classes, or ``[1, y]``.
     sample_weight : ndarray of shape (n_samples,)
@@ -95,7 +95,7 @@ class DistributionEmbedding(LinearOperator):
     def aimed_at(self, mean: Floats) -> DistributionEmbedding:
         """Return the embedding with another mean in the place of μ, shape (n_labels, n_features).
 
-        ``Bᵀw`` of all rows is then no longer zero, but the distance between the two means.
+        The sum of all rows of B is then no longer zero, but the difference of the two means.
         """
         part = copy.copy(self)
         part._centre = mean
@@ -113,23 +113,23 @@ class DistributionEmbedding(LinearOperator):
         def moments(rows: slice) -> list[tuple[Floats, float, Floats]]:
             chunk, weight = self._rows_of_table(rows), self.sample_weight[rows].astype(np.float32)
             labels = self.labels[rows] * weight[:, None]
-            of_maps: list[tuple[Floats, float, Floats]] = []
+            by_map: list[tuple[Floats, float, Floats]] = []
             for feature_map in self._maps:
                 made = feature_map(chunk)
                 square = weight @ np.einsum("ij,ij->i", made, made)
-                of_maps.append((weight @ made, float(square), labels.T @ made))
-            return of_maps
+                by_map.append((weight @ made, float(square), labels.T @ made))
+            return by_map
 
         batches = map_threads(moments, self._batches())
         means, factors, centres = [], [], []
         label_mean = self.sample_weight @ self.labels.astype(np.float64) / self.weight_sum
-        for of_map in zip(*batches, strict=True):
+        for map_parts in zip(*batches, strict=True):
             mean, square, products = (
                 np.asarray(np.sum(parts, axis=0, dtype=np.float64)) / self.weight_sum
-                for parts in zip(*of_map, strict=True)
+                for parts in zip(*map_parts, strict=True)
             )
             variance = float(square - mean @ mean)
-            # Below that, float32 sums resolve nothing.
+            # A smaller variance is nothing but rounding of float32 sums.
             factor = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
             means.append(mean)
             factors.append(np.full(len(mean), factor))
@@ -214,10 +214,10 @@ class DistributionEmbedding(LinearOperator):
             return (weighted.T @ self._features_of(rows)).astype(np.float64)
 
         # A set of few rows costs a pass over these rows only.
-        weighing = np.flatnonzero(w)
-        batches = [weighing[i : i + CHUNK] for i in range(0, len(weighing), CHUNK)]
-        nothing = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
-        return sum(map_threads(moment, batches), start=nothing)
+        nonzero = np.flatnonzero(w)
+        batches = [nonzero[i : i + CHUNK] for i in range(0, len(nonzero), CHUNK)]
+        zeros = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
+        return sum(map_threads(moment, batches), start=zeros)
 
     def _scores(self, features: Floats, labels: Floats, share: Floats, v: Floats) -> Floats:
         V = np.reshape(v, self._centre.shape)
@@ -242,7 +242,7 @@ class DistributionEmbedding(LinearOperator):
         return moment.ravel() / self.weight_sum
 
     def _rmatmat(self, W: Floats) -> Floats:
-        # With many classes the products are long, and scipy would copy each of them twice.
+        # With many classes each product is long, and scipy would copy it twice.
         products = np.empty((self.shape[1], W.shape[1]))
         for column, w in enumerate(W.T):
             products[:, column] = self._rmatvec(w)
@@ -250,7 +250,7 @@ class DistributionEmbedding(LinearOperator):
 
 
 def _gram(features: Floats, labels: Floats) -> Floats:
-    """Return ``(t_i·t_j)(φ_i·φ_j)``, skipping pairs of rows of different classes, where it is 0."""
+    """Return ``(t_i·t_j)(φ_i·φ_j)``; pairs of different classes, for which it is 0, are skipped."""
     is_one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
     if not is_one_hot:
         products: Floats = labels @ labels.T
@@ -270,12 +270,12 @@ def embed_distribution(
     *,
     is_labels: bool,
 ) -> DistributionEmbedding:
-    """Return the joint embedding of what enters the heads and of the target.
+    """Return the joint embedding of the inputs of the heads and of the target.
 
     Parameters
     ----------
     table : Table
-        What enters the heads.
+        The inputs of the heads.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers; several labels are columns of 0 and 1.
     sample_weight : ndarray of shape (n_samples,)
@@ -306,17 +306,17 @@ def embed_nonlinear_head(
 
     It predicts one-hot classes, or standardised numbers, from the columns and 150 kernel columns.
     With whitened features ``φ = L⁻¹ f`` and the residual r in the place of the label, ``r_i ⊗ φ_i``
-    is ``L⁻¹ g_i`` up to the scales of :class:`DistributionEmbedding`, so rows whose sum is zero
-    leave this head where it is. Like most other models, it finds signal in what a linear head
-    takes for noise.
+    is ``L⁻¹ g_i`` up to the scales of :class:`DistributionEmbedding`, so dropping rows that sum to
+    zero leaves this model unchanged. Like most other models, it finds signal in what is noise to a
+    linear head.
 
     Parameters
     ----------
     table, y, sample_weight, is_labels
         As in :func:`embed_distribution`.
     learned : ndarray of shape (n_samples, n_targets), default=None
-        What the regression is fitted to instead, in the units of the targets; residuals are still
-        taken from the targets.
+        Targets that the regression is fitted to instead, in the same units. Residuals are still
+        those of the targets.
     """
     rng = np.random.default_rng(0)
     features = WhitenedKernelColumns.fit(table, rng)
@@ -326,7 +326,7 @@ def embed_nonlinear_head(
     mean = share @ learned
     targets, learned = targets - mean, learned - mean
     batches = list(gen_batches(len(y), CHUNK))
-    # Whitened columns are orthonormal: the coefficients are φᵀ t.
+    # Whitened columns are orthonormal, so the coefficients are φᵀ t.
     some = table.some(FITTED_ROWS, rng)
     coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
     fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
@@ -342,8 +342,8 @@ def target_labels(
 ) -> Floats:
     """Return the labels ``t_i``, of shape (n_samples, n_labels).
 
-    One-hot classes, or ``[1, y]`` with y standardised. With ``strata``, the class and group (or
-    group) of each row, one-hot strata take the place of the classes or the 1.
+    One-hot classes, or ``[1, y]`` with y standardised. ``strata`` gives the pair of class and group
+    (for a regression, the group) of each row; one-hot strata then replace the classes or the 1.
     """
     codes = strata if strata is not None else y if is_labels else np.zeros(len(y), dtype=np.int64)
     one_hot = np.eye(int(codes.max()) + 1, dtype=np.float32)[codes]

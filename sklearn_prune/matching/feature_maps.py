@@ -1,4 +1,4 @@
-"""Features whose sums are matched: random Fourier features, tree leaves, kernel columns."""
+"""Features whose means are matched: random Fourier features, tree leaves, kernel columns."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sklearn.metrics.pairwise import rbf_kernel
 from .._types import Array, Floats, Integers, Positions, Rows
 from ..networks import column_scaler
 
-# Bandwidths of the Gaussian kernel, as multiples of the median heuristic's: the narrow ones see
-# what neighbours and forests see, the wide one what nearly linear models do.
+# Bandwidths of the Gaussian kernel: γ is each of these over the median squared distance. Large γ
+# resolve what neighbours and forests use, the small one what nearly linear models use.
 BANDWIDTHS = (0.2, 1.0, 5.0)
-# Frequencies in all; each gives a cosine and a sine.
+# Number of frequencies in all; each gives a cosine and a sine.
 _N_FREQUENCIES = 150
-# Most rows that the median distance is taken of, and that trees and heads are fitted on.
+# Most rows that the median distance is computed from, and that trees and heads are fitted on.
 _MEDIAN_ROWS, FITTED_ROWS = 1_000, 20_000
 _N_TREES, _N_LEAVES = 12, 32
 # Kernel columns, and the damping of their whitening, in units of a column's variance.
@@ -32,19 +32,19 @@ CHUNK = 4096
 
 
 class FeatureMap(Protocol):
-    """What turns standardised rows into features whose mean is compared."""
+    """Turns standardised rows into features whose means are compared."""
 
     def __call__(self, rows: Floats) -> Floats:
         """Return the features of these rows, float32 of shape (n_rows, n_features)."""
 
 
 class Table:
-    """What enters the heads of one or several networks, side by side and standardised.
+    """The inputs of the heads of one or several networks, concatenated and standardised.
 
     ``table[rows]`` is a float32 array of shape (n_rows, n_columns). Each network's columns are
-    divided by the square root of the number that vary, so that every network adds the same to a
-    squared distance. Constant columns are zero. More than 300 columns are projected at random onto
-    300, which keeps distances (Johnson and Lindenstrauss 1984).
+    divided by the square root of how many of them vary, so that every network contributes the same
+    to a squared distance. Constant columns are zero. More than 300 columns are projected at random
+    onto 300, which roughly preserves distances (Johnson and Lindenstrauss 1984).
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Table:
 
     def __init__(self, designs: Sequence[Rows], sample_weight: Floats) -> None:
         self._designs = designs
-        # Rows of weight zero take no part in any fit.
+        # Features are fitted on rows of positive weight only.
         self.weighing = np.flatnonzero(sample_weight)
         self._scales = [_column_scales(design, sample_weight) for design in designs]
         self.n_columns = sum(design.shape[1] for design in designs)
@@ -67,7 +67,7 @@ class Table:
             self.n_columns = _MAX_COLUMNS
 
     def some(self, most: int, rng: np.random.Generator) -> Integers:
-        """Draw at most so many rows of positive weight; return their positions, ascending."""
+        """Draw at most ``most`` rows of positive weight; return their positions, ascending."""
         return np.sort(rng.permutation(self.weighing)[:most])
 
     def __getitem__(self, rows: Positions) -> Floats:
@@ -80,7 +80,7 @@ class Table:
 
 
 def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]:
-    """Return the mean of each column, and what its distance from the mean is multiplied by."""
+    """Return each column's mean, and the factor that its deviation from the mean is scaled by."""
     scaler = column_scaler(design, sample_weight)
     is_constant = scaler.var_ <= 10 * np.finfo(np.float64).eps * scaler.mean_**2
     n_varying = max(1, int((~is_constant).sum()))
@@ -89,7 +89,7 @@ def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]
 
 
 def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
-    """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 where there are none."""
+    """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 if there are none."""
     sample = table[table.some(_MEDIAN_ROWS, rng)]
     distances = pairwise_distances(sample, metric="sqeuclidean")
     distances = distances[np.triu_indices(len(sample), 1)]
@@ -139,19 +139,19 @@ class FourierFeatures:
 
 @dataclass(frozen=True, eq=False)
 class LeafIndicators:
-    """In which leaf of each of a few randomised trees a row lies.
+    """Indicators of the leaf that a row falls into, in each of a few randomised trees.
 
-    The trees are grown on the target, so that they cut where it changes: what forests and boosting
-    will see, and a kernel that treats all columns alike does not.
+    The trees are grown on the target, so they split where it changes, as forests and boosting do. A
+    kernel, which treats all columns alike, does not resolve that.
 
     Attributes
     ----------
     forest : ExtraTreesClassifier or ExtraTreesRegressor
         Fitted.
     codes : tuple of ndarray
-        For each tree, the column of each of its leaves, by node.
+        For each tree, the column of each node's indicator; only leaves count.
     n_leaves : int
-        Leaves in all.
+        Number of leaves in all.
 
     References
     ----------
@@ -196,25 +196,25 @@ class LeafIndicators:
 
 @dataclass(frozen=True, eq=False)
 class WhitenedKernelColumns:
-    r"""The columns and kernel columns beside them, whitened.
+    r"""The columns and a Gaussian kernel's columns, whitened.
 
     .. math:: \varphi(x) = L^{-1} f(x), \qquad f(x) = [x, k(x, c_1), \dots, k(x, c_m)], \qquad
               \operatorname{cov}(f) + λ I = L L^T
 
-    with every entry of f standardised and the :math:`c_j` some rows: what a ridge regression on
-    the columns and on a Gaussian kernel sees (Williams and Seeger, "Using the Nyström Method to
-    Speed Up Kernel Machines", NeurIPS 2000).
+    with every entry of f standardised and some rows as :math:`c_j`. These are the features of a
+    ridge regression on the columns and on a Nyström approximation of the kernel (Williams and
+    Seeger, "Using the Nyström Method to Speed Up Kernel Machines", NeurIPS 2000).
 
     Attributes
     ----------
     centres : ndarray of shape (m, n_columns)
         Rows c.
     gamma : float
-        Of the kernel ``exp(-γ ‖x - c‖²)``.
+        γ of the kernel ``exp(-γ ‖x - c‖²)``.
     mean : ndarray of shape (n_columns + m,)
-        Of f.
+        Mean of f.
     whitening : ndarray of shape (n_columns + m, n_columns + m)
-        What ``f - mean`` is multiplied by.
+        Matrix that ``f - mean`` is multiplied by.
     """
 
     centres: Floats

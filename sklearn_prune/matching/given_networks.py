@@ -1,4 +1,4 @@
-"""The networks that the parameter ``estimator`` stands for: one, several, or moments of one."""
+"""The networks that the parameter ``estimator`` stands for: one, several, or checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 # A skorch net, one inside FrozenEstimator or `checkpoints`, one of scikit-learn's linear models, or
 # None for the linear network.
 Network: TypeAlias = Any
-# What the user gives: a network, a list of some, or an ensemble of them.
+# What the user gives: a network, a list of networks, or an ensemble.
 Networks: TypeAlias = Any
 
 
@@ -24,7 +24,7 @@ class Checkpointed(BaseEstimator):
     estimator : skorch net
         The network to train.
     number : int
-        Moments of its training that are matched.
+        Number of checkpoints that are matched.
     """
 
     def __init__(self, estimator: Network, number: int) -> None:
@@ -33,14 +33,15 @@ class Checkpointed(BaseEstimator):
 
 
 def checkpoints(net: Network, number: int) -> Checkpointed:
-    """Match a network at several moments of its training.
+    """Match a network at several checkpoints of its training.
 
     Parameters
     ----------
     net : skorch net
         The network that `InfluencePruner` is to train. It is not changed.
     number : int
-        Moments, evenly spaced over the epochs; the last one is the end of the training.
+        Number of checkpoints, evenly spaced over the epochs; the last one is the end of the
+        training.
 
     Returns
     -------
@@ -50,7 +51,8 @@ def checkpoints(net: Network, number: int) -> Checkpointed:
     Raises
     ------
     ValueError
-        If `net` is not trained in `fit`, or trains for fewer epochs than there are moments.
+        If ``number`` is not a positive integer, if `net` is not trained in `fit` or trains for
+        fewer epochs than that, or if its callbacks are disabled.
 
     See Also
     --------
@@ -66,10 +68,12 @@ def checkpoints(net: Network, number: int) -> Checkpointed:
     >>> pruner = InfluencePruner(checkpoints(net, 3))
     """
     if not isinstance(number, Integral) or number < 1:
-        raise ValueError(f"number must be an integer of 1 or more; it is {number!r}.")
+        raise ValueError(
+            f"number must be an integer of 1 or more; it is {number!r}. Give for example 3."
+        )
     if not hasattr(net, "max_epochs") or isinstance(net, FrozenEstimator):
         raise ValueError(
-            f"checkpoints looks at a network while it is trained, and {type(net).__name__} is not "
+            f"checkpoints are copies of a network in training, and a {type(net).__name__} is not "
             "trained in fit. Give a skorch network, or give your own checkpoints as a list of "
             "FrozenEstimator."
         )
@@ -95,7 +99,7 @@ def members(estimator: Networks) -> list[Network]:
     Raises
     ------
     ValueError
-        If there are no networks, or those of an ensemble cannot be taken.
+        If there are no networks, or those of an ensemble cannot be used.
     """
     ensemble = unfrozen(estimator)
     if hasattr(ensemble, "estimators_") or hasattr(ensemble, "estimators"):
@@ -103,7 +107,7 @@ def members(estimator: Networks) -> list[Network]:
     else:
         networks = list(estimator) if isinstance(estimator, list | tuple) else [estimator]
     if not networks:
-        raise ValueError("estimator holds no network; give one, a list of some, or None.")
+        raise ValueError("estimator holds no network; give one, a list of networks, or None.")
     return networks
 
 
@@ -127,11 +131,11 @@ def _members_of(ensemble: Networks, *, is_frozen: bool) -> list[Network]:
 
 
 def unfrozen(estimator: Networks) -> Networks:
-    """Return what is inside a FrozenEstimator or `checkpoints`, and anything else as it is."""
+    """Return the network inside a FrozenEstimator or `checkpoints`; anything else as it is."""
     is_wrapped = isinstance(estimator, FrozenEstimator | Checkpointed)
     return estimator.estimator if is_wrapped else estimator
 
 
 def n_checkpoints(network: Network) -> int:
-    """Return the number of moments of a network's training that are matched."""
+    """Return the number of checkpoints of a network that are matched."""
     return network.number if isinstance(network, Checkpointed) else 1

@@ -1,4 +1,4 @@
-"""Everything that networks, heads and influences depend on, under one key."""
+"""Everything that networks, heads and influences depend on, with a key for caching."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..influence import Norm
 from ..networks import is_linear_model
 from .given_networks import Network, n_checkpoints, unfrozen
 
-# A table, or a function that makes one of rows.
+# A table, or a function that computes one from rows.
 Features: TypeAlias = Rows | Callable[[Rows], Rows] | None
 # "last", "all", or patterns of parameter names.
 Layers: TypeAlias = str | Sequence[str]
 
 # Parameters of a network to train that its clone replaces.
 _OVERRIDDEN = {"verbose"}
-# What training leaves on a network and reading it does not use.
+# Attributes that training leaves on a network and that reading it does not use.
 _TRACES = {"callbacks_", "history_", "optimizer_", "virtual_params_"}
 
 
@@ -47,7 +47,7 @@ class Reference:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingJob:
-    """What to train and to take influences of.
+    """What to train and to compute influences on.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class TrainingJob:
         What the weights were divided by, so that their mean is 1. A scikit-learn model sets its
         penalty against their sum.
     reference : Reference or None
-        Rows that networks and heads are fitted on instead.
+        Rows that networks and heads are fitted on, instead of X and y; None means X and y.
     """
 
     estimators: Sequence[Network]
@@ -103,7 +103,7 @@ class TrainingJob:
 
     @property
     def n_epochs(self) -> int:
-        """How many epochs are trained at most, of all networks."""
+        """Number of epochs that all networks together train, at most."""
         return sum(
             getattr(unfrozen(network), "max_epochs", 0)
             for network in self.estimators
@@ -111,8 +111,8 @@ class TrainingJob:
         )
 
     def key(self) -> str:
-        """Return a digest of all that the result depends on."""
-        # Only the training of a network draws numbers, and only a frozen one has seen labels.
+        """Return a digest of everything that the result depends on."""
+        # Only training a network draws numbers, and only a frozen network has seen labels.
         is_frozen = [isinstance(network, FrozenEstimator) for network in self.estimators]
         trains = any(
             not (network is None or frozen or is_linear_model(network))
@@ -140,7 +140,7 @@ class TrainingJob:
 
 
 def _hashable(rows: Rows) -> object:
-    """Return what is the same for equal rows; a function or a dataset stands for itself."""
+    """Return an object with equal digests for equal rows; functions and datasets as they are."""
     if isinstance(rows, StoredRows | Mapping):
         arrays = rows.values() if isinstance(rows, Mapping) else [rows]
         return fingerprint(rows), [str(array.dtype) for array in arrays]
@@ -162,7 +162,7 @@ def _network_state(network: Network) -> object:
     )
     state = {name: value for name, value in values.items() if name not in left_out}
     state["dtype"] = str(torch.get_default_dtype())
-    # By value: networks may share skorch's default, and their clones do not.
+    # By value, since networks may share skorch's default object, and their clones do not.
     state["train_split"] = digest(values["train_split"])
     named = sorted(state.items(), key=lambda item: item[0])
     return type(net), is_frozen, n_checkpoints(network), named

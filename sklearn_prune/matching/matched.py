@@ -1,4 +1,4 @@
-"""What the kept rows are to match: a network's influences, and the distribution of the rows."""
+"""What the kept rows are to match: the influences, and the distribution of the rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .reference import Aim
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Matched:
-    """What a selection is made of; nothing in it depends on how many rows go.
+    """What a selection matches; nothing in it depends on how many rows are dropped.
 
     Attributes
     ----------
@@ -28,17 +28,17 @@ class Matched:
     coordinates : MatchedCoordinates
         The part of them that the selection matches.
     gradient_norm, n_iter : float and int
-        Gradient norm where influences are taken, and Newton steps to get there; of several
-        networks, the largest.
+        Norm of the objective's gradient at the fitted head, and Newton steps of that fit; for
+        several networks, the largest.
     balance : tuple of DistributionEmbedding
-        What is matched beside the influences: the distribution, and a nonlinear head. Empty if the
-        rows are no table of numbers.
+        Matched beside the influences: the distribution, and a nonlinear head. Empty if the rows are
+        not a table of numbers.
     table : Table or None
-        The columns whose distribution that is; None with reference rows, or without a table.
+        The columns of that distribution; None with reference rows, or without a table.
     priorities : Priorities or None
-        Which rows other models learn most from; None where they are not computed.
+        Which rows other models learn most from; None if not computed yet.
     aim : Aim or None
-        What reference rows say of the training rows; None without reference rows.
+        What reference rows say about the training rows; None without reference rows.
     """
 
     y: Array
@@ -54,12 +54,12 @@ class Matched:
 
     @property
     def sample_weight(self) -> Floats | None:
-        """Weights of the rows in the objective, class weights included; None where all are 1."""
+        """Weights of the rows in the objective, class weights included; None if all are 1."""
         weights = self.influence.sample_weight
         return weights if (weights != 1).any() else None
 
     def with_priorities(self) -> Matched:
-        """Return the same with priorities, if there is a table to compute them from."""
+        """Return the same with priorities, if there is a table that they can be computed from."""
         if self.table is None or self.priorities is not None:
             return self
         priorities = row_priorities(
@@ -68,9 +68,9 @@ class Matched:
         return replace(self, priorities=priorities)
 
     def by_group(self, terms: RowTerms) -> Matched:
-        """Return the same with the distribution held in each group, if groups were given.
+        """Return the same with the distribution matched within each group, if groups were given.
 
-        With reference rows the distribution is theirs, and they have no groups.
+        Not with reference rows, since these have no groups.
         """
         if not self.balance or terms.strata is terms.classes or self.aim is not None:
             return self

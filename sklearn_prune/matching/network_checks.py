@@ -1,4 +1,4 @@
-"""Checks that networks, reference rows and options go together, before anything is trained."""
+"""Checks, before anything is trained, that networks, reference rows and options are compatible."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .job import Features, Layers
 
 
 def check_ensemble(estimator: Networks, classes: Array | None) -> None:
-    """Raise ValueError if a fitted ensemble knows other classes than y holds.
+    """Raise ValueError if a fitted ensemble was trained on other classes than y holds.
 
-    Its networks were trained on positions among the ensemble's classes, which only it can tell.
+    Its networks were trained on positions in the ensemble's ``classes_``.
     """
     known = getattr(unfrozen(estimator), "classes_", None)
     if classes is None or known is None or unfrozen(estimator) is estimator:
@@ -53,7 +53,7 @@ def check_networks(networks: Sequence[Network], n_classes: int, layers: Layers) 
         if isinstance(unfrozen(network), NeuralNetBinaryClassifier) and n_classes > 2:
             raise ValueError(
                 f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
-                "NeuralNetClassifier with as many outputs."
+                f"NeuralNetClassifier with {n_classes} outputs."
             )
 
 
@@ -75,7 +75,7 @@ def check_reference(
     features: Features,
     tolerance: float | None,
 ) -> None:
-    """Raise ValueError if reference rows do not go with each other or with the other parameters."""
+    """Raise ValueError if reference rows are incomplete, or do not fit the other parameters."""
     for missing, given, value in (("y_ref", "X_ref", y_ref), ("X_ref", "y_ref", X_ref)):
         if value is None:
             raise ValueError(
@@ -89,8 +89,8 @@ def check_reference(
         )
     if layers != "last":
         raise ValueError(
-            f"layers={layers!r} takes further layers as they were trained, and only the last one "
-            "is fitted on reference rows; set layers='last', or leave out X_ref."
+            f"reference rows need layers='last', since only the last layer is refitted on them; it "
+            f"is {layers!r}. Set layers='last', or leave out X_ref."
         )
     if features is not None and not callable(features):
         raise ValueError(
@@ -110,13 +110,14 @@ def check_aim(tolerance: float | None) -> None:
 
 
 def kind_of_target(estimator: Networks, y: ArrayLike | None) -> Kind | None:
-    """Return what the networks take y for; None if there are none, or they take either."""
+    """Return whether the networks take y as classes or numbers; None if either, or none."""
     networks = [network for network in members(estimator) if network is not None]
     kinds = {_kind_of(network, y) for network in networks} - {None}
     if len(kinds) > 1:
         raise ValueError(
-            "networks that are matched together must agree on what y is; these take it for "
-            f"{' and '.join(sorted(map(str, kinds)))}. Give networks of one kind."
+            "networks that are matched together must all be for classification or all for "
+            f"regression; these are for {' and '.join(sorted(map(str, kinds)))}. Give networks of "
+            "one kind."
         )
     return kinds.pop() if kinds else None
 

@@ -1,4 +1,4 @@
-"""What reference rows change: the head that is held, which labels are suspect, and the mean."""
+"""What reference rows determine: the head to hold, the suspect labels, and the target mean."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .distribution import DistributionEmbedding, embed_distribution, embed_nonli
 from .feature_maps import Table
 from .teacher import Taught, teach_labels, teach_numbers
 
-# Multiples of the damping that are tried: few rows need more of it.
+# Multiples of the damping that are tried, since few rows need more damping.
 _FACTORS = (1.0, 10.0, 100.0, 1e3, 1e4)
-# Folds, and how many where rows are many.
+# Number of folds; beyond this many rows, the smaller number.
 _N_FOLDS, _MANY_ROWS, _FEW_FOLDS = 5, 5_000, 2
-# Of a class.
+# Smallest share of a class.
 _LEAST_SHARE = 1e-12
 
 
@@ -31,11 +31,11 @@ class ReferenceHead:
     Attributes
     ----------
     objective : HeadObjective
-        On the reference rows, with the damping that was chosen.
+        The objective on the reference rows, with the damping that was chosen.
     fit : HeadFit
         Its minimiser.
     held_out : ndarray of shape (n_reference, n_outputs)
-        Outputs for each row, of a head that was fitted without it.
+        Outputs for each row by a head that was fitted without that row.
     score : float
         Accuracy of these outputs, or R² for numbers.
     """
@@ -53,18 +53,18 @@ class Aim:
     Attributes
     ----------
     losses : ndarray of shape (n_samples,)
-        How far each training row's target is from what the reference rows teach.
+        How far each training row's target is from the prediction of the reference rows.
     suspect : ndarray of bool of shape (n_samples,)
         Whether its label is more likely wrong than right.
     balance : tuple of DistributionEmbedding
-        The distribution to aim at, and a nonlinear head there.
+        The target distribution, and a nonlinear head fitted to it.
     similarity : float
-        1 where the reference rows look like draws from the training rows' columns, so that the
-        mean is taken over the training rows; near 0 where they do not, so that it is their own.
+        1 if the reference rows look like a random draw of training rows, so that the target mean is
+        over the training rows; near 0 if they do not, so that it is over the reference rows.
     n_rows : int
-        Reference rows.
+        Number of reference rows.
     score, damping : float
-        Of the head; of several heads, the mean.
+        Those of the head; for several heads, the mean.
     is_labels : bool
         Whether targets are classes.
     """
@@ -80,27 +80,32 @@ class Aim:
 
     @property
     def class_shares(self) -> Floats | None:
-        """Shares of the classes to aim at, of shape (n_classes,); None for numbers."""
+        """Target shares of the classes, of shape (n_classes,); None for numbers."""
         return self.balance[0].mean[:, 0] if self.is_labels else None
 
 
 def fit_reference_head(
     objective: HeadObjective, theta_start: Floats, y: Array, *, is_labels: bool
 ) -> ReferenceHead:
-    """Fit a head on reference rows, with at least the damping asked for.
+    """Fit a head on reference rows, with the objective's damping or more.
 
-    Cross-validation chooses the damping: the one asked for, or a multiple by a power of ten.
+    Cross-validation multiplies the damping by ten as long as that lowers the held-out loss.
 
     Parameters
     ----------
     objective : HeadObjective
-        On the reference rows, with the damping asked for.
+        The objective on the reference rows, with the least damping.
     theta_start : ndarray of shape (n_outputs, n_features)
         Where to begin.
     y : ndarray of shape (n_reference,) or (n_reference, n_outputs)
         Class codes, by which folds are stratified, or numbers.
     is_labels : bool
         Whether y holds class codes.
+
+    Returns
+    -------
+    head : ReferenceHead
+        The head with the chosen damping, and its held-out outputs.
     """
     folds = _folds(y, is_labels=is_labels)
     chosen, least = objective, np.inf
@@ -141,8 +146,8 @@ def _score(outputs: Floats, truth: Array, *, is_labels: bool) -> float:
     return float(accuracy_score(truth, codes))
 
 
-class _OneAfterAnother:
-    """Two tables of the same columns, the second below the first; rows are read when asked for."""
+class _StackedTables:
+    """Two tables of the same columns, the second below the first; rows are read on demand."""
 
     def __init__(self, first: Floats, second: Floats) -> None:
         self._first, self._second = first, second
@@ -173,11 +178,11 @@ def aim_at_reference(
     Parameters
     ----------
     objectives : sequence of HeadObjective
-        Of each head, on the training rows.
+        The objective of each head on the training rows.
     heads : sequence of ReferenceHead
-        The same on the reference rows.
+        The same heads, fitted on the reference rows.
     designs : sequence of pairs of ndarray
-        Tables of the training rows and of the reference rows whose distribution is to be held.
+        Tables of training rows and of reference rows, whose distribution is to be matched.
     y, reference_y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Class codes, or numbers.
     is_labels : bool
@@ -186,7 +191,7 @@ def aim_at_reference(
     n, weights = len(y), objectives[0].sample_weight
     # A reference row counts as much as a training row does on average.
     all_weights = np.r_[weights, np.full(len(reference_y), weights.mean())]
-    table = Table([_OneAfterAnother(*pair) for pair in designs], all_weights)
+    table = Table([_StackedTables(*pair) for pair in designs], all_weights)
     outputs = np.hstack(
         [
             objective.outputs(head.fit.theta)
@@ -225,15 +230,16 @@ def _aimed_balance(
     *,
     is_labels: bool,
 ) -> tuple[tuple[DistributionEmbedding, ...], float]:
-    r"""Return the distribution and nonlinear head to aim at, and how similar the columns are.
+    r"""Return the target distribution and nonlinear head, and the similarity of the columns.
 
-    The reference rows' mean :math:`μ_r` is right but noisy, as they are few. The mean of the
-    training rows with the targets that they should have, :math:`μ_t`, has little noise, but is
-    right only where both kinds of rows have the same columns. The aim is between them,
+    The mean embedding of the reference rows, :math:`μ_r`, is unbiased but noisy, since they are
+    few. That of the training rows with the targets that they should have, :math:`μ_t`, has little
+    noise, but is unbiased only if the columns of both have the same distribution. The target is
+    between them,
 
     .. math:: s μ_t + (1 - s) μ_r, \qquad s = \min(1, E\|μ_r - E μ_r\|^2 / \|μ_r - μ_t\|^2)
 
-    which is :math:`μ_t` where they differ by no more than that noise (James and Stein 1961).
+    which is :math:`μ_t` if they differ by no more than that noise (James and Stein 1961).
     """
     n, every = len(y), np.concatenate([y, reference_y])
     if is_labels:
@@ -258,7 +264,7 @@ def _aimed_balance(
         training = embedding.among(np.arange(n))
         reference = embedding.among(np.arange(n, len(every)))
         taught_mean = training.labelled(training.labels + change).mean
-        # The distribution comes first, and says it for both.
+        # The distribution comes first, and its similarity is used for both.
         if np.isnan(similarity):
             noise = float(np.sum(reference.row_norms() ** 2))
             distance = float(np.sum((reference.mean - taught_mean) ** 2))
@@ -269,9 +275,9 @@ def _aimed_balance(
 
 
 def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Hashable, int]:
-    """Return how many rows each class keeps (each pair of class and group), by shares of classes.
+    """Return how many rows each class (or pair of class and group) keeps, by shares of classes.
 
-    As near to the shares as masks and class sizes allow; groups keep their shares of their class.
+    As close to the shares as masks and class sizes allow; groups keep their shares of their class.
     """
     n_drop = request.n_drop(terms)
     assert n_drop is not None and terms.classes is not None and terms.strata is not None
@@ -282,7 +288,7 @@ def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Hasha
     sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
     in_class = np.bincount(class_of, sizes, minlength=len(shares))[class_of]
     wanted = np.maximum(shares, 0)[class_of] * sizes / in_class
-    # A class that is not aimed at at all still keeps what it must.
+    # A class with a target share of zero still keeps its least number of rows.
     shared = KeptRange(least, most, np.maximum(wanted, _LEAST_SHARE))
     counts = shared.counts(terms.n_samples - n_drop)
     return dict(zip(terms.names, counts.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""From the set whose first-order change is small to one whose retrained head stays put."""
+"""From a set with a small first-order change to one on which retraining moves the head little."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..selection import Selection, SelectionProblem, recertify, solve
 from ..utils import serial_blas
 from .aim import aimed
 
-# First-order length, as a share of random rows', below which shorter is no longer better: from
-# there on the curvature of the kept rows decides, which the refinement looks at.
+# Below this share of random rows' first-order length, shorter is no longer better: there the
+# curvature of the kept rows decides, which the refinement uses.
 ENOUGH = 0.1
-# Where the step is within this factor of the first order, the kept rows have curvature enough.
+# If the Newton step is within this factor of the first order, the kept rows have enough curvature.
 _CLOSE = 2.0
-# The kept rows' Hessian changes with the rows kept, so that a round may well overshoot and the next
-# find its way back. A trial of more damping that gains less than this share is the last.
+# Rounds of refinement: the kept rows' Hessian changes with the rows, so one round may overshoot and
+# the next correct that. A trial of more damping that gains less than this share is the last.
 _N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
-# Share of what random rows cost, when the head is refitted on them, that does not matter.
+# A change below this share of that of a refit on random rows does not matter.
 _NEGLIGIBLE = 0.1
 _DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
 
@@ -33,11 +33,11 @@ def match_rows(
     time_limit: float,
     random_state: int,
 ) -> Selection:
-    """Choose the rows to drop by first-order change, then by what retraining on the others does.
+    """Choose the rows to drop by the first-order change, then by what retraining would change.
 
-    The latter where influences can be taken anew for the rows that a set keeps.
-
-    BLAS runs on one thread, so that the same seed gives the same rows on any number of them.
+    The second step needs influences that can be recomputed for the rows that a set keeps
+    (`RefittableInfluence`). BLAS runs on one thread, so that the same seed gives the same rows on
+    any number of threads.
     """
     deadline = time.perf_counter() + time_limit
     with serial_blas():
@@ -57,7 +57,7 @@ def negligible_change(
     selection: Selection,
     random_state: int,
 ) -> float:
-    """Return a tenth of what refitting costs on as many random rows; 0 without convergence."""
+    """Return a tenth of the cost of refitting on as many random rows; 0 if that fails."""
     rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
     change = influence.retrained_change(problem.random_set(n_drop, rng))
     return _NEGLIGIBLE * change if np.isfinite(change) else 0.0
@@ -72,18 +72,17 @@ def refine(
     *,
     enough: float = 0.0,
 ) -> Selection:
-    """Exchange rows further, with the influences that hold once the chosen rows are gone.
+    """Exchange more rows, with influences that use the Hessian of the rows kept.
 
-    There are very many sets with almost no first-order change, and they differ in the curvature
-    of what is kept: the Newton step on the kept rows is ``-H_kept⁻¹`` times what is left of their
-    gradient, and where few rows are kept for each parameter ``H_kept`` is far from H. Each round
-    takes the influences given the set of the last one (`RefittableInfluence.given`) and exchanges
-    rows until that stalls; of all sets, the one with the shortest Newton step on the kept rows is
-    returned. Where that step is about as short as the first order says, or within
-    ``enough``, there is nothing to gain.
+    Very many sets have almost no first-order change, and they differ in the curvature of the rows
+    kept: the Newton step on these is ``-H_kept⁻¹`` times their gradient, and with few rows per
+    parameter ``H_kept`` is far from H. Each round computes the influences for the set of the last
+    round (`RefittableInfluence.given`) and exchanges rows until that stalls. Of all sets, the one
+    with the shortest Newton step on the kept rows is returned. If that step is within twice the
+    first-order change, or within ``enough``, the rounds end.
 
-    A set that is proven optimal, that a tolerance on the first-order change or a cost asked for, or
-    that the time limit ended, stays as it is.
+    A selection stays as it is if it is proven optimal, was chosen for a tolerance or by costs, or
+    was ended by the time limit.
 
     Parameters
     ----------
@@ -92,13 +91,13 @@ def refine(
     problem : SelectionProblem
         The problem that ``selection`` solves, on the rows of ``influence``.
     selection : Selection
-        What :func:`sklearn_prune.selection.solve` returned for it.
+        The solution of the problem by :func:`sklearn_prune.selection.solve`.
     deadline : float
         ``time.perf_counter()`` value at which the rounds end.
     random_state : int
         Seeds the exchanges.
     enough : float, default=0.0
-        Size of the Newton step at which the rounds end.
+        Change by the Newton step at which the rounds end.
     """
     if not _is_open(problem, selection):
         return selection
@@ -132,31 +131,32 @@ def try_more_damping(
     *,
     enough: float,
 ) -> Selection:
-    """Match a more damped head instead, where too few rows are kept to hold this one.
+    """Match a head with more damping, if too few rows are kept to hold the given one.
 
-    Where fewer rows are kept than the head has parameters, there is much of it that they hardly
-    show. Refitted, it runs far from where its gradients and curvature were taken, and a set that
-    they call close may be no better than random rows. A head of more damping has fewer directions
-    that matter, and rows that keep *it* in place may leave this one nearer as well. Whether they
-    do is not guessed: the head is refitted on each trial's rows with its own damping, and what
-    that costs (`RefittableInfluence.retrained_change`) decides. The damping grows tenfold until a
-    trial gains little.
+    If fewer rows are kept than the head has parameters, they do not determine all of it. When it is
+    refitted it moves far from where its gradients and curvature were computed, and a set that these
+    call good may be no better than random rows. A head with more damping has fewer directions that
+    matter, and rows that hold *it* in place may hold the given head better as well. This is tested:
+    the given head is refitted on each trial's rows with its own damping, and the set with the
+    smallest change (`RefittableInfluence.retrained_change`) is returned. The damping grows tenfold
+    until a trial gains little.
 
-    What :func:`refine` leaves as it is stays here too; so does a set on which refitting costs no
-    more than ``enough``. A trial is begun only where there is as much time left as the first search
-    or the longest trial took; where there is not, the status is "time limit".
+    A selection that :func:`refine` would leave as it is stays as it is here too; so does one on
+    which refitting costs no more than ``enough``. A trial is started only if there is as much time
+    left as the first search or the longest trial took; if there is not, the status becomes "time
+    limit".
 
     Parameters
     ----------
     influence, problem, selection, random_state
         As in :func:`refine`.
     deadline : float
-        ``time.perf_counter()`` value after which no trial is begun.
+        ``time.perf_counter()`` value after which no trial is started.
     enough : float
-        What refitting may cost; see :func:`negligible_change`.
+        Change by refitting that needs no trial; see :func:`negligible_change`.
     """
     n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
-    n_params = max(one.shape[1] for one in influences_of(influence))
+    n_params = max(member.shape[1] for member in influences_of(influence))
     if n_kept >= n_params or not _is_open(problem, selection):
         return selection
     best, least = selection.drop, influence.retrained_change(selection.drop)
@@ -175,7 +175,7 @@ def try_more_damping(
         if change < least:
             best, least = trial, change
         longest = max(longest, time.perf_counter() - started)
-    # A trial that the deadline cut may choose other rows on another day.
+    # A trial that the deadline cut short is not reproducible.
     timed_out |= time.perf_counter() > deadline
     if best is not selection.drop:
         selection = recertify(problem, selection, best)
@@ -193,9 +193,9 @@ def _trial(
     random_state: int,
     enough: float,
 ) -> Mask:
-    """Return rows to drop by the influences on a damped head, from those dropped so far.
+    """Return the rows to drop by the influences on a damped head, starting from ``start``.
 
-    Starting from them is as good as from scratch, in a third of the time.
+    That is as good as a search from scratch and takes a third of the time.
     """
     Z = aimed(damped.Z, problem.n_drop, is_centred=damped.is_centred)
     problem = problem.on(Z)
@@ -206,6 +206,6 @@ def _trial(
 
 
 def _is_open(problem: SelectionProblem, selection: Selection) -> bool:
-    """Whether other rows may be chosen than those of the least first-order change."""
+    """Whether the selection may be refined; see `refine`."""
     fixed = problem.n_drop is None or problem.cost is not None
     return not fixed and selection.certificate.status == "feasible"

@@ -1,11 +1,11 @@
 r"""What reference rows say about the targets of training rows.
 
-A forest learns the training rows, wrong labels included, and predicts each row by the trees that
-have not seen it. A second model, the judge, then learns on the reference rows to turn the forest's
-predictions, and those of the head that was fitted there, into the right targets: it exchanges
-swapped labels back, and makes a forest that learned wrong labels as certain as the reference rows
-allow. This uses both the many rows and the right ones (Hendrycks et al., "Using Trusted Data to
-Train Deep Networks on Labels Corrupted by Severe Noise", NeurIPS 2018).
+A forest learns the training rows, wrong labels included, and predicts each row by trees that were
+not grown on it. A second model, the corrector, then learns on the reference rows to turn the
+forest's predictions, and those of the head that was fitted there, into the right targets: it
+corrects labels that are systematically swapped, and calibrates a forest that learned wrong labels.
+So both the many training rows and the few trusted ones are used (Hendrycks et al., "Using Trusted
+Data to Train Deep Networks on Labels Corrupted by Severe Noise", NeurIPS 2018).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from .._types import Floats, Integers, Mask
 
-# Leaves of five rows bridge a wrong label. The seed is constant, so that answers depend on the data
-# alone.
+# In a leaf of five rows, one wrong label is outvoted. The seed is constant, so that the answers
+# depend on the data alone.
 _FOREST = {
     "n_estimators": 100,
     "min_samples_leaf": 5,
@@ -30,13 +30,12 @@ _FOREST = {
     "n_jobs": 1,
     "random_state": 0,
 }
-# Rows that the forest learns at most.
+# Most rows that the forest learns.
 _MAX_ROWS = 50_000
 # Smaller class probabilities are raised to this.
 _LEAST_SHARE = 1e-4
 _PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
-# A label is suspect if it should be less than half as frequent among such rows as it is in the
-# training rows.
+# A label is suspect if, among rows like it, it should be less than half as frequent as it is.
 _SUSPECT = 0.5
 
 
@@ -47,7 +46,8 @@ class Taught:
     Attributes
     ----------
     targets : ndarray of shape (n_samples, n_targets)
-        The share of each class among reference rows like this one, or the expected numbers.
+        The predicted share of each class among reference rows like this one, or the predicted
+        numbers.
     losses : ndarray of shape (n_samples,)
         ``-log`` of the share of the row's own class, or half the squared distance of its numbers,
         in units of their variance.
@@ -77,30 +77,30 @@ def teach_labels(
     y, reference_y : ndarray of shape (n_samples,)
         Class codes; each class is among the reference's.
     outputs, reference_outputs : ndarray of shape (n_samples, n_outputs)
-        Of heads that were fitted on reference rows; on reference rows, of heads that had not seen
-        the row.
+        Outputs of heads that were fitted on reference rows; for reference rows, of heads that were
+        fitted without the row.
     """
     n_classes = int(reference_y.max()) + 1
     forest, some = RandomForestClassifier(**_FOREST), _some_rows(len(y))
     with warnings.catch_warnings():
-        # That many classes have few rows each is for the pruner to say.
+        # The forest warns of many classes with few rows each.
         warnings.simplefilter("ignore", UserWarning)
         forest.fit(rows[some], y[some])
     seen = forest.predict_proba(rows)
     seen[some] = forest.oob_decision_function_
     own = np.arange(len(y)), y
-    answers, of_reference = (
+    log_shares, reference_log_shares = (
         np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
         for shares in (seen, forest.predict_proba(reference_rows))
     )
-    judge = _judge(reference_y)
+    corrector = _corrector(reference_y)
     with warnings.catch_warnings():
-        # An error smaller than the reference rows can resolve does no harm.
+        # An optimisation error below the noise of the reference rows does no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        judge.fit(np.hstack([of_reference, reference_outputs]), reference_y)
-    targets = judge.predict_proba(np.hstack([answers, outputs]))
+        corrector.fit(np.hstack([reference_log_shares, reference_outputs]), reference_y)
+    targets = corrector.predict_proba(np.hstack([log_shares, outputs]))
     shares = np.maximum(targets[own], _LEAST_SHARE)
-    return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(answers[own]))
+    return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(log_shares[own]))
 
 
 def teach_numbers(
@@ -112,16 +112,16 @@ def teach_numbers(
     reference_outputs: Floats,
 ) -> Taught:
     """Return what the numbers of training rows should be; parameters as in `teach_labels`."""
-    columns, of_reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
+    columns, reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
     forest, some = RandomForestRegressor(**_FOREST, max_features=1 / 3), _some_rows(len(y))
     forest.fit(rows[some], columns[some].squeeze())
     seen = forest.predict(rows).reshape(columns.shape)
     seen[some] = forest.oob_prediction_.reshape(len(some), -1)
-    answers = forest.predict(reference_rows).reshape(of_reference.shape)
-    judge = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
-    judge.fit(np.hstack([answers, reference_outputs]), of_reference)
-    targets = judge.predict(np.hstack([seen, outputs])).reshape(columns.shape)
-    variance = of_reference.var(axis=0)
+    predicted = forest.predict(reference_rows).reshape(reference.shape)
+    corrector = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
+    corrector.fit(np.hstack([predicted, reference_outputs]), reference)
+    targets = corrector.predict(np.hstack([seen, outputs])).reshape(columns.shape)
+    variance = reference.var(axis=0)
     scaled = (columns - targets) ** 2 / np.where(variance > 0, variance, 1.0)
     return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
 
@@ -132,14 +132,14 @@ def _some_rows(n_samples: int) -> Integers:
 
 
 def _all_columns(shares: Floats, classes: Integers, n_classes: int) -> Floats:
-    """Return the shares with a column for each class; the training rows may lack some."""
+    """Return the shares with a column for every class, since the training rows may lack some."""
     columns = np.zeros((len(shares), n_classes))
     columns[:, classes] = shares
     return columns
 
 
-def _judge(y: Integers) -> GridSearchCV | LogisticRegression:
-    """Return a logistic regression whose penalty is cross-validated where the rows allow it."""
+def _corrector(y: Integers) -> GridSearchCV | LogisticRegression:
+    """Return a logistic regression; its penalty is cross-validated if each class has two rows."""
     model = LogisticRegression(max_iter=500)
     n_folds = min(5, int(np.bincount(y).min()))
     if n_folds < 2:

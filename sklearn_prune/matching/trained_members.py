@@ -1,4 +1,4 @@
-"""The networks that influences are taken on: trained, frozen, at checkpoints, or linear."""
+"""The networks that influences are computed on: trained, frozen, checkpoints, or linear."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .job import Features, Layers, TrainingJob
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A fitted network and the rows as it takes them.
+    """A fitted network, and the rows in the form that it takes.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Member:
     is_linear : bool
         Whether it is a linear network of this package, whose last layer is yet to be fitted.
     is_extra : bool
-        Whether the user did not give it: a checkpoint, or the linear network on ``features``.
+        Whether it is no network of the user's: a checkpoint, or the linear network on ``features``.
     class_weight : ndarray of shape (n_samples,) or None
         For a linear network, the row weights that its model or the criteria of the other networks
         imply.
@@ -75,20 +75,21 @@ class Member:
 
     @property
     def unit(self) -> float:
-        """Variance of y that the loss is divided by: 1, or that of a linear network's target.
+        """Factor that converts the network's loss to the unit of y.
 
-        The linear network's loss is that of the standardised target, other networks' that of y.
+        It is the variance of the target for a linear network, whose loss is that of the
+        standardised target, and 1 for others.
         """
         return float((self.network.module_.target_scale**2).mean()) if self.is_linear else 1.0
 
 
 def fitted_members(job: TrainingJob) -> list[Member]:
-    """Train the networks of a job, and return all that influences are to be taken on.
+    """Train the networks of a job, and return every network to compute influences on.
 
     The checkpoints of a network come before it; the linear network on ``features`` comes last.
     """
     class_weight = _common_class_weight(job)
-    # Whatever may not fit together is found before anything is trained.
+    # Checked first, so that incompatible inputs fail before anything is trained.
     on_features: list[Member] = []
     if job.features is not None:
         X = feature_rows(job.features, job.X, len(job.y))
@@ -108,14 +109,14 @@ def fitted_members(job: TrainingJob) -> list[Member]:
         elif isinstance(network, FrozenEstimator):
             fitted.append(_frozen(job, network))
         else:
-            # A seed of its own for each, so that equal networks are trained apart.
+            # Each network has a different seed, so that equal networks are trained differently.
             fitted += _trained(job, network, job.seed + position)
-    _warn_of_twins(fitted)
+    _warn_of_equal_networks(fitted)
     return [*fitted, *on_features]
 
 
 def on_training_rows(member: Member, job: TrainingJob) -> Member:
-    """Return a network that was fitted on the job's reference rows, with the training rows."""
+    """Return a member that was fitted on the job's reference rows, with the training rows."""
     assert job.reference is not None
     X, y, class_weight = job.X, job.y, member.class_weight
     if member.X is not job.reference.X:
@@ -135,7 +136,7 @@ def _is_trained_here(network: Network) -> bool:
 
 
 def _common_class_weight(job: TrainingJob) -> Floats | None:
-    """Return the weights that the networks' criteria give to the rows; None without any.
+    """Return the row weights that the networks' criteria imply; None if there are none.
 
     Raises
     ------
@@ -151,7 +152,7 @@ def _common_class_weight(job: TrainingJob) -> Floats | None:
             weights.append(_model_weight(job, network))
             continue
         if _is_trained_here(network):
-            # Drawing first weights must leave the user's generator alone.
+            # Initial weights must not be drawn from the user's generator.
             with own_random_state():
                 net, y = clone(unfrozen(network)).initialize(), job.y
         else:
@@ -163,9 +164,9 @@ def _common_class_weight(job: TrainingJob) -> Floats | None:
     for position, other in enumerate(weights):
         if not np.array_equal(first, ones if other is None else other):
             raise ValueError(
-                "networks whose rows are matched together must weigh them alike, and the class "
-                f"weights of the criterion of network {position} are not those of the first; give "
-                "all networks the same class weights."
+                "networks that are matched together must weight rows equally; the criterion of "
+                f"network {position} has different class weights from that of network 0. Give all "
+                "networks the same class weights."
             )
     return weights[0]
 
@@ -222,7 +223,7 @@ def _trained(job: TrainingJob, given: Network, seed: int) -> list[Member]:
     if n_missing:
         warnings.warn(
             f"training ended after {len(network.history)} of {net.max_epochs} epochs, so "
-            f"{n_missing} of {number} checkpoints were never reached; lower max_epochs to space "
+            f"{n_missing} of {number} checkpoints were not reached; lower max_epochs to space "
             "them over fewer epochs.",
             UserWarning,
             stacklevel=2,
@@ -231,8 +232,8 @@ def _trained(job: TrainingJob, given: Network, seed: int) -> list[Member]:
     return [*earlier, Member(network, job.X, job.y, job.layers)]
 
 
-def _warn_of_twins(fitted: Sequence[Member]) -> None:
-    """Warn if training made the same network twice, whose influences add nothing."""
+def _warn_of_equal_networks(fitted: Sequence[Member]) -> None:
+    """Warn if two networks are equal, since the second adds nothing."""
     states = [
         [tensor.cpu() for tensor in member.network.module_.state_dict().values()]
         for member in fitted
@@ -265,28 +266,28 @@ def _reading(job: TrainingJob) -> Reading | None:
 
 def _first_gradients(layers: Layers, network: NeuralNet, X: Rows, y: Array) -> torch.Tensor:
     """Return the gradients of the first rows in these layers, to see that they can be taken."""
-    # A trial is no part of the training, whose epochs are counted.
+    # Reports nothing, since a trial is not one of the training's epochs.
     with telling(lambda part: None):
         _, gradients = next(NetworkGradients(network, X, y, layers=layers).per_sample())
     return gradients
 
 
 def _check_labels(job: TrainingJob) -> None:
-    """Raise if a dataset would hand a network labels that are not the codes of its outputs."""
+    """Raise if a dataset gives the network labels that are not the codes of its outputs."""
     if job.classes is None or not isinstance(job.X, Dataset):
         return
     if not np.array_equal(job.classes, np.arange(len(job.classes)).astype(object)):
         raise ValueError(
-            f"a dataset gives its labels to the network as they are, so they must be the codes 0 "
-            f"to {len(job.classes) - 1}; they are {job.classes[:10].tolist()}. Encode them, or "
-            "give X and y as arrays."
+            "the network gets a dataset's labels unchanged, so they must be the codes 0 to "
+            f"{len(job.classes) - 1}; they are {job.classes[:10].tolist()}. Encode them, or give X "
+            "and y as arrays."
         )
 
 
 def default_network(
     X: Rows, y: Array, classes: Array | None, sample_weight: Floats | None = None
 ) -> NeuralNet:
-    """Return the linear network that is used where none is given; its weights are zero."""
+    """Return the linear network that is used if the user gives none; its weights are zero."""
     if isinstance(X, Mapping | Dataset):
         raise ValueError(
             "estimator=None is a linear model on the columns of one table, and X is a "
@@ -296,7 +297,7 @@ def default_network(
 
 
 def feature_rows(features: Features, X: Rows, n_samples: int) -> Rows:
-    """Return ``features``, or what they make of X, as a checked table with a row for each of X.
+    """Return ``features``, or ``features(X)``, as a checked table with one row for each of X.
 
     Raises
     ------
@@ -313,8 +314,8 @@ def feature_rows(features: Features, X: Rows, n_samples: int) -> Rows:
         remedy = (
             "Return one row for each row of X."
             if is_function
-            else "Give features of the rows that are fitted. Where rows are split, as in "
-            "cross-validation, give a function."
+            else "Give the features of the rows in X. If rows are split, as in cross-validation, "
+            "give a function."
         )
         raise ValueError(
             f"features must have a row for each of the {n_samples} rows of X, in their order; "
@@ -324,7 +325,7 @@ def feature_rows(features: Features, X: Rows, n_samples: int) -> Rows:
 
 
 def product_of(first: Floats | None, second: Floats | None) -> Floats | None:
-    """Return the product of two kinds of weights, None meaning that all are 1."""
+    """Return the product of two weights of each row; None means that all are 1."""
     if first is None or second is None:
         return second if first is None else first
     return first * second

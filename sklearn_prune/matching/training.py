@@ -1,4 +1,4 @@
-"""From checked rows to what is matched: network, head, influence; once per memory."""
+"""From checked rows to what is matched: train networks, fit heads, compute influences; cached."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ from .units import single_row_changes
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trained:
-    """What a `TrainingJob` results in.
+    """The result of a `TrainingJob`.
 
     Attributes
     ----------
     networks : tuple of skorch net or None
-        Each fitted network of the job; None for a frozen one, which the job has.
+        Each fitted network of the job; None for a frozen one, which the job already holds.
     matched : Matched
         What the kept rows are to match.
     row_changes : ndarray of shape (n_samples,)
@@ -65,7 +65,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class _Head:
-    """One network's head: its objective on the training rows, and what it was fitted by."""
+    """A network's head: its objective on the training rows, and its fit on these or others."""
 
     objective: HeadObjective
     fit: HeadFit
@@ -79,19 +79,26 @@ def train_once(
     *,
     with_priorities: bool = True,
 ) -> Trained:
-    """Fit the networks, refit their heads and take the influences there, or recall all that.
+    """Fit the networks, refit their heads and compute influences, or load all that from a memory.
 
     Parameters
     ----------
     job : TrainingJob
         What to train.
     memory : str, object with the joblib.Memory interface or None
-        Where results are kept; None keeps nothing. If the memory cannot keep or read a result, a
-        warning says so and the job is trained.
+        Where results are cached; None caches nothing. If the memory cannot store or load a result,
+        a warning says so and the job is trained.
     clock : StageClock
-        Times the stages that are run, and "memory" for the time spent with it.
+        Times the stages that are run, and the memory as a stage of its own.
     with_priorities : bool, default=True
-        Whether to compute the priorities of rows now. They can be computed later as well.
+        Whether to compute the priorities of rows now; they can be computed later as well.
+
+    Warns
+    -----
+    UserWarning
+        If the memory cannot be used.
+    NonConvexLossWarning
+        If the loss of a head is not convex.
     """
     store = _usable(memory)
     key = None if store is None else _key_of(job)
@@ -99,7 +106,7 @@ def train_once(
         trained = train(job, clock, with_priorities)
     else:
         trained = _recalled(store, key, job, clock, with_priorities)
-    # Outside the cached call, so that a cache hit warns too.
+    # Outside the cached call, so that a cache hit warns as well.
     for influence in influences_of(trained.matched.influence):
         if isinstance(influence, HeadInfluence):
             warn_if_not_convex(influence.objective, influence.theta)
@@ -107,7 +114,7 @@ def train_once(
 
 
 def _usable(memory: str | Memory | None) -> Memory | None:
-    """Return the memory; None where it keeps nothing."""
+    """Return the memory; None if it caches nothing."""
     try:
         memory = check_memory(memory)
     except OSError as error:
@@ -117,15 +124,15 @@ def _usable(memory: str | Memory | None) -> Memory | None:
 
 
 def _key_of(job: TrainingJob) -> str | None:
-    """Return the job's key; None where its networks or features have none."""
+    """Return the job's key; None, with a warning, if its networks or features have none."""
     try:
         return job.key()
     # Pickling a user's object may raise anything.
     except Exception as error:
         warnings.warn(
-            "memory keeps only networks and features that can be pickled and whose source can be "
-            f"read: {error}. This fit computes them; to have them kept, define classes and "
-            "functions at the top level of a module.",
+            "memory caches only networks and features that can be pickled and whose source can be "
+            f"read: {error}. This fit is not cached; define classes and functions at the top "
+            "level of a module.",
             UserWarning,
             stacklevel=3,
         )
@@ -135,7 +142,7 @@ def _key_of(job: TrainingJob) -> str | None:
 def _recalled(
     memory: Memory, key: str, job: TrainingJob, clock: StageClock, with_priorities: bool
 ) -> Trained:
-    """Return what the memory has under this key, and train where it has nothing."""
+    """Return the memory's result for this key; train if it has none."""
     start, done = time.perf_counter(), list[Trained]()
     try:
         ignored = ["job", "clock", "with_priorities", "done"]
@@ -143,7 +150,7 @@ def _recalled(
         trained = train_keyed(key, job, clock, with_priorities, done)
     except OSError as error:
         _warn_of_memory(f"its folder cannot be used: {error}")
-        # What was trained before the folder failed is not lost.
+        # Use the result if only storing it failed.
         return done[0] if done else train(job, clock, with_priorities)
     finally:
         if done:
@@ -159,17 +166,17 @@ def _recalled(
 def _train_keyed(
     key: str, job: TrainingJob, clock: StageClock, with_priorities: bool, done: list[Trained]
 ) -> Trained:
-    """Train, and note the result in ``done``; the memory looks at the key alone."""
+    """Train, and append the result to ``done``; the memory distinguishes calls by ``key`` alone."""
     done.append(train(job, clock, with_priorities))
     return done[0]
 
 
 def _remove_half_written(train_keyed: Any) -> None:
-    """Remove the files that this thread began to write to a joblib memory and did not end."""
+    """Remove the files that this thread began to write to a joblib memory and did not finish."""
     store = getattr(train_keyed, "store_backend", None)
     if store is None or not hasattr(train_keyed, "func_id"):
         return
-    # joblib names them so, and renames what is whole.
+    # joblib writes under these names and renames complete files.
     half_written = f"*/*.*.*-{os.getpid()}-{id(threading.current_thread())}"
     for path in (Path(store.location) / train_keyed.func_id).glob(half_written):
         path.unlink(missing_ok=True)
@@ -177,14 +184,14 @@ def _remove_half_written(train_keyed: Any) -> None:
 
 def _warn_of_memory(fault: str) -> None:
     warnings.warn(
-        f"memory keeps nothing of this fit, as {fault}. Give another folder, or empty this one.",
+        f"memory does not cache this fit, since {fault}. Give another folder, or empty this one.",
         UserWarning,
         stacklevel=4,
     )
 
 
 def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> Trained:
-    """Fit the networks, refit their heads and take the influences there."""
+    """Fit the networks, refit their heads and compute the influences."""
     with clock.stage("network", job.n_epochs):
         members = fitted_members(job.at_reference())
     heads: list[_Head | None] = [None] * len(members)
@@ -266,7 +273,7 @@ def _last_layer(job: TrainingJob, head: _Head) -> Matched:
 
 
 def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> Matched:
-    """Take influences on a network as it was trained: its parameters are not refitted."""
+    """Compute influences on a network as it was trained, without refitting any parameters."""
     gradients = NetworkGradients(
         member.network,
         member.X,
@@ -282,7 +289,7 @@ def _chosen_layers(job: TrainingJob, member: Member, clock: StageClock) -> Match
 
 
 def _stacked(parts: Sequence[Matched], units: Sequence[float]) -> Matched:
-    """Return what is matched of several networks together; a single one stays as it is."""
+    """Return what is matched for several networks together; that of a single one as it is."""
     if len(parts) == 1:
         return parts[0]
     influence = stack_influences([part.influence for part in parts], units)
@@ -298,7 +305,7 @@ def _stacked(parts: Sequence[Matched], units: Sequence[float]) -> Matched:
 def _with_distribution(matched: Matched, job: TrainingJob, heads: Sequence[_Head]) -> Matched:
     """Return the same with the distribution that is matched beside the influences.
 
-    With reference rows it is the distribution that they aim at.
+    With reference rows, it aims at their target distribution.
     """
     designs = _embedded(job, [head.objective.design for head in heads])
     references = [head.reference for head in heads if head.reference is not None]
@@ -326,10 +333,10 @@ def _with_distribution(matched: Matched, job: TrainingJob, heads: Sequence[_Head
 
 
 def _embedded(job: TrainingJob, designs: list[Floats]) -> list[Rows]:
-    """Return the tables whose distribution is held; none where there are no numbers in columns.
+    """Return the tables whose distribution is matched; none if there are no columns of numbers.
 
-    These are the inputs of the heads. ``features`` come alone if given, since no training moves
-    them; and where no last layer is matched, the rows themselves, if they are an array.
+    These are the ``features`` alone if given, since no training changes them; else the inputs of
+    the heads; and if no last layer is matched, the rows themselves, if they are an array.
     """
     if job.features is not None:
         return designs[-1:]

@@ -11,12 +11,12 @@ from ..influence import Influence, Norm
 
 
 def in_unit_of(norm: Norm, length: float) -> float:
-    """Return the change that a length ``‖Zᵀw‖₂`` stands for: ``½ length²`` for the loss norm."""
+    """Return the change for a length ``‖Zᵀw‖₂``: ``½ length²`` for the norm "loss", else itself."""
     return 0.5 * length**2 if norm == "loss" else length
 
 
 def length_in(norm: Norm) -> Callable[[float], float]:
-    """Return the inverse of `in_unit_of`: from a change to a length."""
+    """Return the inverse of `in_unit_of`: the function from a change to a length."""
     return (lambda change: float(np.sqrt(2 * change))) if norm == "loss" else float
 
 

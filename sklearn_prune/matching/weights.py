@@ -1,14 +1,15 @@
-r"""Weights near 1 under which the kept rows hold the head exactly, and not just to first order.
+r"""Weights near 1 with which the kept rows hold the head exactly, and not just to first order.
 
-A head that is retrained on the kept rows with weights v stays where it was if
-:math:`\sum_i v_i z_i = 0` over them: it is stationary there, and there is no Newton step left to
-take. Among such weights, those nearest to 1 are taken,
+A head that is retrained on the kept rows with weights v stays where it is if
+:math:`\sum_i v_i z_i = 0` over them, since it is then stationary. Among such weights, those nearest
+to 1 are chosen,
 
 .. math:: \min_v \tfrac12 \|v - 1\|^2 + \tfrac c2 \|B^T v - b\|^2 \quad \text{subject to} \quad
           Z^T v = 0, \quad \sum_i v_i = n, \quad l \le v_i \le u
 
-where the columns of B are what else is held: heads of more damping, whose sums should be zero, and
-the distribution of the kept rows, whose sums should stay as they are without weights.
+where n is the number of kept rows and the columns of B are held approximately: heads with more
+damping, whose sums should be zero, and the distribution of the kept rows, whose sums should stay as
+they are without weights.
 """
 
 from __future__ import annotations
@@ -25,45 +26,46 @@ from ..influence import RefittableInfluence, RowMatrix, norms_of, part_of
 from ..utils import serial_blas
 from .matched import Matched
 
-# A row counts half at least and twice at most: beyond that, a few rows would decide what other
-# models learn.
+# A row counts at least half and at most twice. With wider bounds, a few rows would dominate what
+# other models learn.
 WEIGHT_BOUNDS = (0.5, 2.0)
-# Heads of this many times the damping are held as well, since other models regularise differently.
+# Heads with this many times the damping are held too, since other models regularise differently.
 _DAMPING_FACTORS = (10.0, 100.0)
-# c, for rows of B whose mean square norm is 1: beside equalities, where on Diamonds, 90 % pruned, a
-# tenth takes the distribution as near as 1 does, and without them.
+# c, for rows of B with a mean square norm of 1: with equalities (on Diamonds, 90 % pruned, 0.1
+# brings the distribution as close as 1 does), and without them.
 _STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
-# A sum of Z this short, as a share of its unweighted length, counts as zero; and the share of the
-# rows that weights must be worth where it is longer.
+# The sum of Z counts as zero below this share of its unweighted length. If it is longer, weights
+# are accepted only if their effective number of rows is this share of the rows.
 _MET, _WORTH = 1e-3, 0.95
-# How far the dual lets the equalities give way, so that it stays bounded where they cannot be met;
-# and how often what gave way is moved to their right-hand sides.
+# The slack of the equalities in the dual, which keeps it bounded if they cannot be met; and how
+# many times the violation that it leaves is corrected in their right-hand sides.
 _SLACK, _N_CORRECTIONS = 1e-3, 6
 # A correction that leaves more than this share of the violation is the last.
 _PROGRESS = 0.7
 _OPTIONS = {"maxiter": 300, "maxfun": 600, "maxcor": 30, "ftol": 1e-15, "gtol": 1e-8}
-# Of a mean.
+# Rounding error of a mean.
 _ROUNDING = 1e-12
-# Steps onto the equalities at the end, and iterations for each.
+# Final steps onto the equalities, and iterations for each.
 _N_STEPS, _N_ITERATIONS = 8, 2000
 
 
 def kept_weights(matched: Matched, kept: Integers) -> Floats:
-    """Return weights of the kept rows, of mean 1, under which they hold the head.
+    """Return weights of the kept rows, of mean 1, with which they hold the head.
 
     Parameters
     ----------
     matched : Matched
-        What the rows are to hold.
+        What the rows are to match.
     kept : ndarray of shape (n_kept,)
         Positions of the kept rows.
 
     Returns
     -------
     weights : ndarray of shape (n_kept,)
-        Within `WEIGHT_BOUNDS`. If no such weights hold the head, they hold it as far as possible,
-        provided that they are worth 95 % of the rows. Otherwise, and if there are fewer rows than
-        coordinates, the head is just one of the things that weights near 1 hold as far as they can.
+        Within `WEIGHT_BOUNDS`. If no such weights hold the head exactly, they hold it as well as
+        possible, as long as their effective number of rows is 95 % of the rows or more. Otherwise,
+        and if there are no more rows than coordinates, the head is one of the things that weights
+        near 1 hold approximately.
     """
     Z, balance = matched.coordinates.Z, matched.balance
     damped, no_columns = _damped(matched), np.zeros((len(kept), 0))
@@ -84,7 +86,7 @@ def kept_weights(matched: Matched, kept: Integers) -> Floats:
 
 
 def _damped(matched: Matched) -> list[RowMatrix]:
-    """Return the influences on heads of more damping, where the heads' own are all matched."""
+    """Return Z for heads with more damping; none if the heads cannot be refitted."""
     influence = matched.influence
     if not isinstance(influence, RefittableInfluence):
         return []
@@ -92,7 +94,7 @@ def _damped(matched: Matched) -> list[RowMatrix]:
 
 
 class ScaledRows(LinearOperator):
-    """Some rows of matrices side by side, each scaled to a mean square norm of 1 over all its rows.
+    """Some rows of matrices side by side, each matrix scaled to a mean square row norm of 1.
 
     Parameters
     ----------
@@ -131,7 +133,7 @@ def near_one(
     *,
     strength: float = _STRENGTH,
 ) -> Floats:
-    r"""Return the weights nearest to 1 under which the rows of Z sum to zero.
+    r"""Return the weights nearest to 1 with which the rows of Z sum to zero.
 
     The dual of the module's problem is smooth and has no bounds: at multipliers μ of all columns
     the weights are ``clip(1 + [1, Z, B] μ, l, u)``, l and u being `WEIGHT_BOUNDS`, and its gradient
@@ -140,9 +142,9 @@ def near_one(
     Parameters
     ----------
     Z : ndarray or LinearOperator of shape (n_rows, n_held)
-        If no weights within the bounds make the sum zero, they make it small.
+        Rows whose weighted sum is to be zero. If the bounds do not allow that, it is made small.
     B : ndarray or LinearOperator of shape (n_rows, n_near)
-        Rows whose sum should be near ``wanted``.
+        Rows whose weighted sum should be near ``wanted``.
     wanted : float or ndarray of shape (n_near,), default=0.0
         b.
     strength : float, default=0.1
@@ -155,13 +157,13 @@ def near_one(
     """
     Z, B = aslinearoperator(Z), aslinearoperator(B)
     (n_rows, n_held), n_near = Z.shape, B.shape[1]
-    # The mean gives way least.
+    # The equality of the mean has the least slack.
     slack = np.r_[1e-3 * _SLACK, np.full(n_held, _SLACK), np.full(n_near, 1 / strength)]
     target = np.r_[n_rows, np.zeros(n_held), np.broadcast_to(wanted, n_near)]
 
     def moved_by(multipliers: Floats) -> Floats:
-        of_Z, of_B = np.split(multipliers[1:], [n_held])
-        return multipliers[0] + Z @ of_Z + B @ of_B
+        for_Z, for_B = np.split(multipliers[1:], [n_held])
+        return multipliers[0] + Z @ for_Z + B @ for_B
 
     def dual(multipliers: Floats, target: Floats) -> tuple[float, Floats]:
         moved = moved_by(multipliers)
@@ -185,10 +187,10 @@ def near_one(
 
 
 def _onto_equalities(Z: LinearOperator, weights: Floats) -> Floats:
-    """Return weights that meet the equalities to rounding, moved as little as possible.
+    """Return the weights moved as little as possible to meet the equalities to rounding.
 
-    Weights at a bound stay there, and so do those that a step takes to a bound. A step that does
-    not reduce the violation is not taken.
+    Weights at a bound stay there, including those that a step moves to a bound. A step that does
+    not reduce the violation is undone.
     """
 
     def excess_of(v: Floats) -> Floats:

@@ -26,7 +26,7 @@ from ._search import RoutedParams, SearchMixin
 
 __all__ = ["PruneRatioSearchCV"]
 
-# The error message for each ratio that cannot be pruned by.
+# The error message for each ratio that fails.
 Failures = dict[float, str]
 
 
@@ -37,9 +37,9 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
 
     Here :math:`\bar s_r` is the mean over K folds of :math:`s_{rk}`: the score on fold k of an
     estimator that is trained on the other folds after dropping the share r of their rows.
-    :math:`\bar s_0` is the score of full data. No row is pruned from the fold that is scored. All
-    ratios share the same folds. With ``refit=True``, ``estimator_`` is then fitted on all rows,
-    pruned by ``r*``.
+    :math:`\bar s_0` is the mean score without pruning. No row is pruned from the fold that is
+    scored. All ratios share the same folds. With ``refit=True``, the share ``r*`` of all rows is
+    then dropped, and ``estimator_`` is fitted on the others.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Trained on the kept rows.
     pruner : pruner or None, default=None
         A pruner with the parameter ``prune_ratio``, whose value is ignored. None means
-        ``InfluencePruner()``. A pruner with ``select(prune_ratio=...)`` is fitted once a fold.
+        ``InfluencePruner()``. A pruner with ``select(prune_ratio=...)`` is fitted once per fold.
     ratios : array-like of float in [0, 1), default=(0.2, 0.4, 0.6, 0.8, 0.9)
         Shares of the rows to drop; 0 is added. The smallest must be feasible. A larger one that
         leaves too few rows in any fold is skipped with a warning.
@@ -74,12 +74,12 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
     best_index_ : int
         Its index in ``cv_results_``.
     best_score_ : float
-        Its mean score over the folds. Slightly optimistic, as the ratio is chosen by it; score on
-        other rows for an unbiased value.
+        Its mean score over the folds. Slightly optimistic, since the ratio is chosen by it; for an
+        unbiased value, score on other rows.
     cv_results_ : dict of arrays of shape (n_ratios,)
-        One entry a ratio, ascending from full data: ``prune_ratio``, ``params``,
-        ``split{k}_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``. Of
-        the paired differences to full data: ``mean_difference`` (negative if worse than full
+        One entry per ratio, ascending from 0: ``prune_ratio``, ``params``,
+        ``split{k}_test_score``, ``mean_test_score``, ``std_test_score``, ``rank_test_score``. For
+        the paired differences from full data: ``mean_difference`` (negative if worse than full
         data), ``se_difference`` and ``within_tolerance``. Scores of skipped ratios are NaN.
     n_splits_ : int
         Number of folds.
@@ -104,10 +104,10 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
     Notes
     -----
     Breiman et al. choose the simplest tree whose error is within one standard error of the lowest
-    error. They take the standard error of that lowest error. Here all ratios share the same folds,
+    error. They use the standard error of that lowest error. Here all ratios share the same folds,
     so a fold's difficulty cancels in the paired differences. Their standard error is usually
-    smaller, and fewer rows are dropped. The reference is full data, not the best ratio. Folds share
-    training rows, so this is a rule and not a test.
+    smaller, so fewer rows are dropped. The comparison is with full data, not with the best ratio.
+    Folds share training rows, so this is a rule of thumb and not a statistical test.
 
     Without metadata routing, `fit` sends ``groups`` to the splitter, and to a pruner whose ``fit``
     takes them, and ``sample_weight`` also to a scorer that takes weights. Other metadata goes where
@@ -183,12 +183,24 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
             Target of each row.
         **fit_params : dict
             As in `PrunedClassifier.fit`, and ``groups`` for the splitter; see the notes.
-            Row-aligned parameters are also cut to the rows of each fold.
+            Parameters with one entry per row are also cut to the rows of each fold.
 
         Returns
         -------
         self : estimator
             Fitted.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is malformed, or fitting fails on full data or at the smallest ratio.
+
+        Warns
+        -----
+        sklearn.exceptions.FitFailedWarning
+            If a ratio is skipped, since it fails in some fold.
+        UserWarning
+            If ``sample_weight`` is given and the scorer takes no weights.
         """
         self._check(X, y)
         self._check_weights()
@@ -225,7 +237,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         """Raise if the estimator has no score to compare, or the pruner no ratio to set."""
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise ValueError(
-                f"estimator must be a classifier or a regressor; it is {self.estimator!r}."
+                f"estimator must be a classifier or a regressor; it is {self.estimator!r}. Use "
+                "a pipeline that ends in one."
             )
         if "prune_ratio" not in self._pruner().get_params(deep=False):
             raise ValueError(
@@ -298,7 +311,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                 model = self._fit_estimator(X_train, y_train, for_estimator, kept, weights)
             except ValueError as error:
                 if position <= 1:
-                    # Full data and the smallest ratio must work, so the ratio is not to blame.
+                    # An error on full data or at the smallest ratio is not due to the ratio.
                     raise
                 failures[ratio] = str(error)
             else:
@@ -316,7 +329,7 @@ def _checked_ratios(ratios: Any) -> list[float]:
     outside = values[~((values >= 0) & (values < 1))]
     if outside.size:
         raise ValueError(
-            f"ratios are shares of the rows to drop, in [0, 1); one is {outside[0]:g}. Remove it."
+            f"ratios are shares of the rows to drop, in [0, 1); {outside[0]:g} is not. Remove it."
         )
     return np.unique(np.r_[0.0, values]).tolist()
 
@@ -346,7 +359,7 @@ def _results(ratios: list[float], scores: Floats, tolerance: float | Literal["on
     # Rounding must not exclude a loss that equals the tolerance.
     rounding = 1e-12 * max(1.0, abs(mean[0]))
     within = mean_difference >= -(allowed + rounding)
-    # If the score of full data is NaN, there is nothing to compare with.
+    # Ratio 0 always counts, even if its score is NaN.
     within[0] = True
     filled = np.where(np.isnan(mean), -np.inf, mean)
     return {

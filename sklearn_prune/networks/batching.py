@@ -1,4 +1,4 @@
-"""Rows as a network takes them: cast to its dtype, in batches of tensors."""
+"""Rows in the form that a network takes: batches of tensors in its dtype."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._types import Batch, Rows
 from ..data import StoredRows, is_dict, n_rows, take_rows
 from .criteria import UnsupportedNetworkError
 
-# Enough rows to see every layer at work, few enough to cost nothing.
+# Enough rows to run every layer, few enough to cost nothing.
 SKETCH_ROWS = 8
 # Numbers in a merged batch: small batches are merged to amortise call overhead.
 MERGED_SIZE = 2**18
@@ -27,9 +27,8 @@ _NUMPY_DTYPES = {torch.float64: np.float64, torch.float16: np.float16}
 def cast_input(net: NeuralNet, X: Rows) -> Rows:
     """Return X in the dtype of the network's parameters, CSR kept sparse.
 
-    Integers stay integers for a network that looks them up in an embedding. Rows on disk are cast
-    as they are read, and a dict array by array. Data frames and torch datasets, which are no arrays
-    of numbers, are left to skorch.
+    Integers stay integers for a network with an embedding. Rows on disk are cast when read, and a
+    dict array by array. Data frames and torch datasets are left to skorch.
     """
     if is_dict(X):
         return {name: cast_input(net, value) for name, value in X.items()}
@@ -48,7 +47,7 @@ def cast_input(net: NeuralNet, X: Rows) -> Rows:
 
 
 def parameter_dtype(net: NeuralNet) -> DTypeLike:
-    """Return numpy's dtype for the network's parameters: float32 for those it does not have."""
+    """Return the numpy dtype of the network's parameters; float32 where numpy has none such."""
     for parameter in net.module_.parameters():
         if parameter.is_floating_point():
             return _NUMPY_DTYPES.get(parameter.dtype, np.float32)
@@ -56,20 +55,20 @@ def parameter_dtype(net: NeuralNet) -> DTypeLike:
 
 
 def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, object]]:
-    """Yield batches as the network's own data handling makes them, without targets.
+    """Yield the batches that the network's own data loading makes, as pairs (inputs, ignored).
 
-    Where that is skorch's plain one, slices give the same batches without a Python call per row.
+    If that is skorch's default, slices give the same batches without a Python call per row.
 
     Raises
     ------
     UnsupportedNetworkError
-        When the network shuffles the rows.
+        If the network's ``iterator_valid`` shuffles the rows.
     """
     X = cast_input(net, X)
     iterator = net.get_iterator(net.get_dataset(X), training=False)
     if isinstance(getattr(iterator, "sampler", None), RandomSampler):
         raise UnsupportedNetworkError(
-            "iterator_valid shuffles the rows, so they cannot be told apart; "
+            "iterator_valid shuffles the rows, so outputs cannot be matched to rows; "
             "remove iterator_valid__shuffle."
         )
     plain = (
@@ -88,7 +87,7 @@ def batches(net: NeuralNet, X: Rows) -> Iterator[tuple[Batch, object]]:
 
 
 def first_of(output: Batch) -> torch.Tensor:
-    """Return a module's output, the first of several; skorch gives it to the criterion."""
+    """Return a module's output, or the first of several, which skorch gives to the criterion."""
     first: torch.Tensor = output[0] if isinstance(output, tuple) else output
     return first
 

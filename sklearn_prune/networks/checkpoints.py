@@ -1,4 +1,4 @@
-"""A callback after each epoch of training, and copies of the network on the way."""
+"""A callback after each epoch of training, and copies of the network at some epochs."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from skorch.callbacks import Callback
 from .state import copy_with
 
 
-class _EpochTeller(Callback):
-    """Call back after each epoch with the network."""
+class _EpochCallback(Callback):
+    """Call a function with the network after each epoch."""
 
-    def __init__(self, tell: Callable[[NeuralNet], None]) -> None:
-        self.tell = tell
+    def __init__(self, function: Callable[[NeuralNet], None]) -> None:
+        self.function = function
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: object) -> None:
-        self.tell(net)
+        self.function(net)
 
     def __getstate__(self) -> dict[str, Callable[[NeuralNet], None]]:
-        # A checkpoint pickles all callbacks, and `tell` may refer to anything.
-        return {"tell": _nobody}
+        # A skorch checkpoint pickles all callbacks, and the function may not be picklable.
+        return {"function": _ignore_epoch}
 
 
-def _nobody(net: NeuralNet) -> None:
+def _ignore_epoch(net: NeuralNet) -> None:
     """Ignore an epoch."""
 
 
 @contextmanager
 def tells_of_epochs(net: NeuralNet, tell: Callable[[NeuralNet], None] | None) -> Iterator[None]:
-    """Call ``tell`` after each epoch of a fit inside the block, leaving no trace on the network."""
-    asked = net.callbacks
-    if tell is None or asked == "disable":
+    """Call ``tell`` after each epoch of a fit inside the block; remove the callback afterwards."""
+    own_callbacks = net.callbacks
+    if tell is None or own_callbacks == "disable":
         yield
         return
-    net.set_params(callbacks=[*(asked or ()), _EpochTeller(tell)])
+    net.set_params(callbacks=[*(own_callbacks or ()), _EpochCallback(tell)])
     try:
         yield
     finally:
-        net.callbacks = asked
-    net.callbacks_ = [pair for pair in net.callbacks_ if not isinstance(pair[1], _EpochTeller)]
+        net.callbacks = own_callbacks
+    net.callbacks_ = [pair for pair in net.callbacks_ if not isinstance(pair[1], _EpochCallback)]
 
 
 class Checkpoints:
@@ -51,14 +51,14 @@ class Checkpoints:
     Parameters
     ----------
     n_epochs : int
-        Epochs that training takes if nothing ends it early.
+        Number of epochs if nothing ends the training early.
     n_checkpoints : int
-        Networks to look at. The last is that at the end of training, which needs no copy.
+        Number of networks. The last one is the network at the end of training, which is not copied.
 
     Attributes
     ----------
     networks : list of skorch.NeuralNet
-        Copies for reading, which share all but the module with the network in training.
+        Copies for reading. They share everything but the module with the network in training.
     """
 
     def __init__(self, n_epochs: int, n_checkpoints: int) -> None:
@@ -72,6 +72,6 @@ class Checkpoints:
         if self._n_seen in self._epochs:
             module = copy.deepcopy(net.module_)
             kept = copy_with(net, module_=module, callbacks=None, callbacks_=[])
-            # It is bound to the network in training.
+            # Set while a fit is watched for interrupts, and bound to the network in training.
             vars(kept).pop("fit_loop", None)
             self.networks.append(kept)

@@ -35,24 +35,25 @@ SUPPORTED = (
 
 
 class UnsupportedNetworkError(ValueError):
-    """Influences cannot be computed for this kind of network."""
+    """Influences cannot be computed for this network, criterion and target."""
 
 
 @dataclass(frozen=True)
 class Criterion:
     """How a torch criterion maps onto a head loss.
 
-    Losses are means over rows: a criterion that sums is divided by the number of rows, or by the
-    sum of their weights.
+    Losses are means over rows: the value of a criterion with ``reduction="sum"`` is divided by the
+    number of rows, or by the sum of their weights.
 
     Attributes
     ----------
     loss : HeadLoss
         The loss as a function of the last Linear's outputs.
     links : tuple of str
-        What may stand between the Linear and the module's output.
+        Functions that the module may apply to the Linear's output: "identity", "softmax",
+        "log_softmax" or "sigmoid".
     sample_weight : ndarray of shape (n_samples,) or None
-        Weight of each row in the criterion's mean; None where all weigh the same.
+        Weight of each row in the criterion's mean; None if all weights are equal.
     """
 
     loss: HeadLoss
@@ -63,9 +64,9 @@ class Criterion:
 def target_kind(
     net: NeuralNet, y: ArrayLike | None
 ) -> Literal["classification", "regression"] | None:
-    """Return how a network reads y; None if its criterion takes classes and numbers alike.
+    """Return whether a network takes y as classes or numbers; None if its criterion takes both.
 
-    A criterion without a softmax reads several columns as numbers, labels of 0 and 1 included.
+    A criterion without a softmax takes several columns as numbers, even if all are 0 or 1.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def target_kind(
         return "regression"
     if is_classifier(net) or takes_codes:
         return "classification"
-    return "regression" if criterion in _OF_NUMBERS else None
+    return "regression" if criterion in _REGRESSION_ONLY else None
 
 
 def _column_count(y: ArrayLike) -> int:
@@ -111,12 +112,12 @@ def read_criterion(net: NeuralNet, y: Array) -> Criterion:
         Its ``criterion_`` is read. Torch's own with a closed form are recognised by their exact
         type; any other is differentiated by torch.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes or numbers, whose range is checked.
+        Class codes or numbers. Their range is checked.
 
     Raises
     ------
     UnsupportedNetworkError
-        If criterion, options and y do not go together.
+        If the criterion or its options are not supported, or do not fit y.
     """
     criterion = getattr(net.criterion_, "_orig_mod", net.criterion_)
     reduction = getattr(criterion, "reduction", "mean")
@@ -132,13 +133,14 @@ def read_criterion(net: NeuralNet, y: Array) -> Criterion:
     if not isinstance(criterion, torch.nn.Module) or isinstance(criterion, torch.nn.NLLLoss):
         # skorch takes the logarithm of what enters an NLLLoss, whatever its subclass does.
         raise UnsupportedNetworkError(
-            f"criterion={type(criterion).__name__} has no known second derivative here. {SUPPORTED}"
+            f"criterion={type(criterion).__name__} cannot be differentiated twice here; give a "
+            f"torch.nn.Module that is no subclass of NLLLoss. {SUPPORTED}"
         )
     return Criterion(TorchLoss(criterion), ("identity",))
 
 
 def require_row_by_row(criterion: Criterion, targets: Array, n_outputs: int) -> None:
-    """Raise where a criterion that torch differentiates is no mean or sum over rows.
+    """Raise if a criterion that torch differentiates is not a mean or a sum over rows.
 
     Parameters
     ----------
@@ -166,7 +168,7 @@ def _softmax_criterion(*links: str) -> Callable[[TorchCriterion, Array], Criteri
     def read(criterion: TorchCriterion, y: Array) -> Criterion:
         if y.ndim != 1:
             raise _unsupported(
-                criterion, f"y of shape {y.shape}, and one class a row is needed; give their codes"
+                criterion, f"y of shape {y.shape} and needs one class code per row; give those"
             )
         ignored = int(np.sum(y == criterion.ignore_index))
         if ignored:
@@ -202,7 +204,7 @@ def _binary_criterion(link: str) -> Callable[[TorchCriterion, Array], Criterion]
         outside = y[~((y >= 0) & (y <= 1))]
         if outside.size:
             raise UnsupportedNetworkError(
-                f"criterion={type(criterion).__name__} takes targets from 0 to 1; {outside.size} "
+                f"criterion={type(criterion).__name__} takes targets in [0, 1]; {outside.size} "
                 f"values of y are outside, the first is {outside[0]}. Give y as 0 and 1."
             )
         n_outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -243,7 +245,7 @@ def _poisson(criterion: TorchCriterion, y: Array) -> Criterion:
         )
     if (y < 0).any():
         raise _unsupported(
-            criterion, f"negative targets, the smallest is {y.min():g}; give counts from 0 on"
+            criterion, f"negative targets, the smallest is {y.min():g}; give counts of 0 or more"
         )
     return Criterion(Poisson(criterion.reduction, criterion.full), ("identity",))
 
@@ -260,7 +262,7 @@ _READERS: dict[type, Callable[[TorchCriterion, Array], Criterion]] = {
 }
 
 
-_OF_NUMBERS = {
+_REGRESSION_ONLY = {
     torch.nn.MSELoss,
     torch.nn.HuberLoss,
     torch.nn.SmoothL1Loss,
@@ -286,7 +288,7 @@ def _output_weights(criterion: TorchCriterion, option: str, n_outputs: int) -> t
         raise _unsupported(
             criterion,
             f"{option} of shape {weights.shape} for {n_outputs} outputs; give one number for each "
-            "output. Weights of rows belong into sample_weight",
+            "output. Weights of rows belong in sample_weight",
         )
     return tuple(weights.ravel().tolist())
 

@@ -65,7 +65,7 @@ class StandardizedLinear(torch.nn.Module):
         return self.target_mean + self.target_scale * self.linear(standardized)
 
     def standardize_output(self, output: torch.Tensor) -> torch.Tensor:
-        """Return what the linear layer gave for this output of shape (n, n_outputs)."""
+        """Return the linear layer's output, of shape (n, n_outputs), for this module output."""
         output = output.reshape(len(output), -1)
         return (output - self.target_mean) / self.target_scale
 
@@ -89,8 +89,7 @@ def linear_network(
 ) -> NeuralNet:
     """Return a linear skorch network on standardised columns, its weights zero.
 
-    `refit_head` solves for its only layer; it is not trained. Columns without variance get the
-    scale 1.
+    It is not trained: `refit_head` solves for its only layer. Constant columns have scale 1.
 
     Parameters
     ----------
@@ -142,7 +141,7 @@ def unscaled_network(
 
 
 class _NoOptimizer:
-    """Takes the place of an optimizer, which would import torch's compiler (1.5 s)."""
+    """A placeholder for an optimizer: a real one would import torch's compiler (1.5 s)."""
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
         self.param_groups = [{"params": list(params), "lr": lr}]
@@ -154,7 +153,8 @@ class _NoOptimizer:
     def step(self, closure: object = None) -> None:
         """Refuse to train."""
         raise RuntimeError(
-            "this network is the linear one that a pruner solves for; train a network of your own."
+            "the pruner's linear network has no optimizer, since it is solved for and not trained; "
+            "train a network of your own."
         )
 
 
@@ -188,8 +188,8 @@ def set_scale(
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
         largest = np.abs(values.data if sparse.issparse(values) else values[:]).max()
         raise ValueError(
-            f"{name} holds numbers up to {largest:.2g}, whose squares are beyond float64; scale "
-            "it, for example to a largest number of 1."
+            f"the squares of {name} must fit float64; it holds numbers up to {largest:.2g}. Divide "
+            "it by its largest number, for example."
         )
     mean.copy_(torch.as_tensor(scaler.mean_))
     scale.copy_(torch.as_tensor(scaler.scale_))
@@ -200,15 +200,15 @@ def column_scaler(values: Rows, sample_weight: Array | None) -> StandardScaler:
     scaler = StandardScaler()
     for rows in gen_batches(values.shape[0], CHUNK):
         weights = None if sample_weight is None else sample_weight[rows]
-        # The scaler takes no chunk that weighs nothing.
+        # The scaler refuses a chunk whose weights are all zero.
         if weights is not None and not weights.any():
             continue
         chunk = values[rows].toarray() if sparse.issparse(values) else values[rows]
-        # Sums of a column differ in their last bits between rows and columns stored together.
+        # The memory order would change the last bits of a column's sum.
         chunk = np.asarray(chunk).astype(np.float64, order="C")
         with np.errstate(over="ignore", invalid="ignore"):
             scaler.partial_fit(chunk, sample_weight=weights)
-    # Rounding, where weights are of very different sizes.
+    # Weights of very different sizes can make a variance negative by rounding.
     constant = scaler.var_ < 0
     scaler.var_[constant], scaler.scale_[constant] = 0, 1
     return scaler

@@ -1,4 +1,4 @@
-"""What a network gives must be finite: one check, and one message, for all that is made of it."""
+"""One check, with one message, that the numbers computed from a network are finite."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from .._types import Floats
 
 
 def require_finite(what: str, values: Floats) -> None:
-    """Raise ValueError where a network gives numbers that are not finite.
+    """Raise ValueError if numbers computed from a network are not finite.
 
     Parameters
     ----------
     what : str
-        What they are, such as "outputs".
+        Name of the numbers, such as "outputs".
     values : ndarray of shape (n_samples, ...)
         Row i belongs to sample i.
     """
@@ -23,6 +23,6 @@ def require_finite(what: str, values: Floats) -> None:
     raise ValueError(
         f"the network's {what} must be finite; those of {int((~finite).sum())} of {len(values)} "
         f"rows are not, the first in row {int((~finite).argmax())}: the training of the network "
-        "diverged, or the numbers in its rows are too large. Lower its lr, or scale X, and y where "
-        "it holds numbers."
+        "diverged, or the rows hold numbers that are too large. Lower its lr, or scale X (and y, "
+        "if it holds numbers)."
     )

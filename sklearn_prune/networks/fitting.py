@@ -1,4 +1,4 @@
-"""Fitting a skorch network on all rows, after trying whether it can be read."""
+"""Fitting a skorch network on all rows, after checking on a few rows that it can be read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .targets import cast_target, head_targets
 from .trials import own_step, require_criterion_trained, require_plain_steps, trial_copy
 
 Reading: TypeAlias = Callable[[NeuralNet, Rows, Array], object]
-"""What is to be done with a fitted network and its rows, such as `read_head`."""
+"""A function that reads a fitted network on rows and targets, such as `read_head`."""
 
 
 def fit_network(
@@ -42,9 +42,9 @@ def fit_network(
     A skorch network is cloned and fitted, as scikit-learn's meta-estimators do, even if it has
     been fitted before. `sklearn.frozen.FrozenEstimator` around a fitted network keeps it as it is.
     The clone has ``train_split=None``: skorch would hold out a fifth of the rows by default, and
-    rows a network never saw have no influence on it. A split that takes none of the rows, such as
-    `skorch.helper.predefined_split`, is kept. Callbacks are kept, so without such a split one that
-    watches ``valid_loss`` must be told to watch ``train_loss``. The clone has ``verbose=0``.
+    rows that a network never saw have no influence on it. A split that holds out none of the rows,
+    such as `skorch.helper.predefined_split`, is kept. Callbacks are kept; without such a split, set
+    one that monitors ``valid_loss`` to monitor ``train_loss``. The clone has ``verbose=0``.
 
     Parameters
     ----------
@@ -53,15 +53,15 @@ def fit_network(
     X : ndarray or CSR matrix of shape (n_samples, ...)
         Training data, cast to the dtype of the network's parameters.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class codes (integers from 0) or regression targets, cast and shaped as the criterion
-        wants them.
+        Class codes (integers from 0) or regression targets. They are cast and shaped as the
+        criterion takes them.
     random_state : int, RandomState instance or None, default=None
-        Seeds torch while the network is fitted. The state of torch's generators is put back.
+        Seeds torch while the network is fitted. The state of torch's generators is restored.
     on_epoch_end : callable, default=None
-        Called after each epoch, with the network as it then is.
+        Called with the network after each epoch.
     try_reading : callable, default=None
-        What is to be done with the fitted network, tried on an untrained copy and a few rows; None
-        is `read_head`.
+        How the fitted network will be read. It is tried first, on an untrained copy and a few rows;
+        None means `read_head`.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def fit_network(
     Raises
     ------
     UnsupportedNetworkError
-        If this network could not be read; raised before any training where the module can be run
-        on a few rows.
+        If this network cannot be read. If the untrained module runs on a few rows, this is raised
+        before any training.
     KeyboardInterrupt
-        When training is interrupted, unless by a callback that raises it to stop early.
+        If training is interrupted, unless by a callback that raises it to stop early.
     """
     if isinstance(estimator, FrozenEstimator):
         net = _require_network(estimator.estimator)
@@ -94,10 +94,10 @@ def fit_network(
             if not (holds_out and (isinstance(error, KeyError) or "in history" in str(error))):
                 raise
             raise UnsupportedNetworkError(
-                f"training stopped at {type(error).__name__}: {error}. A pruner trains on all "
+                f"training stopped with {type(error).__name__}: {error}. A pruner trains on all "
                 f"rows, so train_split={estimator.train_split!r} is not used and nothing is "
-                "validated. Let callbacks watch train_loss, or give rows of their own to validate "
-                "on: train_split=skorch.helper.predefined_split(dataset)."
+                "validated. Let callbacks monitor train_loss, or give separate rows for "
+                "validation: train_split=skorch.helper.predefined_split(dataset)."
             ) from error
     return net
 
@@ -115,7 +115,7 @@ def try_network(
 
 
 def _try_steps(net: NeuralNet, X: Rows, y: Array) -> None:
-    """Raise where a fitted network was trained by steps that minimise another loss."""
+    """Raise if a fitted network's training steps minimise another loss than its criterion."""
     if own_step(net) is None:
         return
     y, loss, output = np.asarray(y), read_criterion(net, y).loss, first_output(net, X)
@@ -147,8 +147,8 @@ def _training_data(net: NeuralNet, X: Rows, y: Array, try_reading: Reading) -> _
     """Return what this network's ``fit`` needs, after trying a few rows.
 
     An untrained copy is read first, so that a network that cannot be read fails before it is
-    trained. Where the copy cannot be run, a callback may be what completes the module when
-    training begins; if not, ``fit`` raises the same error in its own words.
+    trained. A copy that cannot be run may still be completed by a callback when training begins; if
+    it is not, ``fit`` raises an error of its own.
     """
     sketch = clone(net).initialize()
     y = np.asarray(y)
@@ -162,18 +162,18 @@ def _training_data(net: NeuralNet, X: Rows, y: Array, try_reading: Reading) -> _
         y_cast = cast_target(sketch, criterion.loss, y, output_tail=(2,))
         return _TrainingData(X_cast, y_cast, _split_that_takes_none(sketch, X_cast, y_cast))
     try_reading(sketch, first_rows(X_cast), y[:SKETCH_ROWS])
-    # All of y: the first rows need not show every class.
+    # All of y, since the first rows may not have every class.
     head_targets(sketch, criterion.loss, y, output[0].numel())
     require_criterion_trained(sketch, X_cast, y, criterion.loss)
     y_cast = cast_target(sketch, criterion.loss, y, tuple(output.shape[1:]))
     split = _split_that_takes_none(sketch, X_cast, y_cast)
-    # Last, since it changes the sketch.
+    # Last, since it changes the untrained copy.
     require_plain_steps(sketch, X_cast, y_cast)
     return _TrainingData(X_cast, y_cast, split)
 
 
 def _split_that_takes_none(net: NeuralNet, X: Rows, y: Array) -> Callable[..., object] | None:
-    """Return the network's ``train_split`` if all rows are trained on with it, else None."""
+    """Return the network's ``train_split`` if it holds out no row, else None."""
     if net.train_split is None:
         return None
     try:

@@ -14,18 +14,18 @@ from .batching import first_of
 from .criteria import UnsupportedNetworkError
 
 Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Of outputs and targets."""
+"""A loss, as a function of outputs and targets."""
 
 
 class Inference(torch.nn.Module):
-    """A network's own inference as a module, up to the softmax or sigmoid it may end in.
+    """A network's own inference as a module, without the softmax or sigmoid that it may end in.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         The network.
     loss : callable
-        Its loss, of outputs and targets.
+        Its loss, as a function of outputs and targets.
     """
 
     def __init__(self, net: NeuralNet, loss: Loss) -> None:
@@ -42,18 +42,18 @@ class Inference(torch.nn.Module):
 def _loss_and_link(
     net: NeuralNet, loss: Loss
 ) -> tuple[Loss, Callable[[torch.Tensor], torch.Tensor]]:
-    """Return the loss as a function of logits, and how logits follow from the module's output.
+    """Return the loss as a function of logits, and the function from module output to logits.
 
-    As a function of probabilities, the curvature of cross-entropy would be that of the one class
-    a row has, and as one of their logarithms zero; as one of logits it is the Fisher information.
+    The curvature of cross-entropy in logits is the Fisher information. In probabilities it would
+    involve the row's own class alone, and in log-probabilities it would be zero.
     """
     criterion = getattr(net.criterion_, "_orig_mod", net.criterion_)
     functional = torch.nn.functional
     reduction = getattr(criterion, "reduction", "mean")
     if reduction != "mean":
         raise UnsupportedNetworkError(
-            f"criterion has reduction={reduction!r}, and only 'mean' is supported: the loss of a "
-            "row must not depend on how many there are."
+            f"influences on more layers than the last need a criterion with reduction='mean'; it "
+            f"is {reduction!r}. Set criterion__reduction='mean', or layers='last'."
         )
     if type(criterion) is torch.nn.NLLLoss:
         link = torch.log if isinstance(net, NeuralNetClassifier) else _unchanged

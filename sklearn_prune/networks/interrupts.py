@@ -1,4 +1,4 @@
-"""Ctrl-C during training, which skorch mistakes for a request to stop early."""
+"""Ctrl-C during training, which skorch takes for a request to stop early."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from skorch.callbacks import Callback
 def interrupts_pass(net: NeuralNet) -> Iterator[None]:
     """Raise the KeyboardInterrupt that ended a ``fit`` inside the block.
 
-    skorch's ``fit`` returns as if it had trained to the end. A callback that raises
-    KeyboardInterrupt itself, as `skorch.callbacks.EarlyStopping` does, asks to stop early, and
-    nothing is raised.
+    After an interrupt, skorch's ``fit`` returns as if it had trained to the end. A callback that
+    raises KeyboardInterrupt itself, as `skorch.callbacks.EarlyStopping` does, means to stop early:
+    then nothing is raised.
     """
     loop = _WatchedLoop(net)
     vars(net)["fit_loop"] = loop
@@ -29,7 +29,7 @@ def interrupts_pass(net: NeuralNet) -> Iterator[None]:
 
 
 class _WatchedLoop:
-    """A network's ``fit_loop``, which remembers what interrupted it."""
+    """A network's ``fit_loop`` that records the KeyboardInterrupt that ended it."""
 
     def __init__(self, net: NeuralNet) -> None:
         self._net = net
@@ -44,12 +44,12 @@ class _WatchedLoop:
             raise
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[NeuralNet, str]]:
-        # A checkpoint pickles the network, whose own method this replaces.
+        # A skorch checkpoint pickles the network; unpickled, it has its own method again.
         return getattr, (self._net, "fit_loop")
 
 
 def _is_raised_by_callback(error: KeyboardInterrupt) -> bool:
-    """Return whether a ``raise`` in a method of a callback or a network is its origin."""
+    """Return whether it was raised by a ``raise`` statement in a callback or the network."""
     traceback = error.__traceback__
     assert traceback is not None
     while traceback.tb_next is not None:

@@ -1,4 +1,4 @@
-"""Reading the inputs of a skorch network's last layer without changing it."""
+"""Reading the last layer of a skorch network, and its inputs, without changing the network."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
     "log_softmax": lambda logits: log_softmax(logits, axis=1),
     "sigmoid": expit,
 }
-# Rows whose losses are taken at a time.
+# Rows whose losses are computed at a time.
 _LOSS_ROWS = 8192
-# Features that take more are kept in a file.
+# Features that take more bytes are kept in a temporary file.
 SPILL_BYTES = 2**32
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer of a network and what enters it.
+    """The last layer of a network, with its inputs, targets and loss.
 
     Attributes
     ----------
@@ -55,11 +55,11 @@ class Head:
     loss : HeadLoss
         Loss of one sample as a function of the Linear's outputs.
     theta : ndarray of shape (n_outputs, n_features)
-        The layer's present weight, its bias as the last column, in float64.
+        The layer's current weight, with its bias as the last column, in float64.
     has_bias : bool
         Whether the Linear has a bias.
     sample_weight : ndarray of shape (n_samples,) or None
-        Weight of each row in the criterion's mean; None where all weigh the same.
+        Weight of each row in the criterion's mean; None if all weights are equal.
     """
 
     design: Array
@@ -80,11 +80,11 @@ class Head:
 
 
 def read_head(net: NeuralNet, X: Rows, y: Array) -> Head:
-    """Run a fitted network over X in evaluation mode and return its last layer.
+    """Run a fitted network on X in evaluation mode and return its last layer.
 
-    The last layer is the last torch.nn.Linear that is executed. That the module's output is this
-    layer's output, or its softmax, log-softmax or sigmoid, is checked on every row. Parameters,
-    buffers, training flags, gradients, hooks and torch's random state are left as they were.
+    The last layer is the last torch.nn.Linear that is executed. On every row, the module's output
+    must be this layer's output, or its softmax, log-softmax or sigmoid. Parameters, buffers,
+    training flags, gradients, hooks and torch's random state are left as they were.
 
     Parameters
     ----------
@@ -103,7 +103,9 @@ def read_head(net: NeuralNet, X: Rows, y: Array) -> Head:
     Raises
     ------
     UnsupportedNetworkError
-        If the last layer, the criterion or what follows the layer is none of those supported.
+        If the last layer, the criterion, or what follows the layer is not supported.
+    ValueError
+        If the network's outputs or losses are not finite.
     """
     net, y = uncompiled(net), np.asarray(y)
     criterion = read_criterion(net, y)
@@ -160,25 +162,30 @@ def _parameters(layer: torch.nn.Linear) -> Array:
 def network_codes(net: NeuralNet, X: Rows, y: Array, classes: Array) -> Array:
     """Return the classes of the rows as the codes that a fitted network was trained on.
 
-    As many outputs as classes (or one for two) stand for the classes in sorted order. A network
-    with more outputs knows classes that y lacks, and only labels that are codes below their number
-    say which.
+    If there are as many outputs as classes (or one output for two classes), the outputs are the
+    classes in sorted order. A network with more outputs knows classes that y lacks; then the labels
+    must themselves be the codes, from 0 to n_outputs - 1.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         A fitted network.
     X : ndarray or CSR matrix of shape (n_samples, ...)
-        Rows, a few of which are run to see how many outputs there are.
+        Rows; a few of them are run to count the outputs.
     y : ndarray of int of shape (n_samples,)
         Positions in ``classes``.
     classes : ndarray of shape (n_classes,)
         The labels, sorted.
 
+    Returns
+    -------
+    codes : ndarray of int of shape (n_samples,)
+        Position of each row's class among the network's outputs.
+
     Raises
     ------
     ValueError
-        When outputs and classes cannot be matched.
+        If outputs and classes cannot be matched.
     """
     n_outputs, n_classes = first_output(net, X)[0].numel(), len(classes)
     if n_outputs == n_classes or (n_outputs, n_classes) == (1, 2):
@@ -186,8 +193,8 @@ def network_codes(net: NeuralNet, X: Rows, y: Array, classes: Array) -> Array:
     if classes.dtype.kind in "iuf" and classes[0] >= 0 and classes[-1] < n_outputs:
         return classes[y].astype(np.int64)
     raise ValueError(
-        f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so which is "
-        f"which cannot be known; give y as the codes 0 to {n_outputs - 1} that the network was "
+        f"the frozen network has {n_outputs} outputs and y has {n_classes} classes, so outputs and "
+        f"classes cannot be matched; give y as the codes 0 to {n_outputs - 1} that the network was "
         "trained on."
     )
 
@@ -219,7 +226,7 @@ def first_output(net: NeuralNet, X: Rows) -> torch.Tensor:
 
 @dataclass
 class _LastCall:
-    """The last call of a Linear in one forward pass, kept by a hook."""
+    """The last call of a Linear in one forward pass, recorded by a hook."""
 
     layer: torch.nn.Linear | None = None
     features: torch.Tensor | None = None
@@ -273,7 +280,7 @@ def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, tor
     if call.n_calls[layer] > 1:
         raise UnsupportedNetworkError(
             f"The last layer, {layer}, is called {call.n_calls[layer]} times in one forward pass; "
-            f"its gradient is no product of one residual and one feature. {SUPPORTED}"
+            f"its gradient is not the product of one residual and one input. {SUPPORTED}"
         )
     if features.ndim != 2:
         raise UnsupportedNetworkError(
@@ -286,7 +293,7 @@ def _require_head(net: NeuralNet, call: _LastCall) -> tuple[torch.nn.Linear, tor
 def _matching_links(
     net: NeuralNet, layer: torch.nn.Linear, features: torch.Tensor, output: torch.Tensor
 ) -> set[str]:
-    """Return the names of the functions that lead from the layer's output to the module's."""
+    """Return the names of the functions that turn the layer's output into the module's."""
     with torch.no_grad():
         logits = _to_numpy(torch.nn.functional.linear(features, layer.weight, layer.bias))
         if isinstance(net.module_, StandardizedLinear):
@@ -295,9 +302,9 @@ def _matching_links(
     if outputs.size != logits.size:
         return set()
     outputs = outputs.reshape(logits.shape)
-    # The dtype's own rounding, with room for one more operation on it.
+    # Rounding of the dtype, with room for one more operation.
     rtol = 1e3 * torch.finfo(features.dtype).eps
-    # Not torch.allclose: on small arrays its threads spend their time waiting for each other.
+    # Not torch.allclose, whose threads mostly wait for each other on small arrays.
     return {
         name
         for name, link in _LINKS.items()
@@ -308,7 +315,7 @@ def _matching_links(
 
 
 def _largest(output: torch.Tensor, n_rows: int) -> Array:
-    """Return the largest absolute output of each row, NaN where one is; of all rows if they mix."""
+    """Return each row's largest absolute output (NaN if one is), or that of all if rows mix."""
     sizes = np.abs(_to_numpy(output))
     if len(sizes) != n_rows:
         return np.full(n_rows, sizes.max())
@@ -327,15 +334,16 @@ def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
 def _require_link(net: NeuralNet, criterion: Criterion, links: set[str]) -> None:
     if links.isdisjoint(criterion.links):
         raise UnsupportedNetworkError(
-            f"criterion={type(net.criterion_).__name__} is given the {' or '.join(sorted(links))} "
+            f"criterion={type(net.criterion_).__name__} receives the {' or '.join(sorted(links))} "
             f"of the last Linear, and needs its {' or '.join(criterion.links)}. {SUPPORTED}"
         )
 
 
 def _empty_design(n_samples: int, layer: torch.nn.Linear, features: torch.Tensor) -> Array:
-    """Return ones of the design's shape, in a temporary file where they are very many.
+    """Return an array of the design's shape whose last column is ones if the layer has a bias.
 
-    The file has no name from the start, so that nothing is left of it however the program ends.
+    Beyond 4 GB it is in a temporary file without a name, so that nothing is left of it even if the
+    program is killed.
     """
     has_bias = layer.bias is not None
     dtype = np.dtype(np.float64 if features.dtype == torch.float64 else np.float32)

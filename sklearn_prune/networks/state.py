@@ -1,4 +1,4 @@
-"""Reading a network and leaving it as it was."""
+"""Read a network and leave it as it was."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def copy_with(net: NeuralNet, **attributes: object) -> NeuralNet:
 def left_as_found(net: NeuralNet) -> Iterator[None]:
     """Put a network in evaluation mode for the block, one thread at a time, and restore it.
 
-    Training flags, buffers and torch's random state are restored. Read parameters inside only: a
-    parametrized one, such as that of `torch.nn.utils.parametrizations.spectral_norm`, is computed
-    when it is read, and in training mode that moves buffers.
+    Training flags, buffers and torch's random state are restored. Read parameters only inside the
+    block: a parametrized one, as of `torch.nn.utils.parametrizations.spectral_norm`, is computed
+    when it is read, and in training mode that changes buffers.
     """
     with own_random_state():
         roots = [r for r in (net.module_, net.criterion_) if isinstance(r, torch.nn.Module)]
@@ -47,8 +47,8 @@ def left_as_found(net: NeuralNet) -> Iterator[None]:
         flags = [module.training for module in modules]
         buffers = [dict(module._buffers) for module in modules]
         values = [
-            {name: b.detach().clone() for name, b in own.items() if b is not None}
-            for own in buffers
+            {name: b.detach().clone() for name, b in module_buffers.items() if b is not None}
+            for module_buffers in buffers
         ]
         try:
             for root in roots:
@@ -66,8 +66,8 @@ def _restore_all(
 ) -> None:
     for module, flag in zip(modules, flags, strict=True):
         module.training = flag
-    for module, own, before in zip(modules, buffers, values, strict=True):
-        _restore_buffers(module, own, before)
+    for module, module_buffers, before in zip(modules, buffers, values, strict=True):
+        _restore_buffers(module, module_buffers, before)
 
 
 def _restore_buffers(
@@ -75,7 +75,7 @@ def _restore_buffers(
     buffers: dict[str, torch.Tensor | None],
     values: dict[str, torch.Tensor],
 ) -> None:
-    """Give a module its buffers again, with the values they had; None is None again."""
+    """Restore a module's buffers, and their values; those that were None are None again."""
     module._buffers.clear()
     module._buffers.update(buffers)
     for name, value in values.items():

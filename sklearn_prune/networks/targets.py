@@ -1,4 +1,4 @@
-"""Targets as a network's criterion takes them, and as the loss of its last layer does."""
+"""Targets in the form that a network's criterion takes, and the loss of its last layer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .default_linear import StandardizedLinear
 def cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_tail: tuple[int, ...]) -> Array:
     """Return y as torch's criterion needs it: integers, or floats of the output's shape.
 
-    A y of shape (n,) against an output of shape (n, 1) would be broadcast to (n, n). The output
-    has the shape ``(n, *output_tail)``.
+    The output has the shape ``(n, *output_tail)``. With a y of shape (n,) and an output of shape
+    (n, 1), torch would broadcast both to (n, n).
     """
     if _takes_codes(loss, y, math.prod(output_tail)):
         return y.astype(np.int64, copy=False)
@@ -29,14 +29,14 @@ def cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_tail: tuple[int
 
 
 def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Array:
-    """Return y as the head's loss needs it: class codes, or float64 with a column an output.
+    """Return y as the head's loss needs it: class codes, or float64 with one column per output.
 
-    A criterion that only torch knows may have other columns than outputs.
+    For a `TorchLoss`, y may have another number of columns than there are outputs.
 
     Raises
     ------
     UnsupportedNetworkError
-        When the last layer has too few outputs for the classes, or not one for each column.
+        If the last layer has fewer outputs than classes, or not one for each column of y.
     """
     if _takes_codes(loss, y, n_outputs):
         n_classes = int(y.max()) + 1
@@ -60,7 +60,7 @@ def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Ar
 
 
 def _takes_codes(loss: HeadLoss, y: Array, n_outputs: int) -> bool:
-    """Return whether the loss takes y as class codes; a single output has none to choose from."""
+    """Return whether the loss takes y as class codes; a `TorchLoss` of one output does not."""
     if isinstance(loss, TorchLoss):
         return y.ndim == 1 and y.dtype.kind in "iub" and n_outputs > 1
     return isinstance(loss, SoftmaxCrossEntropy)

@@ -1,4 +1,4 @@
-"""Trials on a few rows, before a network's outputs and its loss are relied on."""
+"""Checks, on a few rows, that a network's outputs and loss are what influences assume."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _STEPS = ("train_step", "train_step_single")
 
 
 def require_own_outputs(net: NeuralNet, X: Rows) -> None:
-    """Raise where the outputs for a row depend on the rows beside it, or on chance.
+    """Raise if a row's outputs depend on the other rows of its batch, or on random numbers.
 
-    A batch of a few rows is run, run again, and run in two halves.
+    A batch of a few rows is run twice, and then in two halves.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def require_own_outputs(net: NeuralNet, X: Rows) -> None:
             parts = torch.cat([_first_output(net, half) for half in halves])
         except Exception as error:
             raise UnsupportedNetworkError(
-                f"the module runs on a batch of {n} rows, but not on its halves ({error}), so no "
-                f"row has outputs of its own. {_REMEDY}"
+                f"a row's outputs must not depend on other rows; the module runs on a batch of {n} "
+                f"rows, but not on its halves ({error}). {_REMEDY}"
             ) from error
         _require_same(whole, parts, f"are run in two batches and not in one of {n}")
 
@@ -72,7 +72,7 @@ def _first_output(net: NeuralNet, x: Batch) -> torch.Tensor:
 
 
 def _slice(x: Batch, n: int, rows: slice) -> Batch:
-    """Return some rows of a batch of n; None where it is no tensors with a row each."""
+    """Return some rows of a batch of n rows; None if its tensors do not have one row each."""
     try:
         tensors = tensors_of(x)
         if any(len(tensor) != n for tensor in tensors):
@@ -86,32 +86,32 @@ def _require_same(first: torch.Tensor, second: torch.Tensor, what: str) -> None:
     if first.shape != second.shape:
         difference = np.inf
     elif not (torch.isfinite(first).all() and torch.isfinite(second).all()):
-        # Another check reports that.
+        # `require_finite` reports that.
         return
     else:
         difference = float((first - second).abs().max())
     scale = float(first.abs().max())
     if difference > scale * torch.finfo(first.dtype).eps ** 0.5:
         raise UnsupportedNetworkError(
-            f"the module's outputs for the same rows differ by {difference:.2g} where they {what}, "
-            f"so no row has outputs of its own. {_REMEDY}"
+            f"a row's outputs must not depend on other rows or on chance; they differ by "
+            f"{difference:.2g} when the same rows {what}. {_REMEDY}"
         )
 
 
 def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss) -> None:
-    """Raise where the network's ``get_loss`` is not its criterion, which is what is differentiated.
+    """Raise if the network's ``get_loss`` differs from its criterion, which is differentiated.
 
-    skorch's own methods are not tried. Another one may unpack several outputs, but must give what
-    the criterion gives for the first; rows of all classes are tried, in two pairings of outputs
-    and targets.
+    skorch's own methods need no check. An overriding one may unpack several outputs, but must
+    return what the criterion returns for the first of them. Rows of all classes are tried, in two
+    pairings of outputs and targets.
 
     Raises
     ------
     UnsupportedNetworkError
-        When the losses differ.
+        If the losses differ.
     """
     is_own = _is_own(net, "get_loss")
-    # A criterion of torch's own takes one output, another may take several.
+    # torch's own criteria take one output; a custom one may take several.
     if not (is_own or isinstance(loss, TorchLoss)):
         return
     with left_as_found(net), torch.no_grad():
@@ -129,11 +129,11 @@ def require_criterion_trained(net: NeuralNet, X: Rows, y: Array, loss: HeadLoss)
             trained = _trained_loss(net, moved, target, x)
             if not _agree(trained, expected):
                 raise UnsupportedNetworkError(
-                    f"{type(net).__name__}.get_loss gives {float(trained):.6g} where "
+                    "get_loss must return the criterion's loss, of which influences are taken; "
+                    f"{type(net).__name__}.get_loss gives {float(trained):.6g}, and "
                     f"criterion={type(net.criterion_).__name__} gives {float(expected):.6g} for "
-                    "the first output, and the criterion is what influences are taken of. Put the "
-                    "whole loss into a criterion, a torch.nn.Module such as "
-                    "CrossEntropyLoss(weight=...), and leave get_loss as skorch has it."
+                    "the first output. Put the whole loss into a criterion, a torch.nn.Module such "
+                    "as CrossEntropyLoss(weight=...), and do not override get_loss."
                 )
 
 
@@ -142,35 +142,35 @@ def _trained_loss(net: NeuralNet, output: Batch, target: torch.Tensor, x: Batch)
         return net.get_loss(output, target, X=x, training=True)
     except Exception as error:
         raise UnsupportedNetworkError(
-            f"{type(net).__name__}.get_loss stopped at {type(error).__name__}: {error}. It is "
-            "called as skorch calls it, with all that the module gives."
+            f"{type(net).__name__}.get_loss stopped with {type(error).__name__}: {error}. It is "
+            "called as in skorch, with all outputs of the module; make it accept these."
         ) from error
 
 
 def criterion_loss(net: NeuralNet, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return what skorch's own ``get_loss``, for this kind of network, gives."""
+    """Return the loss by skorch's own ``get_loss`` for this type of network."""
     return _skorch_method(net, "get_loss")(net, output, target, training=False)
 
 
 def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
-    """Raise where a training step of this network minimises something else than ``get_loss``.
+    """Raise if a training step of this network minimises something other than ``get_loss``.
 
     Rows of all classes are tried.
 
     Parameters
     ----------
     net : skorch.NeuralNet
-        Initialised, and thrown away afterwards: a step changes it.
+        An initialised copy; the training steps change it.
     X, y
-        Rows as its ``fit`` takes them.
+        Rows and targets as its ``fit`` takes them.
 
     Raises
     ------
     UnsupportedNetworkError
-        When the losses differ, or a step fails.
+        If the losses differ, or a step fails.
     """
-    own = own_step(net)
-    if own is None:
+    step_name = own_step(net)
+    if step_name is None:
         return
     rows = spread_rows(y, _LOSS_ROWS)
     with own_random_state():
@@ -182,17 +182,17 @@ def require_plain_steps(net: NeuralNet, X: Rows, y: Array) -> None:
             x, target = batch
             expected = net.get_loss(net.infer(x), target, X=x, training=True)
         with own_random_state():
-            minimised = _loss_of_step(net, batch, own)
+            minimised = _loss_of_step(net, batch, step_name)
         if not _agree(minimised, expected):
             raise UnsupportedNetworkError(
-                f"{type(net).__name__}.{own} minimises {float(minimised):.6g} where the criterion "
-                f"gives {float(expected):.6g} for the batch, and the criterion is what influences "
-                f"are taken of. {_remedy_for_steps(net)}"
+                "a training step must minimise the criterion, which influences are computed from; "
+                f"{type(net).__name__}.{step_name} minimises {float(minimised):.6g}, and the "
+                f"criterion gives {float(expected):.6g} for the batch. {_remedy_for_steps(net)}"
             )
 
 
 def trial_copy(net: NeuralNet) -> NeuralNet:
-    """Return a copy of a fitted network that has a step of its own, for `require_plain_steps`."""
+    """Return a copy of a fitted network with its own training step, for `require_plain_steps`."""
     try:
         return copy.deepcopy(uncompiled(net))
     except Exception as error:
@@ -203,24 +203,24 @@ def trial_copy(net: NeuralNet) -> NeuralNet:
 
 
 def own_step(net: NeuralNet) -> str | None:
-    """Return which training step a network has of its own; None where both are skorch's."""
+    """Return the name of the training step that a network overrides; None if it overrides none."""
     return next((name for name in _STEPS if _is_own(net, name)), None)
 
 
-def _loss_of_step(net: NeuralNet, batch: Batch, own: str) -> torch.Tensor:
+def _loss_of_step(net: NeuralNet, batch: Batch, step_name: str) -> torch.Tensor:
     try:
         return torch.as_tensor(net.train_step(batch)["loss"]).detach()
     except Exception as error:
         raise UnsupportedNetworkError(
-            f"{type(net).__name__}.{own} stopped at {type(error).__name__}: {error}. It is tried "
-            f"on a few rows, outside of fit. {_remedy_for_steps(net)}"
+            f"{type(net).__name__}.{step_name} stopped with {type(error).__name__}: {error}. It is "
+            f"tried on a few rows, outside of fit. {_remedy_for_steps(net)}"
         ) from error
 
 
 def _remedy_for_steps(net: NeuralNet) -> str:
     plain = next(c.__name__ for c in type(net).__mro__ if c.__module__.startswith("skorch."))
     return (
-        "Put the whole loss into a criterion. To take influences of the criterion all the same, "
+        "Put the whole loss into a criterion. To compute influences from the criterion anyway, "
         f"train the network yourself and freeze its module in a plain {plain}: "
         f"FrozenEstimator({plain}(net.module_, criterion=...).initialize())."
     )

@@ -1,10 +1,11 @@
-"""Which rows can go: the problem in numbers, its solver and its certificate.
+"""Which rows to drop: the problem in numbers, its solver and its certificate.
 
-Start at `problem.SelectionProblem`, what is asked, and `solver.solve`, which answers it: of few
-rows by `exact/`, of many by `cells` (how many rows of each cell go, by `scipy.optimize.milp`) and
-`search/` (which ones), under a `tolerance` for several numbers of rows. `rules` says which sets are
-allowed, `quota` how many rows each group keeps, `result` what is returned, and `terms` what a
-caller's words mean in numbers. Needs numpy and scipy only; nothing here knows networks.
+Start at `problem.SelectionProblem`, which states the problem, and `solver.solve`, which solves it:
+few rows by `exact/`; many by `cells` (how many rows of each cell to drop, by
+`scipy.optimize.milp`) and `search/` (which ones); under a bound on the change, by `tolerance`,
+which tries several numbers of rows. `rules` says which sets are allowed, `quota` how many rows each
+group keeps, `result` what is returned, and `terms` translates the user's parameters into these.
+This room needs numpy and scipy only and knows nothing of networks.
 """
 
 from .cells import can_keep_weight

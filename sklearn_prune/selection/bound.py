@@ -1,4 +1,4 @@
-"""Bounds that no set beats, from the duals of the two relaxations."""
+"""Bounds that hold for every set, from the duals of the two relaxations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .problem import SelectionProblem
 _ZERO = 1e-9
 # Frank-Wolfe steps at most.
 _N_STEPS = 30
-# Rounding in a sum of scores, as a share of its terms: Z may be float32.
+# Rounding error in a sum of scores, as a share of the sum of their sizes; Z may be float32.
 _ROUNDING = 1.2e-7
 
 
@@ -29,8 +29,8 @@ class DualBound:
     value : float
         No set within the tolerance saves more (in rows, or in units of ``cost``).
     scores : ndarray of shape (n_samples,)
-        Reduced savings ``cost_i - y·z_i - ε‖y‖ν_i/N``: the relaxation drops the rows where it is
-        positive, and is fractional where it is zero.
+        Reduced savings ``c_i - y·z_i - ε‖y‖ν_i/N``: the relaxation drops the rows whose reduced
+        saving is positive, and fractions of those where it is zero.
     """
 
     value: float
@@ -40,14 +40,14 @@ class DualBound:
 def change_lower_bound(
     problem: SelectionProblem, n_drop: int, objective: float, *, deadline: float
 ) -> float:
-    r"""Return a value that ``‖Zᵀw‖₂`` cannot go below when ``n_drop`` rows are dropped.
+    r"""Return a lower bound on ``‖Zᵀw‖₂`` over all sets of ``n_drop`` rows.
 
-    For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`, where the
-    minimum over the sets with the right counts is a sum of smallest entries. The best y is the
+    For every unit vector y, :math:`\|Z^T w\|_2 \ge y^T Z^T w \ge \min_{w'} y^T Z^T w'`. The minimum
+    is over the sets with the right counts, so it is a sum of smallest entries. The best y is the
     direction of the relaxation's solution, found by Frank-Wolfe steps from the barycentre
     (Wolfe 1976, the nearest point of a polytope). The bound is 0 wherever the relaxation reaches 0,
     as it does when rows sum to zero and quotas are proportional. The iteration therefore returns 0
-    once the relaxation is below one percent of ``objective``, the value of the set at hand.
+    once the relaxation is below one percent of ``objective``, the change of the set found so far.
     """
     negligible = max(_ZERO, 0.01 * objective / problem.coordinates.scale)
     coordinates = problem.coordinates.block(0)
@@ -98,12 +98,13 @@ def _cheapest_set(
 
 
 def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBound:
-    r"""Bound what can be saved within the tolerance ε, for any quotas.
+    r"""Return an upper bound on what can be saved within the tolerance ε, for any quotas.
 
-    For every vector y, with f the sum of the rows that must go,
+    Let F be the rows of must_drop, with the saving :math:`c_F`, the sum f and the weight
+    :math:`ν_F`. For every vector y,
 
-    .. math:: c^T w \le ε \|y\|_2 - y^T f
-              + \sum_i \max(0,\; c_i - y^T z_i - ε \|y\|_2 ν_i / N)
+    .. math:: c^T w \le c_F + ε \|y\|_2 (1 - ν_F / N) - y^T f
+              + \sum_{i \text{ free}} \max(0,\; c_i - y^T z_i - ε \|y\|_2 ν_i / N)
 
     (Lagrangian dual of the cone ``‖Zᵀw‖ <= ε(1 - νᵀw/N)``). The right-hand side is convex in y;
     L-BFGS minimises it while the positive part is smoothed less and less. It is evaluated without
@@ -137,7 +138,7 @@ def saving_upper_bound(problem: SelectionProblem, *, deadline: float) -> DualBou
 
 
 class _Dual:
-    """The right-hand side of :func:`saving_upper_bound`, savings in units of the largest one."""
+    """The bound of :func:`saving_upper_bound` without ``c_F``, in units of the largest saving."""
 
     def __init__(self, problem: SelectionProblem) -> None:
         self.coordinates, self.free = problem.coordinates.block(0), problem.free
@@ -149,7 +150,7 @@ class _Dual:
         self._room = 1.0 - float(self._share[problem.must_drop].sum())
 
     def reduced(self, y: Floats) -> Floats:
-        """Return the reduced savings, shape (n_samples,)."""
+        """Return the reduced savings at y, of shape (n_samples,)."""
         pull = self._epsilon * np.linalg.norm(y) * self._share
         return self._saving - self.coordinates.scores(y) - pull
 

@@ -1,4 +1,4 @@
-"""The program of the cells: how many rows of each go, one integer a cell."""
+"""The integer program of the cells: how many rows of each cell to drop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .highs import INFEASIBLE, run_milp
 
 # Random price that breaks ties: HiGHS is ten times slower on a zero objective.
 _TIE = 1e-4
-# Where r² is touched by tangents, in units of about its root.
+# Where the tangents touch r², in units of about the size of r.
 _TANGENTS = (1.0, 0.3, 0.1)
 # More nodes gain little: the bound stays near 0, and the first node already finds good counts.
 _NODE_LIMIT = 1
@@ -22,7 +22,7 @@ _NODE_LIMIT = 1
 
 @dataclass(frozen=True)
 class CellSolution:
-    """Integers that meet every rule.
+    """The number of rows to drop from each cell, which meets every rule.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class CellSolution:
     n_nodes : int
         Branch-and-bound nodes visited.
     gap : float
-        Relative gap that HiGHS proved; NaN where it proved none.
+        Relative gap that HiGHS proved; NaN if it proved none.
     """
 
     n_dropped: Integers
@@ -44,29 +44,32 @@ class CellSolution:
 
 @dataclass(frozen=True)
 class CellProgram:
-    r"""Which counts d are allowed, and what they cost.
+    r"""Which counts d of dropped rows are allowed, and what they cost.
 
     .. math:: \min\; u \sum_j \max_a (2 a |r_j| - a^2) + δ \sum_c |d_c - s_c| - ρ^T d
     .. math:: u\, r = \mathrm{offset} + \sum_c d_c \bar z_c,\quad \sum_c d_c = m
     .. math:: low_g \le m_g = \sum_{c \in g} d_c \le high_g,\quad |d_c - a_c m_g / a_g| \le 1
 
-    with :math:`s_c = a_c t_g / a_g`, at most its size, the share of the cell where its group drops
-    its target, and :math:`a_g` the sum of :math:`a_c` over the cells of the group. The tangents at
-    a enclose :math:`r_j^2`: where one direction is far from zero, the norm 1 would let it stay
-    there for the sake of some that are not.
+    Here :math:`s_c = a_c t_g / a_g`, at most the cell's size, is the number of rows that the cell
+    drops if its group drops its target :math:`t_g`, and :math:`a_g` is the sum of :math:`a_c` over
+    the cells of the group. The tangents at a, of which a = 0 is one, enclose :math:`r_j^2` from
+    below. They take the place of the 1-norm, which would leave one direction far from zero to bring
+    others a little closer.
 
     Attributes
     ----------
     sizes, groups : ndarray of shape (n_cells,)
         Rows of each cell, and the group that it lies in.
     expected_dropped : ndarray of shape (n_cells,)
-        :math:`a_c`: rows of each cell that the draw drops on average; without a draw, its size.
+        :math:`a_c`: rows of each cell that the draw drops on average (see
+        `SelectionProblem.aimed_at`); without a draw, its size.
     low, high, target : ndarray of shape (n_groups,)
-        Rows that each group may drop, and the number it drops at its proportional share.
+        Least and greatest number of rows that each group may drop, and t, the number at its
+        proportional share.
     total : int
         Rows dropped in all.
     weighted : ndarray of bool of shape (n_cells,) or None
-        Cells that together keep at least one row; None where no such rule is needed.
+        Cells that must keep at least one row between them; None if no such rule is needed.
     means : ndarray of shape (n_cells, n_coordinates)
         Mean of each cell's rows.
     offset : ndarray of shape (n_coordinates,)
@@ -74,7 +77,7 @@ class CellProgram:
     reward : ndarray of shape (n_cells,)
         ρ, the reward for dropping a row of each cell.
     deviation : float
-        δ, the price of a row more or less than the share.
+        δ, the price of each row more or less than the share s.
     """
 
     sizes: Integers
@@ -92,7 +95,7 @@ class CellProgram:
 
     @cached_property
     def ratios(self) -> Floats:
-        """``a_c / a_g``, the part of each cell in what its group drops, shape (n_cells,)."""
+        """``a_c / a_g``, each cell's share of the rows that its group drops, shape (n_cells,)."""
         expected = self.expected_dropped
         return np.asarray(expected / np.bincount(self.groups, expected)[self.groups])
 
@@ -103,7 +106,7 @@ class CellProgram:
 
     @cached_property
     def unit(self) -> float:
-        """``u``, about the size of the residual at the rounded shares."""
+        """u, about the size of the residual at the rounded shares."""
         start = self.offset + self.shares @ self.means
         low, high = self.bounds()
         rounding = np.sqrt(((self.means[low < high] / 2) ** 2).sum(axis=0))
@@ -111,18 +114,18 @@ class CellProgram:
 
     @cached_property
     def is_loose(self) -> Mask:
-        """Whether the count of each cell's group is a range, shape (n_cells,)."""
+        """Whether each cell's group may drop a range of counts, shape (n_cells,)."""
         return (self.low < self.high)[self.groups]
 
     def bounds(self) -> tuple[Integers, Integers]:
         """Return the least and greatest number of rows that each cell may drop."""
-        # Float rounding must not push a whole number over the edge.
+        # Rounding errors must not push a whole number past the next one.
         low = np.floor(self.ratios * self.low[self.groups] + 1e-9).astype(np.int64)
         high = np.ceil(self.ratios * self.high[self.groups] - 1e-9).astype(np.int64)
         return np.minimum(low, self.sizes), np.minimum(high, self.sizes)
 
     def admits(self, n_dropped: Integers) -> bool:
-        """Whether the counts meet every rule except proportion inside loose groups."""
+        """Whether the counts meet every rule, except proportionality inside groups with a range."""
         in_group = np.bincount(self.groups, n_dropped, minlength=len(self.low))
         low, high = self.bounds()
         return bool(
@@ -138,10 +141,10 @@ class CellProgram:
 def solve_cells(
     program: CellProgram, rng: np.random.Generator, *, node_limit: int | None = _NODE_LIMIT
 ) -> CellSolution | None:
-    """Return the best counts found, or None where no counts meet the rules.
+    """Return the best counts found, or None if no counts meet the rules.
 
-    HiGHS's answer is rounded and checked against every rule. Where it has no answer, the counts
-    nearest to the shares are taken (apportionment by largest remainders).
+    HiGHS's answer is rounded and checked against every rule. If it has none, the counts nearest to
+    the shares are returned (apportionment by largest remainders).
     """
     low, high = program.bounds()
     is_open = low < high
@@ -149,14 +152,14 @@ def solve_cells(
         return CellSolution(low, 0, 0, 0.0) if program.admits(low) else None
     n_dropped, result = _run_milp(program, rng, node_limit)
     if n_dropped is None and result.status != INFEASIBLE:
-        apart = replace(
+        apportionment = replace(
             program,
             means=program.means[:, :0],
             offset=np.zeros(0),
             reward=np.zeros(len(low)),
             deviation=1.0,
         )
-        n_dropped, result = _run_milp(apart, rng, None)
+        n_dropped, result = _run_milp(apportionment, rng, None)
     if n_dropped is None:
         return None
     gap = np.nan if result.mip_gap is None else float(result.mip_gap)
@@ -169,9 +172,9 @@ def _run_milp(
 ) -> tuple[Integers | None, OptimizeResult]:
     """Return counts that meet every rule, or None, and HiGHS's result.
 
-    The columns are the open cells' counts above their rounded-down shares, ``|d_c - s_c|`` where it
-    is not linear between the bounds, the residual in its unit, and the square of each of its
-    coordinates, as enclosed by the tangents.
+    The columns are the counts of the open cells above their rounded-down shares; ``|d_c - s_c|``
+    for cells in which it is not linear between the bounds; the residual in its unit; and a bound on
+    the square of each coordinate of the residual, by the tangents.
     """
     low, high = program.bounds()
     base = np.clip(np.floor(program.shares).astype(np.int64), low, high)
@@ -222,7 +225,11 @@ def _run_milp(
 
 
 def _count_rows(program: CellProgram, base: Integers, cells: Integers) -> LinearConstraint:
-    """Return total, groups, proportion in loose groups and weight as rows over ``d - base``."""
+    """Return the rules as linear rows over ``d - base``.
+
+    They are the total, the groups' counts, proportionality in groups with a range, and the weight
+    that must stay.
+    """
     sizes, groups = program.sizes, program.groups
     n, n_groups = len(cells), len(program.low)
     in_group = np.bincount(groups, base, minlength=n_groups)

@@ -1,4 +1,4 @@
-"""The cells: free rows of one group and similar norm, and how many rows of each go."""
+"""The cells: free rows of one group and similar norm, and how many rows of each to drop."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from .coordinates import Coordinates
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 
-# Rows that a stratum of similar norm keeps and drops at least; strata in a group at most; and cells
-# in all, beyond one a group. Exchanges stay inside cells, so more cells leave fewer swaps.
+# Each stratum of similar norm keeps and drops at least this many rows; a group has at most this
+# many strata; and there are at most this many cells beyond one per group. Exchanges stay inside
+# cells, so more cells leave fewer swaps.
 _LEAST_OF_STRATUM, _MAX_STRATA, _MAX_CELLS = 20, 8, 60
-# Coordinates of the residual in the objective, and size of their matrix at most: with 100 cells
-# HiGHS takes 0.3 seconds.
+# At most this many coordinates of the residual in the objective, and numbers in their matrix: with
+# 100 cells HiGHS takes 0.3 seconds.
 _MAX_COORDINATES, _MAX_NUMBERS = 6, 1_000
-# Price of a row more or less than a loose group's proportional share, and reward for dropping the
-# costliest row instead of the cheapest, in units of a typical row.
+# The price of each row more or less than the proportional share of a group with a range, and the
+# reward for dropping the costliest row instead of the cheapest, in units of a typical row.
 _DEVIATION, _REWARD = 5e-2, 0.2
-# Rows from which the means of the cells are estimated, in all.
+# Total number of rows from which the means of the cells are estimated.
 _MEAN_ROWS = 20_000
 
 
 @dataclass(frozen=True)
 class CellCounts(CellSolution):
-    """Cells of the free rows, and how many rows of each go.
+    """The cells of the free rows, and how many rows of each to drop.
 
     Attributes
     ----------
@@ -43,7 +44,7 @@ class CellCounts(CellSolution):
 
 
 def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator) -> CellCounts:
-    """Decide how many rows of each cell are dropped when ``n_drop`` are in all.
+    """Decide how many rows of each cell to drop, ``n_drop`` in all.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def can_keep_weight(problem: SelectionProblem) -> bool:
         return True
     n_drop = problem.n_drop
     if n_drop is None:
-        # If the fewest rows that can be dropped hold all of the weight, so do more.
+        # The fewest rows that can be dropped leave most weight.
         n_drop = max(int(problem.dropped_bounds(None)[0].sum()), int(problem.must_drop.sum()))
     labels = np.where(problem.free, _groups_of_weight(problem), -1)
     labels[problem.free] = _compact(labels[problem.free])
@@ -78,7 +79,7 @@ def can_keep_weight(problem: SelectionProblem) -> bool:
 
 
 def _groups_of_weight(problem: SelectionProblem) -> Integers:
-    """Return the group of each row, split by weight zero or not where some weight must stay."""
+    """Return the group of each row; if weight must stay, rows of zero weight are groups apart."""
     if not problem.weight_must_stay:
         return problem.groups
     return np.asarray(2 * problem.groups + (problem.sample_weight > 0))
@@ -87,8 +88,8 @@ def _groups_of_weight(problem: SelectionProblem) -> Integers:
 def cell_labels(problem: SelectionProblem, n_drop: int) -> Integers:
     """Return the cell of each row, -1 for rows that are not free.
 
-    Cells are groups, split by the norm of their rows as far as each part still keeps and drops some
-    dozens of rows. Where some sample weight must stay, rows with and without weight are in
+    Cells are groups, split by the norm of their rows into as many strata as still keep and drop at
+    least 20 rows each. If some sample weight must stay, rows with and without weight are in
     different cells, so that exchanges inside cells cannot drop all of it.
     """
     free = np.flatnonzero(problem.free)
@@ -158,7 +159,7 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
         sizes=sizes,
         groups=problem.groups[first],
         expected_dropped=expected,
-        # Tightened by what the other groups can take.
+        # Tightened by what the other groups can drop.
         low=np.maximum(low, total - high.sum() + high),
         high=np.minimum(high, total - low.sum() + low),
         target=problem.dropped_counts(n_drop) - forced,
@@ -174,7 +175,7 @@ def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> 
 def _with_residual(
     program: CellProgram, problem: SelectionProblem, labels: Integers, rng: np.random.Generator
 ) -> CellProgram:
-    """Add the residual in the directions that the counts move most."""
+    """Add the residual to the program, in the directions in which the counts move it most."""
     low, high = program.bounds()
     n_open = int((low < high).sum())
     if n_open == 0:
@@ -192,13 +193,13 @@ def _with_residual(
 def _cell_means(
     coordinates: Coordinates, labels: Integers, n_cells: int, rng: np.random.Generator
 ) -> Floats:
-    """Return the mean row of each cell, from a sample of its rows where it has many."""
+    """Return the mean row of each cell, estimated from a sample if the cell has many rows."""
     most = max(1, _MEAN_ROWS // n_cells)
-    some = [
+    samples = [
         np.sort(rng.permutation(members)[:most]) if len(members) > most else members
         for members in _members(labels)
     ]
-    rows = np.concatenate(some)
+    rows = np.concatenate(samples)
     shares = np.zeros((len(rows), n_cells))
     shares[np.arange(len(rows)), labels[rows]] = 1 / np.bincount(labels[rows])[labels[rows]]
     return coordinates.take(rows).total(shares).T

@@ -15,14 +15,15 @@ from .._types import Floats, Integers, Mask
 # Rows of numbers: an array, or an operator that computes them on demand (see `Coordinates`).
 Matrix: TypeAlias = Floats | LinearOperator
 
-# Numbers in one block of a sum over rows: float32 rows are summed in float64 without a full copy.
+# Numbers in one block of a sum over rows, so that float32 rows are summed in float64 without a
+# float64 copy of all of them.
 BLOCK_SIZE = 4_000_000
-# An operator with at most this many numbers (8 MB) becomes an array: on small problems the overhead
+# An operator of at most this many numbers (8 MB) becomes an array: on small problems the overhead
 # of its products would dominate.
 TABLE_SIZE = 1_000_000
-# Squares in this range neither underflow nor overflow; other rows are scaled first.
+# Squared norms in this range are exact enough; rows outside are scaled first.
 _SQUARES = (1e-280, 1e300)
-# Range of a factor whose square fits float32.
+# A factor between this and its inverse has a square that fits float32.
 _FLOAT32_ROOM = 1e15
 
 
@@ -30,33 +31,33 @@ class Coordinates:
     r"""The rows of ``[Z, ρ_1 B_1, ...] / scale``.
 
     ``scale`` is the median norm of the rows that are not zero. HiGHS works to absolute tolerances
-    near 1e-6 and influences can be 1e-9, so every computation of this room is done in units of a
-    typical row; :attr:`scale` turns a result back into the caller's units.
+    near 1e-6 and influences can be 1e-9, so this room computes in units of a typical row; times
+    :attr:`scale`, a result is in the caller's units.
 
     Parameters
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
-        An operator must also have ``rows(indices)``, ``row_norms()`` and
-        ``take(indices)`` (the operator of those rows alone). It may have ``products(indices, v)``,
-        the Gram matrix of some rows and their products with v, which saves computing the rows. An
-        operator becomes an array only if that has at most a million numbers.
+        An operator must also have ``rows(indices)``, ``row_norms()`` and ``take(indices)`` (the
+        operator of those rows alone). It may have ``products(indices, v)``, which returns the Gram
+        matrix of some rows and their products with v without computing the rows. An operator of at
+        most a million numbers is turned into an array.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more)
-        Further coordinates ``B_b`` that are balanced beside Z.
+        Further coordinates ``B_b``, whose sums are to be small as well.
     ratios : sequence of float
         ``ρ_b``, one for each.
     targets : sequence of ndarray of shape (n_more,), default=None
-        Wanted sum of the dropped rows in each B; None is zero, as it always is in Z.
+        Target for the sum of the dropped rows in each B; None means zero. In Z it is always zero.
     scale : float, default=None
         Length of one unit; None computes it from the rows.
 
     Attributes
     ----------
     n_samples, n_coordinates : int
-        Rows, and columns of all blocks.
+        Number of rows, and of columns in all blocks.
     squared_norms : ndarray of shape (n_samples,)
-        Of the rows, in units.
+        Squared norms of the rows, in units of a typical row.
     offset : ndarray of shape (n_coordinates,)
-        Minus the wanted sum of the dropped rows; :meth:`residual` adds it to their sum.
+        Minus the target for the sum of the dropped rows; :meth:`residual` adds it to their sum.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Coordinates:
         other = {block.shape[0] for block in self._blocks} - {self.n_samples}
         if other:
             raise ValueError(
-                f"balance must have a row for each of the {self.n_samples} rows of Z; it has "
+                f"balance must have one row for each of the {self.n_samples} rows of Z; it has "
                 f"{other.pop()}. Give both for the same rows."
             )
         widths = [block.shape[1] for block in self._blocks]
@@ -102,7 +103,7 @@ class Coordinates:
         return Coordinates(self._blocks[position], scale=self.scale)
 
     def beside(self, balance: Sequence[Matrix], weight: float) -> Coordinates:
-        """Return Z and each B scaled to the root mean square norm of Z times the weight."""
+        """Return Z with each B scaled to the weight times the root mean square norm of Z's rows."""
         blocks = [_block(B, "balance") for B in balance]
         size, *others = (norms_of(block.norms[None])[0] for block in [self._blocks[0], *blocks])
         ratios = [weight * size / other if min(size, other) > 0 else weight for other in others]
@@ -117,7 +118,7 @@ class Coordinates:
         return Coordinates(Z, balance, ratios=ratios, targets=self._targets[1:])
 
     def aimed_at(self, kept_share: Floats) -> Coordinates:
-        """Return the coordinates whose residual in each B is measured from a draw's mean.
+        """Return the coordinates whose residual in each B is relative to the mean of a draw.
 
         Parameters
         ----------
@@ -149,10 +150,10 @@ class Coordinates:
         return part
 
     def lengths(self, drop: Mask) -> list[float]:
-        """Return the length of the sum of these rows, less its target, in Z and in each B.
+        """Return the length of the sum of the rows in ``drop``, less its target, in Z and each B.
 
-        In the caller's units. Unlike :meth:`total` it adds only these rows: the sum of the others
-        may be so large that a difference would be nothing but rounding.
+        In the caller's units. Unlike :meth:`total` it adds up only these rows: if the sum of the
+        others is large, a difference of sums may be nothing but rounding.
         """
         parts = zip(self._blocks, self._targets, strict=True)
         return [float(norms_of((block.product(drop) - target)[None])[0]) for block, target in parts]
@@ -162,16 +163,16 @@ class Coordinates:
         return float(np.linalg.norm(np.multiply(self._weights, lengths)))
 
     def rounding(self, drop: Mask) -> float:
-        """Return the float64 rounding in the sum of these rows, in units."""
+        """Return the float64 rounding error in the sum of these rows, in units of a typical row."""
         lengths = np.sqrt(self.squared_norms[drop])
         return float(np.finfo(np.float64).eps * lengths.sum())
 
     def residual(self, drop: Mask) -> Floats:
-        """Return what is left of the sum: ``offset + total(drop)``."""
+        """Return the residual ``offset + total(drop)``, of shape (n_coordinates,)."""
         return self.offset + self.total(drop)
 
     def total(self, w: Floats | Mask) -> Floats:
-        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,), or of several w."""
+        """Return ``[Z, ρ B]ᵀ w / scale`` in float64, shape (n_coordinates,); w may have columns."""
         return self._joined([block.total(w) for block in self._blocks])
 
     def _joined(self, parts: list[Floats]) -> Floats:
@@ -184,7 +185,7 @@ class Coordinates:
         return list(zip(self._blocks, factors, parts, strict=True))
 
     def scores(self, v: Floats) -> Floats:
-        """Return ``[Z, ρ B] v / scale``, one inner product a row, shape (n_samples,)."""
+        """Return ``[Z, ρ B] v / scale``, one inner product per row, shape (n_samples,)."""
         total: Floats = np.zeros(self.n_samples)
         for block, factor, part in self._split(v):
             total += block.scores(factor * part)
@@ -233,7 +234,8 @@ class _Block:
     def total(self, w: Floats | Mask) -> Floats:
         """Return ``Zᵀw`` in float64.
 
-        For more than half of the rows it is the cached sum of all rows less that of the others.
+        For a mask of more than half of the rows, it is the cached sum of all rows less that of the
+        others.
         """
         if w.dtype == bool and 2 * np.count_nonzero(w) > self.shape[0]:
             return self._sum_of_rows - self.product(np.logical_not(w))
@@ -295,7 +297,7 @@ class _Block:
 
 
 def norms_of(rows: Floats) -> Floats:
-    """Return the norm of each row, even if its square leaves the range of float64."""
+    """Return the norm of each row, even if its square overflows or underflows float64."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", rows, rows)
     in_range = (squares > _SQUARES[0]) & (squares < _SQUARES[1])

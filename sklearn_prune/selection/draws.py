@@ -8,7 +8,7 @@ from .._types import Floats, Integers, Mask
 
 
 def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
-    """Return probabilities proportional to ``weight``, at most 1, that sum to ``n_kept``.
+    """Return probabilities proportional to ``weight``, capped at 1, that sum to ``n_kept``.
 
     Parameters
     ----------
@@ -16,6 +16,11 @@ def inclusion_probabilities(weight: Floats, n_kept: float) -> Floats:
         Positive.
     n_kept : float
         At most n_rows.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n_rows,)
+        1 for rows that are certain to be drawn.
     """
     certain = np.zeros(len(weight), dtype=bool)
     while True:
@@ -55,7 +60,7 @@ def draw_dropped(
     n_dropped : ndarray of shape (n_cells,)
         Rows to draw.
     kept_share : ndarray of shape (n_rows,) or None
-        Odds of each row to be kept; None: equal odds.
+        Relative odds of each row to be kept; None means equal odds.
     """
     dropped = np.zeros(len(labels), dtype=bool)
     for cell, m in enumerate(n_dropped):

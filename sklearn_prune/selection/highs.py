@@ -1,4 +1,4 @@
-"""The one call of ``scipy.optimize.milp`` that all programs of this room make."""
+"""The one call of ``scipy.optimize.milp``, which all programs of this room share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .._types import Floats
 
 # Status codes of scipy.optimize.milp.
 OPTIMAL, TIME_LIMIT, INFEASIBLE = 0, 1, 2
-# HiGHS's tolerance for whole numbers and for constraints. A value that is a smaller share of a
-# coefficient says nothing, and a bound may be too high by this much.
+# HiGHS's tolerance for integrality and for constraints, relative to coefficients near 1. Smaller
+# differences mean nothing, and a lower bound may be too high by this much.
 RESOLUTION = 1e-6
 
 
@@ -28,7 +28,7 @@ def run_milp(
 ) -> OptimizeResult:
     """Minimise ``objectiveᵀx`` where the first ``n_integers`` entries of x are whole.
 
-    Without presolve, which gives up on tiny programs and may break a constraint by one.
+    Presolve is off: it gives up on tiny programs, and its answers may break a constraint by one.
     """
     options = {
         "presolve": False,

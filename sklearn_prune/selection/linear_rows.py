@@ -8,19 +8,21 @@ import numpy as np
 
 from .._types import Floats, Mask
 
-# Rounding in ``A w`` as a share of its terms; a smaller violation does not count.
+# Rounding error in ``A w`` as a share of its terms; a violation within it does not count.
 _ROUNDING = 1e-12
 
 
 class LinearRows:
-    """Rules ``low <= A w <= high``, one a row of A.
+    """Rules ``low <= A w <= high``, one per row of A.
 
     Attributes
     ----------
     A : ndarray of shape (n_rules, n_samples)
+        Coefficients.
     low, high : ndarray of shape (n_rules,)
+        Bounds, possibly infinite.
     slack : ndarray of shape (n_rules,)
-        Rounding in ``A w``.
+        Rounding error in ``A w``.
     """
 
     def __init__(self, A: Floats, low: Floats, high: Floats) -> None:
@@ -31,7 +33,7 @@ class LinearRows:
         return len(self.A)
 
     def admit(self, values: Floats) -> Mask:
-        """Return whether values of ``A w`` meet all rules, which are the last axis."""
+        """Return whether ``values`` of ``A w``, whose last axis is the rules, meet all of them."""
         inside = (values >= self.low - self.slack) & (values <= self.high + self.slack)
         return np.asarray(inside.all(axis=-1))
 
@@ -42,7 +44,8 @@ class LinearRows:
     def without(self, excluded: Sequence[Mask]) -> LinearRows:
         """Return the rules and, for each of these sets, one that cuts off this set alone.
 
-        Every other set clears the rule by 1, which HiGHS always resolves.
+        In that rule, the value of every other set is smaller by at least 1, which HiGHS always
+        resolves.
         """
         rules = self
         for w in excluded:

@@ -1,4 +1,4 @@
-"""The selection problem: numbers in, nothing solved yet."""
+"""The selection problem: what is minimised or maximised, over which sets of rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .rules import Rules, as_vector
 
 
 class Lengths(NamedTuple):
-    """``‖Zᵀw‖₂``, and ``‖B_bᵀw‖₂`` for each B, of a set, without the size factor."""
+    """``‖Zᵀw‖₂`` and, for each B, ``‖B_bᵀw‖₂`` less its target; without the size factor."""
 
     change: float
     imbalances: tuple[float, ...] = ()
 
 
 class SelectionProblem(Rules):
-    r"""Which rows can go while the sum of their coordinates stays small.
+    r"""Which rows to drop so that the sum of their coordinates stays small.
 
     With ``w ∈ {0,1}ⁿ`` and ``w_i = 1`` meaning that row i is **dropped**:
 
@@ -46,30 +46,33 @@ class SelectionProblem(Rules):
     tolerance : float, default=None
         Largest change allowed, in the unit of Z.
     cost : array-like of shape (n_samples,), default=None
-        What dropping each row saves. In the cardinality form the change comes first and the
-        saved cost is maximised among sets within a factor of the best change; in the
-        generalization form it replaces the number of rows.
+        What dropping each row saves. The cardinality form minimises the change first, and then
+        maximises the saved cost among sets within 1.5 times the smallest change found. The
+        generalization form maximises the saved cost instead of the number of rows.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more), default=()
-        What else to keep balanced, such as the distribution of the rows: the search also makes each
-        ``‖B_bᵀw‖`` small. `tolerance` does not include it.
+        Further coordinates of the rows, such as those of their distribution: the search also makes
+        each ``‖B_bᵀw‖`` small. `tolerance` does not bound these.
     balance_weight : float, default=1.0
-        β: minimised is :math:`\|Z^T w\|^2 + \sum_b ρ_b^2 \|B_b^T w\|^2` with
-        :math:`ρ_b = β σ_Z / σ_b`, where σ is the root mean square norm of the rows, so each part
-        is in units of about what random rows cost.
+        β. The search minimises :math:`\|Z^T w\|^2 + \sum_b ρ_b^2 \|B_b^T w\|^2` with
+        :math:`ρ_b = β σ_Z / σ_b`, where σ is the root mean square norm of the rows. With β = 1,
+        random rows cost about the same in each part.
     groups : array-like of shape (n_samples,), default=None
         Group of each row.
     quota : {"proportional", "equal"}, dict or KeptRange, default=None
         How many rows each group **keeps**; a dict gives a count, a share, or a
-        ``(low, high)`` range for each group it names. A :class:`KeptRange` is taken as it is.
+        ``(low, high)`` range for each group it names; see :func:`kept_range`. A
+        :class:`KeptRange` is used as it is.
     must_keep, must_drop : array-like of bool of shape (n_samples,), default=None
         Rows that are always kept, always dropped.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights ν in the size factor; None means 1.
     holds_norms : bool, default=True
-        Whether rows of similar norm keep the same share.
+        Whether the same share of rows is kept at every norm (only with many rows).
 
     Raises
     ------
+    ValueError
+        When an argument is malformed.
     InfeasibleProblemError
         When counts, quotas and masks cannot be met together.
     """
@@ -125,32 +128,36 @@ class SelectionProblem(Rules):
         return part
 
     def aimed_at(self, kept_share: Floats) -> Self:
-        """Return the problem of keeping rows that look like those of a random draw.
+        """Return the problem of keeping rows that look like a random draw.
 
-        Each cell keeps as many rows as the draw does on average, and each B aims at the draw's mean
-        sum. Z still aims at zero.
+        Each cell keeps as many rows as the draw does on average, and the target of each B is its
+        mean sum over the draw. The target of Z stays zero.
 
         Parameters
         ----------
         kept_share : ndarray of shape (n_samples,)
             Probability with which the draw keeps each row; 1 for must_keep and 0 for must_drop.
-            In each group they sum to the rows that it keeps.
+            In each group they sum to the number of rows that it keeps.
         """
         if self.n_drop is None or not ((kept_share >= 0) & (kept_share <= 1)).all():
-            raise ValueError("kept_share must be probabilities of a problem with n_drop.")
+            raise ValueError(
+                "kept_share must be probabilities, and the problem must have n_drop; it has "
+                f"n_drop={self.n_drop}, and the shares lie in [{kept_share.min():g}, "
+                f"{kept_share.max():g}]. Clip the shares to [0, 1], or set n_drop."
+            )
         part = self._copy()
         part.kept_share, part.coordinates = kept_share, self.coordinates.aimed_at(kept_share)
         return part
 
     def fixing(self, n_drop: int, must_keep: Mask, must_drop: Mask) -> Self:
-        """Return the cardinality form of this problem with more rows fixed; nothing is copied."""
+        """Return the cardinality form of this problem with other masks; arrays are shared."""
         part = self._copy()
         part.n_drop, part.tolerance = n_drop, None
         part.must_keep, part.must_drop = must_keep, must_drop
         return part
 
     def on(self, Z: Matrix) -> Self:
-        """Return the same problem with other coordinates for its rows."""
+        """Return the same problem with another Z for its rows."""
         part = self._copy()
         part.coordinates = self.coordinates.replaced(Z)
         return part
@@ -170,11 +177,11 @@ class SelectionProblem(Rules):
         return self.size_factor(drop) * self.change(drop)
 
     def norm(self, drop: Mask) -> float:
-        """Return what is minimised: the length of the residual in Z and all B's, in units."""
+        """Return the objective: the length of the residual in Z and all B's, in scaled units."""
         return float(np.linalg.norm(self.coordinates.residual(drop)))
 
     def lengths(self, drop: Mask) -> Lengths:
-        """Return the length of the sum of the dropped rows in Z and, less its aim, in each B."""
+        """Return the length of the sum of the dropped rows in Z and, less its target, in each B."""
         change, *imbalances = self.coordinates.lengths(drop)
         return Lengths(change, tuple(imbalances))
 
@@ -190,7 +197,7 @@ class SelectionProblem(Rules):
     def random_lengths(self, drop: Mask) -> Lengths:
         """Return the root mean squares of `lengths` over sets with the counts of ``drop``.
 
-        Under must_keep and must_drop, without an aim. Cached: it takes a pass over all rows.
+        Masks are respected, and targets are zero. Cached, since it takes a pass over all rows.
         """
         counts = self.count(drop & self.free)
         key = counts.tobytes()
@@ -205,10 +212,10 @@ class SelectionProblem(Rules):
         return self._random_lengths[key]
 
     def random_size_factors(self, drop: Mask) -> tuple[float, ...]:
-        """Return the root mean square of factor times length over that of length, for Z and each B.
+        """Return ``rms(factor * length) / rms(length)`` for Z and each B.
 
-        Over the sets of `random_lengths`. With unequal weights each set has its own size factor,
-        which depends on the length, so sets are drawn.
+        The root mean squares are over the sets of `random_lengths`. With unequal weights the size
+        factor differs between sets and is correlated with the length, so sets are drawn.
         """
         counts, groups = self.count(drop & self.free), self.free_groups
         key = counts.tobytes()
@@ -224,6 +231,6 @@ class SelectionProblem(Rules):
         return self._random_factors[key]
 
     def random_objective(self, drop: Mask) -> float:
-        """Return the root mean square of what is minimised, over the same sets."""
+        """Return the root mean square of the objective over the sets of `random_lengths`."""
         lengths = self.random_lengths(drop)
         return self.coordinates.combined([lengths.change, *lengths.imbalances])

@@ -18,8 +18,8 @@ class InfeasibleProblemError(ValueError):
     Attributes
     ----------
     tolerance, change : float or None
-        Where a tolerance cannot be met: the tolerance and the smallest change found, in the unit of
-        Z and with the size factor.
+        If a tolerance cannot be met: the tolerance and the smallest change found, in the unit of Z
+        and with the size factor.
     timed_out : bool
         Whether the time limit ended the search.
     """
@@ -38,15 +38,15 @@ class InfeasibleProblemError(ValueError):
 
 @dataclass(frozen=True)
 class KeptRange:
-    """Least and greatest number of rows that each group may keep, and what it aims at.
+    """Least and greatest number of rows that each group may keep, and its share between them.
 
     Attributes
     ----------
     low, high : ndarray of shape (n_groups,)
         Bounds on the rows kept, in rows.
     weights : ndarray of shape (n_groups,)
-        Inside the bounds, group g aims at a share ``weights[g] / weights.sum()`` of the rows
-        kept.
+        Within the bounds, the target of group g is the share ``weights[g] / weights.sum()`` of
+        the rows kept.
     is_fixed : bool, default=False
         Whether each group keeps exactly that share, rounded down or up.
     """
@@ -63,9 +63,13 @@ class KeptRange:
     def counts(self, n_keep: int) -> Integers:
         """Return the rows each group keeps when ``n_keep`` are kept in all.
 
-        The largest-remainder apportionment of ``n_keep`` by ``weights``, clipped to the
-        bounds: the real-valued targets are ``clip(t * weights, low, high)`` with t chosen so
-        that they sum to ``n_keep``.
+        The targets are ``clip(t * weights, low, high)`` with t such that they sum to ``n_keep``,
+        rounded by largest remainders.
+
+        Raises
+        ------
+        InfeasibleProblemError
+            If the bounds do not admit ``n_keep`` rows.
         """
         if not self.admits(n_keep):
             raise InfeasibleProblemError(
@@ -156,21 +160,33 @@ def kept_range(
     Parameters
     ----------
     quota : None, "proportional", "equal" or mapping
-        "proportional": every group keeps the same share, and at least one row where that is
-        possible. "equal": every group keeps the same number, as far as its size allows. A
-        mapping gives a count (int), a share of the group's rows (float), or a
-        ``(low, high)`` pair of either; groups it does not name are free.
-    names : sequence of shape (n_groups,)
+        "proportional": every group keeps the same share, and at least one row if possible.
+        "equal": every group keeps the same number, as far as its size allows. A mapping gives a
+        count (int), a share of the group's rows (float), or a ``(low, high)`` tuple of either;
+        groups that it does not name are free.
+    names : sequence of length n_groups
         The groups' names, in the order of the other arrays.
     sizes, n_must_keep, n_must_drop : ndarray of shape (n_groups,)
-        Rows of each group: in all, always kept, always dropped.
+        Number of rows of each group: in all, always kept, always dropped.
     n_keep : int or None
-        Rows kept in all, where that is known.
+        Number of rows kept in all; None if that is not known.
     least_named : int, default=0
-        Rows that each group named in a mapping keeps at least.
+        Least number of rows that each group named in a mapping keeps.
     classes : ndarray of int of shape (n_groups,), default=None
-        Class of each group. Each class keeps at least one row; where no other rule says so, it
-        comes from the class's group with the most rows that may be kept.
+        Class of each group. Each class keeps at least one row; unless another rule ensures that,
+        its group with the most rows that may be kept has to keep one.
+
+    Returns
+    -------
+    kept_range : KeptRange
+        The bounds and the targets.
+
+    Raises
+    ------
+    ValueError
+        When the quota is malformed or names a group that no row belongs to.
+    InfeasibleProblemError
+        When a group cannot keep as many rows as the quota asks for.
     """
     low: Integers = n_must_keep.copy()
     high: Integers = sizes - n_must_drop
@@ -180,9 +196,9 @@ def kept_range(
         low, high = _named_bounds(quota, names, sizes, low, high, least_named)
     elif quota not in (None, "proportional", "equal"):
         raise ValueError(f"quota must be None, 'proportional', 'equal' or a dict; it is {quota!r}.")
-    survivor = np.maximum(low, np.minimum(1, high))
-    if is_fixed and (n_keep is None or survivor.sum() <= n_keep):
-        low = survivor
+    at_least_one = np.maximum(low, np.minimum(1, high))
+    if is_fixed and (n_keep is None or at_least_one.sum() <= n_keep):
+        low = at_least_one
     if classes is not None:
         for label in np.setdiff1d(classes, classes[low > 0]):
             groups = np.flatnonzero(classes == label)
@@ -204,7 +220,7 @@ def _named_bounds(
         if label not in position:
             pairs = " Name those, pairs as (class, group)." if least else ""
             raise ValueError(
-                f"quota names the group {label!r}, which no row belongs to; the groups are "
+                f"quota names the group {label!r}, which has no rows; the groups are "
                 f"{list(names[:10])}.{pairs}"
             )
         g = position[label]
@@ -233,5 +249,5 @@ def _as_count(value: float, size: int, label: Hashable) -> int:
         return round(float(value) * size)
     raise ValueError(
         f"quota for group {label!r} must be a count (int >= 0), a share (float in [0, 1]) or a "
-        f"(low, high) pair of them; it is {value!r}."
+        f"tuple (low, high) of them; it is {value!r}. Give one of these."
     )

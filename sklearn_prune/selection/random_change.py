@@ -1,4 +1,4 @@
-"""The change that random sets cause, against which a selection is measured."""
+"""The change that random sets cause, with which a selection is compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from .._types import Floats, Integers, Mask
 from .coordinates import BLOCK_SIZE, TABLE_SIZE, Coordinates, norms_of
 
-# Random sets drawn for an expectation without a closed form.
+# At most this many random sets are drawn for an expectation without a closed form.
 _MAX_DRAWS = 2000
 
 
@@ -49,13 +49,13 @@ def random_change(
 
 
 def _stratum_totals(coordinates: Coordinates, labels: Integers) -> Iterator[tuple[int, Floats]]:
-    """Yield each stratum and the sum of its rows, some at a time in one pass over all rows."""
+    """Yield each stratum and the sum of its rows, batch by batch of strata."""
     strata = np.unique(labels[labels >= 0])
     n_at_once = max(1, BLOCK_SIZE // max(1, len(labels)))
     for start in range(0, len(strata), n_at_once):
-        some = strata[start : start + n_at_once]
-        totals = coordinates.total((labels[:, None] == some).astype(np.float64))
-        yield from zip(some.tolist(), totals.T, strict=True)
+        batch = strata[start : start + n_at_once]
+        totals = coordinates.total((labels[:, None] == batch).astype(np.float64))
+        yield from zip(batch.tolist(), totals.T, strict=True)
 
 
 def drawn_size_factors(
@@ -65,12 +65,13 @@ def drawn_size_factors(
     must_drop: Mask,
     weights: Floats,
 ) -> tuple[float, ...]:
-    r"""Return how much the size factor adds to the lengths of random sets, for each block.
+    r"""Return the factor by which the size factor lengthens random sets, for each block.
 
     .. math:: \sqrt{E[f^2 \|Z^T w\|^2] \,/\, E\|Z^T w\|^2}, \qquad f = N / (N - ν^T w)
 
-    over drawn sets with these counts that leave some weight. For large coordinates the expectation
-    is split and only f is drawn: with many rows dropped, it hardly varies.
+    over up to 2,000 drawn sets with these counts that leave some weight. If the
+    coordinates are more than a million numbers, f is taken as independent of the length, and only f
+    is drawn: with many rows dropped it hardly varies.
 
     Parameters
     ----------

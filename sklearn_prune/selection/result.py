@@ -1,4 +1,4 @@
-"""What a selection is and what is known about it."""
+"""A selection of rows, and what is known about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .._types import Mask
 
 @dataclass(frozen=True)
 class SetCost:
-    """What a set costs and what random sets of its counts cost, in float64.
+    """What a set costs, and what random sets with the same counts cost, in float64.
 
     Attributes
     ----------
@@ -18,14 +18,14 @@ class SetCost:
     size_factor : float
         ``N / (N - νᵀw)``; the predicted change is ``size_factor * objective``.
     least_size_factor : float
-        Smallest one of any set of that size, or less.
+        A lower bound on the size factor of any set of as many rows.
     random_objective : float
         Root mean square of ``‖Zᵀw‖₂`` over random sets with the same counts per group.
     random_imbalances : tuple of float
-        That of ``‖B_bᵀw‖₂`` for each B, in its unit.
+        Root mean square of ``‖B_bᵀw‖₂`` over the same sets, for each B and in its unit.
     random_size_factors : tuple of float
-        What the size factor makes of ``random_objective`` and of each of ``random_imbalances``, in
-        the root mean square. Without weights it is that of the set.
+        What to multiply ``random_objective`` and each of ``random_imbalances`` by to include the
+        size factor. Without unequal weights, each is ``size_factor``.
     """
 
     objective: float
@@ -42,7 +42,7 @@ class SetCost:
 
     @property
     def share_of_random(self) -> float:
-        """Objective as a share of what random rows of the same counts cost."""
+        """Objective as a share of ``random_objective``; 0 if that is 0."""
         return self.objective / self.random_objective if self.random_objective > 0 else 0.0
 
 
@@ -53,26 +53,28 @@ class SolverCertificate(SetCost):
     Attributes
     ----------
     status : {"optimal", "feasible", "time limit", "nothing to drop"}
-        "optimal" is proven; "feasible" meets every rule and was not improved further.
-        "nothing to drop" is said only where the search ended by itself.
+        How the search ended. "optimal": proven. "feasible": the set meets every rule, and the
+        search ended by itself. "time limit": the deadline ended it. "nothing to drop": it ended by
+        itself and found no set but the empty one.
     gap : float
-        Cardinality form: by which share the change may exceed the best one. Generalization form:
-        ``saving_bound`` less what is saved, as a share of the larger one. 0 means proven optimal:
-        of change and imbalance together, or, where costs were given, of the cost.
+        Cardinality form: ``1 - least_size_factor * lower_bound / change``, the share of the change
+        that another set might avoid. Generalization form: ``saving_bound`` less what is saved, as a
+        share of the larger one. 0 means proven optimal: in change and imbalance together or, if
+        costs were given, in the cost.
     lower_bound : float
-        Cardinality form: no set of that size has a smaller objective, so that none has a change
+        Cardinality form: no set of as many rows has a smaller objective, and so none has a change
         below ``least_size_factor * lower_bound``. Generalization form: 0.
     saving_bound : float
         Generalization form: no set within the tolerance saves more rows, or more of the cost.
         Infinite in the cardinality form.
     smallest_reachable : float
-        Generalization form: the smallest change, with the size factor, of the non-empty sets the
-        solver looked at, the free row of smallest norm among them. Otherwise the change itself.
+        Generalization form: the smallest change, with the size factor, of the non-empty sets that
+        were tried, each group's shortest free row among them. Otherwise the change itself.
     n_integers : int
-        What ``milp`` decided: free rows, where these are few, or cells whose count the rules leave
-        open.
+        Number of integers that ``milp`` decided: the free rows if these are few, else the cells
+        whose count the rules leave open.
     n_nodes : int
-        Branch-and-bound nodes visited where few rows are decided one by one.
+        Branch-and-bound nodes visited when few rows are decided one by one.
     cell_nodes, cell_gap, cell_seconds : int, float and float
         Branch-and-bound nodes, relative gap (NaN where HiGHS gave none) and seconds that the
         counts of the cells took.
@@ -95,7 +97,7 @@ class SolverCertificate(SetCost):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows go.
+    """Which rows to drop.
 
     Attributes
     ----------

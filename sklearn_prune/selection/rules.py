@@ -14,24 +14,24 @@ from .quota import InfeasibleProblemError, KeptQuota, KeptRange, decided_rows, k
 
 
 class Rules:
-    """Every rule that a set of dropped rows must meet, whatever its change.
+    """Every rule that a set of dropped rows must meet; their change is no part of it.
 
-    Parameters are those of :class:`SelectionProblem`.
+    The parameters are those of :class:`SelectionProblem`.
 
     Attributes
     ----------
     n_samples : int
-        Rows in all.
+        Number of rows.
     n_drop : int or None
-        Rows to drop; None leaves the number open.
+        Number of rows to drop; None leaves it open.
     must_keep, must_drop : ndarray of bool of shape (n_samples,)
         Rows that are always kept, always dropped.
     groups : ndarray of int of shape (n_samples,)
-        Group of each row, as a position in ``group_names``; without a quota all rows are in one.
+        Group of each row, as a position in ``group_names``; without a quota, one group for all.
     kept_range : KeptRange
         How many rows each group keeps.
     sample_weight : ndarray of shape (n_samples,)
-        Weights, the largest of which is 1. Some weight stays.
+        Weights, scaled so that the largest is 1. Some weight must stay.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Rules:
 
     @property
     def weight_must_stay(self) -> bool:
-        """Whether a set of free rows could take all of the sample weight, and must not."""
+        """Whether a set of free rows could take all of the sample weight, which is forbidden."""
         return self._weight_may_go and not self.sample_weight[self.must_keep].any()
 
     def count(self, mask: Mask) -> Integers:
@@ -118,8 +118,8 @@ class Rules:
     def dropped_bounds(self, n_drop: int | None) -> tuple[Integers, Integers]:
         """Return the least and the greatest number of rows that each group may drop.
 
-        "proportional" and "equal" leave a share that is rounded down or up; a dict, or no quota,
-        leaves a range. So does None, which stands for any number of rows in all.
+        With "proportional" and "equal" they are the group's share, rounded down and up; with a
+        dict or no quota they are a range. ``n_drop=None`` stands for any number of rows in all.
         """
         low, high = self.kept_range.low, self.kept_range.high
         if self.kept_range.is_fixed and n_drop is not None:
@@ -127,7 +127,7 @@ class Rules:
         return self._sizes - high, self._sizes - low
 
     def linear_rows(self, n_drop: int | None) -> LinearRows:
-        """Return counts, quotas and "some weight stays" as one block over the free rows.
+        """Return counts, quotas and "some weight stays" as linear rules over the free rows.
 
         ``n_drop`` is the number of rows dropped in all; None leaves it open (at most all but one).
         """
@@ -162,7 +162,7 @@ class Rules:
         return bool((low <= counts).all() and (counts <= high).all())
 
     def random_set(self, n_drop: int, rng: np.random.Generator) -> Mask:
-        """Draw a random set with the right counts."""
+        """Draw a random set with the right counts per group."""
         n_dropped = self.dropped_counts(n_drop) - self.count(self.must_drop)
         return self.must_drop | draw_dropped(self.free_groups, n_dropped, None, rng)
 
@@ -178,19 +178,19 @@ class Rules:
         return float(self.sample_weight.sum()) / kept if kept > 0 else np.inf
 
     def least_size_factor(self, n_drop: int) -> float:
-        """Return the smallest size factor that a set of ``n_drop`` rows can have."""
+        """Return a lower bound on the size factor of a set of ``n_drop`` rows."""
         spare = np.sort(self.sample_weight[self.free])[: n_drop - int(self.must_drop.sum())]
         kept = self.sample_weight[~self.must_drop].sum() - spare.sum()
         return float(self.sample_weight.sum() / kept) if kept > 0 else np.inf
 
 
 def as_vector(name: str, value: ArrayLike, n: int) -> Floats:
-    """Return one finite number a row, shape (n,)."""
+    """Return ``value`` as one finite float per row, shape (n,); raise ValueError if it is not."""
     vector = np.asarray(value, dtype=np.float64)
     n_bad = int((~np.isfinite(vector)).sum())
     if vector.shape != (n,) or n_bad:
         raise ValueError(
-            f"{name} must be finite and of shape ({n},), one number a row; it has shape "
+            f"{name} must be finite and of shape ({n},), one number per row; it has shape "
             f"{vector.shape} and {n_bad} numbers that are NaN or infinite. Give one finite number "
             "for each row of Z."
         )
@@ -205,8 +205,8 @@ def _as_weights(sample_weight: ArrayLike | None, n: int) -> Floats:
     if (weights < 0).any():
         row = int(np.flatnonzero(weights < 0)[0])
         raise ValueError(
-            f"sample_weight must be >= 0; row {row} has {weights[row]:g}. Give it weight 0, or "
-            "leave it out."
+            f"sample_weight must be >= 0; row {row} has {weights[row]:g}. Give that row weight 0, "
+            "or leave it out."
         )
     return weights / (weights.max(initial=0.0) or 1.0)
 
@@ -217,7 +217,8 @@ def _as_codes(groups: ArrayLike | None, n: int) -> tuple[Array, Integers]:
     labels = np.asarray(groups)
     if labels.shape != (n,):
         raise ValueError(
-            f"groups must have shape ({n},), one label a row; it has shape {labels.shape}."
+            f"groups must have shape ({n},), one label per row; it has shape {labels.shape}. Give "
+            "one label for each row of Z."
         )
     names, codes = np.unique(labels, return_inverse=True)
     return names, codes.astype(np.int64)

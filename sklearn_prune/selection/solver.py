@@ -32,24 +32,26 @@ def solve(
 ) -> Selection:
     """Choose the rows to drop.
 
-    Up to 32 free rows the answer is proven optimal: by branch and bound (``scipy.optimize.milp``
-    with outer approximation of the norm) and, where that takes long, by comparing all sets. With
-    more rows, ``milp`` decides how many rows of each cell to drop, and exchanges inside cells
-    decide which. The certificate then compares with random rows and the relaxation's bound.
+    Up to 32 free rows the set is proven optimal if time allows: by branch and bound
+    (``scipy.optimize.milp`` with outer approximation of the norm) or, if that takes long, by
+    comparing all sets. With more rows, ``milp`` decides how many rows of each cell to drop, and
+    exchanges inside cells decide which. The certificate compares the set with random rows and with
+    the bound of the relaxation.
 
     Parameters
     ----------
     problem : SelectionProblem
         What to solve.
     time_limit : float, default=60.0
-        Seconds after which the best set so far is returned. Work is counted in rounds, so the same
-        seed gives the same set whenever this limit is not reached.
+        Seconds after which the best set so far is returned. Otherwise the search ends after a fixed
+        amount of work, so the same seed gives the same set whenever this limit is not reached.
     random_state : int, Generator or None, default=None
         Seed of starts and pools.
     start : ndarray of bool of shape (n_samples,), default=None
         Cardinality form: a feasible set to start from instead of random rows.
     enough : float, default=0.0
-        Cardinality form: the search may stop at this share of what random rows cost.
+        Cardinality form: the search may stop once the objective is this share of that of random
+        rows.
 
     Returns
     -------
@@ -59,7 +61,9 @@ def solve(
     Raises
     ------
     InfeasibleProblemError
-        No set meets every rule.
+        If no set meets every rule, or none was found within the tolerance.
+    ValueError
+        If ``start`` is not a feasible set of a problem with ``n_drop``.
 
     Examples
     --------
@@ -91,28 +95,28 @@ def solve(
     if not problem.is_feasible(selection.drop):
         raise RuntimeError(
             f"the {int(selection.drop.sum())} rows that the search chose to drop break a count, a "
-            "mask or a quota. That is a fault of sklearn_prune: please report it "
-            "with the data; another random_state may avoid it."
+            "mask or a quota. This is a bug in sklearn_prune: please report it with the data. "
+            "Another random_state may avoid it."
         )
     seconds = time.perf_counter() - started
     return replace(selection, certificate=replace(selection.certificate, seconds=seconds))
 
 
 def recertify(problem: SelectionProblem, selection: Selection, drop: Mask) -> Selection:
-    """Return another set of the same size, with the bounds known from the selection."""
-    known = selection.certificate
+    """Return the selection of another set of as many rows, with the bounds that still hold."""
+    previous = selection.certificate
     certificate = replace(
-        known,
+        previous,
         **vars(_cost_of(problem, drop)),
         smallest_reachable=problem.predicted_change(drop),
-        gap=_gap(problem, drop, known.lower_bound),
+        gap=_gap(problem, drop, previous.lower_bound),
         status="feasible",
     )
     return Selection(drop, certificate)
 
 
 def _gap(problem: SelectionProblem, drop: Mask, lower_bound: float) -> float:
-    """Return the share by which the change, with the size factor, may exceed the best one."""
+    """Return ``1 - bound / change``, both with the size factor; 0 if the change is 0."""
     change = problem.predicted_change(drop)
     least = problem.least_size_factor(int(drop.sum())) * lower_bound
     return max(0.0, 1.0 - least / change) if change > 0 else 0.0
@@ -125,7 +129,7 @@ def _solve_cardinality(
     rng: np.random.Generator,
     deadline: float,
 ) -> Selection:
-    """With few rows, prove the heuristic's set or find a better one; then raise the cost."""
+    """With few rows, prove the heuristic's set or find a better one; then raise the saved cost."""
     is_small = problem.free.sum() <= MAX_ROWS
     proven, n_nodes, bound = False, 0, None
     if is_small:
@@ -136,7 +140,7 @@ def _solve_cardinality(
         proven, n_nodes = exact.proven, exact.n_nodes
         timed_out = not proven and time.perf_counter() > deadline
         result = replace(result, timed_out=timed_out)
-        # With a balance, the bound on both together bounds neither alone.
+        # With a balance, the bound is on Z and the B's together, and not on the change.
         if not problem.is_balanced:
             bound = exact.bound * problem.coordinates.scale
     if problem.cost is not None:
@@ -149,7 +153,7 @@ def _solve_cardinality(
     if bound is None:
         bound = change_lower_bound(problem, n_drop, change, deadline=deadline)
     bound = min(bound, change)
-    # The proof is about the sum. With weights, another set may have a smaller size factor.
+    # The proof is about ``‖Zᵀw‖``. With weights, another set may have a smaller size factor.
     proven &= problem.least_size_factor(n_drop) >= problem.size_factor(drop) * (1 - 1e-9)
     return _selection(
         problem,
@@ -210,7 +214,7 @@ def _solve_generalization(
 
 
 def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> InfeasibleProblemError:
-    """Return the error that no set, must_drop alone included, is within the tolerance."""
+    """Return the error that no set is within the tolerance, not even must_drop alone."""
     forced, tolerance = problem.must_drop, problem.tolerance
     smallest = largest.smallest_reachable
     alone = ""
@@ -221,10 +225,10 @@ def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> Infeasibl
     elif np.isfinite(smallest):
         remedy = f"the smallest change found is {smallest:g}. Raise the tolerance to that"
     else:
-        remedy = "no set of any size tried meets them. Raise the tolerance"
+        remedy = "no set that was tried meets the rules. Raise the tolerance"
     return InfeasibleProblemError(
-        f"tolerance={tolerance:g}: no set within it was found that meets masks and "
-        f"quotas{alone}; {remedy}, free rows of must_drop or widen the quotas.",
+        f"no set within tolerance={tolerance:g} was found that meets masks and quotas{alone}; "
+        f"{remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
         timed_out=largest.timed_out,

@@ -1,4 +1,4 @@
-"""The terms of a selection: how many rows go, of which groups, and which must."""
+"""The user's request: how many rows to drop, of which groups, and which rows must stay or go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Names: TypeAlias = tuple[Hashable, ...]
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks of a selection; see `InfluencePruner` for the meaning of each."""
+    """The parameters of a selection; see `InfluencePruner` for the meaning of each."""
 
     prune_ratio: float | Literal["auto"]
     tolerance: float | None
@@ -30,7 +30,7 @@ class Request:
     distribution_weight: float | Literal["auto"] = 0.0
 
     def __post_init__(self) -> None:
-        """Check what one parameter says about another."""
+        """Check the parameters against each other."""
         if self.prune_ratio == "auto" and self.tolerance is None:
             raise ValueError(
                 "prune_ratio='auto' drops as many rows as tolerance allows, and tolerance is None; "
@@ -38,28 +38,29 @@ class Request:
             )
         if self.prune_ratio != "auto" and self.tolerance is not None:
             raise ValueError(
-                f"prune_ratio={self.prune_ratio} fixes how many rows go, and tolerance="
+                f"prune_ratio={self.prune_ratio} fixes how many rows to drop, and tolerance="
                 f"{self.tolerance} drops as many as it allows, so only one of them can hold; set "
                 "prune_ratio='auto' or tolerance=None."
             )
         for label in self.quota if isinstance(self.quota, Mapping) else ():
             if any(map(is_missing, label if isinstance(label, tuple) else (label,))):
                 raise ValueError(
-                    f"quota names the label {label!r}, and no label may be missing; leave it out."
+                    f"quota names the label {label!r}, and no label may be missing; "
+                    "remove it from the dict."
                 )
 
     @property
     def ratio(self) -> float | None:
-        """The share of rows to drop; None where the tolerance decides."""
+        """The share of rows to drop; None if the tolerance decides."""
         return None if self.prune_ratio == "auto" else self.prune_ratio
 
     def n_drop(self, terms: RowTerms) -> int | None:
-        """Return the number of rows to drop; None where the tolerance decides.
+        """Return the number of rows to drop; None if the tolerance decides.
 
         Raises
         ------
         ValueError
-            If fewer rows stay than there are classes, or none.
+            If no row stays, or fewer than there are classes.
         """
         if self.ratio is None:
             return None
@@ -77,7 +78,7 @@ class Request:
 
 @dataclass(frozen=True)
 class RowTerms:
-    """What is known of each row before anything is trained; arrays have shape (n_samples,).
+    """Classes, groups, masks, costs and weights of the rows; arrays have shape (n_samples,).
 
     Attributes
     ----------
@@ -88,10 +89,11 @@ class RowTerms:
     class_names : tuple
         The labels, sorted.
     strata : ndarray of int or None
-        Group that quotas speak of, as a position in ``names``; None for regression without groups.
+        The group that quotas refer to, as a position in ``names``; None for regression without
+        groups.
     names : tuple
-        What each stratum is called: the class, ``(class, group)`` where groups are given, or the
-        group for regression.
+        Name of each stratum: the class, ``(class, group)`` if groups are given, or the group for
+        regression.
     must_keep, must_drop : ndarray of bool
         Rows that are always kept, and rows that are always dropped.
     cost : ndarray or None
@@ -132,8 +134,15 @@ def make_terms(
 ) -> RowTerms:
     """Check weights, masks, costs and groups, and name the strata.
 
-    ``classes`` holds the label of each row, None for regression; the others are as given to
-    ``fit``.
+    ``classes`` holds the label of each row (None for regression); the others are as the user gave
+    them to ``fit``.
+
+    Raises
+    ------
+    ValueError
+        When one of them is malformed.
+    InfeasibleProblemError
+        When must_keep and must_drop share a row.
     """
     keep = None if must_keep is None else as_labels("must_keep", must_keep)
     drop = None if must_drop is None else as_labels("must_drop", must_drop)
@@ -155,7 +164,8 @@ def _strata(
     values = as_labels("groups", groups if is_typed else np.asarray(groups, dtype=object))
     if values.shape != (n_samples,):
         raise ValueError(
-            f"groups must have shape ({n_samples},), one label a row; it has shape {values.shape}."
+            f"groups must have shape ({n_samples},), one label per row; it has shape "
+            f"{values.shape}. Give one label for each row of X."
         )
     codes, labels = _coded(values)
     if classes is None:
@@ -166,12 +176,12 @@ def _strata(
 
 
 def _coded(values: Array) -> tuple[Integers, Names]:
-    """Return the position of each value among the distinct values, and these."""
+    """Return the position of each value among the distinct values, and the distinct values."""
     try:
         distinct, codes = np.unique(values, return_inverse=True)
         names = distinct.tolist()
     except TypeError:
-        # Labels of several types have no order; the way they are written has one.
+        # Labels of several types have no order, but their representations have.
         written = np.array([repr(value) for value in values])
         _, first, codes = np.unique(written, return_index=True, return_inverse=True)
         names = [values[row] for row in first]
@@ -179,7 +189,7 @@ def _coded(values: Array) -> tuple[Integers, Names]:
 
 
 def count_of(share: float, n_samples: int) -> int:
-    """Return ``share * n_samples`` rounded to the nearest whole number, a half downward."""
+    """Return ``share * n_samples`` rounded to the nearest whole number, halves down."""
     return math.ceil(share * n_samples - 0.5)
 
 
@@ -192,7 +202,7 @@ def _digits(n_samples: int) -> int:
 
 
 def _lower_ratio(most: int, n_samples: int, name: str = "it") -> str:
-    """Return the advice that drops ``most`` rows at most."""
+    """Return advice on a ratio that drops at most ``most`` rows."""
     scale = 10 ** _digits(n_samples)
     highest = most * scale // n_samples / scale
     if not highest:
@@ -222,12 +232,18 @@ def make_problem(
         Ratio or tolerance, and quota.
     length_of : callable, default=float
         Turns ``tolerance``, in the unit of the norm, into a length of ``Zᵀw``.
-    balance : sequence of LinearOperator
-        What is held beside the change.
-    balance_weight : float, default=0.0
-        How much that counts.
-    holds_norms : bool, default=True
-        Whether rows of similar norm keep the same share.
+    balance, balance_weight, holds_norms
+        As in `SelectionProblem`.
+
+    Returns
+    -------
+    problem : SelectionProblem
+        The problem, in the cardinality form if the request has a ratio.
+
+    Raises
+    ------
+    InfeasibleProblemError
+        When counts, masks, quotas and weights cannot be met together, in the user's terms.
     """
     n_drop, n_keep = request.n_drop(terms), None
     if request.ratio is not None and n_drop is not None:
@@ -254,7 +270,7 @@ def make_problem(
 
 
 def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
-    """Return the problem of counts alone: zeros stand in the place of influences."""
+    """Return the problem of the counts alone, with zeros in the place of influences."""
     return make_problem(np.zeros((terms.n_samples, 1)), terms, request)
 
 
@@ -262,13 +278,13 @@ def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
     least, n = int(terms.must_drop.sum()), terms.n_samples
     if least == n:
         raise InfeasibleProblemError(
-            f"one row must stay, and must_drop takes all {n}; free a row of must_drop."
+            f"at least one row must stay, and must_drop takes all {n}; free a row of must_drop."
         )
     most = n - int(terms.must_keep.sum())
     if n_drop > most:
         raise InfeasibleProblemError(
             f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
-            f"that may go; {_lower_ratio(most, n)}, or free rows of must_keep."
+            f"that may be dropped; {_lower_ratio(most, n)}, or free rows of must_keep."
         )
     if n_drop < least:
         scale = 10 ** _digits(n)
@@ -306,7 +322,7 @@ def _check_no_class_vanishes(
 
 
 def _check_weight_stays(problem: SelectionProblem) -> None:
-    """Raise where all rows of positive weight would have to go."""
+    """Raise if all rows of positive weight would have to be dropped."""
     if can_keep_weight(problem):
         return
     positive = problem.sample_weight > 0
@@ -320,7 +336,7 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
 def _groups_and_range(
     terms: RowTerms, quota: Quota, n_keep: int | None
 ) -> tuple[Integers | None, KeptRange | None]:
-    """Return the groups, and how many rows each keeps so that each class keeps one."""
+    """Return the groups, and how many rows each may keep, so that each class keeps one."""
     if isinstance(quota, Mapping) and quota and terms.strata is None:
         raise ValueError(
             f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
@@ -348,9 +364,9 @@ def _groups_and_range(
 
 
 def drop_weightless(terms: RowTerms, request: Request) -> RowTerms:
-    """Return terms under which rows of weight zero must go, as far as masks and quotas let them.
+    """Return terms in which rows of weight zero must go, as far as masks and quotas allow.
 
-    Dropping them costs nothing; kept, they would take the places of rows that weigh something.
+    Dropping them costs nothing; if kept, they would take the places of rows with weight.
     """
     weight = terms.sample_weight
     if weight is None:
@@ -362,7 +378,7 @@ def drop_weightless(terms: RowTerms, request: Request) -> RowTerms:
 
 
 def drop_first(terms: RowTerms, request: Request, candidates: Mask, rank: Floats) -> RowTerms:
-    """Return terms under which the candidates must go, as many as masks and counts allow.
+    """Return terms in which as many candidates must go as masks and counts allow.
 
     Parameters
     ----------
@@ -373,7 +389,7 @@ def drop_first(terms: RowTerms, request: Request, candidates: Mask, rank: Floats
     candidates : ndarray of bool of shape (n_samples,)
         Rows that should go.
     rank : ndarray of shape (n_samples,)
-        In each stratum the highest go first; ties go by position.
+        In each stratum, candidates of the highest rank go first; ties go by position.
     """
     problem = count_problem(terms, request)
     sizes, dropped = problem.count(np.ones_like(candidates)), problem.count(problem.must_drop)

@@ -1,4 +1,4 @@
-"""The generalization-guaranteed form: drop as many rows as a bound on the change allows."""
+"""The generalization form: drop as many rows as a bound on the change allows."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 from .search.descent import SearchResult, improve_cost, search
 
-# Rows that stay free on either side of the relaxation's cut, at least, and as a multiple of the
-# number of coordinates: enough freedom to bring the sum to zero, far fewer than n.
+# On either side of the relaxation's cut, at least this many rows and this multiple of the number of
+# coordinates stay free: enough to bring the sum to zero, and far fewer than n.
 _WINDOW_ROWS, _WINDOW_MULTIPLE = 500, 5
-# Numbers of rows tried by bisection, and in all when none met the tolerance and the whole range is
-# scanned.
+# Most numbers of rows tried by descent and bisection; and in all, if none of them met the tolerance
+# and the whole range is scanned.
 _MAX_TRIALS, _MAX_SCAN = 40, 160
-# Attempts with other random rows while the change is within this factor of the tolerance.
+# Attempts with different random rows while the change is within this factor of the tolerance.
 _ATTEMPTS, _NEAR = 3, 1.5
-# Shares of the balance's weight that are tried: with less weight the change may meet the tolerance
-# while the balance is still no worse than that of random rows.
+# Shares of the balance's weight that are tried: with less weight the change may meet the tolerance,
+# while the imbalance is still no larger than that of random rows.
 _BALANCE_SHARES = (1.0, 0.1)
-# Shares of the time for branch and bound, and for the dual bound, before the search starts.
+# Shares of the remaining time for branch and bound and for the dual bound, before the search.
 _EXACT_SHARE, _BOUND_SHARE = 0.7, 0.3
 
 
 @dataclass(frozen=True)
 class LargestSet:
-    """Largest set found within the tolerance.
+    """The largest (or most saving) set found within the tolerance.
 
     Attributes
     ----------
     drop : ndarray of bool of shape (n_samples,) or None
-        None when no set was found within the tolerance, must_drop alone included.
+        None if no set was found within the tolerance, not even must_drop alone.
     bound : float
         No set within the tolerance saves more.
     proven : bool
@@ -49,7 +49,7 @@ class LargestSet:
     timed_out : bool
         Whether the deadline cut the work short anywhere.
     cells : CellCounts or None
-        How the rows of each cell of the set were decided, where they were.
+        The counts of the cells that the set was found with; None if it was found without cells.
     """
 
     drop: Mask | None
@@ -65,13 +65,14 @@ def largest_within(
 ) -> LargestSet:
     """Maximise the rows (or the cost) saved while the change stays within the tolerance.
 
-    Small problems are solved to optimality. For others, the dual bound limits the number of rows
-    and orders them. The search goes down from that number; each trial is a cardinality problem in
-    which only the rows near the cut of that order are free. The first number whose set passes the
-    exact check is refined by bisection.
+    Problems of up to 32 free rows are solved to optimality if time allows. For others, the dual
+    bound limits the number of rows, and its reduced savings order them. The search goes down from
+    that number; each trial is a cardinality problem in which only the rows near the cut in that
+    order are free. Bisection then goes up from the first number whose set meets the tolerance.
 
-    With a balance all rows stay free, since fixing rows by that order would upset it. A set then
-    passes only if it is at least as balanced as random sets of its counts (root mean square).
+    With a balance all rows stay free, since fixing rows in that order would unbalance the set. A
+    set is then accepted only if it is at least as balanced as random sets with the same counts
+    (root mean square).
     """
     if problem.free.sum() > MAX_ROWS:
         return _SizeSearch(problem, rng, deadline).run()
@@ -94,7 +95,7 @@ def _saving(problem: SelectionProblem, result: LargestSet) -> float:
 
 
 def _exact(problem: SelectionProblem, deadline: float) -> LargestSet:
-    """Solve by branch and bound, number by number where the quota fixes the counts."""
+    """Solve by branch and bound; if the quota fixes the counts, one number of rows at a time."""
     sizes: list[int | None] = [None]
     if problem.kept_range.is_fixed:
         most = problem.n_samples - max(1, int(problem.must_keep.sum()))
@@ -144,17 +145,17 @@ def is_allowed(problem: SelectionProblem, drop: Mask) -> bool:
 
 
 def is_balanced_enough(problem: SelectionProblem, drop: Mask) -> bool:
-    """Whether the set is as balanced as random sets of its counts; True without a balance."""
+    """Whether the set is as balanced as random sets with its counts; True without a balance."""
     if not problem.is_balanced:
         return True
     factor, factors = problem.size_factor(drop), problem.random_size_factors(drop)[1:]
     allowed = np.multiply(factors, problem.random_lengths(drop).imbalances)
-    found = np.multiply(factor, problem.lengths(drop).imbalances)
-    return bool((found <= allowed * (1 + 1e-9)).all())
+    imbalances = np.multiply(factor, problem.lengths(drop).imbalances)
+    return bool((imbalances <= allowed * (1 + 1e-9)).all())
 
 
 def _simplest_sets(problem: SelectionProblem) -> Iterator[Mask]:
-    """Yield, for each group, must_drop and the group's shortest free row, where feasible."""
+    """Yield, for each group, must_drop and the group's shortest free row, if that is feasible."""
     norms = np.where(problem.free, problem.coordinates.block(0).squared_norms, np.inf)
     for group in range(len(problem.group_names)):
         members = np.flatnonzero(problem.free & (problem.groups == group))
@@ -192,8 +193,8 @@ class _SizeSearch:
     def run(self) -> LargestSet:
         """Try simple sets and a middle size, then go down from the bound, then bisect.
 
-        Simple sets are an answer even under a short time limit. The bound is usually met within a
-        few rows. The bisection refines above the last success.
+        Simple sets give an answer even under a short time limit. The descent from the bound usually
+        succeeds within a few rows. The bisection refines above the last success.
         """
         self._try_simple_sets()
         passed, failed = self._least, self._most + 1
@@ -222,7 +223,7 @@ class _SizeSearch:
         )
 
     def _try_simple_sets(self) -> None:
-        """Try must_drop alone, must_drop and one more row, and ever fewer random rows."""
+        """Try must_drop alone, must_drop with one more row, and fewer and fewer random rows."""
         problem = self._problem
         self._keep_if_within(problem.must_drop)
         for drop in _simplest_sets(problem):
@@ -239,7 +240,7 @@ class _SizeSearch:
             n_drop = (n_drop + self._least) // 2
 
     def _scan(self) -> None:
-        """Try sizes over the whole range: under masks and quotas the change is not monotone."""
+        """Try sizes over the whole range: under masks and quotas, fewer rows may cost more."""
         left = max(0, _MAX_SCAN - self._n_trials)
         least = max(1, self._least)
         for n_drop in np.unique(np.linspace(least, self._most, left).astype(int)):
@@ -247,7 +248,7 @@ class _SizeSearch:
                 return
 
     def _cap(self) -> int:
-        """Return the most rows to try: the bound or, with costs, what the relaxation drops."""
+        """Return the most rows to try: the bound or, with costs, the rows the relaxation drops."""
         if self._problem.cost is None:
             return int(np.floor(self._dual.value * (1 + 1e-12) + 1e-9))
         pays = self._problem.must_drop | (self._problem.free & (self._dual.scores > 0))
@@ -273,13 +274,13 @@ class _SizeSearch:
         return False
 
     def _is_near(self, drop: Mask) -> bool:
-        """Whether another attempt may meet the tolerance in time."""
+        """Whether the change is near the tolerance, and there is time for another attempt."""
         near = _NEAR * (self._problem.tolerance or 0.0)
         in_time = time.perf_counter() < self._deadline
         return in_time and self._problem.predicted_change(drop) <= near
 
     def _improve_cost(self, result: SearchResult) -> None:
-        """Exchange rows for costlier ones, as far as the tolerance allows."""
+        """Swap rows so that the dropped ones save more, as far as the tolerance allows."""
         problem = self._problem
         if problem.cost is None:
             return
@@ -304,16 +305,16 @@ class _SizeSearch:
         return True
 
     def _rng(self, *key: int) -> np.random.Generator:
-        """Return the generator for a number of rows, whatever was tried before.
+        """Return a generator that depends on ``key`` alone, and not on earlier trials.
 
-        So a tolerance that some number of rows meets is met again when its change is asked for.
+        So a user who sets the tolerance to a change that was reported gets the same draws again.
         """
         return np.random.default_rng([self._seed, *key])
 
     def _solve_window(
         self, n_drop: int, share: float, rng: np.random.Generator
     ) -> SearchResult | None:
-        """Solve the cardinality form near the relaxation's cut, with a share of the balance."""
+        """Solve the cardinality form near the relaxation's cut; None if it is infeasible."""
         problem = self._problem
         try:
             window = self._window(n_drop, problem.dropped_counts(n_drop))

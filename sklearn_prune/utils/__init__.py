@@ -1,9 +1,9 @@
-"""What every room may use, and what knows nothing of pruning.
+"""Helpers that every room may use and that know nothing of pruning.
 
 `parallel` maps over threads or joblib's workers with BLAS on one thread, so that rounding does not
 depend on the machine. `progress` and `time_limit` reach iterations many calls down. `random_state`
-lets one thread at a time use torch, and restores its generators. `interrupts` undoes what a second
-Ctrl-C might leave half undone.
+lets one thread at a time use torch, and restores its generators. `interrupts` completes a clean-up
+that a second Ctrl-C cuts short.
 """
 
 from .interrupts import put_back

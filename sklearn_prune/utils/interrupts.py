@@ -1,4 +1,4 @@
-"""What must be put back, even if a second Ctrl-C comes while it is."""
+"""Clean-up that must finish, even if a second Ctrl-C interrupts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def put_back(undo: Callable[[], None]) -> None:
-    """Call ``undo``, and once more where an interrupt ends it early; it may run twice."""
+    """Call ``undo``, and call it again if an exception cuts it short; it must be safe to repeat."""
     try:
         undo()
     except BaseException:

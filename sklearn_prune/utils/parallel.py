@@ -22,7 +22,8 @@ from .interrupts import put_back
 if TYPE_CHECKING:
     from threadpoolctl import LibController
 
-# Operations, some seconds of them, below which another process takes longer to be reached.
+# Below this many floating-point operations (a few seconds), sending the work to another process
+# takes longer than doing it here.
 WORTH_SENDING = 1e11
 
 T = TypeVar("T")
@@ -30,45 +31,47 @@ R = TypeVar("R")
 
 
 def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return ``[function(item) for item in items]``, computed by threads that each work alone.
+    """Return ``[function(item) for item in items]``, computed by threads with serial BLAS in each.
 
-    As many threads run as joblib's configuration says, else as BLAS is allowed, and
-    BLAS runs on one inside each. Products with a handful of columns are too small for BLAS to
-    share out: waiting for each other, its threads have been seen to take a hundred times as long
-    as one. And since the items do not depend on the number of threads, neither do the results.
+    Runs as many threads as joblib's configuration says or, without one, as BLAS may use. Products
+    with a handful of columns are too small for BLAS to split: its threads have been seen to take a
+    hundred times as long as one, waiting for each other. Since the items do not depend on the
+    number of threads, neither do the results.
     """
     with serial_blas():
         n_threads = min(len(items), _n_workers())
         if n_threads <= 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(partial(_one_of_several, function), items))
+            return list(pool.map(partial(_run_as_worker, function), items))
 
 
 def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:
-    """Do what `map_threads` does with joblib's active backend, if that runs processes.
+    """Do what `map_threads` does, in the processes of joblib's active backend if it runs any.
 
-    For many operations: whatever `function` refers to is pickled and sent to the workers, large
-    arrays as files that they share.
+    Processes are used from ``flops`` of 1e11 on, since all that `function` refers to is pickled and
+    sent to them (large arrays as memory-mapped files).
     """
     backend, _ = get_active_backend(prefer="threads")
     if getattr(backend, "supports_sharedmem", False) or flops < WORTH_SENDING:
         return map_threads(function, items)
     parallel = joblib.Parallel(n_jobs=min(len(items), _n_workers()))
-    results: list[R] = parallel(joblib.delayed(_alone)(function, item) for item in items)
+    results: list[R] = parallel(
+        joblib.delayed(_run_with_serial_blas)(function, item) for item in items
+    )
     return results
 
 
-def _one_of_several(function: Callable[[T], R], item: T) -> R:
-    # The other threads are busy: what this one calls is not shared out again.
-    token = _is_one_of_several.set(True)
+def _run_as_worker(function: Callable[[T], R], item: T) -> R:
+    # The other threads are busy, so nested calls run on this thread alone.
+    token = _is_worker.set(True)
     try:
         return function(item)
     finally:
-        _is_one_of_several.reset(token)
+        _is_worker.reset(token)
 
 
-def _alone(function: Callable[[T], R], item: T) -> R:
+def _run_with_serial_blas(function: Callable[[T], R], item: T) -> R:
     with serial_blas():
         return function(item)
 
@@ -79,16 +82,16 @@ def serial_blas() -> Iterator[None]:
 
     BLAS adds up in an order that depends on its number of threads, and a set that is chosen by
     comparing such sums can come out different. `map_threads` still runs as many threads as BLAS
-    was allowed before. The limit is the process's: the first thread that comes in sets it, and the
-    last one that leaves lifts it.
+    could use before. The limit holds for the whole process: the first thread that enters sets it,
+    and the last one that leaves lifts it.
     """
-    if _held_here.get()() is not None:
+    if _holder_here.get()() is not None:
         yield
         return
     holder = _Holder()
     try:
         _limit_blas(holder)
-        _held_here.set(weakref.ref(holder))
+        _holder_here.set(weakref.ref(holder))
         yield
     finally:
         put_back(partial(_release_blas, id(holder)))
@@ -97,15 +100,15 @@ def serial_blas() -> Iterator[None]:
 class _Holder:
     """A caller that needs BLAS on one thread.
 
-    It lives in the caller's frame: however that ends, even by an interrupt between two lines, the
-    caller no longer counts.
+    It lives in the caller's frame. However that frame ends, even by an interrupt between two lines,
+    the holder is collected and its finalizer lifts the limit.
     """
 
 
 _gate = threading.RLock()
 # Ids, which are unique while their holders live.
 _holders: set[int] = set()
-# Threads of each BLAS library before the limit; None without one.
+# Threads of each BLAS library before the limit was set; None while no limit is set.
 _threads_before: list[int] | None = None
 
 
@@ -158,7 +161,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _n_workers() -> int:
-    if _is_one_of_several.get():
+    if _is_worker.get():
         return 1
     _, configured = get_active_backend(prefer="threads")
     # Without a configuration joblib says 1.
@@ -174,9 +177,11 @@ def _blas_threads() -> int:
     return min([joblib.cpu_count(), *allowed])
 
 
-# Whether this thread is one of them: dead as soon as it is not.
-_held_here: ContextVar[Callable[[], _Holder | None]] = ContextVar("held_here", default=lambda: None)
-_is_one_of_several: ContextVar[bool] = ContextVar("is_one_of_several", default=False)
+# This context's holder, as a weak reference that is dead once the holder is gone.
+_holder_here: ContextVar[Callable[[], _Holder | None]] = ContextVar(
+    "held_here", default=lambda: None
+)
+_is_worker: ContextVar[bool] = ContextVar("is_one_of_several", default=False)
 
 
 @cache

@@ -13,8 +13,8 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 def telling(listener: Callable[[str], None]) -> Iterator[None]:
     """Call ``listener`` with the name of each part that finishes inside the block.
 
-    A context variable rather than an argument: rounds and chunks are many calls down, and nothing
-    in between needs the listener. Threads started inside report nothing.
+    It is a context variable and not an argument, since rounds and chunks are many calls down and
+    nothing in between needs the listener. Threads that are started inside report nothing.
     """
     token = _listener.set(listener)
     try:

@@ -1,7 +1,7 @@
-"""Torch's random state, which the whole process shares: taking turns with it, and restoring it.
+"""One lock for all work with torch, and torch's random state restored after it.
 
-Torch draws from one generator for all threads, and a network that one thread reads carries hooks
-and flags that another would see. So all training and reading takes turns, under one lock.
+All threads draw from torch's one generator, and while one thread reads a network, others would see
+its hooks and flags. So threads take turns to train and read networks, under one lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 
 _turn = threading.RLock()
-# Whether torch was at work in this process, and whether in the one that it was forked from.
+# Whether torch has run in this process, and whether it had run in the parent before a fork.
 _has_worked = False
 _is_forked = False
 
@@ -24,8 +24,8 @@ _is_forked = False
 def own_random_state(seed: int = 0) -> Iterator[None]:
     """Take a turn with torch: seed it inside the block, and restore its generators afterwards.
 
-    One thread at a time is inside, and may enter again. Training there gives what it would give
-    alone, unless something outside draws from torch's generators meanwhile.
+    One thread at a time is inside; it may enter again. Training there gives the same result as
+    without other threads, unless code outside draws from torch's generators meanwhile.
 
     Warns
     -----

@@ -1,4 +1,4 @@
-"""A time limit that long iterations look at, however far down they run."""
+"""A time limit that long iterations check, however many calls down they run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 
 
 class OutOfTimeError(TimeoutError):
-    """The time limit ended work that `time_limited` was waiting for."""
+    """The time limit of `time_limited` ended the work inside it."""
 
 
 @contextmanager
 def time_limited(deadline: float) -> Iterator[None]:
     """Make `check_time` raise inside the block once ``time.perf_counter()`` is past ``deadline``.
 
-    A context variable rather than an argument: iterations are many calls down, and nothing in
-    between has any use for the limit.
+    It is a context variable and not an argument, since iterations are many calls down and nothing
+    in between needs the limit.
     """
     token = _deadline.set(deadline)
     try:

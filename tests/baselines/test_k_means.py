@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sklearn_prune.baselines import KMeansPruner
-from sklearn_prune.baselines._k_means import Clusters, cluster, rows_stood_for
+from sklearn_prune.baselines._k_means import Clusters, cluster, represented_counts
 from tests.baselines.scripted import kept
 
 
@@ -36,7 +36,7 @@ def test_each_class_has_centres_of_its_own():
 
 def test_one_centre_is_the_mean():
     features = np.random.default_rng(0).normal(size=(30, 3))
-    counts = rows_stood_for(features, cluster(features, 1, seed=0))
+    counts = represented_counts(features, cluster(features, 1, seed=0))
     nearest = np.linalg.norm(features - features.mean(axis=0), axis=1).argmin()
     assert np.flatnonzero(counts).tolist() == [nearest] and counts[nearest] == 30
 
@@ -51,7 +51,7 @@ def test_as_many_centres_as_rows_keep_all():
 def test_each_row_is_the_nearest_of_its_cluster():
     features = np.random.default_rng(0).normal(size=(60, 2))
     clusters = cluster(features, 12, seed=0)
-    counts = rows_stood_for(features, clusters)
+    counts = represented_counts(features, clusters)
     for k, centre in enumerate(clusters.centres):
         is_member = clusters.members == k
         distances = np.linalg.norm(features[is_member] - centre, axis=1)
@@ -63,14 +63,14 @@ def test_each_row_is_the_nearest_of_its_cluster():
 def test_a_centre_without_rows_takes_the_nearest_that_is_free():
     # Row 1 stands for the first cluster; row 0 is then the nearest to the second centre.
     clusters = Clusters(np.array([[2.0], [3.0], [9.0]]), np.array([0, 0, 0, 2]))
-    counts = rows_stood_for(np.array([[4.0], [2.5], [0.0], [9.0]]), clusters)
+    counts = represented_counts(np.array([[4.0], [2.5], [0.0], [9.0]]), clusters)
     np.testing.assert_array_equal(counts, [1, 3, 0, 1])
 
 
 def test_rounding_does_not_choose_between_two_rows_as_near():
     features = np.array([[0.1], [0.7], [5.1], [5.7]]) + np.array([0.0, 1e-12, 0.0, -1e-12])[:, None]
     clusters = Clusters(np.array([[0.4], [5.4]]), np.array([0, 0, 1, 1]))
-    np.testing.assert_array_equal(rows_stood_for(features, clusters), [2, 0, 2, 0])
+    np.testing.assert_array_equal(represented_counts(features, clusters), [2, 0, 2, 0])
 
 
 @settings(max_examples=20, deadline=None)

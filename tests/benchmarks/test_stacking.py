@@ -42,10 +42,10 @@ def test_the_readme_says_what_was_measured():
     scores = stacking.by_run(read_records(RESULTS / "stacking.csv", Cell))
     readme = " ".join(BENCHMARKS_README.read_text(encoding="utf-8").split())
     said = {
-        "last layer": "by {} (accuracy, on average) where its last layer",
-        "checkpoints": "{} with three checkpoints",
-        "networks": "{} with three networks",
-        "inputs, last layer": "and {} with its inputs",
+        "last layer": "by {} if its last layer",
+        "checkpoints": "by {} with three checkpoints",
+        "networks": "by {} with three networks",
+        "inputs, last layer": "and by {} with its inputs",
         "inputs": "the inputs alone (`estimator=None`) gave {}",
     }
     for matched, words in said.items():

@@ -229,7 +229,7 @@ def test_skorchs_slice_dict_stays_one():
     ("rows", "message"),
     [
         ({}, "it has none"),
-        ({"a": 3.0}, r"X\['a'\] is one float; give one value a row"),
+        ({"a": 3.0}, r"one entry per row; X\['a'\] is a single float. Give an array"),
         ({"a": X, "b": X[:-1]}, r"same length; it has {'a': 90, 'b': 89}"),
         ({"a": np.array(["x"] * N)}, r"X\['a'\] has dtype <U1"),
         ({"a": np.full((N, 2), np.inf)}, r"X\['a'\] has NaN or infinity, the first in row 0"),
@@ -314,7 +314,7 @@ class Triples(Drawn):
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (Stream(), "a Stream has no length or no positions; give a dataset with __len__"),
+        (Stream(), "this Stream lacks one of them. Give a dataset with __len__"),
         (Triples(), "item 0 of this Triples is a tuple. Return pairs"),
         (
             TensorDataset(torch.as_tensor(X).float(), torch.as_tensor(Y + 1)),

@@ -112,7 +112,9 @@ def test_the_refusal_comes_before_anything_is_trained():
 @pytest.mark.parametrize("name", ["sample_weight", "groups", "model__sample_weight"])
 def test_weights_of_another_length_are_refused(name):
     short = name.rpartition("__")[2]
-    with pytest.raises(ValueError, match=f"{short} must have one entry a row; it has 14 .* 40"):
+    with pytest.raises(
+        ValueError, match=f"{short} must have one entry for each row of X; it has 14.* 40"
+    ):
         take_params(np.zeros((40, 2)), {name: np.ones(len(KEPT))}, KEPT)
 
 

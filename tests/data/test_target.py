@@ -20,7 +20,7 @@ def test_every_pruner_refuses_missing_labels(y):
 
 @pytest.mark.parametrize("sparse", [sp.csr_array, sp.csc_matrix])
 def test_a_sparse_target_says_how_to_give_it(sparse):
-    with pytest.raises(ValueError, match=r"y is a sparse .*; give y\.toarray\(\)"):
+    with pytest.raises(ValueError, match=r"y needs a dense array; .* sparse .*Give y\.toarray\(\)"):
         InfluencePruner(**QUICK).fit(X, sparse(Y[:, None]))
 
 

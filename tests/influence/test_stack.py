@@ -173,7 +173,7 @@ def test_only_a_stack_of_dense_heads_can_be_refitted():
 
 def test_rows_must_weigh_the_same_in_all():
     weights = np.linspace(1, 2, N)
-    with pytest.raises(ValueError, match="network 1 weighs them otherwise"):
+    with pytest.raises(ValueError, match="network 1 weights them differently"):
         stack_influences([head(3, 0), head(3, 0, sample_weight=weights)])
 
 

@@ -130,7 +130,7 @@ def test_what_there_was_no_time_for_is_nan_and_said(iris, monkeypatch):
     assert np.isnan(certificate.kept_hessian_change)
     assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
     assert 0 < certificate.predicted_change < certificate.random_change
-    assert repr(certificate).count("actual, head refitted  not computed for want of time") == 2
+    assert repr(certificate).count("actual, head refitted  not computed, out of time") == 2
     assert certificate.summary().startswith("time_limit left no time to refit the last layer")
 
 
@@ -167,7 +167,7 @@ def test_the_refit_on_random_rows_that_does_not_converge_is_nan(iris, monkeypatc
     monkeypatch.setattr("sklearn_prune.influence.HeadInfluence.refitted_change", lambda *_: np.nan)
     certificate = InfluencePruner(**CALM).fit(*iris).certificate_
     assert np.isnan(certificate.random_actual_change)
-    assert "could not be refitted to compare with" in certificate.summary()
+    assert "could not be refitted on random rows" in certificate.summary()
 
 
 def aimed_share(pruner, y):
@@ -239,7 +239,7 @@ def test_no_distribution_is_held_at_weight_zero(iris):
     certificate = InfluencePruner(**CALM, distribution_weight=0).fit(*iris).certificate_
     assert np.isnan(certificate.distribution_error)
     assert np.isnan(certificate.random_distribution_error)
-    assert "The distribution was not held" in certificate.summary()
+    assert "The distribution was not matched" in certificate.summary()
     assert "off its aim" not in repr(certificate)
 
 
@@ -251,7 +251,7 @@ def test_of_more_layers_than_the_last_nothing_is_refitted(iris):
     assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
     # The rows themselves are a table, whose distribution is held.
     assert certificate.distribution_error < certificate.random_distribution_error
-    assert "training more layers than the last does is not known" in certificate.summary()
+    assert "retraining more layers than the last is not known" in certificate.summary()
 
 
 @pytest.mark.parametrize(("quota", "n_integers"), [("class", 0), ({0: (10, 40)}, 3), (None, 3)])
@@ -289,8 +289,8 @@ def certificate(iris_pruner):
 
 GAINED = "Refitted on these rows, the last layer moves 0.1 times as much as on random ones."
 HELD = (
-    "The rows kept miss the distribution they aim at by 0.5 times what random rows miss that of "
-    "all rows, so other models should find them no worse."
+    "The rows kept are 0.5 times as far from their target distribution as random rows are from "
+    "that of all rows, so other models should do no worse on them."
 )
 
 
@@ -310,12 +310,12 @@ def test_rows_that_were_worth_choosing_say_so_and_nothing_else(certificate):
         ({"actual_change": 0.141}, "Choosing gained little"),
         (
             {"actual_change": np.nan, "random_actual_change": np.nan},
-            "What training more layers than the last does is not known beforehand: compare scores "
-            "on rows held out.",
+            "The effect of retraining more layers than the last is not known in advance: compare "
+            "scores on held-out rows.",
         ),
         (
             {"random_actual_change": np.nan},
-            "On random rows the last layer could not be refitted to compare with.",
+            "The last layer could not be refitted on random rows, to compare with.",
         ),
         # What rounding leaves is no change.
         (
@@ -339,19 +339,20 @@ def test_the_first_sentence_is_about_the_last_layer(certificate, changes, words)
         ((0.1, 0.2), HELD),
         (
             (0.2, 0.2 - 1e-12),
-            "The rows kept miss the distribution they aim at by 1 times what random rows miss that "
-            "of all rows, so other models should find them no worse.",
+            "The rows kept are 1 times as far from their target distribution as random rows are "
+            "from that of all rows, so other models should do no worse on them.",
         ),
         (
             (0.3, 0.2),
-            "The rows kept miss the distribution they aim at by 1.5 times what random rows miss "
-            "that of all rows, so other models may find them worse: raise distribution_weight.",
+            "The rows kept are 1.5 times as far from their target distribution as random rows are "
+            "from that of all rows, so other models may do worse on them: raise "
+            "distribution_weight.",
         ),
-        ((np.nan, np.nan), "The distribution was not held: other models may find these rows odd."),
+        ((np.nan, np.nan), "The distribution was not matched, so other models may do worse."),
         (
             (0.0, 0.0),
-            "The rows kept miss the distribution they aim at by 0 times what random rows miss that "
-            "of all rows, so other models should find them no worse.",
+            "The rows kept are 0 times as far from their target distribution as random rows are "
+            "from that of all rows, so other models should do no worse on them.",
         ),
     ],
 )
@@ -368,7 +369,7 @@ def test_the_second_sentence_is_about_the_distribution(certificate, moved, words
 
 def test_a_tilt_beyond_what_chance_moves_is_said_to_be_on_purpose(certificate):
     tilted = replace(certificate, distribution_tilt=0.3).summary()
-    assert tilted.startswith(f"{GAINED} {HELD} On purpose they hold more sparse and uncertain rows")
+    assert tilted.startswith(f"{GAINED} {HELD} By design they have more rows from sparse")
 
 
 @pytest.mark.parametrize(
@@ -384,7 +385,7 @@ def test_a_tilt_beyond_what_chance_moves_is_said_to_be_on_purpose(certificate):
 )
 def test_a_refit_far_beyond_the_prediction_is_to_be_distrusted(certificate, changes, is_doubtful):
     words = replace(certificate, **changes).summary()
-    assert ("Distrust the prediction: few rows are left" in words) == is_doubtful
+    assert ("Do not trust the prediction: few rows are left" in words) == is_doubtful
 
 
 def test_a_search_that_time_ended_says_so(certificate):

@@ -235,7 +235,7 @@ def test_a_broken_file_is_trained_anew(tmp_path, content):
 def test_a_folder_that_cannot_be_made_is_warned_of(tmp_path):
     file = tmp_path / "file"
     file.write_text("in the way")
-    with pytest.warns(UserWarning, match="memory keeps nothing .* folder cannot be used: .*Errno"):
+    with pytest.warns(UserWarning, match="memory does not cache .* folder cannot be used: .*Errno"):
         found = fit(str(file / "folder"))
     np.testing.assert_array_equal(found.get_support(), fit(None).get_support())
 

@@ -324,9 +324,9 @@ class TestWhatIsImpossible:
     @pytest.mark.parametrize(
         ("ratios", "message"),
         [
-            ([0.5, 1.0], r"in \[0, 1\); one is 1\. "),
-            ([-0.1], "one is -0.1"),
-            ([np.nan], "one is nan"),
+            ([0.5, 1.0], r"in \[0, 1\); 1 is not\. "),
+            ([-0.1], "-0.1 is not"),
+            ([np.nan], "nan is not"),
             ([], "a list of numbers"),
             ([[0.5]], "a list of numbers"),
             (["half"], "a list of numbers"),

@@ -187,8 +187,8 @@ def test_a_module_that_a_callback_completes_is_fitted():
     [
         (network(module__tail=nn.ReLU()), CODES, "other layers or operations follow"),
         (network(module__tail=nn.MaxPool1d(3)), CODES, "other layers or operations follow"),
-        (network(module__tail=nn.Softmax(dim=1)), CODES, "is given the softmax.*needs its ident"),
-        (network(criterion=nn.NLLLoss), CODES, "is given the identity.*needs its softmax"),
+        (network(module__tail=nn.Softmax(dim=1)), CODES, "receives the softmax.*needs its ident"),
+        (network(criterion=nn.NLLLoss), CODES, "receives the identity.*needs its softmax"),
         (network(Convolution), CODES, "No torch.nn.Linear was executed.*of Conv1d, Convolution"),
         (network(Twice, module__n_outputs=5), CODES, "called 2 times"),
         (network(Sequence), CODES, r"input of shape \(8, 1, 5\)"),
@@ -202,7 +202,7 @@ def test_a_module_that_a_callback_completes_is_fitted():
         (
             network(Tail, nn.BCEWithLogitsLoss, NeuralNet, module__n_outputs=1),
             BINARY + 1,
-            "targets from 0 to 1; 25 values of y are outside, the first is 2",
+            r"targets in \[0, 1\]; 25 values of y are outside, the first is 2",
         ),
         (network(iterator_valid__shuffle=True), CODES, "shuffles the rows"),
         (LogisticRegression(), CODES, "a LogisticRegression; a skorch NeuralNet is needed"),

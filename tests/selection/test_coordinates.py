@@ -129,7 +129,7 @@ def test_blocks_side_by_side_are_one_matrix():
 
 
 def test_what_is_balanced_has_the_rows_of_z():
-    with pytest.raises(ValueError, match="balance must have a row for each of the 5 rows of Z"):
+    with pytest.raises(ValueError, match="balance must have one row for each of the 5 rows of Z"):
         Coordinates(np.ones((5, 1)), [np.ones((4, 1))], ratios=[1.0])
 
 

@@ -80,7 +80,14 @@ def test_a_saving_is_rows_or_their_cost():
     ("options", "message"),
     [
         ({"n_drop": 2.5}, "n_drop must be a whole number; it is 2.5. Round it."),
-        ({"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]}, "row 1 has -1. Give it weight 0"),
+        (
+            {"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]},
+            "row 1 has -1. Give that row weight 0",
+        ),
+        (
+            {"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]},
+            "row 1 has -1. Give that row weight 0",
+        ),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(options, message):

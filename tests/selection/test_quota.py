@@ -116,7 +116,7 @@ def test_an_entry_that_is_neither_is_refused_with_the_rule(value):
 
 
 def test_an_unknown_group_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match=r"group 'z', which no row belongs to; .*\['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"group 'z', which has no rows; .*\['a', 'b'\]"):
         bounds_of({"z": 1}, [5, 5])
 
 

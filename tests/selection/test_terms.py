@@ -248,7 +248,10 @@ def test_rows_of_weight_zero_that_are_dear_to_lose_are_not_pushed():
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
-        ([1.0, 2.0], r"sample_cost must have shape \(4,\), one number a row; it has shape \(2,\)"),
+        (
+            [1.0, 2.0],
+            r"sample_cost must have shape \(4,\), one number per row; it has shape \(2,\)",
+        ),
         (
             [0, 1, np.nan, 3],
             "sample_cost must not be missing or infinite; .* the first in row 2",

@@ -120,7 +120,7 @@ def test_y_is_needed():
 
 
 def test_y_has_the_length_of_x():
-    fails("y needs one value a row; it has 29 and X has 30 rows. Cut", y=Y[:-1])
+    fails("y needs one value for each row of X; it has 29, and X has 30 rows. Take", y=Y[:-1])
 
 
 def test_y_of_three_dimensions_is_refused():
@@ -288,7 +288,7 @@ def test_must_drop_leaves_every_class_a_row():
 
 
 def test_costs_have_one_entry_a_row():
-    fails(r"sample_cost must have shape \(30,\), one number a row", sample_cost=np.ones(29))
+    fails(r"sample_cost must have shape \(30,\), one number per row", sample_cost=np.ones(29))
 
 
 def test_groups_have_one_label_a_row():
@@ -299,7 +299,10 @@ def test_groups_have_one_label_a_row():
     ("weights", "message"),
     [
         (np.ones(29), r"sample_weight must have shape \(30,\)"),
-        (np.r_[-1.0, np.ones(29)], "1 are not, the first is -1.0 in row 0. Drop"),
+        (
+            np.r_[-1.0, np.ones(29)],
+            "1 of .* weights are negative, the first is -1.0 in row 0. Drop",
+        ),
         (np.r_[np.ones(29), np.nan], "sample_weight .* 1 values are NaN, .* the first in row 29"),
         (np.zeros(30), "all 30 weights are zero. Leave"),
     ],
@@ -313,7 +316,7 @@ def test_weights_are_checked(weights, message):
     ("quota", "message"),
     [
         ("some", "'quota' parameter"),
-        ({7: 3}, "group 7, which no row belongs to"),
+        ({7: 3}, "group 7, which has no rows"),
         ({0: 11}, "change the quota"),
         ({0: "all"}, "must be a count"),
         ({0: 0}, "at least one row; quota=0 for 0 keeps none of its 10 rows. Raise"),

@@ -182,7 +182,7 @@ def test_checkpoints_need_no_module_that_pickles():
 def test_checkpoints_that_never_came_are_said():
     stop = EarlyStopping(monitor="train_loss", patience=2)
     net = network(max_epochs=30, lr=1e-9, callbacks=[stop])
-    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of 3 checkpoints were never"):
+    with pytest.warns(UserWarning, match="after 3 of 30 epochs, so 2 of 3 checkpoints were not"):
         assert fitted(checkpoints(net, 3)).certificate_.n_networks == 1
 
 
@@ -278,13 +278,13 @@ def test_a_tolerance_holds_for_several():
         (
             [network(), WEIGHTED],
             {},
-            "class weights of the criterion of network 1 are not those of the first",
+            "criterion of network 1 has different class weights from that of network 0",
         ),
-        ([network(), network()], {"layers": ["nothing"]}, "no trained parameter matches"),
+        ([network(), network()], {"layers": ["nothing"]}, "match trained parameters"),
         (
             [network(), NeuralNetRegressor(Net, criterion=torch.nn.MSELoss)],
             {},
-            "must agree on what y is",
+            "must all be for classification or all for regression",
         ),
     ],
 )

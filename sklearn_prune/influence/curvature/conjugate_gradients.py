@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ...utils import check_time
 
 Columns: TypeAlias = Any
-"""A numpy array or a torch tensor of shape (n_params, k), or (n_params,) where that is said."""
+"""A numpy array or torch tensor of shape (n_params, k); some functions also take (n_params,)."""
 
 Product: TypeAlias = Callable[[Columns], Columns]
 """``V -> A V`` for V of shape (n_params, k)."""
@@ -30,8 +30,8 @@ def conjugate_gradients(
     """Solve ``H X = B`` until each column's residual is at most its target.
 
     All columns share the products; a column that has reached its target stays as it is. The
-    residual is the one that the iteration carries along, which rounding moves away from the true
-    one; `IterativeHessian` computes that.
+    residual is updated by the iteration, so rounding moves it away from the true one;
+    `IterativeHessian` checks the true one.
 
     Parameters
     ----------
@@ -40,22 +40,22 @@ def conjugate_gradients(
     B : array of shape (n_params, k)
         Right-hand sides.
     precondition : callable
-        ``V -> M^-1 V`` with M positive definite and near H.
+        ``V -> M^-1 V`` with M positive definite and close to H.
     targets : float or array of shape (k,)
         Largest ``||b - H x||`` of each column.
     max_iter : int, default=500
-        Products at most.
+        Most products to compute.
 
     Returns
     -------
     X : array of shape (n_params, k)
         The solution, a column for each right-hand side.
     n_iter : int
-        Products taken.
+        Number of products computed.
     """
     X, residual, direction, previous = B * 0, B, B * 0, 1.0
     for n_iter in range(max_iter):
-        # Columns that are done take steps of length zero.
+        # Columns that have converged take steps of length zero.
         active = _norms(residual) > targets
         if not active.any():
             return X, n_iter
@@ -73,18 +73,18 @@ def conjugate_gradients(
 
 
 class IterativeHessian:
-    """The Hessian by its products, solved with by preconditioned conjugate gradients.
+    """A Hessian given by its products; it solves by preconditioned conjugate gradients.
 
     Parameters
     ----------
     product : callable
         ``V -> H V`` for V of shape (n_params, k).
     precondition : callable
-        ``V -> M^-1 V`` with M near H, such as `KroneckerCurvature.solve`.
+        ``V -> M^-1 V`` with M close to H, such as `KroneckerCurvature.solve`.
     rtol : float
         Largest ``||b - H x|| / ||b||`` of each column.
     max_iter : int, default=500
-        Products at most, not counting those for the true residuals.
+        Most products to compute, not counting those for the true residuals.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class IterativeHessian:
     def solve(self, B: Columns) -> Columns:
         """Return ``H^-1 B`` for B of shape (n_params,) or (n_params, k).
 
-        In the end the true residual is computed, and where it is too large the iteration starts
-        again from there.
+        The true residual is computed at the end; if it is too large, the iteration restarts from
+        there.
 
         Warns
         -----
         ConvergenceWarning
-            When a column does not reach the tolerance, with the largest residual.
+            If a column does not reach the tolerance; names the largest residual.
         """
         shape, B = B.shape, B.reshape(len(B), -1)
         lengths = _norms(B)

@@ -1,4 +1,4 @@
-"""The Hessian as a Cholesky factor: solving with it, and whitening by it."""
+"""The Hessian as a Cholesky factor, to solve with and to whiten by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ class DenseCurvature:
     Parameters
     ----------
     hessian : ndarray of shape (n_params, n_params)
-        Divided by the sum of the sample weights, damping included.
+        H, divided by the sum of the sample weights, damping included.
+
+    Raises
+    ------
+    ValueError
+        If H is singular to working precision.
 
     Notes
     -----
@@ -70,10 +75,10 @@ class DenseCurvature:
 
 
 def _cholesky(hessian: Array) -> Array:
-    """Return L, adding a diagonal of the size of rounding errors if it takes that.
+    """Return L, after adding a diagonal of the size of rounding errors if that is necessary.
 
-    On unscaled, collinear features the smallest eigenvalue (the damping) can drown in the
-    rounding errors of the largest.
+    With unscaled, collinear features, rounding errors of the largest eigenvalue can exceed the
+    smallest one, the damping.
     """
     rounding = 10 * len(hessian) * np.finfo(np.float64).eps
     for jitter in (0.0, rounding, 100 * rounding):

@@ -1,4 +1,4 @@
-"""A Hessian taken for a Kronecker product: cheap to solve with, exact for the squared error."""
+"""A Hessian approximated by a Kronecker product: cheap to solve with, exact for squared error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KroneckerCurvature:
     Parameters
     ----------
     output_basis : array of shape (n_outputs, n_outputs)
-        Q, numpy or torch; what is solved for must be of the same kind.
+        Q, a numpy array or a torch tensor; right-hand sides must be of the same type.
     feature_basis : array of shape (n_features, n_features)
         V.
     spectrum : array of shape (n_outputs, n_features)
@@ -55,18 +55,18 @@ class KroneckerCurvature:
         return self.in_dtype_of(B)[2].reshape(-1)
 
     def in_dtype_of(self, B: Columns) -> tuple[Columns, Columns, Columns]:
-        """Return Q, V and the spectrum in the dtype of B, so that products are taken in it."""
+        """Return Q, V and the spectrum in the dtype of B, in which products are computed."""
         if B.dtype not in self._bases:
-            own = self._bases[self.spectrum.dtype]
-            self._bases[B.dtype] = tuple(_cast(part, B) for part in own)
+            bases = self._bases[self.spectrum.dtype]
+            self._bases[B.dtype] = tuple(_cast(part, B) for part in bases)
         return self._bases[B.dtype]
 
 
 class RowSpaceCurvature(KroneckerCurvature):
-    r"""A Kronecker product whose V holds only the directions that the rows' features span.
+    r"""A Kronecker product whose V spans only the directions of the rows' features.
 
-    In all other directions H is ``damping I``. The symmetric root ``L = H^(1/2)`` whitens, which
-    needs no basis of these directions.
+    In all other directions H is ``damping I``. Whitening is by the symmetric root ``L = H^(1/2)``,
+    which needs no basis of these directions.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class RowSpaceCurvature(KroneckerCurvature):
         As in `KroneckerCurvature`, with a feature basis of shape (n_features, n_directions) and a
         spectrum of shape (n_outputs, n_directions).
     damping : float
-        The eigenvalue in all other directions.
+        The eigenvalue of H in all other directions.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Coordinates of all rows on a head: the operator Z, and how gradients become its rows."""
+"""Coordinates of all rows for a head: the operator Z, and the map from gradients to its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .gradients import HeadGradients, row_blocks
 
 @dataclass(frozen=True)
 class LinearMap:
-    """The matrix M in ``z_i = M g_i / N``, by its products with arrays of shape (n_params, k).
+    """The matrix M in ``z_i = M g_i / N``, given by its products with arrays (n_params, k).
 
     Attributes
     ----------
@@ -32,14 +32,17 @@ class LinearMap:
 
 
 def by_curvature(curvature: DenseCurvature | KroneckerCurvature, norm: Norm) -> LinearMap:
-    """Return ``L^-1`` for the norm "loss", with ``H = L L^T``, and ``H^-1`` for "parameter"."""
+    """Return M: ``L^-1`` for the norm "loss", with ``H = L L^T``, and ``H^-1`` for "parameter"."""
     if norm == "parameter":
         return LinearMap(curvature.solve, curvature.solve)
     return LinearMap(curvature.whiten, curvature.unwhiten)
 
 
 def by_another_curvature(other: DenseCurvature, curvature: DenseCurvature, norm: Norm) -> LinearMap:
-    """Return ``L^T H~^-1`` or ``H~^-1``: solved with another Hessian, measured with H."""
+    """Return M for steps by the Hessian H~ that are measured with H.
+
+    ``L^T H~^-1`` for the norm "loss", with ``H = L L^T``, and ``H~^-1`` for "parameter".
+    """
     if norm == "parameter":
         return LinearMap(other.solve, other.solve)
     return LinearMap(
@@ -51,7 +54,7 @@ def by_another_curvature(other: DenseCurvature, curvature: DenseCurvature, norm:
 class HeadCoordinates(LinearOperator):
     r"""The operator Z of shape (n_samples, n_params), whose row i is ``z_i = M g_i / N``.
 
-    ``Z^T w`` and ``Z v`` cost one pass over the design; Z itself is never made.
+    ``Z^T w`` and ``Z v`` cost one pass over the design; Z itself is never computed.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ class HeadCoordinates(LinearOperator):
     linear_map : LinearMap
         M.
     row_norms : ndarray of shape (n_samples,), default=None
-        The norms by which rows are ranked; None computes ``||z_i||`` when asked.
+        What `row_norms` returns, instead of ``||z_i||``; None computes ``||z_i||`` when needed.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class HeadCoordinates(LinearOperator):
         return HeadCoordinates(self.gradients.take(indices), self._map, self.row_norms()[indices])
 
     def row_norms(self) -> Array:
-        """Return ``||z_i||`` of every row, float64 of shape (n_samples,)."""
+        """Return ``||z_i||`` of every row, or the norms given; float64 of shape (n_samples,)."""
         return self._row_norms
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The gradients of all rows in a head's parameters, kept as thin factors."""
+"""The gradients of all rows with respect to a head's parameters, stored as thin factors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ BLOCK_SIZE = 16_000_000
 class HeadGradients:
     r"""Centred gradients ``g_i = nu_i (r_i a_i^T - mean)`` of all rows, as operations on factors.
 
-    ``r_i`` is the residual, ``a_i`` the features of row i, and the mean of ``r a^T`` is taken over
-    the rows of `reference`. No array of shape (n_samples, n_params) is made, and nothing is
-    divided by N.
+    ``r_i`` is the residual and ``a_i`` the features of row i. The mean of ``r a^T`` is a weighted
+    one over the rows of `reference`. No array of shape (n_samples, n_params) is made. Only `rows`
+    divides by N.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class HeadGradients:
     theta : ndarray of shape (n_outputs, n_features)
         Parameters of the head.
     reference : HeadObjective
-        Over whose rows the mean is taken: `objective`, or another with the same damping.
+        The objective over whose rows the mean is taken: `objective`, or one with the same damping.
 
     Attributes
     ----------
     centre : ndarray of shape (n_params,)
-        The negative mean, to be added to every row with its weight.
+        Minus the mean; times its weight, it is added to every row.
     residual : ndarray of shape (n_samples, n_outputs)
         ``nu_i r_i``.
     """
@@ -67,7 +67,10 @@ class HeadGradients:
         return gradients
 
     def sum(self, w: Array) -> Array:
-        """Return ``sum_i w_i g_i`` in float64, for w of shape (n_samples,) or (n_samples, k)."""
+        """Return ``sum_i w_i g_i`` in float64, for w of shape (n_samples,) or (n_samples, k).
+
+        Not divided by N.
+        """
         W = np.asarray(w, dtype=np.float64).reshape(len(self.design), -1)
         width = self.residual.shape[1] * W.shape[1]
 
@@ -78,16 +81,16 @@ class HeadGradients:
 
         # A set of few rows costs a pass over those rows only.
         blocks = row_blocks(np.flatnonzero(W.any(axis=1)), width)
-        nothing = np.zeros((self.design.shape[1], width))
-        total = sum(map_threads(terms, blocks), start=nothing)
+        zeros = np.zeros((self.design.shape[1], width))
+        total = sum(map_threads(terms, blocks), start=zeros)
         sums = total.T.reshape(W.shape[1], -1).T
         sums += np.outer(self.centre, self.sample_weight @ W)
         return sums[:, 0] if np.ndim(w) == 1 else sums
 
     def products(self, U: Array) -> Array:
-        """Return ``g_i u`` of every row, for U of shape (n_params, k).
+        """Return ``g_i u`` of every row, shape (n_samples, k), for U of shape (n_params, k).
 
-        The pass over the rows runs in the design's own dtype.
+        Not divided by N. The pass over the rows runs in the design's own dtype.
         """
         n_outputs, k = self.residual.shape[1], U.shape[1]
         by_output = U.reshape(n_outputs, -1, k)
@@ -104,6 +107,6 @@ class HeadGradients:
 
 
 def row_blocks(indices: Array, width: int) -> list[Array]:
-    """Split `indices` so that an array of `width` numbers a row stays small."""
+    """Split `indices` into blocks, so that an array of `width` numbers per row stays small."""
     size = max(1, min(2048, BLOCK_SIZE // width))
     return [indices[start : start + size] for start in range(0, len(indices), size)]

@@ -1,11 +1,11 @@
-r"""What dropping rows does to a head: predicted for any set at once, and tried.
+r"""The effect of dropping rows on a head: predicted for any set, and observed by refitting.
 
 With ``w_i = 1`` where row i is dropped, ``g_i`` its centred gradient and ``H`` the Hessian on all
 rows, one Newton step on the kept rows moves the head by
 
 ``Delta theta = N / (N - sum_i nu_i w_i) * sum_i w_i s_i,   s_i = H^-1 g_i / N``
 
-if the kept rows' Hessian is taken to be that of all rows (Koh & Liang 2017, Yang et al. 2023).
+if H is used in the place of the kept rows' Hessian (Koh & Liang 2017, Yang et al. 2023).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .objective import HeadObjective
 from .refit import fit_head, newton_step, refit_head
 from .wide_coordinates import WideHeadCoordinates
 
-# Share of the Hessian on all rows where that of the kept rows is taken. Chosen among 0, 0.1 and 0.5
-# on a split of Adult's training rows, by the change of the refitted head.
+# Share of the Hessian on all rows that is mixed into that of the kept rows. Chosen among 0, 0.1 and
+# 0.5 on a split of Adult's training rows, by the change of the refitted head.
 _FULL_HESSIAN_SHARE = 0.1
-# Products with the head's Hessian are computed in float32, so a smaller residual is out of reach.
+# Products with the head's Hessian are computed in float32, which allows no smaller residual.
 _RTOL = 1e-4
 
 
@@ -41,9 +41,9 @@ def head_influence(
     norm: Norm = "loss",
     reference: HeadObjective | None = None,
 ) -> HeadInfluence:
-    """Return the influences of all rows on a head, with the curvature that fits its size.
+    """Return the influences of all rows on a head, by a dense Hessian unless the head is too wide.
 
-    Parameters are those of `HeadInfluence`.
+    The parameters are those of `HeadInfluence`.
 
     Returns
     -------
@@ -60,21 +60,23 @@ class HeadInfluence(Influence):
 
     Row i of ``Z`` is what dropping row i contributes to the change of the head:
 
-    - ``norm="loss"``: ``z_i = L^-1 g_i / N`` with ``H = L L^T``, so that
+    - ``norm="loss"``: ``z_i = L^-1 g_i / N`` with ``H = L L^T``. With ``Delta = sum_i w_i s_i``,
       ``1/2 ||Z^T w||^2 = 1/2 Delta^T H Delta`` is a rise of the training objective;
-    - ``norm="parameter"``: ``z_i = s_i = H^-1 g_i / N``, so that ``||Z^T w||`` is a distance.
+    - ``norm="parameter"``: ``z_i = s_i = H^-1 g_i / N``, and ``||Z^T w||`` is a distance.
+
+    The size factor ``N / (N - sum_i nu_i w_i)``, which multiplies ``Delta``, is not in Z.
 
     Parameters
     ----------
     objective : HeadObjective
         The objective on all rows.
     theta : ndarray of shape (n_outputs, n_features)
-        Parameters of the head, where the objective is stationary.
+        Parameters of the head, at which the objective is stationary.
     norm : {"loss", "parameter"}, default="loss"
-        What a change of the head is measured in.
+        How a change of the head is measured.
     reference : HeadObjective, default=None
-        The objective that `theta` minimises, where that is one on other rows, with the same
-        damping; None is `objective` itself.
+        The objective that `theta` minimises, if it is one on other rows, with the same damping.
+        None means `objective` itself.
 
     Attributes
     ----------
@@ -83,19 +85,20 @@ class HeadInfluence(Influence):
     Z : HeadCoordinates
         The operator of all rows' coordinates.
     curvature : DenseCurvature or KroneckerCurvature
-        The curvature that coordinates are of.
+        The curvature that the coordinates are computed with.
     hessian : DenseCurvature or IterativeHessian
-        H itself, by which changes are predicted and measured.
+        H itself, with which changes are predicted and measured.
 
     Notes
     -----
-    The centred gradient is ``g_i = nu_i (grad l_i - mean_j grad l_j)``, not divided by N. At a
-    stationary point of the objective it is ``nu_i (grad l_i + damping theta)``, and it sums to
-    zero over all rows to rounding, however exactly the head was fitted.
+    The centred gradient is ``g_i = nu_i (grad l_i - mean_j grad l_j)``, with the weighted mean, not
+    divided by N. At a stationary point of the objective it equals
+    ``nu_i (grad l_i + damping theta)``. It sums to zero over all rows to rounding, however exactly
+    the head was fitted.
 
     With a reference, the mean is over its rows, and ``g_i = nu_i (grad l_i + damping theta)`` does
-    not sum to zero over all rows: what is kept holds the head where *its* gradients do. The change
-    is then that from `theta` to the head of the kept rows,
+    not sum to zero over all rows. The kept rows hold the head in place if *their* gradients sum to
+    zero. The change is then that from `theta` to the head of the kept rows,
 
     ``Delta theta = N / (N - sum_i nu_i w_i) * (sum_i w_i s_i - sum_i s_i)``
 
@@ -119,7 +122,7 @@ class HeadInfluence(Influence):
         self.shape = (objective.n_samples, objective.n_params)
         self.sample_weight, self.weight_sum = objective.sample_weight, objective.weight_sum
         self.gradients = HeadGradients(objective, theta, self.reference)
-        # What the kept rows have to make up for: rounding, where gradients are centred.
+        # Nothing but rounding if the gradients are centred.
         everything = np.ones(objective.n_samples)
         self._gradient_of_all = 0.0 if self.is_centred else self.gradients.sum(everything)
         self._take_curvature()
@@ -159,7 +162,7 @@ class HeadInfluence(Influence):
     def refitted_change(self, drop: Array) -> float:
         """Return how far the head moves when it is refitted on the kept rows, in the norm.
 
-        NaN where the refit does not converge, or the kept rows weigh nothing.
+        NaN if the refit does not converge, or the kept rows have no weight.
         """
         if not self.sample_weight[drop < 1].any():
             return np.nan
@@ -167,7 +170,7 @@ class HeadInfluence(Influence):
         return self.measure((refitted.theta - self.theta).ravel()) if refitted.converged else np.nan
 
     def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return two predictions of what dropping rows does to the head, and the fact."""
+        """Return two predictions of the change of the head, and the change when it is refitted."""
         steps = retraining_steps(self, drop)
         return RetrainingForecast(
             first_order=self.measure(steps.first_order.ravel()),
@@ -188,18 +191,18 @@ class DenseHeadInfluence(HeadInfluence):
         self.Z = HeadCoordinates(self.gradients, by_curvature(self.curvature, self.norm))
 
     def given(self, drop: Array) -> HeadCoordinates:
-        r"""Return the coordinates that hold once the rows in `drop` are gone.
+        r"""Return the coordinates for sets near `drop`, with the Hessian of the kept rows.
 
-        The Newton step on the kept rows takes their Hessian, not that of all rows. Here it is
-        ``H~ = 0.9 H_kept + 0.1 H``, and with ``H = L L^T`` still the measure of a change
+        The Newton step on the kept rows uses their Hessian, not that of all rows. Here it is
+        ``H~ = 0.9 H_kept + 0.1 H``; changes are still measured with ``H = L L^T``:
 
         ``z_i = L^T H~^-1 g_i / N``  (``norm="parameter"``: ``H~^-1 g_i / N``)
 
-        For sets that differ from `drop` by a few rows, this predicts the change where few rows
-        are kept for each parameter and the first order says little. The share of H keeps
-        directions that the kept rows hardly show from drowning out all others.
+        For sets that differ from `drop` by a few rows, this predicts the change even if few rows
+        are kept for each parameter, when the first order says little. The share of H keeps
+        directions in which the kept rows hardly vary from dominating all others.
 
-        Row norms stay those of ``Z``: they rank rows, and ranking needs no better.
+        Row norms stay those of ``Z``, which is good enough to rank rows.
         """
         kept = self.objective.subset(~drop).hessian(self.theta)
         mixed = DenseCurvature(
@@ -211,7 +214,8 @@ class DenseHeadInfluence(HeadInfluence):
     def damped(self, factor: float) -> DenseHeadInfluence:
         """Return the influences on a head that is fitted with `factor` times the damping.
 
-        However far the fit gets: gradients are centred, and what is chosen by them is tried.
+        The fit need not converge: gradients are centred anyway, and a selection by them is judged
+        by a refit.
         """
         objective = self.objective.damped(factor)
         reference = objective if self.is_centred else self.reference.damped(factor)
@@ -221,9 +225,9 @@ class DenseHeadInfluence(HeadInfluence):
     def retrained_change(self, drop: Array) -> float:
         """Return what refitting the head on the kept rows costs.
 
-        For ``norm="loss"`` the rise of the objective on all rows (on the reference's, if there is
-        one), which is the `measure` of the refitted head's change only where that is small; for
-        ``norm="parameter"`` the distance. Infinite where the refit does not converge.
+        For ``norm="loss"``, the rise of the objective on all rows (on the reference rows, if there
+        are any), which equals `measure` of the change only if that is small; for
+        ``norm="parameter"``, the distance. Infinite if the refit does not converge.
         """
         refitted = fit_head(self.objective.without(drop), self.theta)
         if not refitted.converged:
@@ -236,9 +240,9 @@ class DenseHeadInfluence(HeadInfluence):
 class WideHeadInfluence(HeadInfluence):
     """Influences on a head whose dense Hessian would be too large.
 
-    Coordinates, which compare rows, are those of a Kronecker product: exact for the squared error
-    and an approximation otherwise. What is promised is not: `first_order_step` and `measure` use
-    the Hessian itself, by conjugate gradients to a relative residual of 1e-4.
+    The coordinates, which compare rows, come from a Kronecker product, which is exact for the
+    squared error and an approximation otherwise. `first_order_step` and `measure`, which predict
+    changes, use the Hessian itself, by conjugate gradients to a relative residual of 1e-4.
     """
 
     curvature_name = "kronecker"
@@ -255,7 +259,7 @@ class WideHeadInfluence(HeadInfluence):
 
 @dataclass(frozen=True)
 class RetrainingSteps:
-    """Where the head goes when rows are dropped, from a guess to the fact.
+    """How the head changes when rows are dropped: two predictions, and the refitted head.
 
     All three are changes ``Delta theta`` of shape (n_outputs, n_features), float64.
 
@@ -266,9 +270,9 @@ class RetrainingSteps:
     kept_hessian : ndarray
         One Newton step on the kept rows, with their own Hessian.
     refitted : ndarray
-        What the head does when it is refitted on the kept rows.
+        The head refitted on the kept rows, minus the head on all rows.
     refit_gradient_norm : float
-        Gradient norm, on the kept rows, to which that refit was carried.
+        Gradient norm on the kept rows at the refitted head.
     """
 
     first_order: Array
@@ -280,7 +284,7 @@ class RetrainingSteps:
 def retraining_steps(
     influence: HeadInfluence, drop: Array, *, from_zero: bool = False
 ) -> RetrainingSteps:
-    """Predict where the head goes when rows are dropped, and refit it to see.
+    """Predict how the head changes when rows are dropped, and refit it to compare.
 
     Parameters
     ----------
@@ -290,13 +294,13 @@ def retraining_steps(
         True where a row is dropped, or the share of its weight that is; see
         :meth:`HeadObjective.without`.
     from_zero : bool, default=False
-        Refit from zero parameters, not from where one Newton step leads. The objective has one
-        minimiser, so this only costs time; but the fact then owes nothing to a guess.
+        Refit from zero parameters, not from the prediction of one Newton step. The objective has
+        one minimiser, so this only costs time, but the refit is then independent of the prediction.
 
     Returns
     -------
     RetrainingSteps
-        Two predictions and the fact.
+        Two predictions and the refit.
     """
     first_order = influence.first_order_step(drop)
     theta = influence.theta

@@ -1,4 +1,4 @@
-"""Products with a head's Hessian, and the Kronecker product that is near it."""
+"""Products with a head's Hessian, and the Kronecker product that approximates it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .objective import HeadObjective
 class HessianProduct:
     """``V -> (1/N) sum nu_i (C_i V a_i) a_i^T + damping V`` at one fixed theta.
 
-    In float32, twice as fast as float64 and enough for the inner iterations of a Newton step: the
-    gradient, which decides where the iteration ends, is computed in float64.
+    Computed in float32, which is twice as fast as float64 and enough for the inner iterations of a
+    Newton step: the gradient, which decides when the iteration ends, is computed in float64.
 
     Parameters
     ----------
     objective : HeadObjective
-        Whose Hessian.
+        The objective.
     theta : ndarray of shape (n_outputs, n_features)
-        Where.
+        The parameters at which the Hessian is taken.
     """
 
     def __init__(self, objective: HeadObjective, theta: Array) -> None:
@@ -51,9 +51,9 @@ class HessianProduct:
         return total + objective.damping * V
 
     def kronecker_curvature(self) -> KroneckerCurvature:
-        """Return ``mean(nu C) (x) mean(nu a a^T) + damping I``, means over the weight.
+        """Return ``((1/N) sum nu_i C_i) (x) ((1/N) sum nu_i a_i a_i^T) + damping I``.
 
-        It is the Hessian itself for the squared error, whose curvature is the same in every row.
+        For the squared error, whose curvature is the same in every row, it is the Hessian itself.
         """
         objective = self._objective
         with serial_blas():

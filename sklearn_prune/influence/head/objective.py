@@ -1,4 +1,4 @@
-"""The training objective of a network's last layer, on features that stay fixed."""
+"""The training objective of a network's last layer (the head), on features that stay fixed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ...utils import map_chunks, map_threads
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 CHUNK = 2048
-# Features for each row from which on the space of the rows is worth a basis, and the numbers that
-# this may hold: 0.8 GB.
+# From this many features per row on, an orthonormal basis of the rows pays; it may hold this many
+# numbers (0.8 GB).
 _WIDE, _MAX_BASIS = 2, 100_000_000
 
 
@@ -38,7 +38,7 @@ class HeadObjective:
     loss : HeadLoss
         Loss of one sample as a function of its outputs.
     damping : float
-        Weight of the squared parameters, the bias's included.
+        Weight of the squared parameters, the bias included.
     sample_weight : ndarray of shape (n_samples,), default=None
         Weights ``nu_i``; None means 1 for every row.
     n_outputs : int, default=None
@@ -71,9 +71,9 @@ class HeadObjective:
         self.n_params = n_outputs * self.n_features
 
     def subset(self, keep: Array, factor: Array | float = 1.0) -> HeadObjective:
-        """Return the objective of the rows in `keep` (mask or positions), ``N`` being theirs.
+        """Return the objective on the rows in `keep` (mask or positions), with N their weight.
 
-        Their weights are multiplied by `factor`, one for all or one a row.
+        Their weights are multiplied by `factor`: one number, or one for each of these rows.
         """
         return HeadObjective(
             self.design[keep],
@@ -85,10 +85,10 @@ class HeadObjective:
         )
 
     def without(self, drop: Array) -> HeadObjective:
-        """Return the objective once the share ``w_i`` of each row's weight is gone.
+        """Return the objective without the share ``w_i`` of each row's weight.
 
-        `drop` is a mask of dropped rows, or shares of at most 1 of shape (n_samples,): a kept row
-        that counts ``v_i`` times has the share ``1 - v_i``, which may be negative.
+        `drop` is a mask of dropped rows, or the shares ``w_i``, of shape (n_samples,) and at most
+        1. A kept row that counts ``v_i`` times has the share ``1 - v_i``, which may be negative.
         """
         kept = drop < 1
         return self.subset(kept, 1.0 - drop[kept])
@@ -123,7 +123,7 @@ class HeadObjective:
         return value, sum(gradients) / self.weight_sum + self.damping * theta
 
     def gradient_scale(self, theta: Array) -> float:
-        """Return the norm of ``(1/N) sum |gradient terms|``: rounding errors are a share of it."""
+        """Return the norm of ``(1/N) sum |gradient terms|``, to which rounding is proportional."""
         residual = np.abs(self.sample_weight[:, None] * self.residual(theta))
 
         def terms(rows: slice) -> Array:
@@ -153,9 +153,9 @@ class HeadObjective:
         return self.loss.hessians(self.outputs(theta), self.targets)
 
     def hessian(self, theta: Array) -> Array:
-        """Return ``H`` of shape (n_params, n_params), divided by ``N``, in float64.
+        """Return H, damping included, of shape (n_params, n_params) in float64.
 
-        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``.
+        Block (j, k) is ``(1/N) A^T diag(nu C_jk) A``, plus ``damping I`` if j is k.
         """
         n_outputs, n_features = self.shape
         hessians = self.output_hessians(theta)
@@ -165,7 +165,7 @@ class HeadObjective:
             n_free = n_outputs - hessians.rows_sum_to_zero
             pairs = [(j, k) for j in range(n_free) for k in range(j, n_free)]
 
-        # No closure, which not every backend can send.
+        # Not a closure, which not every backend can pickle.
         block = partial(self._hessian_block, hessians)
         moments = map_chunks(block, pairs, self.hessian_flops)
         for (j, k), moment in zip(pairs, moments, strict=True):
@@ -185,8 +185,8 @@ class HeadObjective:
     def _weighted_moment(self, entries: Array) -> Array:
         """Return ``(1/N) sum nu_i c_i a_i a_i^T`` for entries c of shape (n,).
 
-        Entries of one sign make it ``± W^T W`` with ``W = diag(sqrt|nu c|) A``, which BLAS
-        computes at half the price; both signs take one such product each.
+        For entries of one sign it is ``± W^T W`` with ``W = diag(sqrt|nu c|) A``, which BLAS
+        computes in half the time; entries of both signs take one such product for each sign.
         """
         moment = np.zeros((self.n_features, self.n_features))
         buffer = np.empty((min(CHUNK, self.n_samples), self.n_features))
@@ -202,7 +202,7 @@ class HeadObjective:
 
     @property
     def hessian_flops(self) -> float:
-        """Operations that `hessian` and its Cholesky factor take."""
+        """Number of operations that `hessian` and its Cholesky factor take."""
         n_blocks = float(self.n_outputs)
         if self.loss.couples_outputs:
             n_blocks *= (self.n_outputs + 1) / 2
@@ -212,7 +212,7 @@ class HeadObjective:
     def feature_eigenbasis(self) -> tuple[Array, Array]:
         """Eigenvalues (ascending) and eigenvectors of ``(1/N) sum nu_i a_i a_i^T``.
 
-        Where rows are few beside the features, those in the space that the rows span: the others
+        With few rows and many features, only the eigenvectors in the span of the rows; the others
         have the eigenvalue 0.
         """
         if self.is_wide:
@@ -223,16 +223,16 @@ class HeadObjective:
 
     @property
     def is_wide(self) -> bool:
-        """Whether the rows span so few of the features' dimensions that work in these pays."""
+        """Whether there are so few rows that computing in their span saves time."""
         return self.n_features >= _WIDE * self.n_samples and self.design.size <= _MAX_BASIS
 
     @cached_property
     def row_basis(self) -> Array:
-        """Orthonormal basis of a space that holds all rows, (n_features, n_samples)."""
+        """Orthonormal basis of a space that contains all rows, (n_features, n_samples)."""
         return np.linalg.qr(self.design.T.astype(np.float64, copy=False))[0]
 
     def projected(self, basis: Array) -> HeadObjective:
-        """Return the objective as a function of the parameters' coordinates in a basis of rows."""
+        """Return the objective as a function of ``Theta V``, V an orthonormal basis of the rows."""
         return HeadObjective(
             self.design @ basis,
             self.targets,
@@ -244,12 +244,12 @@ class HeadObjective:
 
     @cached_property
     def design_float32(self) -> Array:
-        """The design in float32: the design itself where it is that already."""
+        """The design in float32; not a copy if it already is."""
         return self.design.astype(np.float32, copy=False)
 
     @cached_property
     def chunks(self) -> list[slice]:
-        """Slices of the rows that are read at a time."""
+        """Slices of the rows, each of which is read at a time."""
         return list(gen_batches(self.n_samples, CHUNK))
 
     def _features(self, rows: slice) -> Array:
@@ -257,7 +257,7 @@ class HeadObjective:
 
 
 def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:
-    """Warn where the loss curves downward at the outputs that `theta` gives.
+    """Warn if the loss has negative curvature at the outputs for `theta`.
 
     Parameters
     ----------
@@ -269,22 +269,22 @@ def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:
     Warns
     -----
     NonConvexLossWarning
-        With the smallest curvature found and the damping.
+        If it has; names the smallest curvature and the damping.
     """
     loss = objective.loss
     if not isinstance(loss, TorchLoss):
         return
     smallest = loss.smallest_curvatures(objective.outputs(theta), objective.targets)
     row = int(smallest.argmin())
-    # Eigenvalues are exact to rounding of the largest ones.
+    # Eigenvalues have rounding errors of the size of the largest one's.
     negative = smallest < -1e-9
     if negative.any():
         warnings.warn(
             f"criterion={loss.name} is not convex: the smallest curvature in the outputs is "
             f"{smallest[row]:.3g}, in row {row}, and {int(negative.sum())} of {len(smallest)} rows "
-            "have a negative one. Negative curvature is taken as zero, so that with damping="
-            f"{objective.damping:g} the Hessian is positive definite; forecasts are less exact "
-            "than for a convex criterion.",
+            "have a negative one. It is replaced by zero, so that with damping="
+            f"{objective.damping:g} the Hessian is positive definite, but forecasts are less exact "
+            "than for a convex criterion; compare them with the actual change in the certificate.",
             NonConvexLossWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""Solving the head's convex objective: Newton steps, by Cholesky or by conjugate gradients."""
+"""Minimise the head's convex objective by Newton steps (Cholesky or conjugate gradients)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .objective import HeadObjective
 
 # Gradient norm to reach.
 _TOL = 1e-8
-# Below this a dense Newton step takes a few hundredths of a second, and it is the most accurate.
+# Below this many operations a dense Newton step, the most accurate, takes hundredths of a second.
 CHEAP_FLOPS = 2e9
-# Products in float32 are good to 1e-6 or so; asking the inner iteration for more is in vain.
+# Products in float32 are exact to about 1e-6, so the inner iteration cannot reach much less.
 _SMALLEST_FORCING = 1e-4
 
 
@@ -37,8 +37,8 @@ class HeadFit:
     n_iter : int
         Newton steps taken.
     converged : bool
-        Whether the gradient norm is within the tolerance, or within it times the size of the
-        gradient's terms where these exceed 1.
+        Whether the gradient norm is at most 1e-8, or 1e-8 times the size of the gradient's terms
+        if that exceeds 1.
     """
 
     theta: Array
@@ -56,9 +56,9 @@ def refit_head(
 ) -> HeadFit:
     """Minimise the objective until the norm of its gradient is at most 1e-8.
 
-    Each iteration solves ``H step = -gradient`` (exactly where that is cheap, else by
-    preconditioned conjugate gradients to a relative residual of ``min(0.1, ||gradient||)``) and
-    backtracks until the objective has fallen enough. It ends early when rounding allows no
+    Each iteration solves ``H step = -gradient`` (exactly if that is cheap, else by preconditioned
+    conjugate gradients to a relative residual of ``min(0.1, ||gradient||)``, but not below 1e-4)
+    and backtracks until the objective has fallen enough. It ends early if rounding allows no
     further progress.
 
     Parameters
@@ -68,7 +68,7 @@ def refit_head(
     theta_start : ndarray of shape (n_outputs, n_features), default=None
         Where to begin; None means zero.
     max_iter : int, default=100
-        Newton steps at most.
+        Most Newton steps.
     precondition : callable, default=None
         Approximate ``V -> H^-1 V`` for V of shape (n_params, k), for the conjugate gradients. None
         takes `HessianProduct.kronecker_curvature`.
@@ -81,7 +81,7 @@ def refit_head(
     Warns
     -----
     ConvergenceWarning
-        When the tolerance was not reached, with the gradient norm that was.
+        If the tolerance was not reached; names the gradient norm that was.
     """
     fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
     if not fit.converged:
@@ -102,7 +102,7 @@ def fit_head(
     max_iter: int = 100,
     precondition: Product | None = None,
 ) -> HeadFit:
-    """Do what `refit_head` does, and leave it to the caller what not to converge means."""
+    """Do what `refit_head` does, without a warning if it does not converge."""
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
     with serial_blas():
         if objective.is_wide:
@@ -117,9 +117,10 @@ def fit_head(
 def _minimise_in_row_space(
     objective: HeadObjective, theta: Array, max_iter: int
 ) -> tuple[Array, int]:
-    """Return the minimiser and the steps to it, taken in the space that the rows span.
+    """Return the minimiser and the number of Newton steps, computed in the span of the rows.
 
-    With V an orthonormal basis of it, ``Theta = Theta' V^T``: damping alone acts on the rest.
+    With V an orthonormal basis of it, the minimiser is ``Theta = Theta' V^T``: in all other
+    directions only the damping acts.
     """
     V = objective.row_basis
     inside, n_iter = _minimise(objective.projected(V), theta @ V, max_iter, None)
@@ -132,11 +133,11 @@ def _minimise(
     max_iter: int,
     precondition: Product | None,
 ) -> tuple[Array, int]:
-    """Return where the Newton iteration ends, and its steps."""
+    """Return the parameters at which the Newton iteration ends, and its number of steps."""
     point = _Point.at(objective, theta)
     exact = objective.hessian_flops <= CHEAP_FLOPS
     n_iter, polished = 0, False
-    # Where a step is cheap, one more takes the gradient from the tolerance to rounding.
+    # If a step is cheap, one more reduces the gradient from the tolerance to rounding.
     while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else _TOL):
         check_time()
         polished = point.gradient_norm <= _TOL
@@ -149,7 +150,7 @@ def _minimise(
         if point is previous:
             if exact or objective.n_params > limits.DENSE_STEP_PARAMS:
                 break
-            # Products in float32 got stuck; the dense Hessian goes on.
+            # Products in float32 allow no progress; continue with the dense Hessian.
             exact = True
     return point.theta, n_iter
 
@@ -196,10 +197,10 @@ class _Point:
 
 
 def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
-    """Return the first of ``theta + step / 2^k`` that falls enough, or `point` if none does.
+    """Return the first of ``theta + step / 2^k`` at which J has fallen enough; `point` if none has.
 
-    Enough is Armijo's rule, ``J(new) <= J + 1e-4 scale <gradient, step>``. Where the fall to be
-    expected is within the rounding of J, a smaller gradient counts instead.
+    Enough means Armijo's rule, ``J(new) <= J + 1e-4 2^-k <gradient, step>``. If the expected fall
+    is within the rounding of J, the full step is taken if it shortens the gradient by a tenth.
     """
     slope = float(np.sum(point.gradient * step))
     rounding = 10 * np.finfo(np.float64).eps * abs(point.value)
@@ -213,5 +214,5 @@ def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
 
 
 def _allowed(objective: HeadObjective, theta: Array) -> float:
-    """Return the gradient norm that counts as zero: the tolerance, or it times the terms' size."""
+    """Return the gradient norm that counts as zero: 1e-8, times the terms' size if that is > 1."""
     return _TOL * max(1.0, objective.gradient_scale(theta))

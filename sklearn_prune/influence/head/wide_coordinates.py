@@ -1,4 +1,4 @@
-"""Coordinates of all rows on a wide head, by thin matrices in a Kronecker product's eigenbasis."""
+"""Coordinates of all rows for a wide head, in the eigenbasis of a Kronecker product."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .gradients import HeadGradients, row_blocks
 class WideHeadCoordinates(HeadCoordinates):
     r"""The operator of rows ``z_i = D^(-1/2) vec(Q^T G_i V) / N``, with ``G_i`` the gradient.
 
-    For the norm "parameter" ``z_i = (Q (x) V) D^-1 vec(Q^T G_i V) / N``. As
-    ``Q^T r_i a_i^T V = (Q^T r_i) (V^T a_i)^T``, lengths and single coordinates of all rows need no
-    row of n_params numbers.
+    For the norm "parameter", ``z_i = (Q (x) V) D^-1 vec(Q^T G_i V) / N``. Since
+    ``Q^T r_i a_i^T V = (Q^T r_i) (V^T a_i)^T``, lengths and single coordinates of all rows are
+    computed without any row of n_params numbers.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class WideHeadCoordinates(HeadCoordinates):
     curvature : KroneckerCurvature
         Q, V and the eigenvalues D.
     norm : {"loss", "parameter"}
-        What a change is measured in.
+        How a change is measured.
     """
 
     def __init__(self, gradients: HeadGradients, curvature: KroneckerCurvature, norm: Norm) -> None:
@@ -41,8 +41,8 @@ class WideHeadCoordinates(HeadCoordinates):
     def leading(self, n_components: int) -> Array:
         """Return the coordinates with the largest sums of squares over rows, largest first.
 
-        Coordinates are those in the eigenbasis; for the norm "parameter" too, as the orthogonal
-        ``Q (x) V`` changes no length.
+        They are coordinates in the eigenbasis for both norms, since the orthogonal ``Q (x) V``
+        changes no length.
 
         Returns
         -------

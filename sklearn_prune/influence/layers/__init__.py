@@ -1,6 +1,7 @@
 """Influence on any layers of a network.
 
-`parameters` chooses them, and `gradients` differentiates the loss of single rows in them. Of the
-Gauss-Newton matrix `linear_gauss_newton` computes all, and `network_curvature` a factor that can be
-solved with. Start at `network_influence`, which predicts what dropping rows does.
+Start at `network_influence`, which predicts the effect of dropping rows. `parameters` chooses the
+parameters, and `gradients` differentiates the loss of single rows with respect to them.
+`network_curvature` factors the Gauss-Newton matrix, or an approximation of it, to solve with;
+`linear_gauss_newton` computes that matrix for Linear layers.
 """

@@ -37,10 +37,10 @@ T = TypeVar("T")
 Tensors: TypeAlias = dict[str, torch.Tensor]
 """Tensors by the name of the parameter that they belong to."""
 
-# Bytes that the gradients of one chunk of rows may take, with what computing them takes beside.
+# Bytes that the gradients of one chunk of rows may take, with the copies needed to compute them.
 MEMORY_BUDGET = 2**28
 _COPIES = 4
-# Directions of a product that are carried through the network at a time.
+# Columns of a product that are passed through the network at a time.
 _COLUMNS = 16
 
 
@@ -50,8 +50,8 @@ class NetworkGradients:
     With ``f_i`` the outputs for row i and ``J_i = df_i / dtheta``, the gradient of the row's loss
     is ``J_i^T r_i`` and the generalized Gauss-Newton matrix of all rows
     ``(1/N) sum_i nu_i J_i^T C_i J_i``, with ``r_i`` and ``C_i`` the loss's first and second
-    derivative in the outputs. For networks that end in a softmax or sigmoid, outputs means what
-    enters that.
+    derivatives with respect to the outputs. If a network ends in a softmax or sigmoid, its outputs
+    are the inputs of that.
 
     The network is read in evaluation mode, on its own device, and left as it was. Rows are
     taken in chunks, and no array of shape (n_samples, n_params) is made. A chunk that does not fit
@@ -77,12 +77,12 @@ class NetworkGradients:
     Raises
     ------
     UnsupportedNetworkError
-        When rows mix (batch norm without running statistics), when the trained loss is not the
-        criterion, or when rows cannot be told apart. `torch.func.vmap` runs the module once for
-        all rows of a chunk, as if for a single row. It cannot do so for values changed in place
-        that did not come from the same row, for branches on a tensor's value (``if x.sum() > 0``,
-        ``.item()``), and for operations without a batching rule (cuDNN's LSTM and GRU, custom
-        autograd functions without ``vmap``).
+        If a row's outputs depend on other rows (batch norm without running statistics), if the
+        trained loss is not the criterion, or if `torch.func.vmap` cannot run the module. It runs
+        the module once for all rows of a chunk, as if for a single row. That fails for in-place
+        changes of values that do not come from the same row, for branches on a tensor's value
+        (``if x.sum() > 0``, ``.item()``), and for operations without a batching rule (cuDNN's LSTM
+        and GRU, custom autograd functions without ``vmap``).
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class NetworkGradients:
         self._inspect(np.asarray(y), sample_weight)
 
     def _inspect(self, y: Array, sample_weight: Array | None) -> None:
-        """Run the first rows to learn the shapes of outputs and targets, and check them."""
+        """Run the first rows for the shapes of outputs and targets; set targets and weights."""
         require_own_outputs(self.net, self.X)
         criterion = read_criterion(self.net, y)
         with left_as_found(self.net), torch.no_grad():
@@ -130,7 +130,7 @@ class NetworkGradients:
         self.sample_weight = np.asarray(weights, dtype=np.float64)
         class_weights = getattr(self.net.criterion_, "weight", None)
         if class_weights is not None and not self.targets.is_floating_point():
-            # The mean over a single row divides them away again.
+            # In the mean over a single row the class weight cancels.
             chosen = class_weights.detach().cpu().double()[self.targets.cpu()]
             self.sample_weight = self.sample_weight * chosen.numpy()
         self.weight_sum = float(self.sample_weight.sum())
@@ -139,7 +139,7 @@ class NetworkGradients:
         )
 
     def __getstate__(self) -> dict[str, object]:
-        # skorch pickles its module apart, after which two copies would be two modules.
+        # skorch pickles its module separately, so that the unpickled copies would be two modules.
         return {name: value for name, value in vars(self).items() if name != "_inference"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -176,10 +176,10 @@ class NetworkGradients:
         return {name: tensors[name] for name in self._shapes}
 
     def per_sample(self) -> Generator[tuple[slice, torch.Tensor], None, None]:
-        """Yield slices of rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
+        """Yield slices of m rows with their gradients ``J_i^T r_i``, of shape (m, n_params).
 
-        Not weighted, not centred, not divided by N; on the network's device. Close the generator
-        if it is not read to its end: the network is held until then.
+        Not weighted, not centred, not divided by N; on the network's device. Close a generator that
+        is not read to its end, since it locks the network until then.
         """
         gradient = grad(self._loss_of_row)
 
@@ -248,7 +248,7 @@ class NetworkGradients:
             J = self.flatten(vmap(jacobian, in_dims=(None, 0))(self.parameters, x), 2)
             logits = self.outputs(self.parameters, x)
             C = vmap(curvature)(logits, self.targets[rows]) * self.weights[rows, None, None]
-            # In float64 already here: differences of these sums are what is looked at.
+            # In float64 from here on, since differences of these sums matter.
             J, CJ = J.double(), (C @ J).double()
             return J.flatten(0, 1).T @ CJ.flatten(0, 1)
 
@@ -256,7 +256,7 @@ class NetworkGradients:
         return (total + total.T) / 2
 
     def rows_within(self, n_numbers: int) -> int:
-        """Return how many rows fit in the memory budget, at so many numbers a row."""
+        """Return how many rows of ``n_numbers`` numbers each fit in the memory budget."""
         return max(1, self._budget // n_numbers)
 
     def _total(
@@ -273,7 +273,7 @@ class NetworkGradients:
         return total
 
     def _linearized(self, x: Batch) -> tuple[torch.Tensor, Callable[[torch.Tensor], Tensors]]:
-        """Return the outputs, and the map from a slope in these to that in the parameters."""
+        """Return the outputs, and the map from gradients in them to those in the parameters."""
         logits, pull_back, *_ = vjp(lambda p: self.outputs(p, x), self.parameters)
         return logits, lambda slope: pull_back(slope)[0]
 
@@ -284,8 +284,15 @@ class NetworkGradients:
     ) -> Generator[tuple[slice, T], None, None]:
         """Yield slices of at most `size` rows with the function's result for them.
 
-        If a GPU's memory does not suffice, the chunk is halved and tried again. Close the generator
-        if it is not read to its end: the network is held until then.
+        If a GPU runs out of memory, the chunk is halved and tried again. Close a generator that is
+        not read to its end, since it locks the network until then.
+
+        Raises
+        ------
+        MemoryError
+            If a single row does not fit in the memory of the GPU.
+        UnsupportedNetworkError
+            If `torch.func.vmap` cannot run the module.
         """
         with left_as_found(self.net):
             start = 0
@@ -314,13 +321,13 @@ class NetworkGradients:
     def _halve(self, n_rows: int) -> None:
         if n_rows == 1:
             raise MemoryError(
-                f"The GPU's memory does not suffice for one row's gradient of {self.n_params} "
+                f"The GPU's memory is too small for one row's gradient of {self.n_params} "
                 "parameters; choose fewer layers, or set the network's device to 'cpu'."
             )
         self._halvings += 1
         torch.cuda.empty_cache()
         if self.verbose:
-            print(f"[influence] out of GPU memory at {n_rows} rows; going on with {n_rows // 2}")
+            print(f"[influence] out of GPU memory at {n_rows} rows; continuing with {n_rows // 2}")
 
     def _cast_state(self, module: torch.nn.Module) -> Tensors:
         """Return parameters and buffers of the module, those of half precision in float32."""
@@ -346,7 +353,8 @@ class NetworkGradients:
         if targets.shape[1] != self.n_outputs:
             raise UnsupportedNetworkError(
                 f"The network has {self.n_outputs} outputs and y has {targets.shape[1]} columns; "
-                f"give it {targets.shape[1]} outputs."
+                f"give it {targets.shape[1]} outputs, or for class codes a CrossEntropyLoss or "
+                "NLLLoss, or set layers='last'."
             )
         return targets.reshape(len(y), *self._tail)
 
@@ -375,6 +383,6 @@ def _cannot_be_vmapped(error: RuntimeError) -> UnsupportedNetworkError:
     first_line = str(error).strip().splitlines()[0]
     return UnsupportedNetworkError(
         "Gradients of single rows need a module that torch.func.vmap can run: no branches on a "
-        "tensor's value, no .item(), no operation in place on what is not of the same row, no "
-        f"cuDNN LSTM or GRU. It stopped at: {first_line} Rewrite that, or take layers='last'."
+        "tensor's value, no .item(), no in-place operation on values of other rows, no cuDNN LSTM "
+        f"or GRU. It stopped with: {first_line} Rewrite that, or set layers='last'."
     )

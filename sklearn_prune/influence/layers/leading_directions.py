@@ -1,4 +1,4 @@
-"""The directions in which rows that come in blocks are longest."""
+"""The directions in which the rows of a matrix, read in blocks, have the most energy."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..._types import Array
 from ...utils import serial_blas
 
 _N_PASSES = 2
-# A few columns more than are kept make the kept ones more certain.
+# A few more columns than are kept make the kept ones more accurate.
 _N_SPARE = 10
 
 
 def leading_directions(
     blocks: Callable[[], Generator[Array, None, None]], n_params: int, n_components: int
 ) -> Array:
-    """Return directions that hold most of the energy of Z, orthonormal, of shape (p, k).
+    """Return orthonormal directions that hold most of the energy of Z, of shape (p, k).
 
-    Randomised subspace iteration (Halko, Martinsson & Tropp 2011): ``Z^T (Z Omega)``, one pass
-    over the rows for each multiplication.
+    Randomised subspace iteration (Halko, Martinsson & Tropp 2011): two passes over the rows, each
+    of which multiplies the directions by ``Z^T Z``.
 
     Parameters
     ----------
     blocks : callable
-        Begins a pass: returns a generator of the rows of Z, in arrays of shape (m, n_params).
+        Starts a pass: returns a generator of the rows of Z, in arrays of shape (m, n_params).
     n_params, n_components : int
         p and k.
     """

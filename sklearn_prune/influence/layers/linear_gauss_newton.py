@@ -14,13 +14,13 @@ from ..._types import Batch
 from ...networks import left_as_found
 from .gradients import NetworkGradients, Tensors
 
-# Of each Linear, what went in and what came out, one entry a call.
+# For each Linear, its inputs and outputs: one pair for each call.
 Calls = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
 
 
 @contextmanager
 def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
-    """Yield a dict to which these Linear layers add the input and output of every call."""
+    """Yield a dict to which hooks on these layers add the input and output of every call."""
     calls: Calls = {}
     modules = dict(module.named_modules())
 
@@ -45,13 +45,19 @@ def calls_noted(module: torch.nn.Module, layers: list[str]) -> Iterator[Calls]:
 
 
 def gauss_newton(gradients: NetworkGradients) -> torch.Tensor:
-    """Return `NetworkGradients.gauss_newton`, from blocks of Linear layers where that is right."""
+    """Return the Gauss-Newton matrix: by blocks of Linear layers if these give the right one.
+
+    Otherwise it is `NetworkGradients.gauss_newton`.
+    """
     H = linear_gauss_newton(gradients)
     return H if H is not None and _agrees(gradients, H) else gradients.gauss_newton()
 
 
 def _agrees(gradients: NetworkGradients, H: torch.Tensor) -> bool:
-    """Return whether H is right along a direction: a weight may have uses besides its layer."""
+    """Return whether H is right along a random direction.
+
+    It is not if the module also uses a layer's weight elsewhere.
+    """
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(len(H), 1, generator=generator, dtype=torch.float64).to(H.device)
     exact = gradients.gauss_newton_product(v)
@@ -62,17 +68,17 @@ def _agrees(gradients: NetworkGradients, H: torch.Tensor) -> bool:
 def linear_gauss_newton(gradients: NetworkGradients) -> torch.Tensor | None:
     r"""Return ``(1/N) sum_i nu_i J_i^T C_i J_i`` of Linear layers, float64, not damped; or None.
 
-    With ``a_i`` a row's input of layer l, a constant included, and ``D_i`` (n_outputs x h) the
-    derivative of the network's outputs in those of the layer, ``J_i = D_i (x) a_i^T``; so the
-    matrix's block of the layers l and m is
+    Let ``a_il`` be row i's input of layer l, with a constant 1 if it has a bias, and ``D_il``
+    (n_outputs x h) the derivative of the network's outputs with respect to those of the layer. Then
+    ``J_il = D_il (x) a_il^T``, and the block of the layers l and m is
 
     ``(1/N) sum_i nu_i (D_il^T C_i D_im) (x) (a_il a_im^T)``
 
-    which takes n_outputs times fewer multiplications than products of the ``J_i``, and on the
-    diagonal, where both factors are symmetric, again four times fewer.
+    This takes n_outputs times fewer multiplications than products of the ``J_i``, and on the
+    diagonal, where both factors are symmetric, four times fewer again.
 
-    None is returned where the chosen parameters are not those of Linear layers that the network
-    calls once, on a vector for each row.
+    Returns None unless the chosen parameters are those of Linear layers that the network calls
+    once, on one vector per row.
     """
     blocks = gradients.blocks
     layers = [block.layer for block in blocks if block.layer is not None]
@@ -81,7 +87,7 @@ def linear_gauss_newton(gradients: NetworkGradients) -> torch.Tensor | None:
     pairs = [
         _Pair(gradients, a, b) for a, b in combinations_with_replacement(range(len(blocks)), 2)
     ]
-    # The network is held throughout, or hooks would note what other threads run.
+    # The network is locked throughout, or hooks would record the calls of other threads.
     with left_as_found(gradients.net), calls_noted(gradients.net.module_, layers) as calls:
 
         def moments(x: Batch, rows: slice) -> _Moments | None:
@@ -110,10 +116,10 @@ class _Moments:
 def _moments(gradients: NetworkGradients, calls: Calls, x: Batch, rows: slice) -> _Moments | None:
     parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
     logits = gradients.outputs(parameters, x)
-    noted = [calls.get(block.layer or "", []) for block in gradients.blocks]
-    if any(len(own) != 1 or own[0][0].ndim != 2 or len(own[0][0]) != len(logits) for own in noted):
+    by_layer = [calls.get(block.layer or "", []) for block in gradients.blocks]
+    if any(len(c) != 1 or c[0][0].ndim != 2 or len(c[0][0]) != len(logits) for c in by_layer):
         return None
-    features, outputs = zip(*(own[0] for own in noted), strict=True)
+    features, outputs = zip(*(layer_calls[0] for layer_calls in by_layer), strict=True)
     slopes = [
         torch.autograd.grad(logits[:, k].sum(), outputs, retain_graph=True, materialize_grads=True)
         for k in range(gradients.n_outputs)
@@ -127,9 +133,9 @@ def _moments(gradients: NetworkGradients, calls: Calls, x: Batch, rows: slice) -
 
 
 class _Pair:
-    """The block of two layers; of one layer with itself, half of either symmetric factor.
+    """The block of two layers; for a layer with itself, half of each symmetric factor is stored.
 
-    Sums are of shape (n_pairs of outputs, d_l, d_m).
+    Sums have the shape (n_pairs of outputs, d_l, d_m).
     """
 
     def __init__(self, gradients: NetworkGradients, first: int, second: int) -> None:

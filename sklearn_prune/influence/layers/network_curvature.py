@@ -1,4 +1,4 @@
-"""The curvature of a whole network: its dense Gauss-Newton matrix, or a factor for each layer."""
+"""The curvature of a whole network: dense, or a Kronecker product for each layer."""
 
 from __future__ import annotations
 
@@ -76,10 +76,11 @@ class DiagonalCurvature:
 class LayerCurvature:
     """A Kronecker product for each Linear or convolution, a diagonal for all else; damped.
 
-    For a Linear, ``S (x) A`` of the second moments of the loss's derivative in its outputs (for
-    pseudo-labels drawn from the model) and of its inputs; see Martens & Grosse (2015). For a
-    convolution the same of its patches, as if these were independent; see Grosse & Martens (2016).
-    It ranks rows and speeds up conjugate gradients; it is not what a change is measured with.
+    For a Linear it is ``S (x) A``, with S the second moments of the loss's derivative with respect
+    to its outputs (for pseudo-labels drawn from the model) and A those of its inputs (Martens &
+    Grosse 2015). For a convolution it is the same for its patches, as if these were independent
+    (Grosse & Martens 2016). It ranks rows and preconditions conjugate gradients; changes are not
+    measured with it.
 
     Parameters
     ----------
@@ -116,10 +117,10 @@ class LayerCurvature:
         return torch.cat([part.solve(b) for part, b in zip(self.parts, pieces, strict=True)])
 
     def coordinates(self, rows: torch.Tensor, norm: Norm) -> torch.Tensor:
-        """Return the gradients (m, n_params) in the eigenbasis, over roots of eigenvalues.
+        """Return gradients of shape (m, n_params) in the eigenbasis, divided by root eigenvalues.
 
-        Over the eigenvalues themselves for the norm of the parameters: in an orthonormal basis
-        lengths are the same.
+        For the norm "parameter" they are divided by the eigenvalues themselves; lengths are the
+        same in every orthonormal basis.
         """
         pieces = rows.split(self._sizes, dim=1)
         rotated = [part.rotate(piece) for part, piece in zip(self.parts, pieces, strict=True)]
@@ -133,12 +134,13 @@ class _FactorSums:
     Attributes
     ----------
     layers : dict of str to torch.nn.Module
-        The layers that have factors. One that is not executed as a module, or on other rows than
-        those it is given (such as the frames of a film, folded into the batch), has none.
+        The layers that have factors. A layer has none if it is not executed as a module, or on
+        another number of rows than the network is given (such as frames of a video, folded into the
+        batch).
     outputs, features : dict of str to torch.Tensor
         The factors by layer, in float64.
     diagonals : dict of str to torch.Tensor
-        The diagonal for each parameter outside of these layers, of its shape, in float64.
+        The diagonal for each parameter outside these layers, of its shape, in float64.
     """
 
     def __init__(self, gradients: NetworkGradients, random_state: int) -> None:
@@ -149,7 +151,7 @@ class _FactorSums:
         self.diagonals: Tensors = {}
         modules = dict(gradients.net.module_.named_modules())
         names = [block.layer for block in gradients.blocks if block.layer is not None]
-        # The network is held throughout, or hooks would note what other threads run.
+        # The network is locked throughout, or hooks would record the calls of other threads.
         with (
             left_as_found(gradients.net),
             calls_noted(gradients.net.module_, names) as self._calls,
@@ -180,14 +182,14 @@ class _FactorSums:
         parameters = {n: t.clone().requires_grad_() for n, t in gradients.parameters.items()}
         logits = gradients.outputs(parameters, x)
         noise = self._noise(logits.detach(), rows)
-        noted = [(name, *call) for name in self.layers for call in self._calls[name]]
+        calls = [(name, *call) for name in self.layers for call in self._calls[name]]
         deltas = torch.autograd.grad(
-            logits, [output for _, _, output in noted], noise, allow_unused=True
+            logits, [output for _, _, output in calls], noise, allow_unused=True
         )
-        # Sums of their own, since a chunk that runs out of memory is tried again.
+        # Separate sums for each chunk, since one that runs out of memory is tried again.
         outputs: Tensors = {}
         features: Tensors = {}
-        for (name, inputs, _), delta in zip(noted, deltas, strict=True):
+        for (name, inputs, _), delta in zip(calls, deltas, strict=True):
             if delta is None:
                 continue
             block = next(b for b in gradients.blocks if b.layer == name)
@@ -237,16 +239,16 @@ class _FactorSums:
 def by_position(
     layer: torch.nn.Module, inputs: torch.Tensor, delta: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return inputs and derivatives in the outputs with their numbers in the last dimension.
+    """Return inputs, and derivatives with respect to outputs, with features in the last dimension.
 
-    Of a convolution, what lies under its kernel for each position, in the weight's order.
+    The inputs of a convolution are its patches, one for each position, in the weight's order.
     """
     if not isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):
         return inputs, delta
     options: dict[str, tuple[int, ...]] = {}
     for name in ("kernel_size", "dilation", "padding", "stride"):
         option: tuple[int, ...] = getattr(layer, name)
-        # One dimension is a picture that is one pixel high.
+        # A one-dimensional input is an image that is one pixel high.
         options[name] = option if len(option) == 2 else (int(name != "padding"), *option)
     pictures = inputs if inputs.ndim == 4 else inputs[:, :, None]
     patches = torch.nn.functional.unfold(pictures, **options)

@@ -1,4 +1,4 @@
-"""What dropping rows does to more than the last layer of a network."""
+"""The effect of dropping rows on any layers of a network."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class NetworkInfluence(Influence):
     ``H = (1/N) sum_i nu_i J_i^T C_i J_i + damping I``
 
     which, unlike the Hessian of a network, is positive definite. Up to `limits.DENSE_PARAMS`
-    parameters H has a Cholesky factor. Beyond, coordinates come from a Kronecker product a layer,
-    which is an approximation; `first_order_step` and `measure` then use H itself, by conjugate
-    gradients. Coordinates are stored: the leading ones, in float32.
+    parameters H has a Cholesky factor. Beyond, coordinates come from a Kronecker product for each
+    layer, which is an approximation; `first_order_step` and `measure` then use H itself, by
+    conjugate gradients. The leading coordinates are stored, in float32.
 
-    A trained network is not a stationary point: its gradients do not sum to zero. Influence is
-    taken for the objective that is tilted so that they do: ``g_i = nu_i (grad l_i - centre)`` with
-    ``centre = (1/N) sum_j nu_j grad l_j``. What training would still have changed on all rows is
-    so left out.
+    A trained network is usually no stationary point: its gradients do not sum to zero. Influences
+    are those on the objective with a linear term that makes them do so:
+    ``g_i = nu_i (grad l_i - centre)`` with ``centre = (1/N) sum_j nu_j grad l_j``. They leave out
+    what further training on all rows would still change.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ class NetworkInfluence(Influence):
     damping : float
         Weight of the squared parameters in the objective.
     norm : {"loss", "parameter"}, default="loss"
-        What a change is measured in.
+        How a change is measured.
 
     Attributes
     ----------
     coordinates : MatchedCoordinates
-        What the selection matches, with the error it makes.
+        The coordinates that the selection matches, with their error.
     curvature_name : {"dense", "kronecker"}
-        Which curvature coordinates are of.
+        The curvature that the coordinates are computed with.
     is_exact : bool
         Whether coordinates are those of H itself (before any are left out).
     """
@@ -90,7 +90,7 @@ class NetworkInfluence(Influence):
 
     @property
     def gradient_norm(self) -> float:
-        """Norm of the centre: how far from stationary the mean loss is on all rows."""
+        """Norm of the centre, the gradient of the mean loss on all rows."""
         return float(torch.linalg.vector_norm(self._centre))
 
     def row_losses(self) -> Array:
@@ -109,13 +109,13 @@ class NetworkInfluence(Influence):
         return (step * (self.size_factor(drop) / self.weight_sum)).cpu().numpy()
 
     def kept_step(self, drop: Array) -> Array:
-        """Return the step with the Gauss-Newton matrix of the kept rows, of shape (n_params,)."""
+        """Return the step by the Gauss-Newton matrix of the kept rows, of shape (n_params,)."""
         rest = self.weight_sum / self.size_factor(drop)
         hessian = self._iterative(self._column(self.sample_weight * (1.0 - drop) / rest)[:, 0])
         return (hessian.solve(self.gradient_sum(drop)) / rest).cpu().numpy()
 
     def forecast(self, drop: Array) -> RetrainingForecast:
-        """Return first order and kept Hessian; what retraining would do is not known (NaN)."""
+        """Return two predictions; the change by retraining is not known (NaN)."""
         return RetrainingForecast(
             first_order=self.measure(self.first_order_step(drop)),
             kept_hessian=self.measure(self.kept_step(drop)),
@@ -123,7 +123,7 @@ class NetworkInfluence(Influence):
         )
 
     def refitted_change(self, drop: Array) -> float:
-        """Return NaN: what retraining would do is not known."""
+        """Return NaN: the change by retraining is not known."""
         return np.nan
 
     def measure(self, delta: Array) -> float:
@@ -133,7 +133,7 @@ class NetworkInfluence(Influence):
         return 0.5 * self._hessian.quadratic_form(self._column(delta)[:, 0])
 
     def _iterative(self, weights: torch.Tensor) -> IterativeHessian:
-        # Methods, not closures: influences are pickled where a memory keeps them.
+        # A method, not a closure, since a memory pickles influences.
         product = partial(self._damped_product, weights)
         return IterativeHessian(product, self.curvature.solve, _RTOL[self.gradients.dtype])
 
@@ -154,9 +154,10 @@ class NetworkInfluence(Influence):
         return Z
 
     def _leading(self, k: int) -> torch.Tensor | None:
-        """Return which k coordinates hold most: positions (k,), directions (p, k); None for all.
+        """Return the k coordinates with the most energy; None means all.
 
-        Where H is dense any directions will do; the eigenbasis of a layer's factors is kept.
+        If H is dense they are directions of shape (p, k), else positions in the layers' eigenbasis,
+        of shape (k,).
         """
         if k == self.shape[1]:
             return None

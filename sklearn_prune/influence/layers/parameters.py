@@ -1,4 +1,4 @@
-"""Which of a network's parameters influence is taken on, and how they lie in one vector."""
+"""The parameters of a network that influences are taken on, and their order in one vector."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 @dataclass(frozen=True)
 class Block:
-    """Parameters that lie together in the parameter vector.
+    """Parameters that are adjacent in the parameter vector.
 
     Attributes
     ----------
     names : tuple of str
-        The weight of a Linear or a convolution, followed by its bias where both are chosen; else
-        one parameter.
+        The weight of a Linear or a convolution, followed by its bias if both are chosen; else one
+        parameter.
     shape : tuple of int
         ``(n_outputs, n_features)`` of such a layer, the bias being the last column, as in
         `HeadObjective`; a convolution's features are the numbers under its kernel. Else ``(n,)``.
@@ -57,7 +57,7 @@ def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> l
     module : torch.nn.Module
         A network's module.
     layers : "all" or list of str
-        Patterns of parameter names as `fnmatch` has them, such as ``"encoder.*"``.
+        Patterns of parameter names in the syntax of `fnmatch`, such as ``"encoder.*"``.
 
     Raises
     ------
@@ -69,14 +69,14 @@ def choose_parameters(module: torch.nn.Module, layers: str | Sequence[str]) -> l
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in trained):
             raise ValueError(
-                f"layers holds the pattern {pattern!r}, which no trained parameter matches. "
-                f"The network has {', '.join(trained) or 'none'}."
+                f"layers must match trained parameters; the pattern {pattern!r} matches none. Use "
+                f"patterns of their names: {', '.join(trained) or 'the network has none'}."
             )
     return [name for name in trained if any(fnmatchcase(name, p) for p in patterns)]
 
 
 def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
-    """Return the chosen parameters in blocks, each layer's weight and bias in one."""
+    """Return the chosen parameters as blocks, with each layer's weight and bias in one block."""
     chosen, shapes = dict.fromkeys(names), {n: p.shape for n, p in module.named_parameters()}
     layers = {name: m for name, m in module.named_modules() if is_multiplication(m)}
     blocks: list[Block] = []
@@ -99,10 +99,9 @@ def parameter_blocks(module: torch.nn.Module, names: list[str]) -> list[Block]:
 
 
 def is_multiplication(layer: torch.nn.Module) -> bool:
-    """Whether a layer multiplies its input, or each patch of it, by its weight and no more.
+    """Whether a layer only multiplies its input, or each patch of it, by its weight.
 
-    That is a Linear, or a convolution over one or two dimensions that pads with zeros, its channels
-    not in groups.
+    That is a Linear, or a one- or two-dimensional convolution with zero padding and without groups.
     """
     if type(layer) in (torch.nn.Conv1d, torch.nn.Conv2d):
         pads_zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)

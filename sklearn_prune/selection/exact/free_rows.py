@@ -1,4 +1,4 @@
-"""Few free rows: the numbers of a small problem, and what is proven about it."""
+"""A problem of few free rows in numbers, and the result of solving it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from ..rules import Rules
 
-# Up to this many free rows the answer is proven within seconds: by branch and bound or, where that
-# stalls, by comparing all sets, those of each half of the rows being held in memory.
+# Up to this many free rows, optimality is proven within seconds: by branch and bound or, if that
+# stalls, by comparing all sets, with those of each half of the rows held in memory.
 MAX_ROWS = 32
 
 
@@ -27,11 +27,11 @@ class FreeRows:
     rows : ndarray of shape (n_free, n_coordinates)
         In units of the coordinates, float64.
     offset : ndarray of shape (n_coordinates,)
-        What the sum of the rows is added to, such as the sum of must_drop.
+        Added to the sum of the rows: the sum of must_drop, less the target.
     rules : LinearRows
         Linear rules over w.
-    accept : callable, default=any
-        Says of a set whether it meets every rule in float64. HiGHS's answers are proposals.
+    accept : callable, default=accept every set
+        Returns whether a set w meets every rule in float64. HiGHS only proposes sets.
     """
 
     rows: Floats
@@ -65,21 +65,21 @@ class FreeRows:
 
     @property
     def rounding(self) -> float:
-        """What float64 cannot tell from zero in a sum of the rows."""
+        """Rounding error of float64 in a sum of the rows: a shorter sum may be zero."""
         length = np.linalg.norm(self.rows, axis=1).sum() + np.linalg.norm(self.offset)
         return float(np.finfo(np.float64).eps * length)
 
     def norm(self, w: Mask) -> float:
-        """Return ``‖offset + Zᵀw‖₂``, added up row by row."""
+        """Return ``‖offset + Zᵀw‖₂``, adding only the rows of the set."""
         return float(np.linalg.norm(self.offset + self.rows[w].sum(axis=0)))
 
     def all_sets(self) -> Mask:
-        """Return every set that breaks no linear rule, one a row."""
+        """Return every set that meets the linear rules, one per row."""
         sets = subsets(len(self))
         return np.asarray(sets[self.rules.admit(sets @ self.rules.A.T)])
 
     def first_accepted(self, sets: Mask, deadline: float) -> tuple[Mask | None, bool]:
-        """Return the first set that is accepted, None without, and whether time allowed a look."""
+        """Return the first accepted set (or None), and whether there was time to find out."""
         for w in sets:
             if time.perf_counter() > deadline:
                 return None, False
@@ -90,7 +90,7 @@ class FreeRows:
 
 @dataclass(frozen=True)
 class ExactResult:
-    """What was found and proved.
+    """The best set found, and what is proven about it.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class ExactResult:
     bound : float
         Cardinality form: no set has a smaller norm. Generalization form: no set saves more.
     proven : bool
-        Whether the set meets the bound within the gap.
+        Whether the set is proven optimal, within the solver's gap.
     n_nodes : int
         Branch-and-bound nodes visited.
     """
@@ -111,5 +111,5 @@ class ExactResult:
 
 
 def subsets(n: int) -> Mask:
-    """Return every set of n rows, one a row."""
+    """Return every set of n rows as a mask, one per row."""
     return ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(bool)

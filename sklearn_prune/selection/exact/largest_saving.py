@@ -1,4 +1,4 @@
-"""The generalization form of few rows: the set that saves most within a cone."""
+"""The generalization form for few rows: the set that saves most within a cone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..._types import Floats, Mask
 from ..highs import INFEASIBLE, OPTIMAL, RESOLUTION, run_milp
 from .free_rows import ExactResult, FreeRows
 
-# Free rows up to which all sets can be enumerated.
+# Up to this many free rows, all sets can be enumerated.
 _MAX_ENUMERATED = 16
-# Proposals that miss the cone by less than HiGHS resolves before sets are enumerated.
+# After this many proposals that miss the cone by less than HiGHS resolves, all sets are enumerated.
 _MAX_UNRESOLVED = 20
 
 
@@ -23,10 +23,11 @@ def largest_saving(
     r"""Maximise ``savingᵀw`` subject to ``‖offset + Zᵀw‖₂ + aᵀw <= b`` and linear rules.
 
     The second-order cone is enclosed by cuts :math:`u^T (\mathrm{offset} + Z^T w) + a^T w \le b`
-    for unit vectors u, added at every set that violates it (Kelley 1960). Another rule cuts off
-    that set alone, so the loop ends with the best set that meets the cone. Lengths are in units of
-    b, and a set counts only if it is accepted. If b is below HiGHS's tolerance beside the rows, or
-    if HiGHS keeps proposing sets that are not accepted, all sets are enumerated where rows are few.
+    for unit vectors u, added at every proposed set that violates it (Kelley 1960). A second rule
+    cuts off that set alone, so the loop ends with the best set that meets the cone. Lengths are in
+    units of b, and a set counts only if it is accepted. With 16 rows or fewer, all sets are
+    enumerated if b is too small beside the rows for HiGHS to resolve, or if HiGHS keeps proposing
+    sets that miss the cone by less than it resolves.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def largest_saving(
 def _best_of_all(
     free: FreeRows, program: _ConeProgram, saving: Floats, deadline: float
 ) -> ExactResult:
-    """Return the accepted set that saves most, of all there are."""
+    """Enumerate all sets, and return the accepted one that saves most."""
     sets = free.all_sets()
     sets = sets[program.may_be_within(sets)]
     savings = sets @ saving
@@ -106,23 +107,23 @@ class _ConeProgram:
         )
 
     def upper_bound(self, result: OptimizeResult) -> float:
-        """Return what no set saves more than."""
+        """Return an upper bound on what any set saves."""
         return np.inf if result.mip_dual_bound is None else -result.mip_dual_bound * self._scale
 
     def _excess(self, sets: Mask) -> Floats:
-        """Return by how much sets, one a row, exceed the cone."""
+        """Return by how much each set (one per row) exceeds the cone."""
         lengths = np.linalg.norm(self._c + sets @ self._Z, axis=1)
         return np.asarray(lengths + sets @ self._a - self._b)
 
     def may_be_within(self, sets: Mask) -> Mask:
-        """Whether sets, one a row, exceed the cone by no more than rounding can."""
+        """Whether each set (one per row) exceeds the cone by no more than rounding errors can."""
         rounding = 1e-9 * self._b + 1e-12 * float(np.abs(self._Z).sum())
         return self._excess(sets) <= rounding
 
     def cut_off(self, w: Mask) -> None:
-        """Cut off a set, and the part of the space beyond the cone around it.
+        """Cut off a set, and with it the part of the space beyond the tangent of the cone there.
 
-        HiGHS may not resolve the second cut.
+        The second cut may be too small for HiGHS to resolve.
         """
         self._excluded.append(w)
         residual, excess = self._c + w @ self._Z, float(self._excess(w[None])[0])

@@ -1,4 +1,4 @@
-"""The smallest norm of up to 32 rows, by comparing all sets of one half with those of the other."""
+"""The set of smallest norm among up to 32 rows, by comparing all sets of two halves."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..._types import Floats, Integers, Mask
 from ..linear_rows import LinearRows
 from .free_rows import MAX_ROWS, ExactResult, FreeRows, subsets
 
-# Limits: pairs of sets to compare, pairs of groups of equal values in the rules, and pairs to add
-# up again.
+# Limits on the pairs of sets to compare, on the pairs of groups with equal values in the linear
+# rules, and on the candidates whose norms are recomputed.
 MAX_PAIRS, MAX_GROUPS, MAX_CANDIDATES = 2e9, 100_000, 100_000
-# Products held at a time, and the rounding in one as a share of its terms.
+# Products held at a time, and the rounding error of one as a share of its terms.
 _AT_ONCE, _ROUNDING = 4_000_000, 1e-13
 
 
@@ -25,12 +25,13 @@ class _Half:
     Attributes
     ----------
     sets : ndarray of bool of shape (n_sets, n_rows)
+        One set per row.
     sums : ndarray of shape (n_sets, n_coordinates)
-        Sum of the rows of each set.
+        Sum of the rows of each set, offset included.
     values : ndarray of shape (n_groups, n_linear_rows)
-        Values of each group.
+        Values of the linear rows that the sets of each group share.
     members : list of ndarray
-        The sets of each group.
+        Positions of the sets of each group.
     """
 
     sets: Mask
@@ -40,7 +41,7 @@ class _Half:
 
     @classmethod
     def of(cls, rows: Floats, A: Floats, offset: Floats) -> _Half:
-        """Return the half of these rows, the columns A of the linear rows and a part of the sum."""
+        """Return the half of ``rows``; A are their columns of the linear rows."""
         sets = subsets(len(rows))
         values, group = np.unique(sets @ A.T, axis=0, return_inverse=True)
         order, sizes = np.argsort(group.ravel(), kind="stable"), np.bincount(group.ravel())
@@ -52,10 +53,10 @@ def meet_in_the_middle(free: FreeRows, incumbent: Mask, deadline: float) -> Exac
 
     .. math:: \|a + b\|^2 = [2a,\; \|a\|^2,\; 1] \cdot [b,\; 1,\; \|b\|^2]
 
-    so one matrix product gives the norms of all pairs of two groups (Horowitz & Sahni 1974). For
-    half of 32 rows there are 6e8 pairs, which takes some seconds. Sets within rounding of the best
-    are added up again, row by row. Rows are rotated to their span, so there are at most as many
-    coordinates as rows.
+    so one matrix product gives the norms of all pairs of two groups (Horowitz & Sahni 1974). If 16
+    of 32 rows are dropped there are 6e8 pairs, which takes some seconds. The norms of sets within
+    rounding of the best are recomputed from their rows. Rows are rotated to their span, so there
+    are at most as many coordinates as rows.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def meet_in_the_middle(free: FreeRows, incumbent: Mask, deadline: float) -> Exac
     Returns
     -------
     ExactResult
-        Not proven where there are too many sets, or time ran out.
+        Not proven if there are too many sets or the time ran out.
     """
     unproven, n = ExactResult(incumbent, 0.0, False), len(free)
     if n > MAX_ROWS:
@@ -82,26 +83,26 @@ def meet_in_the_middle(free: FreeRows, incumbent: Mask, deadline: float) -> Exac
     if pairs is None:
         return unproven
     sets = np.hstack([first.sets[pairs[0]], second.sets[pairs[1]]])
-    lengths, known = np.array([free.norm(w) for w in sets]), free.norm(incumbent)
-    shorter = np.flatnonzero(lengths < known)
+    lengths, incumbent_norm = np.array([free.norm(w) for w in sets]), free.norm(incumbent)
+    shorter = np.flatnonzero(lengths < incumbent_norm)
     order = shorter[np.argsort(lengths[shorter], kind="stable")]
     best, in_time = free.first_accepted(sets[order], deadline)
     if best is not None:
         return ExactResult(best, free.norm(best), True)
-    # If no candidate was accepted, a set that was no candidate may be best.
+    # If candidates were found but none accepted, a set that is no candidate may be the best.
     is_best = in_time and not len(order)
-    return ExactResult(incumbent, known if is_best else 0.0, is_best)
+    return ExactResult(incumbent, incumbent_norm if is_best else 0.0, is_best)
 
 
 def _nearest(
     first: _Half, second: _Half, rules: LinearRows, least: float, deadline: float
 ) -> tuple[Integers, Integers] | None:
-    """Return the pairs whose squared norm is the least within rounding; None for too many."""
+    """Return the pairs of least squared norm, within rounding; None if there are too many."""
     left = np.column_stack([2 * first.sums, _squared(first.sums), np.ones(len(first.sums))])
     right = np.column_stack([second.sums, np.ones(len(second.sums)), _squared(second.sums)])
     rounding = _ROUNDING * (left[:, -2].max() + right[:, -1].max())
     pairs, n_left = _allowed_groups(first, second, rules), MAX_PAIRS
-    found: list[tuple[Floats, Integers, Integers]] = []
+    candidates: list[tuple[Floats, Integers, Integers]] = []
     for i, j in pairs:
         members, others = first.members[i], second.members[j]
         n_left -= len(members) * len(others)
@@ -109,15 +110,15 @@ def _nearest(
         for start in range(0, len(members), step):
             if n_left < 0 or time.perf_counter() > deadline:
                 return None
-            some = members[start : start + step]
-            squares = left[some] @ right[others].T
+            block = members[start : start + step]
+            squares = left[block] @ right[others].T
             least = min(least, float(squares.min()))
             a, b = np.nonzero(squares <= least + rounding)
             if len(a):
-                found.append((squares[a, b], some[a], others[b]))
-    if not found:
+                candidates.append((squares[a, b], block[a], others[b]))
+    if not candidates:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    squares, a, b = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    squares, a, b = (np.concatenate(parts) for parts in zip(*candidates, strict=True))
     near = squares <= least + rounding
     return None if near.sum() > MAX_CANDIDATES else (a[near], b[near])
 
@@ -127,6 +128,6 @@ def _squared(sums: Floats) -> Floats:
 
 
 def _allowed_groups(first: _Half, second: _Half, rules: LinearRows) -> Integers:
-    """Return the pairs of groups that meet the linear rows together, shape (n_pairs, 2)."""
+    """Return the pairs of groups that together meet the linear rows, shape (n_pairs, 2)."""
     values = first.values[:, None] + second.values[None]
     return np.argwhere(rules.admit(values))

@@ -1,4 +1,4 @@
-"""The cardinality form of few rows: the set of smallest norm."""
+"""The cardinality form for few rows: the set of smallest norm."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .meet_in_the_middle import meet_in_the_middle
 
 # Relative gap at which a set counts as optimal.
 _GAP = 1e-4
-# A set whose norm is below this share of the first one restarts the program in its unit.
+# A set whose norm is below this share of the first set's restarts the program, in its own unit.
 _RESCALE = 0.3
-# Rounds of cuts after which the search ends unless the last one found a better set.
+# After this many rounds of cuts, the search ends with the first round that finds no better set.
 _MAX_ROUNDS = 200
-# Branch-and-bound nodes, of a few milliseconds each, after which all sets are compared.
+# After this many branch-and-bound nodes, of a few milliseconds each, all sets are compared instead.
 _MAX_NODES = 200
 _INITIAL_TANGENTS = np.array([-1.0, -0.5, -0.25, -0.125, 0.125, 0.25, 0.5, 1.0])
 
@@ -33,14 +33,14 @@ def smallest_change(free: FreeRows, incumbent: Mask, deadline: float) -> ExactRe
     .. math:: \min \sum_j q_j \quad\text{s.t.}\quad r = \mathrm{offset} + Z^T w,\qquad
               q_j \ge 2 a r_j - a^2 \;\text{ for every tangent point } a \text{ of coordinate } j
 
-    Each tangent is a valid lower bound of :math:`r_j^2`, so the optimum of the MILP is a lower
-    bound of the squared norm. Its solution gives new tangent points ``a = r_j``; the loop ends
-    when the bound meets the best set. One tangent per coordinate and round cuts off more than a
+    Each tangent is a lower bound on :math:`r_j^2`, so the optimum of the MILP is a lower bound on
+    the squared norm. Its solution gives new tangent points ``a = r_j``; the loop ends when the
+    bound meets the norm of the best set. One tangent per coordinate and round cuts off more than a
     single cut ``uᵀr ≤ t``: the sum of k tangents has k faces to combine (Vielma et al. 2017).
     Coordinates are rotated to the span of the rows and divided by the incumbent's norm.
 
-    HiGHS only proposes: the norm is computed in float64, and a set that is not accepted is cut off.
-    Where HiGHS proves nothing in some hundred nodes, or where the norms are below its tolerance,
+    HiGHS only proposes sets: their norm is computed in float64, and a set that is not accepted is
+    cut off. If HiGHS proves nothing in 200 nodes, or if the norms are below its tolerance,
     :func:`meet_in_the_middle` compares all sets.
 
     Parameters
@@ -86,18 +86,18 @@ def _branch_and_bound(free: FreeRows, incumbent: Mask, deadline: float) -> Exact
         if abs(norm - bound) <= max(_GAP, RESOLUTION) * norm:
             return ExactResult(best, min(bound, norm), True, n_nodes)
         if norm < _RESCALE * first:
-            # HiGHS resolves 1e-6 of the unit, which is the norm of the set it started from.
+            # HiGHS resolves 1e-6 of the unit, which is the norm of the first set.
             rescaled = smallest_change(free, best, deadline)
             return replace(rescaled, n_nodes=rescaled.n_nodes + n_nodes)
         stalls = norm == before and program.n_rounds > _MAX_ROUNDS
         if result.status != OPTIMAL or n_nodes > _MAX_NODES or stalls or bound > norm:
             break
-    # A bound above the norm of a set is wrong.
+    # A bound above the norm of a known set is wrong.
     return ExactResult(best, bound if bound <= norm else 0.0, False, n_nodes)
 
 
 class _TangentProgram:
-    """The MILP ``min Σ q`` over (w, r, q), growing by tangents, in units of a first norm."""
+    """The MILP ``min Σ q`` over (w, r, q), to which tangents are added; lengths in ``unit``."""
 
     def __init__(self, free: FreeRows, unit: float) -> None:
         rotation, _ = np.linalg.qr(free.rows.T)
@@ -121,7 +121,7 @@ class _TangentProgram:
         self.n_rounds = 0
 
     def add_tangents_at(self, w: Mask) -> None:
-        """Add ``q_j >= 2 a_j r_j - a_j²``, which touch at a set, for every coordinate."""
+        """Add the tangents ``q_j >= 2 a_j r_j - a_j²``, with a the residual of the set w."""
         self._points.append(self._c + w @ self._Z)
 
     def solve(self, time_limit: float) -> OptimizeResult:
@@ -149,7 +149,7 @@ class _TangentProgram:
         )
 
     def lower_bound(self, result: OptimizeResult) -> float:
-        """Return the norm, in the unit of the rows, that no set stays below."""
+        """Return a lower bound on the norm of any set, in the unit of the rows."""
         if result.mip_dual_bound is None:
             return 0.0
         squared = max(result.mip_dual_bound - RESOLUTION, 0.0) + self._constant

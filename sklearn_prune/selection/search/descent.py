@@ -1,4 +1,4 @@
-"""The heuristic for large problems: decide the cells' counts, then exchange inside cells."""
+"""The heuristic for many rows: decide the cells' counts, then exchange rows inside cells."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from .multiple_exchange import MAX_COORDINATES, multiple_exchange
 # More rows than this are exchanged block by block, which bounds the memory: a round makes several
 # passes over all rows of its block.
 BLOCK_ROWS = 20_000
-# Blocks at most. Rows outside all blocks stay as drawn, and the blocks compensate for their sum.
+# At most this many blocks. Rows outside all blocks stay as drawn, and the blocks make up for them.
 MAX_BLOCKS = 10
-# A descent ends after two rounds in a row that gain less than this share; the larger share is for
-# searches that only have to come near enough.
+# A descent ends after two rounds in a row that gain less than this share. The larger share is for
+# searches that may stop before the optimum.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
 _STALLED_ROUNDS = 2
-# Rounds of multiple exchange (of two, four and eight swaps), and how much longer than the last one
-# the next may take.
+# Doublings of each round of multiple exchange (two, four, eight and eight swaps at once), and the
+# factor by which the next round may take longer than the last.
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Best set of a search.
+    """The best set that a search found.
 
     Attributes
     ----------
     drop : ndarray of bool of shape (n_samples,)
         True where the row is dropped.
     norm : float
-        Of the sum of the dropped rows, in units of ``scale``.
+        Norm of the residual, in units of ``scale``; infinite before the first exchange.
     labels : ndarray of shape (n_samples,)
         Cell of each row, inside which rows are exchanged; -1 for rows that are not free.
     cells : CellCounts or None
-        Their counts. None where the caller gave a start.
+        The counts of the cells. None if the caller gave a start.
     timed_out : bool
         Whether the deadline ended the search.
     """
@@ -70,8 +70,8 @@ def search(
     exchange. Work is counted in rounds, not in seconds, so the same seed gives the same set; the
     deadline only cuts it short.
 
-    With ``enough``, the search ends once the sum is that share of what random rows of the same
-    counts leave, or once exchanges gain little.
+    With ``enough``, the search ends once the norm is that share of the root mean square over
+    random sets with the same counts, or once exchanges gain little.
     """
     progress = _COARSE_PROGRESS if enough > 0 else _LEAST_PROGRESS
     start, target = _start(problem, n_drop, rng), 0.0
@@ -96,10 +96,10 @@ def improve_cost(
     rng: np.random.Generator,
     deadline: float,
 ) -> SearchResult:
-    r"""Raise ``costᵀw`` by exchanges while ``‖Zᵀw‖₂ / scale`` stays within ``limit``.
+    r"""Raise ``costᵀw`` by exchanges while the norm of the residual stays within ``limit``.
 
-    Minimises :math:`\|Z^T w\|^2 - μ\, c^T w` for μ growing by factors of four, and keeps the
-    most saving set within the limit.
+    Minimises :math:`\|r\|^2 - μ\, c^T w`, with r the residual in units of ``scale``, for μ growing
+    by factors of four, and returns the set within the limit that saves most.
     """
     spread = float(np.ptp(problem.savings[problem.free])) if problem.free.any() else 0.0
     if spread == 0.0:
@@ -124,7 +124,7 @@ def improve_cost(
 
 
 def _start(problem: SelectionProblem, n_drop: int, rng: np.random.Generator) -> SearchResult:
-    """Return a set that meets every rule, whatever its norm."""
+    """Return a set that meets every rule, not yet improved."""
     cells = cell_counts(problem, n_drop, rng)
     drawn = draw_dropped(cells.labels, cells.n_dropped, problem.kept_share, rng)
     return SearchResult(problem.must_drop | drawn, np.inf, cells.labels, cells)
@@ -140,9 +140,9 @@ def _descend(
 ) -> SearchResult:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
-    One round is enough where its pool holds every free row. Very many rows are exchanged block by
-    block. Each block removes its part of the whole sum: the first of ten a tenth, the second a
-    ninth of the rest, and the last all that is left.
+    One round is enough if its pool holds every free row. More than 20,000 rows are exchanged block
+    by block. Each block removes its part of the residual: the first of ten blocks a tenth, the
+    second a ninth of the rest, and the last one all that is left.
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     descent = _Descent(rng, deadline, least_progress, target)
@@ -163,20 +163,20 @@ def _descend(
 
 
 def _split(labels: Integers, drop: Mask, rng: np.random.Generator) -> list[Integers]:
-    """Return the rows of each block, which has its share of each cell.
+    """Return the rows of each block, which has an equal share of each cell.
 
-    With very many rows, some are in no block and stay as drawn.
+    Beyond 200,000 rows, some are in no block and stay as drawn.
     """
     free = np.flatnonzero(labels >= 0)
     n_blocks = -(-len(free) // BLOCK_ROWS)
-    # Deal out the dropped and the kept rows of each cell in turn.
+    # Distribute the dropped and the kept rows of each cell over the blocks in turn.
     order = free[np.lexsort((rng.random(len(free)), drop[free], labels[free]))]
     return [np.sort(order[first::n_blocks]) for first in range(min(n_blocks, MAX_BLOCKS))]
 
 
 @dataclass
 class _Descent:
-    """Rounds of pair exchange inside cells, until they gain little or the residual is small."""
+    """Rounds of pair exchange inside cells, until they gain little or the norm meets the target."""
 
     rng: np.random.Generator
     deadline: float
@@ -185,7 +185,7 @@ class _Descent:
     timed_out: bool = False
 
     def run(self, coordinates: Coordinates, labels: Integers, drop: Mask) -> Mask:
-        """Return an improved set, and remember whether the deadline ever passed."""
+        """Return an improved set, and record in ``timed_out`` whether the deadline passed."""
         norm, stalled = float(np.linalg.norm(coordinates.residual(drop))), 0
         is_done = False
         while not (self._is_over() or is_done) and norm > self.target:
@@ -209,7 +209,7 @@ class _Descent:
 def _combine(
     problem: SelectionProblem, result: SearchResult, rng: np.random.Generator, deadline: float
 ) -> SearchResult:
-    """Improve by ever more swaps at once, where the coordinates are few."""
+    """Improve by more and more swaps at once, if the coordinates are few."""
     coordinates, drop, last = problem.coordinates, result.drop, 0.0
     if coordinates.n_coordinates > MAX_COORDINATES:
         return result

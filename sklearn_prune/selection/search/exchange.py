@@ -1,4 +1,4 @@
-"""Pair exchange: swap a dropped row for a kept one while that brings the sum closer to zero."""
+"""Pair exchange: swap a dropped row for a kept one while that shortens the residual."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .pool import Pool, draw_pool
 
 # Size of a round's pool: room for many swaps, and a Gram matrix cheaper than a few passes over Z.
 _MAX_POOL = 3000
-# Swaps between two looks at the clock, and in a round at most.
+# Swaps between two checks of the clock, and the most swaps in a round.
 _SWAPS_PER_LOOK, _MAX_SWAPS = 64, 100_000
-# Dropped rows to try against every kept row before a stratum counts as exhausted.
+# Dropped rows that are tried against every kept row before a stratum counts as exhausted.
 _BEST_DROPPED = 64
 
 
 class Exchanged(NamedTuple):
-    """Result of a round.
+    """Result of a round of exchanges.
 
     Attributes
     ----------
@@ -45,15 +45,16 @@ def exchange_round(
 ) -> Exchanged:
     r"""Swap rows of the same stratum inside one pool until no swap helps.
 
-    With c = Zᵀw, putting back row i and dropping row j changes the squared norm by
+    With the residual c (Zᵀw plus the offset), putting back row i and dropping row j changes its
+    squared norm by
 
     .. math:: \|c - z_i + z_j\|^2 - \|c\|^2
               = -(2 s_i - q_i) + (2 s_j + q_j) - 2 z_i \cdot z_j,
               \qquad s = Z c,\quad q_i = \|z_i\|^2
 
-    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside it the Gram
-    matrix gives every product, so a swap costs O(pool), whatever the number of coordinates, and
-    the scores are updated, never recomputed.
+    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside the pool the
+    Gram matrix has every product: scores are updated, never recomputed, so a swap costs O(pool) for
+    any number of coordinates.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def exchange_round(
     deadline : float, default=inf
         ``time.perf_counter()`` value at which the round ends with the swaps made so far.
     reward : ndarray of shape (n_rows,), default=None
-        What dropping each row is worth: minimises ``‖Zᵀw‖² - rewardᵀw`` instead.
+        What dropping each row is worth: ``‖c‖² - rewardᵀw`` is minimised instead.
     """
     pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
     improved = drop.copy()
@@ -77,7 +78,7 @@ def exchange_round(
 
 
 class _PoolSearch:
-    """Best-improvement exchange inside a pool, in terms of its Gram matrix alone."""
+    """Best-improvement exchange inside a pool, by its Gram matrix alone."""
 
     def __init__(self, pool: Pool, deadline: float) -> None:
         self._deadline = deadline
@@ -86,11 +87,11 @@ class _PoolSearch:
         self._norms = np.diag(pool.gram).astype(np.float64)
         self._drop, self._n_swaps = pool.drop.copy(), 0
         self._slices = [slice(a, b) for a, b in pool.bounds]
-        # Smaller gains are float32 rounding and would let the search run in circles.
+        # Smaller gains are float32 rounding, and the search might cycle.
         self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
 
     def run(self) -> Mask:
-        """Swap until a whole pass over the strata finds nothing; return the pool's new set."""
+        """Swap until a whole pass over the strata finds no swap; return the pool's new set."""
         before = -1
         while before < self._n_swaps < _MAX_SWAPS:
             before = self._n_swaps
@@ -99,7 +100,7 @@ class _PoolSearch:
         return self._drop
 
     def _exhaust(self, stratum: slice) -> None:
-        """Swap inside a stratum until nothing helps."""
+        """Swap inside a stratum until no swap helps."""
         dropped = np.where(self._drop[stratum], 0.0, -np.inf)
         kept = np.where(self._drop[stratum], -np.inf, 0.0)
         norms, gram = self._norms[stratum], self._gram[stratum, stratum]

@@ -1,4 +1,4 @@
-"""Multiple exchange: two, four or eight swaps at once, found by meeting in the middle."""
+"""Multiple exchange: two, four or eight swaps at once, found by meet in the middle."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 
-# With more coordinates two short moves hardly ever combine to a shorter one: the number of moves
+# With more coordinates, two short moves hardly ever add up to a shorter one: the number of moves
 # would have to grow exponentially.
 MAX_COORDINATES = 32
-# Rows of each side that swaps are formed from.
+# Most kept and dropped rows that swaps are formed from.
 _MAX_KEPT, _MAX_DROPPED = 5_000, 45_000
-# Moves on each side of the meeting: at most so many, and so many times the root of all swaps.
+# At most this many moves, and at most this many times the square root of the number of swaps.
 _MAX_MOVES, _MOVES_PER_ROOT = 36_000, 2.4
 # Numbers in one block of products, and rows and columns of one tile, which should fit the cache.
 _BLOCK_SIZE, _TILE = 1_000_000, 1000
@@ -28,17 +28,17 @@ def multiple_exchange(
 ) -> Mask:
     r"""Return a set that differs by ``2 ** n_doublings`` swaps and is closer to zero, or the same.
 
-    A swap (i, j) inside a stratum moves c = Zᵀw by ``-(z_i - z_j)``. Among the S shortest moves D,
-    the pair a, b with
+    A swap (i, j) inside a stratum moves the residual c by ``-(z_i - z_j)``. Among the S shortest
+    moves D, the pair a, b with
 
     .. math:: \min_{a, b} \| c - D_a - D_b \|^2 = \min_a \Big( \|c - D_a\|^2
               + \min_b \big( \|D_b\|^2 - 2 (c - D_a) \cdot D_b \big) \Big)
 
     is found by one blocked matrix product over S² pairs. If the moves fill a ball of radius ρ in k
     dimensions evenly, the best pair leaves about :math:`ρ S^{-2/k}` (Horowitz and Sahni 1974, in k
-    dimensions). The radius shrinks in turn when the S shortest sums of two moves take the moves'
-    place, to about :math:`\sqrt 2 ρ S^{-1/k}`: a gain for k up to 24 or so, and none beyond (in
-    the manner of Schroeppel and Shamir 1981).
+    dimensions). A doubling replaces the moves by the S shortest sums of two moves, whose radius is
+    about :math:`\sqrt 2 ρ S^{-1/k}`: a gain for k up to about 24, and none beyond (similar to
+    Schroeppel and Shamir 1981).
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _halves(size: int, rng: np.random.Generator) -> tuple[Integers, Integers]:
 
 
 def _short_sums(rows: Integers, moves: Floats, rng: np.random.Generator) -> tuple[Integers, Floats]:
-    """Return about as many sums of two moves, the shortest, and the rows they exchange."""
+    """Return about as many shortest sums of two moves, and the rows that they exchange."""
     if len(rows) < 2:
         return rows, moves
     first, second = _halves(len(rows), rng)
@@ -90,7 +90,10 @@ def _short_sums(rows: Integers, moves: Floats, rng: np.random.Generator) -> tupl
 
 
 def _closest_pairs(target: Floats, A: Floats, B: Floats) -> list[tuple[int, int]]:
-    """Return the best b of every a, best pairs first, for ``A_a + B_b`` close to the target."""
+    """Return the 100 best pairs (a, b), each with the best b for its a, best pairs first.
+
+    The best pair has ``A_a + B_b`` closest to the target.
+    """
     rest = (target - A).astype(np.float32)
     constants = np.einsum("ij,ij->i", rest, rest)
     right = np.column_stack([B, np.einsum("ij,ij->i", B, B)]).astype(np.float32)
@@ -99,11 +102,11 @@ def _closest_pairs(target: Floats, A: Floats, B: Floats) -> list[tuple[int, int]
     value = np.full(len(A), np.inf, dtype=np.float32)
     for start in range(0, len(A), _TILE):
         block = slice(start, start + _TILE)
-        every = np.arange(len(rest[block]))
+        positions = np.arange(len(rest[block]))
         for first in range(0, len(B), _TILE):
             products = left[block] @ right[first : first + _TILE].T
             best = products.argmin(axis=1)
-            least = products[every, best]
+            least = products[positions, best]
             closer = least < value[block]
             partner[block][closer] = best[closer] + first
             value[block][closer] = least[closer]
@@ -115,7 +118,7 @@ def _closest_pairs(target: Floats, A: Floats, B: Floats) -> list[tuple[int, int]
 def _short_swaps(
     coordinates: Coordinates, labels: Integers, drop: Mask, rng: np.random.Generator
 ) -> tuple[Integers, Floats]:
-    """Return the shortest swaps (dropped row, kept row) and what each takes from the sum."""
+    """Return the shortest swaps (dropped row, kept row), and the move ``z_i - z_j`` of each."""
     n_strata = int(labels.max(initial=-1)) + 1
     pairs, moves = [], []
     for stratum in range(n_strata):
@@ -140,15 +143,15 @@ def _sample(rows: Integers, size: int, rng: np.random.Generator) -> Integers:
 
 
 def _nearest(A: Floats, B: Floats, n_pairs: int) -> tuple[Integers, Integers]:
-    """Return about ``n_pairs`` pairs (row of A, row of B) of the smallest distances."""
+    """Return about ``n_pairs`` pairs (row of A, row of B) with the smallest distances."""
     right = np.column_stack([B, np.einsum("ij,ij->i", B, B)])
     left = np.column_stack([-2 * A, np.ones(len(A), A.dtype)])
     constants = np.einsum("ij,ij->i", A, A)
-    # The cutoff is estimated from a sample of pairs, so that one pass over all pairs is enough.
+    # The cutoff is estimated on a sample of pairs, so that one pass over all pairs is enough.
     sample = left[:: max(1, len(A) // 500)] @ right.T + constants[:: max(1, len(A) // 500), None]
     share = min(1.0, n_pairs / (len(A) * len(B)))
     cutoff = np.quantile(sample, share)
-    found_i, found_j = [], []
+    pairs_i, pairs_j = [], []
     step = max(1, _BLOCK_SIZE // len(B))
     for start in range(0, len(A), step):
         squared = left[start : start + step] @ right.T + constants[start : start + step, None]
@@ -156,6 +159,6 @@ def _nearest(A: Floats, B: Floats, n_pairs: int) -> tuple[Integers, Integers]:
         i, j = np.divmod(np.flatnonzero(squared <= cutoff), len(B))
         # Duplicated rows can tie at the cutoff by the million; each block keeps its fair share.
         most = 2 * n_pairs * step // len(A) + 1
-        found_i.append(i[:most] + start)
-        found_j.append(j[:most])
-    return np.concatenate(found_i), np.concatenate(found_j)
+        pairs_i.append(i[:most] + start)
+        pairs_j.append(j[:most])
+    return np.concatenate(pairs_i), np.concatenate(pairs_j)

@@ -21,9 +21,9 @@ class Pool:
     labels : ndarray of shape (n_pool,)
         Stratum of each, ascending.
     gram : ndarray of shape (n_pool, n_pool)
-        Inner products of the rows, in units of the squared scale.
+        Inner products of the rows, in units of ``scale ** 2``.
     scores : ndarray of shape (n_pool,)
-        Inner product of each row with the sum of the dropped rows, less half of its reward.
+        Inner product of each row with the residual, less half of the row's reward.
     drop : ndarray of bool of shape (n_pool,)
         True where the row is dropped.
     """
@@ -36,7 +36,7 @@ class Pool:
 
     @property
     def bounds(self) -> list[tuple[int, int]]:
-        """First position and end of each stratum of two rows or more."""
+        """First and past-the-last position of each stratum with two or more rows."""
         edges = np.flatnonzero(np.diff(self.labels)) + 1
         ends = zip(np.r_[0, edges], np.r_[edges, len(self.labels)], strict=True)
         return [(int(a), int(b)) for a, b in ends if b - a > 1]
@@ -51,13 +51,13 @@ def draw_pool(
     size: int,
     reward: Floats | None = None,
 ) -> Pool:
-    r"""Draw the rows of one round, as many dropped as kept ones where there are enough.
+    r"""Draw the rows of one round, as many dropped as kept ones if there are enough.
 
-    Let c = Zᵀw, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``. A quarter of the pool are the rows whose
-    own move promises most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept one). A
-    quarter are the rows most parallel to c (largest ``s_i² / q_i``): where few rows point in the
-    direction of c, these must be rearranged, however long they are. The other half is drawn at
-    random with a preference for short rows, which do the fine tuning.
+    Let c be the residual, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``. A quarter of the pool are the
+    rows whose own move gains most (``2 s_i - q_i`` for a dropped row, ``-2 s_i - q_i`` for a kept
+    one). A quarter are the rows most parallel to c (largest ``s_i² / q_i``): if few rows point in
+    the direction of c, these must be exchanged, however long they are. The other half is drawn at
+    random with a preference for short rows, which allow fine corrections.
 
     Parameters
     ----------

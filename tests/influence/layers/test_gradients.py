@@ -194,7 +194,7 @@ class TestOutOfMemory:
         tried.clear()
         gradients.weighted_sum(W)
         assert max(tried) == 7
-        assert "out of GPU memory at 30 rows; going on with 15" in capsys.readouterr().out
+        assert "out of GPU memory at 30 rows; continuing with 15" in capsys.readouterr().out
 
     def test_a_single_row_that_does_not_fit_is_an_error_with_remedies(self, monkeypatch):
         net, X, y = fitted("softmax")
