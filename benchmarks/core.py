@@ -29,7 +29,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.__main__ import loss_change, random_rows, retrain
+from sklearn_prune.demo import loss_change, random_rows, retrain
 from sklearn_prune.influence import HeadObjective, refit_head
 from sklearn_prune.losses import SoftmaxCrossEntropy
 

@@ -1,182 +1,134 @@
-"""Show what pruning costs on real data: ``python -m sklearn_prune``.
-
-The data are scikit-learn's 1,797 handwritten digits, a quarter of them held out as test rows. For
-each prune ratio, scikit-learn trains a softmax regression on the rows that `InfluencePruner` keeps,
-and on equally many random rows with the same class shares.
-"""
+"""The command ``sklearn-prune``: prune the rows of a file, or show what pruning costs."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from time import perf_counter
+from pathlib import Path
 
-import numpy as np
-from scipy.special import softmax
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
+from . import demo
+from .files import FileError, PruneJob, UsageError, plan_pruning, prune_file
 
-from ._influence_pruner import InfluencePruner
-from ._types import Array, Metadata
+__all__ = ["main"]
 
-__all__ = ["loss_change", "main", "random_rows", "retrain"]
+_DONE, _DATA_ERROR, _USAGE_ERROR, _INTERRUPTED = 0, 1, 2, 130
+_EPILOG = """\
+Without a command it runs the demo. Exit codes: 0 done, 1 a file or what it holds is wrong,
+2 the command line is wrong."""
 
 
-RATIOS = (0.5, 0.8, 0.9, 0.95, 0.98)
-# The power of ten with the best cross-validated accuracy on all training rows.
-DAMPING = 1e-3
-N_RANDOM = 5
-
-HEADER = f"""\
-{"rows":>12} | {"test accuracy":^20} | {"change of the model, nats":^29} |
-{"pruned":>6} {"kept":>5} | {"full":>6} {"pruned":>6} {"random":>6} \
-| {"predicted":>9} {"observed":>9} {"random":>9} | {"seconds":>7}
-{"-" * 77}"""
-
-LEGEND = """\
-change: 1/2 D'HD in nats, with D from the parameters of all rows to the retrained ones.
-predicted: to first order, as minimised by the pruner. observed: scikit-learn's
-LogisticRegression, trained from zero on the kept rows. seconds: pruner.fit."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the table. Accuracies are on the test rows, changes in nats."""
-
-    prune_ratio: float
-    n_kept: int
-    accuracy: float
-    random_accuracy: float
-    predicted: float
-    observed: float
-    random_observed: float
-    seconds: float
-
-
-def retrain(design: Array, y: Array, damping: float, **params: Metadata) -> LogisticRegression:
-    """Minimise ``(1/n) sum_i loss_i + (damping/2) ||Theta||^2`` with scikit-learn.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command, and return its exit code.
 
     Parameters
     ----------
-    design : ndarray of shape (n_samples, n_features)
-        Features, and a column of ones for the intercept, which is damped like the rest.
-    y : ndarray of shape (n_samples,)
-        Class labels.
-    damping : float
-        Damping λ of the mean loss: ``C = 1 / (n_samples * damping)``.
-    **params : dict
-        Further parameters of ``LogisticRegression``.
+    argv : list of str, default=None
+        Arguments; None takes those of the process. Without any, the demo runs.
 
     Returns
     -------
-    model : LogisticRegression
-        Fitted from zero on these rows.
+    code : int
+        0 when done, 1 if a file or what it holds is wrong. A wrong command line exits with 2.
     """
-    settings = {"fit_intercept": False, "solver": "newton-cg", "tol": 1e-8, **params}
-    return LogisticRegression(C=1 / (len(y) * damping), **settings).fit(design, y)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] == "demo":
+        demo.main(argv[1:])
+        return _DONE
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    _check(parser, arguments)
+    return _prune(arguments)
 
 
-def loss_change(design: Array, theta: Array, theta_new: Array, damping: float) -> float:
-    """Return ``1/2 D^T H D`` with ``D = theta_new - theta``, in nats.
+def _prune(arguments: argparse.Namespace) -> int:
+    fields = vars(arguments).copy()
+    is_dry = fields.pop("dry_run")
+    del fields["command"]
+    job = PruneJob(**fields)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _tell_warning(message)
+            print(plan_pruning(job) if is_dry else prune_file(job))
+    except UsageError as error:
+        _tell(f"error: {error}")
+        return _USAGE_ERROR
+    except FileError as error:
+        _tell(f"error: {error}")
+        return _DATA_ERROR
+    except KeyboardInterrupt:
+        _tell("interrupted; no file is half written.")
+        return _INTERRUPTED
+    return _DONE
 
-    ``H`` is the Hessian at `theta` of the softmax regression's objective on all rows of `design`
-    (n_samples, n_features), divided by n_samples; both thetas are (n_classes, n_features).
-    """
-    P = softmax(design @ theta.T, axis=1)
-    U = design @ (theta_new - theta).T
-    variance = np.sum(P * U**2, axis=1) - np.sum(P * U, axis=1) ** 2
-    return float(np.mean(variance) + damping * np.sum((theta_new - theta) ** 2)) / 2
+
+def _tell(message: str) -> None:
+    print(f"sklearn-prune: {message}", file=sys.stderr)
 
 
-def random_rows(y: Array, n_rows: int, seed: int, *, stratify: bool = True) -> Array:
-    """Return `n_rows` random positions; with `stratify`, the classes of y keep their shares."""
-    rows, _ = train_test_split(
-        np.arange(len(y)),
-        train_size=n_rows,
-        stratify=y if stratify else None,
-        random_state=seed,
+def _tell_warning(message: Warning | str) -> None:
+    _tell(f"warning: {' '.join(str(message).split())}")
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """End with a usage error if a number is out of its range."""
+    ratio, tolerance = arguments.prune_ratio, arguments.tolerance
+    if ratio is not None and not 0 <= ratio < 1:
+        parser.error(f"--ratio must be in [0, 1), {ratio} is not; 0.9 drops 90 %")
+    for option, value in (("--tolerance", tolerance), ("--time-limit", arguments.time_limit)):
+        if value is not None and not 0 < value < float("inf"):
+            parser.error(f"{option} must be above 0, {value} is not")
+    if not 0 <= arguments.seed < 2**32:
+        parser.error(f"--seed must be in [0, 2**32), {arguments.seed} is not")
+    if arguments.output is None and not arguments.dry_run:
+        parser.error("-o OUT is needed, a file for the rows kept; --dry-run writes none")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sklearn-prune",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return rows
-
-
-def digits() -> tuple[Array, Array, Array, Array]:
-    """Return X_train, X_test, y_train, y_test; X is scaled and ends in a column of ones."""
-    X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(
-        X, y, test_size=0.25, stratify=y, random_state=0
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("demo", help="prune a bundled data set, and retrain on the rows kept")
+    prune = commands.add_parser(
+        "prune",
+        help="prune the rows of a file",
+        description="Prune the rows of FILE, and write those that are kept to OUT as they are.",
     )
-    scaler = StandardScaler().fit(X_train)
-    X_train, X_test = (
-        np.c_[scaler.transform(part), np.ones(len(part))] for part in (X_train, X_test)
+    add = prune.add_argument
+    add("path", metavar="FILE", type=Path, help="CSV, TSV, JSON lines (also .gz), or Parquet")
+    add("--target", metavar="COL", required=True, help="column that a model is to predict")
+    share = prune.add_mutually_exclusive_group(required=True)
+    share.add_argument(
+        "--ratio", dest="prune_ratio", metavar="R", type=float, help="share of rows to drop"
     )
-    return X_train, X_test, y_train, y_test
-
-
-def measure(data: tuple[Array, Array, Array, Array], prune_ratio: float, full: Array) -> Line:
-    """Prune and retrain on the kept rows, and on random rows."""
-    design, test_design, y, y_test = data
-    start = perf_counter()
-    # The network adds its own intercept.
-    pruner = InfluencePruner(prune_ratio=prune_ratio, damping=DAMPING, random_state=0)
-    pruner.fit(design[:, :-1], y)
-    seconds = perf_counter() - start
-
-    def outcome(rows: Array) -> tuple[float, float]:
-        model = retrain(design[rows], y[rows], DAMPING)
-        return model.score(test_design, y_test), loss_change(design, full, model.coef_, DAMPING)
-
-    accuracy, observed = outcome(pruner.get_support(indices=True))
-    n_kept = len(pruner.sample_indices_)
-    drawn = [outcome(random_rows(y, n_kept, seed)) for seed in range(N_RANDOM)]
-    random_accuracy, random_observed = np.mean(drawn, axis=0)
-    return Line(
-        prune_ratio, n_kept, accuracy, random_accuracy, pruner.certificate_.predicted_change,
-        observed, random_observed, seconds,
+    share.add_argument(
+        "--tolerance", metavar="T", type=float, help="rise of the loss to allow, first order"
+    )
+    add("-o", "--output", metavar="OUT", type=Path, help="file for the rows kept")
+    add("--groups", metavar="COL", help="column of groups, each of which keeps its share")
+    add("--weight", metavar="COL", help="column of weights, which the pruner does not read")
+    add("--keep-query", metavar="QUERY", help="rows to keep in any case, such as 'age > 60'")
+    add("--reference", metavar="FILE", type=Path, help="trusted rows with the same columns")
+    add("--report", metavar="HTML", type=Path, help="file for a page that says what was dropped")
+    add("--dry-run", action="store_true", help="say what it would take, and write nothing")
+    add(
+        "--target-kind",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="whether the target holds classes or numbers (default: %(default)s)",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="default: %(default)s")
+    add(
+        "--time-limit", metavar="S", type=float, default=60.0,
+        help="seconds to choose rows in (default: %(default)s)",
     )  # fmt: skip
-
-
-def format_line(full_accuracy: float, line: Line) -> str:
-    """Return a line of the table under `HEADER`."""
-    return (
-        f"{line.prune_ratio:>6.0%} {line.n_kept:>5} | {full_accuracy:>6.3f} {line.accuracy:>6.3f} "
-        f"{line.random_accuracy:>6.3f} | {line.predicted:>9.2g} {line.observed:>9.2g} "
-        f"{line.random_observed:>9.2g} | {line.seconds:>7.1f}"
-    )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m sklearn_prune", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--ratios",
-        type=float,
-        nargs="+",
-        default=RATIOS,
-        metavar="R",
-        help="shares of the training rows to drop (default: %(default)s)",
-    )
-    ratios = parser.parse_args(argv).ratios
-    outside = [ratio for ratio in ratios if not 0 <= ratio < 1]
-    if outside:
-        parser.error(f"--ratios must be in [0, 1); {outside[0]} is not. 0.9 drops 90 %")
-
-    data = digits()
-    design, test_design, y, y_test = data
-    full = retrain(design, y, DAMPING)
-    print(
-        f"Handwritten digits: {len(y)} training rows, {len(y_test)} test rows, softmax regression"
-    )
-    print(f"random: equally many rows, same class shares, mean of {N_RANDOM} draws\n")
-    print(HEADER, flush=True)
-    accuracy = full.score(test_design, y_test)
-    for ratio in ratios:
-        print(format_line(accuracy, measure(data, ratio, full.coef_)), flush=True)
-    print(f"\n{LEGEND}")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

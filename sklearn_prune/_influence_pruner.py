@@ -25,7 +25,14 @@ from ._compat import (
     fit_task,
 )
 from .base import BasePruner
-from .data import Kind, TargetKind, check_reference_rows, check_reference_target, n_rows
+from .data import (
+    Kind,
+    TargetKind,
+    check_reference_rows,
+    check_reference_target,
+    n_rows,
+    weight_unit,
+)
 from .influence import Influence
 from .matching import (
     Booleans,
@@ -42,6 +49,7 @@ from .matching import (
     TrainingJob,
     certify,
     check_counts,
+    check_damping,
     check_ensemble,
     check_networks,
     check_reference,
@@ -52,11 +60,14 @@ from .matching import (
     train_once,
     unfrozen,
 )
+from .networks import is_linear_model
 from .selection import Quota, Request, RowTerms, make_terms
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.
 _N_STAGES = 6
+# Of networks' last layers.
+_DEFAULT_DAMPING = 1e-4
 # Share of time_limit that selection and certificate each get at least, whatever came before.
 _LEAST_SHARE_OF_TIME = 0.1
 
@@ -77,14 +88,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     Parameters
     ----------
-    estimator : skorch net, None, list of these or ensemble, default=None
-        Network whose module ends in a ``torch.nn.Linear``; a clone is fitted on all rows. None is a
-        linear model on standardised columns: logistic for classes, least squares for numbers. To
-        use a fitted network as it is, wrap it in :class:`sklearn.frozen.FrozenEstimator`; to match
-        several checkpoints of its training, in :func:`sklearn_prune.checkpoints`. The networks of a
-        list or an ensemble are matched together: each is trained with a different seed, and changes
-        are means over them. To give each network its own random start, pass the module's class, not
-        an instance.
+    estimator : skorch net, linear model, None, list of these or ensemble, default=None
+        Network whose module ends in a ``torch.nn.Linear``; a clone is fitted on all rows. Or the
+        scikit-learn model that you train on the rows kept, alone or after a scaler:
+        LogisticRegression, Ridge, LinearRegression or ``SGDClassifier(loss="log_loss")``; see the
+        notes. None is a linear model on standardised columns: logistic for classes, least squares
+        for numbers. Wrap a network that is fitted already in
+        :class:`sklearn.frozen.FrozenEstimator` to use it as it is, and in
+        :func:`sklearn_prune.checkpoints` to match several moments of its training. The networks of
+        a list or an ensemble are matched together: each is trained with a seed of its own, and a
+        change is the mean over them. To give each network its own random start, pass the module's
+        class, not an instance.
     prune_ratio : float in [0, 1) or "auto", default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number, halves down. "auto" drops as many rows as ``tolerance`` allows.
@@ -110,9 +124,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     norm : {"loss", "parameter"}, default="loss"
         Unit of a change of the last layer: ``½ Δθᵀ H Δθ``, the predicted rise of the training
         objective in units of the loss, or ``‖Δθ‖₂``.
-    damping : float, default=1e-4
-        λ in the objective ``(1/N) Σ ν_i loss_i + (λ/2) ‖θ‖²`` that the last layer, its bias
-        included, is refitted to. ν are the rows' weights, and N is their sum.
+    damping : float or "auto", default="auto"
+        λ in the objective ``(1/N) Σ ν_i loss_i + (λ/2) ‖θ‖²`` that a network's last layer, its bias
+        included, is refitted to. ν are the rows' weights, and N is their sum. "auto" is 1e-4. A
+        scikit-learn model has its own penalty, and takes no other.
     distribution_weight : float or "auto", default="auto"
         Weight of the distribution beside the influences; with 1, both count the same for random
         rows. See the notes for the distribution that is matched. With 0, only the network is
@@ -162,9 +177,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     matched_ : Matched
         What the kept rows match: ``influence_``, and the distribution. `select` and `weigh` use it.
     estimator_ : skorch net or list of skorch nets
-        The fitted network, or those of a list or ensemble. Its last layer is the trained one, while
-        influences are those at the refitted last layer. Only the default linear network has the
-        refitted one.
+        The fitted network, or those of a list or ensemble. A network that was given keeps the
+        last layer it was trained to, while influences are taken at the refitted one. A
+        scikit-learn model is there as a network of one layer with the same outputs.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only for classification.
     n_features_in_ : int
@@ -218,6 +233,16 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     is that of :class:`joblib.parallel_config` or, without one, of BLAS; results do not depend on
     it.
 
+    **Scikit-learn's models.** What is matched is the model's own objective on all rows, solved
+    exactly. The damping is its penalty divided by the sum of the rows' weights, and classes have
+    the weights of ``class_weight``. What the model does not penalise has a damping of 1e-8: the
+    intercept (but for ``solver="liblinear"``), and without a penalty all columns, standardised. The
+    certificate's refitted head has the same penalty for each row. To train the model so on the rows
+    kept, multiply its ``alpha`` by their share, or divide ``C`` by it; for an ``SGDClassifier``
+    leave ``alpha`` as it is. A pipeline's scaler is the one fitted on all rows. In
+    ``norm="parameter"`` the intercept counts next to nothing. An ``SGDClassifier`` of three classes
+    or more, which is a model for each, and losses or penalties with corners cannot be matched.
+
     **Criteria.** CrossEntropyLoss and NLLLoss (with class weights and label smoothing), BCELoss and
     BCEWithLogitsLoss (with ``pos_weight``; several outputs are several labels), MSELoss, HuberLoss,
     SmoothL1Loss and PoissonNLLLoss have derivatives in closed form. Any other criterion that is the
@@ -251,6 +276,16 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     (57, 30)
     >>> pruner.certificate_.predicted_change < pruner.certificate_.random_change
     True
+
+    To match the model that is trained on the rows kept, hand it over:
+
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    >>> pruner = InfluencePruner(model, prune_ratio=0.9, random_state=0).fit(X, y)
+    >>> model.fit(*pruner.prune(X, y)).score(X, y) > 0.95
+    True
     """
 
     _parameter_constraints: dict[str, list[Any]] = {
@@ -261,7 +296,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         "features": [callable, "array-like", "sparse matrix", None],
         "layers": [StrOptions({"last", "all"}), list],
         "norm": [StrOptions({"loss", "parameter"})],
-        "damping": [Interval(Real, 0, None, closed="neither")],
+        "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "distribution_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "reweight": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither")],
@@ -287,7 +322,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         features: Rows = None,
         layers: Literal["last", "all"] | list[str] = "last",
         norm: Norm = "loss",
-        damping: float = 1e-4,
+        damping: float | Literal["auto"] = "auto",
         distribution_weight: float | Literal["auto"] = "auto",
         reweight: bool = False,
         time_limit: float = 60.0,
@@ -373,18 +408,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             A ValueError: counts, masks and quotas cannot be met together (reported before the
             network is trained), or no set within the tolerance was found.
         UnsupportedNetworkError
-            A ValueError: the network has no last layer whose curvature can be computed.
-
-        Warns
-        -----
-        sklearn.exceptions.ConvergenceWarning
-            If the last layer was not fitted to a small gradient.
-        NonConvexLossWarning
-            If the loss is not convex.
-        UserWarning
-            If the tolerance allows no row to be dropped, whole numbers are read as a regression
-            target, checkpoints were not reached, two networks are equal, or ``memory`` cannot be
-            used.
+            If the network has no last layer whose curvature is known, or the scikit-learn model is
+            none that can be matched.
         """
         return self._fit(
             X,
@@ -416,8 +441,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self._seed_ = _drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
-            job = self._training_job(X, y, terms, reference)
-            # Not needed with weight 0; `select` computes priorities later if it needs them.
+            unit = weight_unit(of_rows.get("sample_weight"), len(y))
+            job = self._training_job(X, y, terms, reference, unit)
+            # Weight 0 holds no distribution; `select` computes priorities if it turns to another.
             with_priorities = self.distribution_weight != 0
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
@@ -453,11 +479,18 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         request, classes = self._request(), self._classes
         check_ensemble(self.estimator, classes)
         n_classes = 0 if classes is None else len(classes)
-        check_networks(members(self.estimator), n_classes, self.layers)
+        networks = members(self.estimator)
+        check_networks(networks, n_classes, self.layers)
+        check_damping(networks, self.features, self.damping)
         check_counts(terms, request)
 
     def _training_job(
-        self, X: Rows, y: NDArray[np.generic], terms: RowTerms, reference: Reference | None
+        self,
+        X: Rows,
+        y: NDArray[np.generic],
+        terms: RowTerms,
+        reference: Reference | None,
+        unit: float,
     ) -> TrainingJob:
         return TrainingJob(
             estimators=members(self.estimator),
@@ -466,10 +499,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             classes=self._classes,
             sample_weight=terms.sample_weight,
             norm=self.norm,
-            damping=self.damping,
+            damping=_DEFAULT_DAMPING if self.damping == "auto" else self.damping,
             seed=self._seed_,
             features=self.features,
             layers=self.layers,
+            weight_unit=unit,
             reference=reference,
         )
 
@@ -604,7 +638,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
-        tags.input_tags.three_d_array = self.estimator is not None
+        is_columns = self.estimator is None or is_linear_model(self.estimator)
+        tags.input_tags.three_d_array = not is_columns
         return tags
 
 

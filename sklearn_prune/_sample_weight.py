@@ -10,10 +10,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object, process_routing
 from sklearn.utils.validation import has_fit_parameter
 
-from ._types import Estimator, Floats, Params
+from ._types import Estimator, Floats, Params, Rows, Targets
 from .base import BasePruner
 
-__all__ = ["gives_weights", "requested_weight", "weight_argument", "weighted"]
+__all__ = ["fit_weighted", "gives_weights", "requested_weight", "weight_argument", "weighted"]
 
 
 def gives_weights(pruner: BasePruner | None) -> bool:
@@ -83,3 +83,12 @@ def weighted(params: Params, argument: str, weights: Floats | None) -> Params:
         return params
     given = params.get(argument)
     return {**params, argument: weights if given is None else weights * np.asarray(given)}
+
+
+def fit_weighted(
+    estimator: Estimator, X: Rows, y: Targets, params: Params, weights: Floats | None
+) -> Estimator:
+    """Fit an estimator on kept rows, with the pruner's weights if there are any."""
+    if weights is not None:
+        params = weighted(params, weight_argument(estimator), weights)
+    return estimator.fit(X, y, **params)

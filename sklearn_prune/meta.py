@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
-from ._sample_weight import gives_weights, weight_argument, weighted
+from ._sample_weight import fit_weighted, gives_weights, weight_argument
 from ._types import Array, Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
 from .data import Kind, check_params, take_params, take_rows
@@ -33,8 +33,8 @@ __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
 def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
     def check(self: PruningMixin) -> bool:
-        # The estimator's own AttributeError is the most informative.
-        getattr(getattr(self, "estimator_", self.estimator), method)
+        # The estimator's own AttributeError tells the user most.
+        getattr(getattr(self, "estimator_", self._model()), method)
         return True
 
     return check
@@ -54,8 +54,8 @@ def _delegated(method: Callable[..., Any]) -> Any:
 class PruningMixin(MetaEstimatorMixin):
     """Base class of estimators that prune the rows they are fitted on.
 
-    A subclass has the parameters ``estimator`` and ``pruner``. Its ``fit`` sets ``estimator_``,
-    fitted on the kept rows, to which the other methods delegate.
+    A subclass has the parameters ``estimator`` and ``pruner``. Its ``fit`` sets ``estimator_``, to
+    which the other methods delegate.
     """
 
     estimator: Estimator
@@ -73,6 +73,10 @@ class PruningMixin(MetaEstimatorMixin):
     @property
     def _kind(self) -> Kind:
         return "classification" if is_classifier(self) else "regression"
+
+    def _model(self) -> Estimator:
+        """Return the estimator, unfitted."""
+        return self.estimator
 
     def _pruner(self) -> BasePruner:
         return InfluencePruner() if self.pruner is None else self.pruner
@@ -94,7 +98,7 @@ class PruningMixin(MetaEstimatorMixin):
     def _check_weights(self) -> None:
         """Raise if the pruner returns weights and the estimator takes none."""
         if gives_weights(self._pruner()):
-            weight_argument(self.estimator)
+            weight_argument(self._model())
 
     def _fit_estimator(
         self,
@@ -105,10 +109,8 @@ class PruningMixin(MetaEstimatorMixin):
         weights: Floats | None = None,
     ) -> Estimator:
         """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""
-        params = take_params(X, params, rows)
-        if weights is not None:
-            params = weighted(params, weight_argument(self.estimator), weights)
-        return clone(self.estimator).fit(take_rows(X, rows), take_rows(y, rows), **params)
+        model, params = clone(self._model()), take_params(X, params, rows)
+        return fit_weighted(model, take_rows(X, rows), take_rows(y, rows), params, weights)
 
     def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
         """Return the ``fit`` parameters of the pruner, and those of the estimator."""
@@ -216,13 +218,13 @@ class PruningMixin(MetaEstimatorMixin):
         return (
             MetadataRouter(owner=self)
             .add(pruner=self._pruner(), method_mapping=fit)
-            .add(estimator=self.estimator, method_mapping=methods)
+            .add(estimator=self._model(), method_mapping=methods)
         )
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags: what both pruner and estimator support."""
         tags: Tags = super().__sklearn_tags__()
-        pruner, estimator = get_tags(self._pruner()), get_tags(self.estimator)
+        pruner, estimator = get_tags(self._pruner()), get_tags(self._model())
         for name in ("sparse", "allow_nan", "three_d_array"):
             both = getattr(pruner.input_tags, name) and getattr(estimator.input_tags, name)
             setattr(tags.input_tags, name, both)
@@ -353,6 +355,7 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     --------
     PrunedRegressor : The same for regressors.
     sklearn_prune.model_selection.PruneRatioSearchCV : Finds the largest ratio that keeps the score.
+    sklearn_prune.model_selection.PrunedSearchCV : Searches on few rows, and refits on all.
 
     Notes
     -----
@@ -360,7 +363,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     estimator or be part of ``estimator``. X and y keep their types on the way to ``estimator``.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
-    stronger on fewer rows. To compensate, divide C by the share of rows kept.
+    stronger on fewer rows. To compensate, divide C by the share of rows kept, as `PrunedSearchCV`
+    does.
 
     With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_``,
     multiplied by any ``sample_weight`` given to this ``fit``.

@@ -1,7 +1,7 @@
 """The checks of scikit-learn that fail here by design, each with its reason.
 
 Pruners are checked in `test_sklearn_checks` and `baselines/test_scored`, estimators that prune in
-`test_meta_checks`, `test_model_selection` and `test_pipeline_nesting`.
+`test_meta_checks`, `model_selection/` and `test_pipeline_nesting`.
 """
 
 from __future__ import annotations

@@ -27,11 +27,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline", "meta"),
     ("model_selection",),
     ("inspection",),
+    ("demo", "files"),
     ("__init__",),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-OPTIONAL = {"pandas", "polars", "matplotlib"}
+OPTIONAL = {"pandas", "polars", "matplotlib", "pyarrow"}
 # Names under which the distributions of setup.cfg are imported.
 IMPORT_NAME = {"scikit-learn": "sklearn"}
 

@@ -1,81 +1,115 @@
-"""The demo: its table, and the retraining by which it judges."""
+"""The command line: exit codes, one line for each mistake, and the demo without arguments."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.preprocessing import StandardScaler
 
-from sklearn_prune import InfluencePruner
-from sklearn_prune import __main__ as demo
-from sklearn_prune.influence import HeadObjective
-from sklearn_prune.losses import SoftmaxCrossEntropy
+from sklearn_prune import __main__ as command
+from sklearn_prune import demo
+from sklearn_prune.__main__ import main
 
 
-@pytest.fixture(scope="module")
-def few_digits():
-    """Zeros, ones and twos, 20 pixels: seconds become milliseconds."""
-    X_train, X_test, y_train, y_test = demo.digits()
-    train, test = y_train < 3, y_test < 3
-    # Scaled anew, since the pruner scales the rows it is given.
-    scaler = StandardScaler().fit(X_train[train, 20:40])
-    X_train, X_test = (scaler.transform(X[:, 20:40]) for X in (X_train[train], X_test[test]))
-    X_train, X_test = (np.c_[X, np.ones(len(X))] for X in (X_train, X_test))
-    return X_train, X_test, y_train[train], y_test[test]
+@pytest.fixture
+def csv(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.choice(["x", "y"], 80)})
+    path = tmp_path / "table.csv"
+    X.assign(label=np.where(X["a"] > 0, "up", "down")).to_csv(path, index=False)
+    return path
 
 
-@pytest.fixture(scope="module")
-def full(few_digits):
-    design, _, y, _ = few_digits
-    return demo.retrain(design, y, demo.DAMPING).coef_
+def test_without_arguments_the_demo_runs(monkeypatch):
+    calls = []
+    monkeypatch.setattr(demo, "main", calls.append)
+    assert main([]) == 0
+    assert main(["demo", "--ratios", "0.5"]) == 0
+    monkeypatch.setattr(sys, "argv", ["sklearn-prune"])
+    assert main() == 0
+    assert calls == [[], ["--ratios", "0.5"], []]
 
 
-def test_retraining_minimises_the_damped_mean_loss(few_digits, full):
-    design, _, y, _ = few_digits
-    objective = HeadObjective(design, y, SoftmaxCrossEntropy(), demo.DAMPING)
-    assert np.linalg.norm(objective.gradient(full)) < 1e-6
+def test_a_file_is_pruned(csv, tmp_path, capsys):
+    out = tmp_path / "small.csv"
+    arguments = ["prune", str(csv), "--target", "label", "--ratio", "0.9", "-o", str(out)]
+    assert main(arguments) == 0
+    assert len(pd.read_csv(out)) == 8
+    printed = capsys.readouterr()
+    assert "8 of 80 rows kept" in printed.out and printed.err == ""
 
 
-def test_loss_change_is_the_hessians_quadratic_form(few_digits, full):
-    design, _, y, _ = few_digits
-    objective = HeadObjective(design, y, SoftmaxCrossEntropy(), demo.DAMPING)
-    move = np.random.default_rng(0).normal(size=full.shape)
-    expected = 0.5 * move.ravel() @ objective.hessian(full) @ move.ravel()
-    assert demo.loss_change(design, full, full + move, demo.DAMPING) == pytest.approx(expected)
+def test_a_dry_run_needs_no_output(csv, tmp_path, capsys):
+    assert main(["prune", str(csv), "--target", "label", "--ratio", "0.9", "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    assert "rows kept      8 of 80" in printed.out
+    assert [path.name for path in tmp_path.iterdir()] == [csv.name]
 
 
-def test_random_rows_keep_the_class_shares():
-    y = np.repeat([0, 1], [150, 50])
-    rows = demo.random_rows(y, 20, seed=0)
-    assert len(set(rows)) == 20
-    np.testing.assert_array_equal(np.bincount(y[rows]), [15, 5])
+USAGE = {
+    "no output": (["--ratio", "0.5"], "-o OUT is needed"),
+    "ratio of 1": (["--ratio", "1", "-o", "o.csv"], "--ratio must be in [0, 1), 1.0 is not"),
+    "neither": (["-o", "o.csv"], "one of the arguments --ratio --tolerance is required"),
+    "both": (["--ratio", "0.5", "--tolerance", "1"], "not allowed with argument"),
+    "tolerance": (["--tolerance", "0", "-o", "o.csv"], "--tolerance must be above 0"),
+    "seed": (["--ratio", "0.5", "--seed", "-1", "-o", "o.csv"], "--seed must be in"),
+    "format": (["--ratio", "0.5", "-o", "o.xlsx"], "'o.xlsx' does not"),
+}
 
 
-def test_random_rows_of_a_regression_are_drawn_from_all():
-    assert len(set(demo.random_rows(np.linspace(0, 1, 30), 7, seed=1, stratify=False))) == 7
+@pytest.mark.parametrize("mistake", USAGE)
+def test_a_wrong_command_line_exits_with_2(csv, capsys, mistake):
+    arguments, message = USAGE[mistake]
+    try:
+        code = main(["prune", str(csv), "--target", "label", *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert code == 2
+    assert message in capsys.readouterr().err
 
 
-def test_observed_change_agrees_with_the_certificate(few_digits, full):
-    design, _, y, _ = few_digits
-    line = demo.measure(few_digits, 0.5, full)
-    pruner = InfluencePruner(prune_ratio=0.5, damping=demo.DAMPING, random_state=0)
-    certificate = pruner.fit(design[:, :-1], y).certificate_
-    assert line.n_kept == certificate.n_kept
-    assert line.predicted == pytest.approx(certificate.predicted_change)
-    assert line.observed == pytest.approx(certificate.actual_change, rel=1e-3)
+def test_a_wrong_file_exits_with_1_and_one_line(csv, tmp_path, capsys):
+    out = str(tmp_path / "o.csv")
+    assert main(["prune", "no.csv", "--target", "label", "--ratio", "0.5", "-o", out]) == 1
+    assert main(["prune", str(csv), "--target", "no", "--ratio", "0.5", "-o", out]) == 1
+    missing, column = capsys.readouterr().err.splitlines()
+    assert missing == "sklearn-prune: error: there is no file 'no.csv'."
+    assert column.startswith("sklearn-prune: error: --target must be a column of table.csv")
 
 
-def test_main_prints_a_line_for_each_ratio(few_digits, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "digits", lambda: few_digits)
-    demo.main(["--ratios", "0.5", "0.9"])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    first, second = (line for line in lines if line and line[0] in ("50%", "90%"))
-    assert (first[0], second[0]) == ("50%", "90%")
-    assert first[3] == second[3]
-    assert int(second[1]) < int(first[1]) == round(0.5 * len(few_digits[0]))
+def test_warnings_are_lines_too(csv, tmp_path, capsys, monkeypatch):
+    def warns(job):
+        warnings.warn("of two\nlines", UserWarning, stacklevel=1)
+        return "done"
+
+    monkeypatch.setattr(command, "prune_file", warns)
+    out = str(tmp_path / "o.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["prune", str(csv), "--target", "label", "--ratio", "0.5", "-o", out]) == 0
+    assert capsys.readouterr().err == "sklearn-prune: warning: of two lines\n"
 
 
-def test_main_rejects_a_ratio_that_keeps_nothing(capsys):
-    with pytest.raises(SystemExit):
-        demo.main(["--ratios", "0.5", "1"])
-    assert "--ratios must be in [0, 1); 1.0 is not. 0.9 drops 90 %" in capsys.readouterr().err
+def test_an_interrupt_is_no_traceback(csv, tmp_path, capsys, monkeypatch):
+    def interrupted(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "prune_file", interrupted)
+    out = str(tmp_path / "o.csv")
+    assert main(["prune", str(csv), "--target", "label", "--ratio", "0.5", "-o", out]) == 130
+    assert capsys.readouterr().err == "sklearn-prune: interrupted; no file is half written.\n"
+
+
+def test_the_module_is_a_command(csv):
+    done = subprocess.run(
+        [sys.executable, "-m", "sklearn_prune", "prune", "no.csv", "--target=x", "--ratio=0.5",
+         "-o", "o.csv"],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "sklearn-prune: error: there is no file 'no.csv'.\n"

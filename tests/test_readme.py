@@ -17,6 +17,7 @@ from benchmarks import (
     influence_report,
     quality_report,
     reference_report,
+    search_on_kept,
     selection_report,
     stacking,
     tables,
@@ -108,6 +109,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("defaults", defaults.Cell, defaults.markdown),
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
+        ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):

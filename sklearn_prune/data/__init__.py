@@ -1,11 +1,13 @@
 """The user's input: containers of rows, targets, and the checks that they pass.
 
 Start at `rows.check_rows` and `target.check_target`, which every `fit` begins with. `values` reads
-arrays with one value for each row, `containers` takes rows out of any container, `fit_params` out
-of the other arguments of `fit`, and `hashing` recognises rows and networks.
+what comes with the rows, `containers` takes rows of any kind, `fit_params` those of other arguments
+of `fit`, and `hashing` knows rows and networks again. `columns` reads each column of a table by
+what it holds, and `encoding` makes numbers of them for a pruner.
 """
 
 from .containers import Array, Rows, StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .encoding import ColumnsEncoder
 from .fit_params import check_params, take_params
 from .hashing import digest, fingerprint
 from .rows import check_reference_rows, check_rows, refuse_dates
@@ -17,10 +19,11 @@ from .target import (
     check_target,
     plain,
 )
-from .values import Values, as_labels, as_numbers, check_weights, is_missing
+from .values import Values, as_labels, as_numbers, check_weights, is_missing, weight_unit
 
 __all__ = [
     "Array",
+    "ColumnsEncoder",
     "Kind",
     "Rows",
     "StoredRows",
@@ -45,4 +48,5 @@ __all__ = [
     "refuse_dates",
     "take_params",
     "take_rows",
+    "weight_unit",
 ]

@@ -21,6 +21,9 @@ Kind = Literal["classification", "regression"]
 # What the user may set it to.
 TargetKind = Literal["auto", "classification", "regression"]
 
+# Distinct whole numbers from which on they may be either, and rows that classes then have each.
+_MANY_VALUES, _ROWS_PER_CLASS = 20, 10
+
 
 @dataclass(frozen=True)
 class Target:
@@ -59,8 +62,8 @@ def check_target(estimator: BaseEstimator, y: Values, n_samples: int, kind: Kind
         Rows of X.
     kind : {"classification", "regression"} or None
         None infers it from y: see `sklearn.utils.multiclass.type_of_target`. Whole numbers with
-        more than 20 distinct values and fewer than ten rows per value then count as a regression
-        target, with a warning.
+        more than 20 distinct values get a warning that says how they are read: as a regression
+        target where a value has fewer than ten rows, otherwise as classes.
 
     Returns
     -------
@@ -127,15 +130,19 @@ def _kind_of(values: Array) -> Kind:
         raise ValueError(_label_error(target_type, values))
     if values.dtype.kind in "iuf":
         n_distinct = len(np.unique(values))
-        if n_distinct > max(20, len(values) // 10):
+        if n_distinct > _MANY_VALUES:
+            kind: Kind = (
+                "regression" if n_distinct > len(values) // _ROWS_PER_CLASS else "classification"
+            )
             warnings.warn(
                 f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
-                "a regression target; set target_kind='classification' to read them as classes, or "
-                "target_kind='regression' to silence this warning.",
+                f"{'a regression target' if kind == 'regression' else 'classes'}; set target_kind="
+                "'classification' to say that they are classes, or 'regression' that they are "
+                "numbers.",
                 UserWarning,
                 stacklevel=2,
             )
-            return "regression"
+            return kind
     return "classification"
 
 

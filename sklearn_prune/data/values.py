@@ -179,6 +179,15 @@ def require_eager(name: str, values: Values) -> None:
         raise ValueError(f"{name} is a LazyFrame, which has no rows yet; give {name}.collect().")
 
 
+def weight_unit(sample_weight: Values, n_samples: int) -> float:
+    """Return what `check_weights` divides weights by: their mean; 1 where none are given."""
+    if sample_weight is None:
+        return 1.0
+    weights = as_numbers("sample_weight", sample_weight, n_samples)
+    # The sum may overflow.
+    return float(weights.max()) * float(np.mean(weights / weights.max()))
+
+
 def check_weights(sample_weight: Values, n_samples: int) -> NDArray[np.float64] | None:
     """Return the weights as float64 of shape (n_samples,), or None where none are given.
 

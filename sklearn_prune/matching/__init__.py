@@ -14,7 +14,13 @@ from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
 from .job import Layers, Reference, TrainingJob
 from .matched import Matched
-from .network_checks import check_ensemble, check_networks, check_reference, kind_of_target
+from .network_checks import (
+    check_damping,
+    check_ensemble,
+    check_networks,
+    check_reference,
+    kind_of_target,
+)
 from .refinement import ENOUGH
 from .trained_members import default_network
 from .training import Trained, train_once
@@ -40,6 +46,7 @@ __all__ = [
     "TrainingJob",
     "certify",
     "check_counts",
+    "check_damping",
     "check_ensemble",
     "check_networks",
     "check_reference",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -234,6 +234,22 @@ class Certificate:
         table = "\n".join(f"  {name:<24} {value}" for name, value in lines)
         words = textwrap.fill(self.summary(), 96, initial_indent="  ", subsequent_indent="  ")
         return f"Certificate\n{table}\n{words}"
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the attributes as JSON has them.
+
+        Returns
+        -------
+        certificate : dict
+            Of str, int, float, bool and None, and of the seconds of each stage under "seconds".
+            None stands for NaN and infinity, which JSON lacks.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["seconds"] = dict(self.seconds)
+        return {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in values.items()
+        }
 
     def _refitted(self, change: float) -> str:
         is_cut = self.refits_timed_out and np.isnan(change)

@@ -19,7 +19,8 @@ __all__ = [
     "unfrozen",
 ]
 
-# A skorch net, one inside FrozenEstimator or `checkpoints`, or None for the linear network.
+# A skorch net, one inside FrozenEstimator or `checkpoints`, one of scikit-learn's linear models, or
+# None for the linear network.
 Network: TypeAlias = Any
 # What the user gives: a network, a list of networks, or an ensemble.
 Networks: TypeAlias = Any

@@ -9,9 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from ..data import StoredRows, digest, fingerprint
+from ..networks import is_linear_model
 from .arrays import Floats, Rows, Targets
 from .given_networks import Network, n_checkpoints, unfrozen
 from .units import Norm
@@ -51,7 +53,7 @@ class TrainingJob:
 
     Attributes
     ----------
-    estimators : sequence of skorch net, FrozenEstimator, Checkpointed or None
+    estimators : sequence of skorch net, FrozenEstimator, Checkpointed, linear model or None
         The networks whose influences are matched together.
     X : ndarray or csr_array of shape (n_samples, n_features, ...), dict or Dataset
         Checked rows.
@@ -61,12 +63,17 @@ class TrainingJob:
         The labels, sorted; None for regression.
     sample_weight : ndarray of shape (n_samples,) or None
         Weights in the head's objective.
-    norm, damping
+    norm
         As in `InfluencePruner`.
+    damping : float
+        Of all heads but those of scikit-learn's models, which bring their own.
     seed : int
         Seeds the training of the networks.
     features, layers
         As in `InfluencePruner`.
+    weight_unit : float
+        What the weights were divided by, so that their mean is 1. A scikit-learn model sets its
+        penalty against their sum.
     reference : Reference or None
         Rows that networks and heads are fitted on, instead of X and y; None means X and y.
     """
@@ -81,6 +88,7 @@ class TrainingJob:
     seed: int
     features: Features = None
     layers: Layers = "last"
+    weight_unit: float = 1.0
     reference: Reference | None = None
 
     def at_reference(self) -> TrainingJob:
@@ -88,7 +96,7 @@ class TrainingJob:
         if self.reference is None:
             return self
         X, y = self.reference.X, self.reference.y
-        return replace(self, X=X, y=y, sample_weight=None, reference=None)
+        return replace(self, X=X, y=y, sample_weight=None, weight_unit=1.0, reference=None)
 
     @property
     def is_labels(self) -> bool:
@@ -109,9 +117,10 @@ class TrainingJob:
         # Only training a network draws numbers, and only a frozen network has seen labels.
         is_frozen = [isinstance(network, FrozenEstimator) for network in self.estimators]
         trains = any(
-            network is not None and not frozen
+            not (network is None or frozen or is_linear_model(network))
             for network, frozen in zip(self.estimators, is_frozen, strict=True)
         )
+        has_model = any(map(is_linear_model, self.estimators))
         reference = None
         if self.reference is not None:
             reference = _hashable(self.reference.X), self.reference.y
@@ -122,6 +131,7 @@ class TrainingJob:
             self.classes if any(is_frozen) else None,
             0 if self.classes is None else len(self.classes),
             self.sample_weight,
+            self.weight_unit if has_model else None,
             reference,
             _hashable(self.features),
             self.norm,
@@ -145,6 +155,9 @@ def _hashable(rows: Rows) -> object:
 def _network_state(network: Network) -> object:
     if network is None:
         return None
+    if is_linear_model(network):
+        # What an earlier fit left on it does not count.
+        return type(network), clone(network)
     net, is_frozen = unfrozen(network), isinstance(network, FrozenEstimator)
     values, left_out = (
         (vars(net), _TRACES) if is_frozen else (net.get_params(deep=False), _OVERRIDDEN)

@@ -6,16 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from skorch import NeuralNetBinaryClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier
 from torch.utils.data import Dataset
 
 from ..data import Kind
-from ..networks import target_kind
+from ..networks import (
+    UnsupportedNetworkError,
+    check_linear_model,
+    is_linear_model,
+    linear_model_kind,
+    target_kind,
+)
 from .arrays import Rows, Targets
 from .given_networks import Network, Networks, members, unfrozen
 from .job import Features, Layers
 
-__all__ = ["check_aim", "check_ensemble", "check_networks", "check_reference", "kind_of_target"]
+__all__ = [
+    "check_aim",
+    "check_damping",
+    "check_ensemble",
+    "check_networks",
+    "check_reference",
+    "kind_of_target",
+]
 
 
 def check_ensemble(estimator: Networks, classes: Targets | None) -> None:
@@ -38,16 +51,28 @@ def check_ensemble(estimator: Networks, classes: Targets | None) -> None:
 def check_networks(networks: Sequence[Network], n_classes: int, layers: Layers) -> None:
     """Raise ValueError if a network lacks the layers or outputs that are asked for."""
     for network in networks:
-        if network is None and layers != "last":
+        is_model = is_linear_model(network)
+        if (network is None or is_model) and layers != "last":
             raise ValueError(
-                f"layers={layers!r} chooses among a network's layers, and estimator=None has only "
-                "one; give a network or set layers='last'."
+                f"layers={layers!r} chooses among a network's layers, and estimator is {network}, "
+                "which has one; give a network or set layers='last'."
             )
+        if is_model:
+            check_linear_model(network, n_classes)
         if isinstance(unfrozen(network), NeuralNetBinaryClassifier) and n_classes > 2:
             raise ValueError(
                 f"NeuralNetBinaryClassifier takes two classes; y has {n_classes}. Use a "
                 f"NeuralNetClassifier with {n_classes} outputs."
             )
+
+
+def check_damping(networks: Sequence[Network], features: Features, damping: float | str) -> None:
+    """Raise ValueError if a damping is given that nothing is damped by."""
+    if damping != "auto" and features is None and all(map(is_linear_model, networks)):
+        raise ValueError(
+            f"damping={damping} acts on networks, and a scikit-learn model has its own penalty; "
+            "set its C or alpha, and leave damping='auto'."
+        )
 
 
 def check_reference(
@@ -94,9 +119,9 @@ def check_aim(tolerance: float | None) -> None:
 
 
 def kind_of_target(estimator: Networks, y: ArrayLike | None) -> Kind | None:
-    """Return whether the networks take y as classes or numbers; None if either, or no network."""
-    networks = [unfrozen(network) for network in members(estimator) if network is not None]
-    kinds = {target_kind(network, y) for network in networks} - {None}
+    """Return what the networks take y for; None if there are none, or they take either."""
+    networks = [network for network in members(estimator) if network is not None]
+    kinds = {_kind_of(network, y) for network in networks} - {None}
     if len(kinds) > 1:
         raise ValueError(
             "networks that are matched together must all be for classification or all for "
@@ -104,3 +129,16 @@ def kind_of_target(estimator: Networks, y: ArrayLike | None) -> Kind | None:
             "one kind."
         )
     return kinds.pop() if kinds else None
+
+
+def _kind_of(network: Network, y: ArrayLike | None) -> Kind | None:
+    net = unfrozen(network)
+    if isinstance(net, NeuralNet):
+        return target_kind(net, y)
+    kind = linear_model_kind(net)
+    if net is not network:
+        raise UnsupportedNetworkError(
+            f"a {type(net).__name__} is fitted by the pruner itself; give it without "
+            "FrozenEstimator."
+        )
+    return kind

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ from ..data import refuse_dates
 from ..influence import NetworkGradients
 from ..networks import (
     Checkpoints,
+    class_weights,
     fit_network,
+    is_linear_model,
     linear_network,
+    model_network,
     network_codes,
+    network_kind,
     read_criterion,
     try_network,
 )
@@ -49,11 +53,16 @@ class Member:
     layers : "last", "all" or list of str
         Layers that are matched.
     is_linear : bool
-        Whether it is the default linear network, whose only layer is not fitted yet.
+        Whether it is a linear network of this package, whose last layer is yet to be fitted.
     is_extra : bool
         Whether it is no network of the user's: a checkpoint, or the linear network on ``features``.
     class_weight : ndarray of shape (n_samples,) or None
-        For a linear network, the row weights that the criteria of the other networks imply.
+        For a linear network, the row weights that its model or the criteria of the other networks
+        imply.
+    model : scikit-learn model or None
+        The linear model that the network stands for.
+    damping : float or None
+        The damping that this model implies; None is the job's.
     """
 
     network: NeuralNet
@@ -63,6 +72,8 @@ class Member:
     is_linear: bool = False
     is_extra: bool = False
     class_weight: Floats | None = None
+    model: Network = None
+    damping: float | None = None
 
     @property
     def unit(self) -> float:
@@ -95,6 +106,8 @@ def fitted_members(job: TrainingJob) -> list[Member]:
     for position, network in enumerate(job.estimators):
         if network is None:
             fitted.append(_linear(job, job.X, class_weight))
+        elif is_linear_model(network):
+            fitted.append(_of_model(job, network))
         elif isinstance(network, FrozenEstimator):
             fitted.append(_frozen(job, network))
         else:
@@ -113,13 +126,15 @@ def on_training_rows(member: Member, job: TrainingJob) -> Member:
     if member.y is not job.reference.y:
         assert job.classes is not None
         y = network_codes(member.network, X, y, job.classes)
-    if class_weight is not None:
+    if member.model is not None:
+        class_weight = _model_weight(job, member.model)
+    elif class_weight is not None:
         class_weight = _common_class_weight(job)
     return replace(member, X=X, y=y, class_weight=class_weight)
 
 
 def _is_trained_here(network: Network) -> bool:
-    return not (network is None or isinstance(network, FrozenEstimator))
+    return not (network is None or isinstance(network, FrozenEstimator) or is_linear_model(network))
 
 
 def _common_class_weight(job: TrainingJob) -> Floats | None:
@@ -135,6 +150,9 @@ def _common_class_weight(job: TrainingJob) -> Floats | None:
         return None
     weights = []
     for network in given:
+        if is_linear_model(network):
+            weights.append(_model_weight(job, network))
+            continue
         if _is_trained_here(network):
             # Initial weights must not be drawn from the user's generator.
             with own_random_state():
@@ -159,6 +177,25 @@ def _linear(job: TrainingJob, X: Rows, class_weight: Floats | None) -> Member:
     weight = product_of(job.sample_weight, class_weight)
     network = default_network(X, job.y, job.classes, weight)
     return Member(network, X, job.y, is_linear=True, class_weight=class_weight)
+
+
+def _of_model(job: TrainingJob, model: Network) -> Member:
+    class_weight = _model_weight(job, model)
+    weight = product_of(job.sample_weight, class_weight)
+    matched = model_network(model, job.X, job.y, job.classes, weight, weight_unit=job.weight_unit)
+    return Member(
+        matched.network,
+        job.X,
+        job.y,
+        is_linear=True,
+        class_weight=class_weight,
+        model=model,
+        damping=matched.damping,
+    )
+
+
+def _model_weight(job: TrainingJob, model: Network) -> Floats | None:
+    return class_weights(model, job.y, job.classes, job.sample_weight)
 
 
 def _frozen(job: TrainingJob, estimator: FrozenEstimator) -> Member:
@@ -258,10 +295,7 @@ def default_network(
             "estimator=None is a linear model on the columns of one table, and X is a "
             f"{type(X).__name__}; give a network, or X as an array."
         )
-    kind: Literal["multiclass", "binary", "regression"] = "regression"
-    if classes is not None:
-        kind = "binary" if len(classes) <= 2 else "multiclass"
-    return linear_network(kind, X, y, sample_weight)
+    return linear_network(network_kind(classes), X, y, sample_weight)
 
 
 def feature_rows(features: Features, X: Rows, n_samples: int) -> Rows:

@@ -230,7 +230,8 @@ def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> 
 def _fit_head(job: TrainingJob, member: Member) -> _Head:
     """Fit the head on the training rows, or on the reference rows if there are any."""
     fitted_on = job.at_reference()
-    objective, theta = _read_objective(fitted_on, member, job.damping)
+    damping = job.damping if member.damping is None else member.damping
+    objective, theta = _read_objective(fitted_on, member, damping)
     reference = None
     if job.reference is None:
         head_fit = refit_head(objective, theta)

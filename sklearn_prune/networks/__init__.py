@@ -1,20 +1,28 @@
 """From a skorch network to the features and the loss of its last layer.
 
-Start at `last_layer`: it returns the inputs of the last Linear, the loss as a function of its
-outputs (see `losses/`), and the targets. `fitting` trains a network, once `trials` and `criteria`
-have checked that it can be read; `default_linear` is the network for users who give none.
-`batching` and `targets` cast rows and targets as the network takes them, `state` restores a network
-after reading, and `functional` is a network that torch can differentiate row by row.
+`fitting` trains a network, after `trials` and `criteria` have made sure that it can be read;
+`default_linear` stands in where there is none, and `linear_models` for a scikit-learn model.
+`last_layer` is where to start: it returns what enters the last Linear, the loss as a function of
+its outputs (`losses/`), and the targets.
+`batching` and `targets` bring rows into the network's form, `state` leaves it as it was, and
+`functional` is the network as a function that torch can differentiate row by row.
 """
 
 from .batching import Batch, Rows, batches, map_tensors, merged, tensors_of
 from .checkpoints import Checkpoints
 from .criteria import UnsupportedNetworkError, read_criterion, require_row_by_row, target_kind
-from .default_linear import column_scaler, linear_network
+from .default_linear import column_scaler, linear_network, network_kind
 from .finite import require_finite
 from .fitting import fit_network, try_network
 from .functional import Inference
 from .last_layer import Head, network_codes, read_head, write_head
+from .linear_models import (
+    check_linear_model,
+    class_weights,
+    is_linear_model,
+    linear_model_kind,
+    model_network,
+)
 from .state import left_as_found, uncompiled
 from .targets import head_targets
 from .trials import criterion_loss, require_criterion_trained, require_own_outputs
@@ -27,15 +35,21 @@ __all__ = [
     "Inference",
     "UnsupportedNetworkError",
     "batches",
+    "check_linear_model",
+    "class_weights",
     "column_scaler",
     "criterion_loss",
     "fit_network",
     "head_targets",
+    "is_linear_model",
     "left_as_found",
+    "linear_model_kind",
     "linear_network",
     "map_tensors",
     "merged",
+    "model_network",
     "network_codes",
+    "network_kind",
     "read_criterion",
     "read_head",
     "require_criterion_trained",

@@ -1,9 +1,9 @@
-"""The network that is used if the user gives none: one linear layer on standardised columns."""
+"""Linear networks: one layer on scaled columns, for users who bring no network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,13 +19,24 @@ from .batching import Rows
 # Rows made dense at a time.
 _CHUNK = 4096
 
+NetworkKind: TypeAlias = Literal["multiclass", "binary", "regression"]
+
 
 class StandardizedLinear(torch.nn.Module):
     """``target_mean + target_scale * Linear((x - mean) / scale)`` in float64.
 
-    Means and scales are buffers, not parameters. ``target_mean`` and ``target_scale`` are 0 and 1
-    for classifiers; for regression they standardise the target, so that damping and influence do
-    not depend on the unit of y.
+    The scales are buffers, not parameters. The output's are 0 and 1 for classifiers; for
+    regression they make the head see standardised targets, so that damping and influence do not
+    depend on the unit of y.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Of the layer.
+    constant : float, default=None
+        Value of a last column that stands for the layer's bias, which is then damped by
+        ``1 / constant**2`` of what the other weights are. None is a bias that is damped like them,
+        and 0 is none.
     """
 
     mean: torch.Tensor
@@ -33,20 +44,25 @@ class StandardizedLinear(torch.nn.Module):
     target_mean: torch.Tensor
     target_scale: torch.Tensor
 
-    def __init__(self, n_features: int, n_outputs: int) -> None:
+    def __init__(self, n_features: int, n_outputs: int, constant: float | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.register_buffer("target_mean", torch.zeros(n_outputs))
         self.register_buffer("target_scale", torch.ones(n_outputs))
-        self.linear = torch.nn.Linear(n_features, n_outputs)
-        torch.nn.init.zeros_(self.linear.weight)
-        torch.nn.init.zeros_(self.linear.bias)
+        self.constant = constant
+        has_bias = constant is None
+        self.linear = torch.nn.Linear(n_features + (not has_bias), n_outputs, bias=has_bias)
+        for parameter in self.linear.parameters():
+            torch.nn.init.zeros_(parameter)
         self.double()
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs, of shape (n, n_outputs), for X of any dtype."""
         standardized = (X.to(self.mean.dtype) - self.mean) / self.scale
+        if self.constant is not None:
+            column = standardized.new_full((len(X), 1), self.constant)
+            standardized = torch.cat([standardized, column], dim=1)
         return self.target_mean + self.target_scale * self.linear(standardized)
 
     def standardize_output(self, output: torch.Tensor) -> torch.Tensor:
@@ -59,8 +75,15 @@ class StandardizedLinear(torch.nn.Module):
         return (targets - self.target_mean.cpu().numpy()) / self.target_scale.cpu().numpy()
 
 
+def network_kind(classes: Array | None) -> NetworkKind:
+    """Return the kind of linear network for these classes; None stands for numbers."""
+    if classes is None:
+        return "regression"
+    return "binary" if len(classes) <= 2 else "multiclass"
+
+
 def linear_network(
-    kind: Literal["multiclass", "binary", "regression"],
+    kind: NetworkKind,
     X: Rows,
     y: Array,
     sample_weight: Array | None = None,
@@ -86,15 +109,36 @@ def linear_network(
         An initialised network whose module is in float64.
     """
     targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
-    n_outputs = {"multiclass": int(targets.max()) + 1, "binary": 1}.get(kind, targets.shape[1])
+    net = unscaled_network(kind, X.shape[1], targets)
+    module = net.module_
+    set_scale("X", module.mean, module.scale, X, sample_weight)
+    if kind == "regression":
+        set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
+    return net
+
+
+def unscaled_network(
+    kind: NetworkKind, n_features: int, targets: Array, constant: float | None = None
+) -> NeuralNet:
+    """Return an initialised linear network on columns as they are, its weights zero.
+
+    Parameters
+    ----------
+    kind : {"multiclass", "binary", "regression"}
+        As in `linear_network`.
+    n_features : int
+        Columns of X.
+    targets : ndarray of shape (n_samples, n_columns)
+        Class codes or regression targets, which tell the number of outputs.
+    constant : float, default=None
+        As in `StandardizedLinear`.
+    """
+    n_outputs = 1 if kind == "binary" else targets.shape[1]
+    if kind == "multiclass":
+        n_outputs = int(targets.max()) + 1
     # Building a Linear draws random weights before they are set to zero.
     with own_random_state():
-        net = _new_net(kind, X.shape[1], n_outputs).initialize()
-    module = net.module_
-    _set_scale("X", module.mean, module.scale, X, sample_weight)
-    if kind == "regression":
-        _set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
-    return net
+        return _new_net(kind, n_features, n_outputs, constant).initialize()
 
 
 class _NoOptimizer:
@@ -115,11 +159,14 @@ class _NoOptimizer:
         )
 
 
-def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
+def _new_net(
+    kind: NetworkKind, n_features: int, n_outputs: int, constant: float | None
+) -> NeuralNet:
     options: dict[str, object] = {
         "module": StandardizedLinear,
         "module__n_features": n_features,
         "module__n_outputs": n_outputs,
+        "module__constant": constant,
         "train_split": None,
         "optimizer": _NoOptimizer,
         "batch_size": _CHUNK,
@@ -134,9 +181,10 @@ def _new_net(kind: str, n_features: int, n_outputs: int) -> NeuralNet:
     return NeuralNetRegressor(**options)
 
 
-def _set_scale(
+def set_scale(
     name: str, mean: torch.Tensor, scale: torch.Tensor, values: Rows, sample_weight: Array | None
 ) -> None:
+    """Set a mean and a scale to those of the columns; `name` is what an error calls them."""
     scaler = column_scaler(values, sample_weight)
     if not (np.isfinite(scaler.mean_).all() and np.isfinite(scaler.var_).all()):
         largest = np.abs(values.data if sparse.issparse(values) else values[:]).max()

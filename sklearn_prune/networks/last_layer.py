@@ -199,19 +199,20 @@ def network_codes(net: NeuralNet, X: Rows, y: Array, classes: Array) -> Array:
 
 
 def write_head(net: NeuralNet, theta: Array) -> None:
-    """Put refitted parameters into the last layer of a network made by `linear_network`.
+    """Put refitted parameters into the last layer of a network made by this package.
 
     Parameters
     ----------
     net : skorch.NeuralNet
-        From `linear_network`; it is changed in place.
+        From `linear_network` or `model_network`; it is changed in place.
     theta : ndarray of shape (n_outputs, n_features + 1)
-        Weight, with the bias as its last column.
+        Weight, with the bias as its last column; the weight alone if the layer has no bias.
     """
     layer = net.module_.linear
     with torch.no_grad():
-        layer.weight.copy_(torch.as_tensor(theta[:, :-1]))
-        layer.bias.copy_(torch.as_tensor(theta[:, -1]))
+        layer.weight.copy_(torch.as_tensor(theta[:, : layer.in_features]))
+        if layer.bias is not None:
+            layer.bias.copy_(torch.as_tensor(theta[:, -1]))
 
 
 def first_output(net: NeuralNet, X: Rows) -> torch.Tensor:

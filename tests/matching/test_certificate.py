@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -457,3 +458,15 @@ def test_with_weights_no_set_undercuts_the_bound_and_random_ones_cost_what_is_sa
     # In the loss norm a change is a square, of which half the mean is meant; else its root.
     mean = np.mean(changes) if norm == "loss" else np.sqrt(np.mean(np.square(changes)))
     assert certificate.random_change == pytest.approx(mean, rel=0.15)
+
+
+@pytest.mark.parametrize("norm", ["loss", "parameter"])
+def test_as_json_it_holds_every_attribute_and_none_for_what_is_not_finite(iris, norm):
+    certificate = InfluencePruner(**CALM, norm=norm).fit(*iris).certificate_
+    held = json.loads(json.dumps(certificate.to_dict(), allow_nan=False))
+    assert held.keys() == {field.name for field in fields(certificate)}
+    assert held["seconds"] == dict(certificate.seconds)
+    for name in held.keys() - {"seconds"}:
+        value = getattr(certificate, name)
+        is_finite = not isinstance(value, float) or np.isfinite(value)
+        assert held[name] == (value if is_finite else None)

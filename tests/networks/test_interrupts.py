@@ -69,7 +69,10 @@ class StopMyself(Callback):
 @pytest.fixture(params=[PressCtrlC, TimerRings])
 def interrupt(request):
     request.param.done = False
-    return request.param()
+    # A process that a shell starts in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield request.param()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_passes_and_a_fit_after_it_trains_to_the_end(interrupt):

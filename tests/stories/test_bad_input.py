@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -32,6 +33,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "fit_network", refuse)
     monkeypatch.setattr(module, "linear_network", refuse)
+    monkeypatch.setattr(module, "model_network", refuse)
 
 
 def fails(message: str, X: Any = X, y: Any = Y, error: type = ValueError, **options: Any) -> None:
@@ -112,7 +114,8 @@ def test_rows_of_unequal_length_are_refused():
 
 def test_images_need_a_network():
     fails("dim 4", np.zeros((30, 1, 2, 2)))
-    assert get_tags(InfluencePruner(LogisticRegression())).input_tags.three_d_array
+    fails("dim 4", np.zeros((30, 1, 2, 2)), estimator=LogisticRegression())
+    assert get_tags(InfluencePruner(NeuralNetRegressor(Linear))).input_tags.three_d_array
 
 
 def test_one_row_is_too_few():
@@ -181,14 +184,10 @@ def test_a_binary_network_takes_two_classes():
 
 @pytest.mark.parametrize(
     "estimator",
-    [
-        "net",
-        LogisticRegression(),
-        FrozenEstimator(LogisticRegression()),
-    ],
+    ["net", RandomForestClassifier(), FrozenEstimator(RandomForestClassifier())],
 )
-def test_what_is_no_skorch_network_is_named(estimator):
-    message = r"a skorch network \(NeuralNet, .* or None for a linear one; it is"
+def test_what_is_neither_a_network_nor_a_linear_model_is_named(estimator):
+    message = r"a skorch network \(NeuralNet, .* None for a linear one, or one of .*; it is"
     fails(message, error=UnsupportedNetworkError, estimator=estimator)
 
 

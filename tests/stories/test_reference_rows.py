@@ -75,7 +75,7 @@ def test_the_certificate_speaks_of_them(data):
     certificate = clone(PRUNER).fit(*data[:2], **led(data)).certificate_
     assert certificate.n_reference == N_REFERENCE
     assert 0.7 < certificate.reference_score <= 1
-    assert certificate.reference_damping >= PRUNER.damping
+    assert certificate.reference_damping >= 1e-4
     assert certificate.n_suspect_kept == 0 < certificate.n_suspect
     shown = repr(certificate)
     assert f"60, whose head scores {certificate.reference_score:.3f} held out" in shown

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor, baselines
-from sklearn_prune.model_selection import PruneRatioSearchCV
+from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
 from sklearn_prune.pipeline import make_pipeline
 from tests.expected_failures import PRUNERS, expected_failures
 
@@ -43,6 +44,7 @@ def public_estimators() -> list[BaseEstimator]:
         PrunedClassifier(model),
         PrunedRegressor(Ridge()),
         PruneRatioSearchCV(model),
+        PrunedSearchCV(GridSearchCV(model, {})),
         make_pipeline(InfluencePruner(), model),
     ]
 

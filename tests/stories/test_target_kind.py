@@ -7,6 +7,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
 from torch import nn
 
@@ -17,7 +18,7 @@ from sklearn_prune import (
     baselines,
     make_pipeline,
 )
-from sklearn_prune.model_selection import PruneRatioSearchCV
+from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 4))
@@ -61,6 +62,16 @@ def test_the_warning_names_the_parameter_that_every_pruner_has():
         baselines.RandomPruner().fit(X, MANY)
 
 
+def test_many_whole_numbers_that_are_read_as_classes_are_told_of():
+    rows, y = np.arange(300.0)[:, None], np.arange(300) % 25
+    with pytest.warns(UserWarning, match="25 distinct .* read as classes; set .*'regression'"):
+        assert len(baselines.RandomPruner().fit(rows, y).classes_) == 25
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        baselines.RandomPruner().fit(rows, y, target_kind="classification")
+        baselines.RandomPruner().fit(rows, np.char.add("class ", y.astype(str)))
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="'classification', 'regression'; it is 'ordinal'"):
         baselines.RandomPruner().fit(X, FEW, target_kind="ordinal")
@@ -83,10 +94,15 @@ DOORS = [
         .fit(X, FEW, **params)
         .pruner_
     ),
+    lambda pruner, last, **params: (
+        PrunedSearchCV(GridSearchCV(last, {}, cv=2), pruner, refit="kept")
+        .fit(X, FEW, **params)
+        .pruner_
+    ),
 ]
 
 
-@pytest.mark.parametrize("door", DOORS, ids=["pipeline", "meta", "search"])
+@pytest.mark.parametrize("door", DOORS, ids=["pipeline", "meta", "ratio search", "search"])
 def test_what_the_user_says_counts_before_what_the_pruner_is_in(door):
     last = LogisticRegression()
     pruner = baselines.RandomPruner(0.5, random_state=0)

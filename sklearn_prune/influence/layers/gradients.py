@@ -101,11 +101,13 @@ class NetworkGradients:
         net = uncompiled(net)
         self.net, self.X, self.verbose = net, X, verbose
         self.device = torch.device(net.device)
-        names = choose_parameters(net.module_, layers)
         self._inference = Inference(net, partial(criterion_loss, net))
-        self._state = self._cast_state(net.module_)
+        # While another thread runs the module, its parameters are out of place.
+        with left_as_found(net):
+            names = choose_parameters(net.module_, layers)
+            self._state = self._cast_state(net.module_)
+            self.blocks = parameter_blocks(net.module_, names)
         self.dtype = next(t.dtype for n, t in self._state.items() if n == "module." + names[0])
-        self.blocks = parameter_blocks(net.module_, names)
         self.n_params = sum(block.size for block in self.blocks)
         self._shapes = {name: self._state["module." + name].shape for name in names}
         self._budget = memory_budget // (_COPIES * self.dtype.itemsize)

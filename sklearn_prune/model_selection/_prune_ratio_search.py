@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,19 +11,18 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.exceptions import FitFailedWarning
-from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import check_cv
-from sklearn.utils import Tags, check_consistent_length, get_tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.metrics import get_scorer_names
+from sklearn.utils import check_consistent_length
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
-from ._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
-from ._sample_weight import gives_weights
-from ._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
-from .base import BasePruner
-from .data import check_params, take_params, take_rows
-from .meta import PruningMixin
+from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
+from .._sample_weight import gives_weights
+from .._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
+from ..base import BasePruner
+from ..data import check_params, take_params, take_rows
+from ._search import RoutedParams, SearchMixin
 
 __all__ = ["PruneRatioSearchCV"]
 
@@ -32,17 +30,7 @@ __all__ = ["PruneRatioSearchCV"]
 Failures = dict[float, str]
 
 
-@dataclass(frozen=True)
-class RoutedParams:
-    """The metadata of ``fit``, by recipient."""
-
-    pruner: Params
-    estimator: Params
-    splitter: Params
-    scorer: Params
-
-
-class PruneRatioSearchCV(PruningMixin, BaseEstimator):
+class PruneRatioSearchCV(SearchMixin, BaseEstimator):
     r"""Prune as many rows as possible without lowering the cross-validated score.
 
     .. math:: r^* = \max \{ r : \bar s_0 - \bar s_r \le t_r \}
@@ -218,13 +206,12 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         self._check_weights()
         ratios = _checked_ratios(self.ratios)
         check_params(X, fit_params)
-        routed = self._route(fit_params)
-        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        folds = list(cv.split(X, y, **routed.splitter))
+        routed, for_scorer = self._route(fit_params), self._for_scorer(fit_params)
+        folds = list(self._splitter(y).split(X, y, **routed.splitter))
         self._check_folds(len(folds))
         scorer = self._scorer()
         scored = Parallel(n_jobs=self.n_jobs)(
-            delayed(self._score_fold)(X, y, routed, train, test, ratios, scorer)
+            delayed(self._score_fold)(X, y, routed, for_scorer, train, test, ratios, scorer)
             for train, test in folds
         )
         _warn_of_failures([failures for _, failures in scored])
@@ -267,18 +254,11 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
                 "or a number as tolerance."
             )
 
-    def _scorer(self) -> Callable[..., float]:
-        return check_scoring(self.estimator, scoring=self.scoring)
-
-    def _route(self, fit_params: Params) -> RoutedParams:
-        pruner, estimator = self._sort_params(fit_params)
+    def _for_scorer(self, fit_params: Params) -> Params:
+        """Return the metadata of the scorer."""
         if get_config()["enable_metadata_routing"]:
-            routed = process_routing(self, "fit", **fit_params)
-            return RoutedParams(pruner, estimator, routed.splitter.split, routed.scorer.score)
-        estimator.pop("groups", None)
-        splitter = {"groups": fit_params.get("groups")}
-        weights = self._score_weights(fit_params.get("sample_weight"))
-        return RoutedParams(pruner, estimator, splitter, weights)
+            return process_routing(self, "fit", **fit_params).scorer.score
+        return self._score_weights(fit_params.get("sample_weight"))
 
     def _score_weights(self, sample_weight: Metadata) -> Params:
         """Return the weights for the scorer; warn and return none if it takes none."""
@@ -300,6 +280,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         X: Rows,
         y: Targets,
         routed: RoutedParams,
+        for_scorer: Params,
         train: Indices,
         test: Indices,
         ratios: list[float],
@@ -311,7 +292,7 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
         )
         for_pruner = take_params(X, routed.pruner, train)
         for_estimator = take_params(X, routed.estimator, train)
-        for_scorer = take_params(X, routed.scorer, test)
+        for_scorer = take_params(X, for_scorer, test)
         scores, failures = np.full(len(ratios), np.nan), {}
         pruner: Any = None
         for position, ratio in enumerate(ratios):
@@ -336,54 +317,6 @@ class PruneRatioSearchCV(PruningMixin, BaseEstimator):
             else:
                 scores[position] = scorer(model, X_test, y_test, **for_scorer)
         return scores, failures
-
-    def score(self, X: Rows, y: Targets = None, **params: Metadata) -> float:
-        """Score the predictions for each row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; none is pruned.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Label or number of each row.
-        **params : dict
-            Passed to the scorer.
-
-        Returns
-        -------
-        score : float
-            As computed by ``scorer_``.
-        """
-        check_is_fitted(self, "estimator_")
-        if params and get_config()["enable_metadata_routing"]:
-            params = process_routing(self, "score", **params).scorer.score
-        return self.scorer_(self.estimator_, X, y, **params)
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """Return where metadata goes: to pruner, estimator, splitter and scorer.
-
-        Returns
-        -------
-        routing : MetadataRouter
-            As :func:`sklearn.utils.metadata_routing.process_routing` takes it.
-        """
-        scored = MethodMapping().add(caller="fit", callee="score")
-        return (
-            super()
-            .get_metadata_routing()
-            .add(
-                splitter=check_cv(self.cv, classifier=is_classifier(self.estimator)),
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-            .add(scorer=self._scorer(), method_mapping=scored.add(caller="score", callee="score"))
-        )
-
-    def __sklearn_tags__(self) -> Tags:
-        """Return the tags: it is a classifier or regressor as its estimator is."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.estimator_type = get_tags(self.estimator).estimator_type
-        tags.target_tags.required = True
-        return tags
 
 
 def _checked_ratios(ratios: Any) -> list[float]:

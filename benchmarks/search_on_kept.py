@@ -1,0 +1,245 @@
+"""Does a search on the rows kept find what a search on all rows finds, and in what time?
+
+    python -m benchmarks.search_on_kept                                   # all missing searches
+    python -m benchmarks.search_on_kept --dataset digits --learner logistic svc --seeds 1
+
+Each search goes over 50 settings or more of a learner, in three folds of at most 12,000 training
+rows. `PrunedSearchCV` runs it on the rows that a pruner keeps, pruned once a fold, and refits the
+winner on all rows; scikit-learn's `GridSearchCV` runs it on all. A seed draws training rows, folds
+and the pruner's choice, and is the same for all pruners.
+
+- tau: Kendall's rank correlation (tau-b) between the mean scores of the settings on kept rows and
+  on all rows;
+- regret: test accuracy of the winner on all rows, less that of the winner on kept rows. Both are
+  fitted on all training rows;
+- seconds: of the search without the last refit, and of pruning, which is counted in.
+
+One line a search goes to `results/search_on_kept.csv`, with the mean score of every setting; a run
+that was cut off goes on where it stopped. The report is `results/search_on_kept.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.baselines import KMeansPruner, RandomPruner
+from sklearn_prune.model_selection import PrunedSearchCV
+
+from ._common import argument_parser, markdown_table, output_folder
+from .cells import Done, Key, measure
+from .data import Split, load
+from .models import fit, median_gamma
+from .scores import Run, gain, mean_of
+from .search import seconds_of
+
+DATASETS = ("adult", "digits", "cifar10")
+FULL = "all rows"
+N_ROWS, N_FOLDS, N_SEEDS, RATIO = 12_000, 3, 5, 0.9
+# gamma of the kernel SVM, in units of 1 / (median squared distance).
+GAMMAS = np.array([0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
+
+# Model and settings, by name.
+LEARNERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "logistic": (
+        LogisticRegression(max_iter=1000),
+        {"C": np.logspace(-4, 1, 25), "class_weight": [None, "balanced"]},
+    ),
+    "svc": (SVC(cache_size=500), {"C": np.logspace(-1, 3, 9), "gamma": GAMMAS}),
+    "boosting": (
+        HistGradientBoostingClassifier(),
+        {
+            "learning_rate": [0.03, 0.1, 0.3],
+            "max_leaf_nodes": [7, 15, 31],
+            "l2_regularization": [0.0, 1.0, 10.0],
+            "min_samples_leaf": [5, 20],
+        },
+    ),
+    "forest": (
+        RandomForestClassifier(n_estimators=50),
+        {
+            "max_features": ["sqrt", 0.2, 0.5],
+            "min_samples_leaf": [1, 3, 10],
+            "max_depth": [4, 10, None],
+            "criterion": ["gini", "entropy"],
+        },
+    ),
+    "mlp": (
+        MLPClassifier(max_iter=30),
+        {
+            "hidden_layer_sizes": [(16,), (64,), (128,)],
+            "alpha": np.logspace(-4, 1, 6),
+            "learning_rate_init": [3e-4, 1e-3, 3e-3],
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search, and the test score of its winner, refitted on all training rows.
+
+    n_kept : rows of all folds together that the search trained on.
+    seconds : of the search with its pruning and without the refit.
+    scores : mean score of each setting, in the grid's order, with spaces in between.
+    """
+
+    dataset: str
+    learner: str
+    pruner: str
+    prune_ratio: float
+    seed: int
+    n_kept: int
+    seconds: float
+    prune_seconds: float
+    refit_seconds: float
+    test_score: float
+    scores: str
+
+    @property
+    def key(self) -> Key:
+        return self.dataset, self.learner, self.pruner, self.prune_ratio, self.seed
+
+    @property
+    def setting_scores(self) -> np.ndarray:
+        return np.array([float(score) for score in self.scores.split()])
+
+
+def pruners(ratio: float, seed: int) -> dict[str, Any]:
+    return {
+        "influence": InfluencePruner(prune_ratio=ratio, random_state=seed),
+        "random": RandomPruner(ratio, stratify=False, random_state=seed),
+        "stratified": RandomPruner(ratio, random_state=seed),
+        "kmeans": KMeansPruner(prune_ratio=ratio, random_state=seed),
+    }
+
+
+PRUNERS = tuple(pruners(RATIO, 0))
+
+
+def grid_search(split: Split, learner: str, seed: int) -> GridSearchCV:
+    """Return the search over a learner's settings."""
+    model, grid = LEARNERS[learner]
+    if learner == "svc":
+        grid = {**grid, "gamma": GAMMAS * median_gamma(split)}
+    if "random_state" in model.get_params():
+        model = type(model)(**{**model.get_params(), "random_state": seed})
+    folds = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
+    return GridSearchCV(model, grid, cv=folds)
+
+
+def measured(split: Split, learner: str, pruner: str, ratio: float, seed: int) -> Cell:
+    """Run one search."""
+    search: Any = grid_search(split, learner, seed)
+    if pruner != FULL:
+        search = PrunedSearchCV(search, pruners(ratio, seed)[pruner])
+    seconds = seconds_of(lambda: fit(search, split.X_train, split.y_train))
+    report = getattr(search, "pruning_report_", None)
+    return Cell(
+        split.name,
+        learner,
+        pruner,
+        ratio,
+        seed,
+        sum(report.n_kept) if report else (N_FOLDS - 1) * len(split.y_train),
+        seconds - search.refit_time_,
+        sum(report.prune_seconds) if report else 0.0,
+        search.refit_time_,
+        float(search.score(split.X_test, split.y_test)),
+        " ".join(f"{score:.6f}" for score in search.cv_results_["mean_test_score"]),
+    )
+
+
+def tau(cell: Cell, full: Cell) -> float:
+    """Return Kendall's tau-b of the settings' scores; nan where all of one are alike."""
+    return float(kendalltau(cell.setting_scores, full.setting_scores).statistic)
+
+
+def _line(key: Sequence[Any], cells: dict[int, Cell], full: dict[int, Cell]) -> list[str]:
+    """Return the means over the seeds that both have."""
+    dataset, learner, pruner, ratio = key
+    seeds = sorted(cells.keys() & full.keys())
+    if not seeds:
+        return []
+    own, theirs = ([runs[seed] for seed in seeds] for runs in (cells, full))
+    ours, best = (test_scores(runs, seeds) for runs in (cells, full))
+    pairs = list(zip(own, theirs, strict=True))
+    seconds, of_full = (np.mean([cell.seconds for cell in part]) for part in (own, theirs))
+    return [
+        f"{dataset}, {learner}",
+        f"{ratio:.0%}",
+        pruner,
+        str(len(seeds)),
+        f"{np.mean([tau(cell, other) for cell, other in pairs]):.2f}",
+        f"{mean_of(best):.4f}",
+        str(gain(best, ours)),
+        f"{of_full:.1f}",
+        f"{seconds:.1f}",
+        f"{np.mean([cell.prune_seconds for cell in own]):.1f}",
+        f"{of_full / seconds:.1f}",
+    ]
+
+
+def test_scores(cells: dict[int, Cell], seeds: Sequence[int]) -> Run:
+    return {seed: cells[seed].test_score for seed in seeds}
+
+
+def report(cells: Sequence[Cell]) -> str:
+    runs: dict[tuple[Any, ...], dict[int, Cell]] = {}
+    for cell in cells:
+        ratio = 0.0 if cell.pruner == FULL else cell.prune_ratio
+        runs.setdefault((cell.dataset, cell.learner, cell.pruner, ratio), {})[cell.seed] = cell
+    lines = [
+        _line(key, runs[key], runs.get((*key[:2], FULL, 0.0), {}))
+        for key in sorted(runs)
+        if key[2] != FULL
+    ]
+    header = ["data, learner", "pruned", "pruner", "seeds", "tau", "winner on all rows"]
+    header += ["regret", "all rows, s", "kept rows, s", "of these pruning, s", "times faster"]
+    sizes = {len(cell.setting_scores) for cell in cells}
+    return "\n\n".join(
+        [
+            "# Search on the rows kept",
+            "Made by `python -m benchmarks.search_on_kept` from `search_on_kept.csv`. "
+            f"{min(sizes, default=0)} settings or more, {N_FOLDS} folds, at most {N_ROWS:,} "
+            "training rows. Tau is Kendall's, of the settings' scores on kept rows and on all; "
+            "regret is the test accuracy of the winner on all rows less that of the winner on kept "
+            "rows, both fitted on all training rows (intervals: 95 %, paired by seed).",
+            markdown_table(header, [line for line in lines if line]),
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argument_parser("python -m benchmarks.search_on_kept", __doc__)
+    parser.add_argument("--dataset", nargs="+", choices=DATASETS, default=list(DATASETS))
+    parser.add_argument("--learner", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--pruner", nargs="+", choices=PRUNERS, default=list(PRUNERS))
+    parser.add_argument("--ratio", nargs="+", type=float, default=[RATIO])
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    args = parser.parse_args(argv)
+    ways = [(FULL, 0.0), *product(args.pruner, args.ratio)]
+
+    def missing(done: Done) -> Iterator[Cell]:
+        for seed, dataset in product(range(args.seeds), args.dataset):
+            split = load(dataset, args.data_dir).subset(min(N_ROWS, args.subset or N_ROWS), seed)
+            for learner, (pruner, ratio) in product(args.learner, ways):
+                if (dataset, learner, pruner, ratio, seed) not in done:
+                    yield measured(split, learner, pruner, ratio, seed)
+
+    measure("search_on_kept", Cell, missing, report, output_folder(args), parser)
+
+
+if __name__ == "__main__":
+    main()

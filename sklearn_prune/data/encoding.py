@@ -1,0 +1,269 @@
+"""ColumnsEncoder: any table as numbers, for a pruner alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from numbers import Integral
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._compat import Interval, fit_context
+from .columns import DATE_PARTS, as_float, as_text, column_kind, date_parts, table_columns
+from .containers import Array, Rows
+
+# Fewer rows a value, and text tells rows apart but nothing about them.
+_LEAST_ROWS_A_VALUE = 2
+
+
+class ColumnsEncoder(TransformerMixin, BaseEstimator):
+    """Encode a table of any column types as numbers, so that a pruner can read it.
+
+    The model that is trained on the rows kept may read the table as it is; this encoding is for the
+    pruner alone. It is made of scikit-learn's parts:
+
+    - numbers, booleans and durations: a median for what is missing with a column that says where
+      (`SimpleImputer`), then `StandardScaler`;
+    - dates and times, ISO 8601 text included: days since 1970, month, weekday and hour, then as
+      numbers;
+    - categories and text of few values: `OneHotEncoder`; "missing" is a value of its own;
+    - categories and text of more than ``max_categories`` values: the most frequent ones as above,
+      the others together, and beside them the value's rank by frequency (`OrdinalEncoder`), scaled;
+    - text with fewer than two rows a value tells nothing, and is left out.
+
+    Parameters
+    ----------
+    max_categories : int, default=20
+        Columns that a column of categories becomes at most, its rank aside.
+
+    Attributes
+    ----------
+    kinds_ : dict
+        From the name of each column (its position, if it has none) to "number", "moment",
+        "category" or "left out".
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names. Only if all names are strings.
+
+    Raises
+    ------
+    ValueError
+        If no column tells anything, or if a column's cells change their kind after `fit`.
+
+    Examples
+    --------
+    >>> from sklearn_prune.data import ColumnsEncoder
+    >>> X = [["red", 1.0], ["blue", None], ["red", 3.0], ["blue", 2.0]]
+    >>> encoder = ColumnsEncoder().fit(X)
+    >>> list(encoder.get_feature_names_out())
+    ['column 1', 'column 1 is missing', 'column 0 = blue', 'column 0 = red']
+    >>> encoder.transform(X).shape
+    (4, 4)
+    """
+
+    _parameter_constraints = {"max_categories": [Interval(Integral, 2, None, closed="left")]}
+
+    kinds_: dict[Hashable, str]
+
+    def __init__(self, max_categories: int = 20) -> None:
+        self.max_categories = max_categories
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Rows, y: object = None) -> Self:
+        """Learn what each column holds, its categories, medians and scales.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            A table.
+        y : None
+            Not read.
+
+        Returns
+        -------
+        self : ColumnsEncoder
+            Fitted.
+        """
+        self.fit_transform(X)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_transform(self, X: Rows, y: object = None) -> NDArray[np.float32]:
+        """Fit to X and encode it, which reads the columns once.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            A table.
+        y : None
+            Not read.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples, n_encoded), float32
+            As `transform` returns it.
+        """
+        columns = table_columns(X)
+        validate_data(self, X, reset=True, skip_check_array=True)
+        self.kinds_, self._categories_, blocks = {}, {}, []
+        for name, column in columns.items():
+            kind: str = column_kind(column)
+            if kind == "category":
+                text = as_text(column)[:, np.newaxis]
+                if self._tells_nothing(text):
+                    kind = "left out"
+                else:
+                    self._categories_[name] = _Categories(self.max_categories)
+                    blocks.append(self._categories_[name].fit_transform(text))
+            self.kinds_[name] = kind
+        self._numbers_ = None
+        numbers = self._number_block(columns)
+        if numbers is not None:
+            imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+            self._numbers_ = make_pipeline(imputer, StandardScaler())
+            blocks.insert(0, self._numbers_.fit_transform(numbers).astype(np.float32))
+        if not blocks:
+            raise ValueError(
+                f"no column of X tells anything: {len(columns)} columns, all of them text with "
+                "hardly a value twice. Give columns of numbers, dates or categories."
+            )
+        return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+    def transform(self, X: Rows) -> NDArray[np.float32]:
+        """Encode rows as those of `fit`.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            A table with the columns of `fit`, in their order.
+
+        Returns
+        -------
+        encoded : ndarray of shape (n_samples, n_encoded), float32
+            Finite numbers: those of numbers and dates, then those of each column of categories. A
+            category that `fit` did not see counts with the rare ones, or as none.
+        """
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        columns = dict(zip(self.kinds_, table_columns(X).values(), strict=True))
+        numbers = self._number_block(columns)
+        encoded = []
+        if self._numbers_ is not None and numbers is not None:
+            encoded.append(self._numbers_.transform(numbers))
+        for name, categories in self._categories_.items():
+            encoded.append(categories.transform(as_text(columns[name])[:, np.newaxis]))
+        return np.concatenate(encoded, axis=1, dtype=np.float32)
+
+    def _tells_nothing(self, text: Array) -> bool:
+        n_values = len(set(text[:, 0].tolist()))
+        return n_values > max(self.max_categories, len(text) // _LEAST_ROWS_A_VALUE)
+
+    def _number_block(self, columns: dict[Hashable, Rows]) -> NDArray[np.float64] | None:
+        """Return numbers and parts of dates side by side; None if there are none."""
+        parts = [
+            date_parts(name, columns[name]) if kind == "moment" else as_float(name, columns[name])
+            for name, kind in self.kinds_.items()
+            if kind in ("number", "moment")
+        ]
+        return np.column_stack(parts) if parts else None
+
+    def get_feature_names_out(self, input_features: object = None) -> Array:
+        """Return the names of the encoded columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Not read.
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_encoded,)
+            Such as "age", "age is missing", "colour = red" and "born: month".
+        """
+        return np.array([name for _, name in self._named()], dtype=object)
+
+    def source_columns(self) -> list[Hashable]:
+        """Return, for each encoded column, the name of the column that it encodes."""
+        return [source for source, _ in self._named()]
+
+    def _named(self) -> list[tuple[Hashable, str]]:
+        """Return the source and the name of each encoded column."""
+        check_is_fitted(self)
+        numbers = [
+            (source, f"{_shown(source)}{part}")
+            for source, kind in self.kinds_.items()
+            if kind in ("number", "moment")
+            for part in ([f": {unit}" for unit in DATE_PARTS] if kind == "moment" else [""])
+        ]
+        missing = [] if self._numbers_ is None else self._numbers_[0].indicator_.features_
+        return [
+            *numbers,
+            *[(numbers[i][0], f"{_shown(numbers[i][0])} is missing") for i in missing],
+            *[
+                (source, name)
+                for source, categories in self._categories_.items()
+                for name in categories.names(_shown(source))
+            ],
+        ]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags: text, categories and missing values are fine."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.categorical = tags.input_tags.allow_nan = True
+        return tags
+
+
+class _Categories(TransformerMixin, BaseEstimator):
+    """One-hot columns, and beyond their limit the value's rank by frequency too."""
+
+    def __init__(self, max_categories: int) -> None:
+        self.max_categories = max_categories
+
+    def fit(self, X: Array, y: object = None) -> Self:
+        """Learn the categories of one column, (n_samples, 1), and how frequent they are."""
+        self.one_hot_ = OneHotEncoder(
+            max_categories=self.max_categories,
+            handle_unknown="infrequent_if_exist",
+            sparse_output=False,
+            dtype=np.float32,
+        ).fit(X)
+        values, counts = np.unique(X[:, 0].astype(str), return_counts=True)
+        self.rank_ = None
+        if len(values) > self.max_categories:
+            by_frequency = values[np.argsort(-counts, kind="stable")].astype(object)
+            ordinal = OrdinalEncoder(
+                categories=[by_frequency],
+                handle_unknown="use_encoded_value",
+                unknown_value=len(values),
+            )
+            self.rank_ = make_pipeline(ordinal, StandardScaler()).fit(X)
+        return self
+
+    def transform(self, X: Array) -> Array:
+        """Return the encoded column, (n_samples, n_encoded)."""
+        with warnings.catch_warnings():
+            # An unknown category is nothing to warn of: the class says what it counts as.
+            warnings.simplefilter("ignore", UserWarning)
+            one_hot = self.one_hot_.transform(X)
+        return one_hot if self.rank_ is None else np.c_[one_hot, self.rank_.transform(X)]
+
+    def names(self, source: str) -> list[str]:
+        """Return the names of the encoded columns."""
+        shown = self.one_hot_.get_feature_names_out(["x"])
+        names = [f"{source} = {name.removeprefix('x_')}" for name in shown]
+        if self.one_hot_.infrequent_categories_[0] is not None:
+            names[-1] = f"{source} = (any other)"
+        return names if self.rank_ is None else [*names, f"{source}: rank by frequency"]
+
+
+def _shown(source: Hashable) -> str:
+    return source if isinstance(source, str) else f"column {source}"

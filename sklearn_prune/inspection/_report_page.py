@@ -1,0 +1,214 @@
+"""The page of a pruning report: HTML, style and drawings in one file, without scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from ..matching import Certificate
+from ._kept_shares import KeptShare
+from ._moved_columns import MovedColumn, Represented
+
+_N_DRAWN, _N_LISTED = 5, 100
+# Standardised differences beyond this are drawn at full length.
+_LONGEST_BAR = 0.5
+
+_STYLE = """
+.prune-report { color-scheme: light; max-width: 60rem; margin: 0 auto; padding: 1rem;
+  font: 16px/1.5 system-ui, sans-serif; color: #1c2330; background: #fff; }
+.prune-report h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }
+.prune-report h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #d5dae2; }
+.prune-report p { margin: .5rem 0; max-width: 45rem; }
+.prune-report .lead { font-size: 1.1rem; }
+.prune-report .note { color: #566074; font-size: .9rem; }
+.prune-report .wide { overflow-x: auto; }
+.prune-report table { border-collapse: collapse; width: 100%; font-size: .95rem; }
+.prune-report th, .prune-report td { text-align: left; padding: .3rem .8rem .3rem 0;
+  vertical-align: top; border-bottom: 1px solid #e8ebf0; overflow-wrap: anywhere; }
+.prune-report th { font-weight: 600; }
+.prune-report .number { text-align: right; font-variant-numeric: tabular-nums;
+  white-space: nowrap; overflow-wrap: normal; }
+.prune-report figure { margin: .8rem 0; display: grid; gap: .3rem 1.2rem; align-items: center;
+  grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.4fr); }
+.prune-report figcaption { overflow-wrap: anywhere; }
+.prune-report svg { display: block; width: 100%; height: 3.2rem; }
+.prune-report .all { fill: #c3cad6; } .prune-report .kept { fill: none; stroke: #0b62b8; }
+.prune-report .moved { fill: #0b62b8; } .prune-report .axis { stroke: #566074; }
+@media (max-width: 40rem) { .prune-report figure { grid-template-columns: minmax(0, 1fr); }
+  .prune-report { padding: .75rem; } }
+"""
+
+
+def page(title: str, body: str) -> str:
+    """Return a whole page of HTML around what `fragment` returns."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n"
+        "<style>body { margin: 0; background: #fff; }</style>\n</head>\n<body>\n"
+        f"{body}\n</body>\n</html>\n"
+    )
+
+
+def fragment(
+    title: str,
+    promise: str,
+    *,
+    certificate: Certificate | None,
+    classes: Sequence[KeptShare],
+    groups: Sequence[KeptShare],
+    columns: Sequence[MovedColumn],
+    examples: Sequence[Represented],
+    settings: Mapping[str, object],
+) -> str:
+    """Return what a notebook shows: a section for each part of a report, and their style."""
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="lead">{escape(promise)}</p>',
+        '<p class="note">Rows are interchangeable: another seed keeps other rows that serve as '
+        "well. That a row is dropped does not say that it is bad.</p>",
+        _loss(certificate),
+        _counts("By class", "class", classes),
+        _counts("By group", "group", groups),
+        _columns(columns),
+        _represented(examples),
+        _settings(settings),
+    ]
+    return f'<div class="prune-report"><style>{_STYLE}</style>\n' + "\n".join(sections) + "</div>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], n_text: int = 1) -> str:
+    """Return a table of escaped cells; all columns but the first ``n_text`` are numbers."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        starts = [f"<{tag}>"] * n_text + [f'<{tag} class="number">'] * (len(cells) - n_text)
+        filled = [
+            f"{start}{escape(cell)}</{tag}>" for start, cell in zip(starts, cells, strict=True)
+        ]
+        return f"<tr>{''.join(filled)}</tr>"
+
+    body = "\n".join(line("td", cells) for cells in rows)
+    return (
+        f'<div class="wide"><table><thead>{line("th", head)}</thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "not known"
+
+
+def _loss(certificate: Certificate | None) -> str:
+    if certificate is None:
+        return ""
+    unit = "rise of the training loss" if certificate.norm == "loss" else "distance of parameters"
+    rows = [
+        ("expected, to first order", certificate.predicted_change, certificate.random_change),
+        (
+            "observed, last layer refitted",
+            certificate.actual_change,
+            certificate.random_actual_change,
+        ),
+    ]
+    cells = [(name, _number(ours), _number(random)) for name, ours, random in rows]
+    return f"<h2>What it costs</h2>\n{_table((unit, 'these rows', 'random rows'), cells)}"
+
+
+def _counts(title: str, kind: str, shares: Sequence[KeptShare]) -> str:
+    if not shares:
+        return ""
+    cells = [
+        (
+            str(share.label),
+            f"{share.n_samples:,}",
+            f"{share.n_kept:,}",
+            f"{share.n_dropped:,}",
+            f"{share.n_kept / share.n_samples:.1%}",
+        )
+        for share in shares[:_N_LISTED]
+    ]
+    more = _more(len(shares), kind)
+    return (
+        f"<h2>{title}</h2>\n{_table((kind, 'rows', 'kept', 'dropped', 'share kept'), cells)}{more}"
+    )
+
+
+def _more(n_entries: int, kind: str) -> str:
+    hidden = n_entries - _N_LISTED
+    return "" if hidden <= 0 else f'<p class="note">{hidden:,} more, by {kind}, in to_dict().</p>'
+
+
+def _columns(columns: Sequence[MovedColumn]) -> str:
+    drawn = "\n".join(_drawing(column) for column in columns[:_N_DRAWN])
+    cells = [(c.name, c.part, f"{c.difference:+.3f}") for c in columns[:_N_LISTED]]
+    return (
+        "<h2>How far the columns moved</h2>\n"
+        "<p>Mean over the rows kept minus mean over all rows, in standard deviations; of a column "
+        "that holds categories or dates, the part that moved most. Below 0.1 is small. The pruner "
+        "moves some on purpose, to keep more of what is rare or uncertain.</p>\n"
+        f'{drawn}\n<p class="note">Bars: the difference, ±{_LONGEST_BAR} at full length. '
+        "Histograms: all rows in grey, the rows kept as a line.</p>\n"
+        f"<details><summary>All columns</summary>"
+        f"{_table(('column', 'part', 'difference'), cells, n_text=2)}"
+        f"{_more(len(columns), 'column')}</details>"
+    )
+
+
+def _drawing(column: MovedColumn) -> str:
+    shares = ""
+    if len(column.all_rows) == 2:
+        shares = f" from {column.all_rows[1]:.1%} to {column.kept_rows[1]:.1%} of the rows"
+    return (
+        f"<figure><figcaption>{escape(column.part)}<br><strong>{column.difference:+.3f}</strong>"
+        f"{shares}</figcaption>{_bar(column.difference)}{_histogram(column)}</figure>"
+    )
+
+
+def _bar(difference: float) -> str:
+    length = 100 * min(abs(difference) / _LONGEST_BAR, 1.0)
+    start = 100 if difference >= 0 else 100 - length
+    return (
+        '<svg viewBox="0 0 200 40" preserveAspectRatio="none" role="img" '
+        f'aria-label="difference {difference:+.3f}"><rect class="moved" x="{start:.2f}" y="10" '
+        f'width="{length:.2f}" height="20"/><line class="axis" x1="100" y1="2" x2="100" y2="38" '
+        'vector-effect="non-scaling-stroke"/></svg>'
+    )
+
+
+def _histogram(column: MovedColumn) -> str:
+    n_bins, highest = len(column.all_rows), max(*column.all_rows, *column.kept_rows)
+    width = 240 / n_bins
+    heights = [[56 * share / highest for share in s] for s in (column.all_rows, column.kept_rows)]
+    bars = "".join(
+        f'<rect class="all" x="{i * width + 0.5:.2f}" y="{58 - height:.2f}" '
+        f'width="{width - 1:.2f}" height="{height:.2f}"/>'
+        for i, height in enumerate(heights[0])
+    )
+    steps = " ".join(
+        f"{x:.2f},{58 - height:.2f}"
+        for i, height in enumerate(heights[1])
+        for x in (i * width, (i + 1) * width)
+    )
+    return (
+        '<svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" '
+        f'aria-label="histogram of {escape(column.part)}">{bars}'
+        f'<polyline class="kept" points="{steps}" stroke-width="2" '
+        'vector-effect="non-scaling-stroke"/></svg>'
+    )
+
+
+def _represented(examples: Sequence[Represented]) -> str:
+    if not examples:
+        return ""
+    cells = [(f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}") for e in examples]
+    return (
+        "<h2>Represented by</h2>\n<p>For some of the dropped rows, the nearest row that is kept, "
+        "of the same class if there are classes. Rows are counted from 0; represented_by(row) "
+        "tells of any other.</p>\n" + _table(("dropped row", "nearest kept row", "distance"), cells)
+    )
+
+
+def _settings(settings: Mapping[str, object]) -> str:
+    cells = [(name, str(value)) for name, value in settings.items()]
+    return f"<h2>Settings</h2>\n{_table(('parameter', 'value'), cells, n_text=2)}"

@@ -1,0 +1,447 @@
+"""Search on the rows that a pruner keeps, and refit the winner on all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import validate_data
+
+from .._compat import HasMethods, StrOptions, fit_context
+from .._sample_weight import fit_weighted
+from .._types import Constraints, Estimator, Floats, Indices, Metadata, Params, Rows, Targets
+from ..base import BasePruner
+from ..data import check_params, n_rows, take_params, take_rows
+from ._rescaling import OnKeptRows, Rescale, check_rules, rescaled
+from ._search import RoutedParams, SearchMixin
+
+__all__ = ["PrunedSearchCV", "PruningReport"]
+
+
+# What a search is told by its parameters.
+_NEEDED = {"estimator", "cv", "scoring", "refit"}
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """What a search on kept rows took, all of it measured. Times are wall-clock seconds.
+
+    Attributes
+    ----------
+    n_train, n_kept : tuple of int
+        Training rows of each fold, and those that the search trained on.
+    prune_seconds : tuple of float
+        Pruning of each fold. Folds may run at the same time.
+    search_seconds : float
+        The search on the kept rows, without pruning.
+    best_fit_seconds : float or None
+        Mean time of the winner's fits in the search. None if the search did not measure it.
+    refit_prune_seconds : float or None
+        Pruning all rows for ``refit="kept"``. None if that was not asked for.
+    refit_seconds : float or None
+        The winner's last fit. None without a refit.
+    """
+
+    n_train: tuple[int, ...]
+    n_kept: tuple[int, ...]
+    prune_seconds: tuple[float, ...]
+    search_seconds: float
+    best_fit_seconds: float | None = None
+    refit_prune_seconds: float | None = None
+    refit_seconds: float | None = None
+
+    @property
+    def refit_ratio(self) -> float | None:
+        """How many times a fit in the search the refit took; None where one was not measured.
+
+        With ``refit="all"`` this is what a fit on all rows costs more. It is measured for the
+        winner's setting alone, and of more rows than a fold has, so it bounds no other fit.
+        """
+        if not self.best_fit_seconds or self.refit_seconds is None:
+            return None
+        return self.refit_seconds / self.best_fit_seconds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of one fold, as sorted positions in X.
+
+    Attributes
+    ----------
+    kept, test : ndarray
+        Training rows that are kept, and rows that are scored.
+    n_train : int
+        Training rows before pruning.
+    weights : ndarray of shape (n_kept,) or None
+        The pruner's weights.
+    seconds : float
+        Time of pruning.
+    """
+
+    kept: Indices
+    test: Indices
+    n_train: int
+    weights: Floats | None
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """Kept rows as a share of the training rows."""
+        return len(self.kept) / self.n_train
+
+
+class PrunedSearchCV(SearchMixin, BaseEstimator):
+    r"""Search for hyperparameters on the rows that a pruner keeps, and refit on all rows.
+
+    .. math:: \hat\lambda = \arg\max_\lambda \frac1K \sum_k
+        s_k\bigl(A_{\lambda(|S_k| / |T_k|)}(S_k)\bigr)
+
+    Each fold k has training rows :math:`T_k`, of which the pruner keeps :math:`S_k`, once for all
+    settings; :math:`s_k` is the score on the fold's other rows, of which none is pruned. ``search``
+    decides which settings :math:`\lambda` are tried and which wins. They are values for all rows:
+    a fit A on fewer rows rescales those penalties that are set against a sum of losses.
+
+    Parameters
+    ----------
+    search : GridSearchCV, RandomizedSearchCV or another search
+        Has the parameters ``estimator``, ``cv``, ``scoring`` and ``refit``, and keeps the contract
+        of scikit-learn's searches. A clone searches on the kept rows, with its ``n_jobs``. With
+        ``refit=False`` there is no ``best_estimator_``; a str or callable chooses the winner as in
+        scikit-learn.
+        Successive halving needs a ``resource`` other than ``"n_samples"``.
+    pruner : pruner or None, default=None
+        A clone chooses rows of each fold. None means ``InfluencePruner()``.
+    refit : {"all", "kept"}, default="all"
+        Rows that the winner is fitted on in the end: all, or those that the pruner keeps of all.
+    rescale : "auto", dict or None, default="auto"
+        How parameters depend on the share of rows kept, by their names in ``search.estimator``:
+        "inverse" divides by the share, "proportional" multiplies by it, and a function
+        ``f(value, share)`` returns the new value. "auto" knows scikit-learn's: C of
+        `LogisticRegression`, `SVC`, `SVR`, `LinearSVC` and `LinearSVR` is inverse; alpha of
+        `Ridge`, `RidgeClassifier`, `KernelRidge`, `HuberRegressor` and of MLPs with
+        ``solver="lbfgs"``, and ``l2_regularization`` of histogram boosting are proportional. All
+        others, such as those of SGD and the Lasso, are set against a mean and stay. None rescales
+        nothing.
+
+    Attributes
+    ----------
+    search_ : search
+        Fitted on the kept rows, without refit. Its positions of rows count ``folds_`` one after the
+        other, kept rows before test rows.
+    folds_ : list of Fold
+        Of each fold ``kept`` and ``test``, positions in X.
+    cv_results_ : dict
+        That of ``search_``; ``params`` are values for all rows.
+    best_index_ : int
+        The winner's index in ``cv_results_``. Like the next two, only if ``search`` names a metric
+        to choose it by.
+    best_params_ : dict
+        The winner's parameters, for all rows.
+    best_score_ : float
+        Its mean score over the folds. Not if ``search.refit`` is a callable.
+    pruning_report_ : PruningReport
+        Seconds and rows.
+    scorer_ : callable or dict
+        The scorer, or one for each metric.
+    n_splits_ : int
+        Number of folds.
+    best_estimator_, estimator_ : estimator
+        The winner, refitted. Like the next three, only if ``search`` refits.
+    refit_time_ : float
+        Seconds of the refit, without pruning.
+    pruner_ : pruner
+        Fitted on all rows. Only with ``refit="kept"``.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted. Only of a classifier.
+    n_features_in_ : int
+        Number of columns seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names. Only if all names are strings.
+
+    See Also
+    --------
+    PruneRatioSearchCV : Finds the largest ratio that keeps the score.
+    sklearn_prune.PrunedClassifier : Prunes inside each fit; a search over it prunes for each
+        setting anew.
+
+    Notes
+    -----
+    Scores in ``cv_results_`` are of models on few rows, so they are lower than those on all rows;
+    what counts is their order. Settings that suit few rows best (shallow trees, strong smoothing)
+    can win though others would on all rows.
+
+    The pruner sees X as given, before any step of ``search.estimator``. Without metadata routing,
+    metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner with ``reweight=True``
+    reach the fits and never the scores. A callable ``scoring`` gets an object that has the fitted
+    estimator's methods and attributes, but is of another type.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn.svm import SVC
+    >>> from sklearn_prune.baselines import RandomPruner
+    >>> from sklearn_prune.model_selection import PrunedSearchCV
+    >>> X, y = load_digits(return_X_y=True)
+    >>> grid = GridSearchCV(SVC(), {"gamma": [1e-5, 1e-3, 1e-1], "C": [0.1, 1]}, cv=3)
+    >>> search = PrunedSearchCV(grid, RandomPruner(0.8, random_state=0)).fit(X, y)
+    >>> search.best_params_
+    {'C': 1, 'gamma': 0.001}
+    >>> search.pruning_report_.n_kept, search.best_estimator_.shape_fit_
+    ((240, 240, 240), (1797, 64))
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        "search": [HasMethods(["fit", "get_params", "set_params"])],
+        "pruner": [BasePruner, None],
+        "refit": [StrOptions({"all", "kept"})],
+        "rescale": [StrOptions({"auto"}), dict, None],
+    }
+
+    search_: Any
+    folds_: list[Fold]
+    pruning_report_: PruningReport
+    best_index_: int
+    best_params_: Params
+    best_score_: float
+    refit_time_: float
+
+    def __init__(
+        self,
+        search: Any,
+        pruner: BasePruner | None = None,
+        *,
+        refit: Literal["all", "kept"] = "all",
+        rescale: Rescale = "auto",
+    ) -> None:
+        self.search = search
+        self.pruner = pruner
+        self.refit = refit
+        self.rescale = rescale
+
+    def _search(self) -> Any:
+        return self.search
+
+    @property
+    def cv_results_(self) -> dict[str, Any]:
+        """The scores of all settings."""
+        return self.search_.cv_results_
+
+    @property
+    def best_estimator_(self) -> Estimator:
+        """The winner, refitted."""
+        return self.estimator_
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Rows, y: Targets = None, **fit_params: Metadata) -> Self:
+        """Prune the folds, search on the kept rows, and refit the winner.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Target of each row.
+        **fit_params : dict
+            As in `PrunedClassifier.fit`, and ``groups`` for the splitter; see the notes.
+            Row-aligned parameters are also cut to the rows of each fold.
+
+        Returns
+        -------
+        self : estimator
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            When ``search`` is none, draws rows itself, or does not say which of several metrics
+            chooses the winner; when ``rescale`` names no parameter; when the pruner gives weights
+            that the estimator cannot take.
+        """
+        self._check(X, y)
+        check_params(X, fit_params)
+        routed = self._route(fit_params)
+        self._forget()
+        splits = self._splitter(y).split(X, y, **routed.splitter)
+        self.folds_ = Parallel(n_jobs=getattr(self.search, "n_jobs", None))(
+            delayed(self._prune_fold)(X, y, routed.pruner, train, test) for train, test in splits
+        )
+        started = perf_counter()
+        self.search_ = self._searched(X, y, fit_params, routed)
+        seconds = perf_counter() - started
+        self.scorer_, self.n_splits_ = self.search_.scorer_, len(self.folds_)
+        self._choose()
+        timed = self._refit(X, y, routed) if self.search.refit else {}
+        self.pruning_report_ = self._report(seconds, timed)
+        validate_data(self, X, skip_check_array=True)
+        return self
+
+    def _check(self, X: Rows, y: Targets) -> None:
+        """Raise if this is no search, or one that kept rows do not serve."""
+        lacking = _NEEDED - self.search.get_params(deep=False).keys()
+        if lacking:
+            raise ValueError(
+                f"search must have the parameters {', '.join(sorted(_NEEDED))}; {self.search!r} "
+                f"lacks {', '.join(sorted(lacking))}. Use for example GridSearchCV(estimator, "
+                "param_grid)."
+            )
+        if getattr(self.search, "resource", None) == "n_samples":
+            raise ValueError(
+                "search draws its rows at random with resource='n_samples', which undoes the "
+                "pruner's choice. Set resource to a parameter such as 'n_estimators', or use "
+                "GridSearchCV or RandomizedSearchCV."
+            )
+        if get_tags(self._model()).input_tags.pairwise:
+            raise ValueError(
+                f"{self._model()!r} takes a matrix of distances or kernels between rows, which "
+                "pruning cannot cut. Give it the rows themselves."
+            )
+        scoring = self.search.scoring
+        if isinstance(scoring, list | tuple | set | dict):
+            self._check_metric(scoring)
+        check_consistent_length(X, y)
+        check_rules(self._model(), self.rescale)
+        self._check_weights()
+
+    def _check_metric(self, names: Iterable[str]) -> None:
+        """Raise unless ``search.refit`` says which of the metrics chooses the winner."""
+        refit = self.search.refit
+        if not (refit is False or callable(refit) or refit in names):
+            raise ValueError(
+                f"search has several metrics and refit={refit!r}, which names none of them; set "
+                f"refit to one of {', '.join(map(repr, names))}, to a callable, or to False."
+            )
+
+    def _forget(self) -> None:
+        """Remove what an earlier fit set, as another may set less."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def _prune_fold(
+        self, X: Rows, y: Targets, for_pruner: Params, train: Indices, test: Indices
+    ) -> Fold:
+        started = perf_counter()
+        # A splitter may also give masks.
+        train, test = (np.arange(n_rows(X))[rows] for rows in (train, test))
+        params = take_params(X, for_pruner, train)
+        pruner = self._fit_pruner(take_rows(X, train), take_rows(y, train), params)
+        weights = getattr(pruner, "sample_weight_", None)
+        kept = train[pruner.sample_indices_]
+        return Fold(kept, test, len(train), weights, perf_counter() - started)
+
+    def _searched(self, X: Rows, y: Targets, fit_params: Params, routed: RoutedParams) -> Any:
+        """Return a clone of the search, fitted on the kept rows of all folds.
+
+        The folds' rows are stacked, so that each row belongs to one fold and can carry that fold's
+        weight and share. scikit-learn hands these to the fits as row-aligned metadata.
+        """
+        folds = self.folds_
+        rows = np.concatenate([part for fold in folds for part in (fold.kept, fold.test)])
+        search = clone(self.search).set_params(
+            estimator=OnKeptRows(self._model(), self.rescale), cv=_positions(folds), refit=False
+        )
+        if self.search.scoring is None:
+            # Scores are the estimator's own, whose metadata requests it knows.
+            search.set_params(scoring=self._scorer())
+        params = routed.estimator
+        if get_config()["enable_metadata_routing"]:
+            asked = get_routing_for_object(search).consumes("fit", fit_params.keys())
+            params = {name: fit_params[name] for name in asked}
+        params = take_params(X, params, rows)
+        params["kept_share"] = _by_row(folds, [np.full(len(f.kept), f.share) for f in folds])
+        if folds[0].weights is not None:
+            params["kept_weight"] = _by_row(folds, [fold.weights for fold in folds])
+        return search.fit(take_rows(X, rows), take_rows(y, rows), **params)
+
+    def _choose(self) -> None:
+        """Set what is known of the winner."""
+        metric = "score"
+        if getattr(self.search_, "multimetric_", False):
+            results = self.cv_results_
+            names = [n.removeprefix("rank_test_") for n in results if n.startswith("rank_test_")]
+            self._check_metric(names)
+            metric = self.search.refit
+        if callable(self.search.refit):
+            self.best_index_ = _checked_index(self.search.refit(self.cv_results_), self.cv_results_)
+            self.best_params_ = self.cv_results_["params"][self.best_index_]
+        elif metric == "score":
+            for name in ("best_index_", "best_params_", "best_score_"):
+                setattr(self, name, getattr(self.search_, name))
+        elif metric:
+            self.best_index_ = int(self.cv_results_[f"rank_test_{metric}"].argmin())
+            self.best_params_ = self.cv_results_["params"][self.best_index_]
+            self.best_score_ = float(self.cv_results_[f"mean_test_{metric}"][self.best_index_])
+
+    def _refit(self, X: Rows, y: Targets, routed: RoutedParams) -> dict[str, float]:
+        """Fit the winner; return the seconds, by their names in the report."""
+        model, params = clone(self._model()), routed.estimator
+        model.set_params(**clone(self.best_params_, safe=False))
+        started, weights = perf_counter(), None
+        if self.refit == "kept":
+            self.pruner_ = self._fit_pruner(X, y, routed.pruner)
+            kept = self.pruner_.sample_indices_
+            model = rescaled(model, self.rescale, len(kept) / n_rows(X))
+            weights = getattr(self.pruner_, "sample_weight_", None)
+            params = take_params(X, params, kept)
+            X, y = take_rows(X, kept), take_rows(y, kept)
+        pruned = perf_counter()
+        self.estimator_ = fit_weighted(model, X, y, params, weights)
+        self.refit_time_ = perf_counter() - pruned
+        timed = {"refit_prune_seconds": pruned - started} if self.refit == "kept" else {}
+        return {**timed, "refit_seconds": self.refit_time_}
+
+    def _report(self, search_seconds: float, timed: dict[str, float]) -> PruningReport:
+        means = getattr(self.search_, "cv_results_", {}).get("mean_fit_time")
+        if means is not None and hasattr(self, "best_index_"):
+            timed["best_fit_seconds"] = float(means[self.best_index_])
+        return PruningReport(
+            tuple(fold.n_train for fold in self.folds_),
+            tuple(len(fold.kept) for fold in self.folds_),
+            tuple(fold.seconds for fold in self.folds_),
+            search_seconds,
+            **timed,
+        )
+
+    def _score(self, X: Rows, y: Targets, params: Params) -> float:
+        scorer, metric = self.scorer_, self.search.refit
+        is_named = isinstance(metric, str)
+        if isinstance(scorer, dict) and is_named:
+            scorer = scorer[metric]
+        if isinstance(scorer, dict):
+            raise ValueError(
+                "several metrics, and search.refit names none to score by; set it to one of "
+                f"{', '.join(map(repr, scorer))}, or call a scorer in scorer_."
+            )
+        score = scorer(self.estimator_, X, y, **params)
+        return score[metric] if isinstance(score, dict) and is_named else score
+
+
+def _positions(folds: list[Fold]) -> list[tuple[Indices, Indices]]:
+    """Return the training and test rows of each fold, as positions in the stacked rows."""
+    ends = np.cumsum([size for fold in folds for size in (len(fold.kept), len(fold.test))])
+    parts = np.split(np.arange(ends[-1]), ends[:-1])
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _by_row(folds: list[Fold], of_kept: list[Any]) -> Floats:
+    """Return an entry for each stacked row; test rows, which no fit sees, have 1."""
+    ones = [np.ones(len(fold.test)) for fold in folds]
+    return np.concatenate([part for pair in zip(of_kept, ones, strict=True) for part in pair])
+
+
+def _checked_index(index: Any, results: dict[str, Any]) -> int:
+    """Return what ``search.refit`` chose, if it is a setting's index."""
+    n_settings = len(results["params"])
+    if not isinstance(index, int | np.integer) or not 0 <= index < n_settings:
+        raise ValueError(
+            f"search.refit must return an index in [0, {n_settings}); it returned {index!r}."
+        )
+    return int(index)
