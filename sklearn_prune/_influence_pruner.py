@@ -441,9 +441,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self._seed_ = _drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
-            unit = weight_unit(of_rows.get("sample_weight"), len(y))
+            unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
-            # Weight 0 holds no distribution; `select` computes priorities if it turns to another.
+            # Not needed with weight 0; `select` computes priorities later if it needs them.
             with_priorities = self.distribution_weight != 0
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)

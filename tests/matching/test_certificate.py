@@ -130,7 +130,7 @@ def test_what_there_was_no_time_for_is_nan_and_said(iris, monkeypatch):
     assert np.isnan(certificate.kept_hessian_change)
     assert np.isnan(certificate.actual_change) and np.isnan(certificate.random_actual_change)
     assert 0 < certificate.predicted_change < certificate.random_change
-    assert repr(certificate).count("actual, head refitted  not computed for want of time") == 2
+    assert repr(certificate).count("actual, head refitted  not computed, out of time") == 2
     assert certificate.summary().startswith("time_limit left no time to refit the last layer")
 
 

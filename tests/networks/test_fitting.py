@@ -187,8 +187,8 @@ def test_a_module_that_a_callback_completes_is_fitted():
     [
         (network(module__tail=nn.ReLU()), CODES, "other layers or operations follow"),
         (network(module__tail=nn.MaxPool1d(3)), CODES, "other layers or operations follow"),
-        (network(module__tail=nn.Softmax(dim=1)), CODES, "is given the softmax.*needs its ident"),
-        (network(criterion=nn.NLLLoss), CODES, "is given the identity.*needs its softmax"),
+        (network(module__tail=nn.Softmax(dim=1)), CODES, "receives the softmax.*needs its ident"),
+        (network(criterion=nn.NLLLoss), CODES, "receives the identity.*needs its softmax"),
         (network(Convolution), CODES, "No torch.nn.Linear was executed.*of Conv1d, Convolution"),
         (network(Twice, module__n_outputs=5), CODES, "called 2 times"),
         (network(Sequence), CODES, r"input of shape \(8, 1, 5\)"),
