@@ -93,12 +93,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         scikit-learn model that you train on the rows kept, alone or after a scaler:
         LogisticRegression, Ridge, LinearRegression or ``SGDClassifier(loss="log_loss")``; see the
         notes. None is a linear model on standardised columns: logistic for classes, least squares
-        for numbers. Wrap a network that is fitted already in
-        :class:`sklearn.frozen.FrozenEstimator` to use it as it is, and in
-        :func:`sklearn_prune.checkpoints` to match several moments of its training. The networks of
-        a list or an ensemble are matched together: each is trained with a seed of its own, and a
-        change is the mean over them. To give each network its own random start, pass the module's
-        class, not an instance.
+        for numbers. To use a fitted network as it is, wrap it in
+        :class:`sklearn.frozen.FrozenEstimator`; to match several checkpoints of its training, in
+        :func:`sklearn_prune.checkpoints`. The networks of a list or an ensemble are matched
+        together: each is trained with a different seed, and changes are means over them. To give
+        each network its own random start, pass the module's class, not an instance.
     prune_ratio : float in [0, 1) or "auto", default=0.4
         Share of the rows to *drop*: ``prune_ratio * n_samples`` rows, rounded to the nearest
         whole number, halves down. "auto" drops as many rows as ``tolerance`` allows.

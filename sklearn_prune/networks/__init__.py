@@ -1,11 +1,11 @@
 """From a skorch network to the features and the loss of its last layer.
 
-`fitting` trains a network, after `trials` and `criteria` have made sure that it can be read;
-`default_linear` stands in where there is none, and `linear_models` for a scikit-learn model.
-`last_layer` is where to start: it returns what enters the last Linear, the loss as a function of
-its outputs (`losses/`), and the targets.
-`batching` and `targets` bring rows into the network's form, `state` leaves it as it was, and
-`functional` is the network as a function that torch can differentiate row by row.
+Start at `last_layer`: it returns the inputs of the last Linear, the loss as a function of its
+outputs (see `losses/`), and the targets. `fitting` trains a network, once `trials` and `criteria`
+have checked that it can be read. `default_linear` is the network for users who give none, and
+`linear_models` the one for a scikit-learn model. `batching` and `targets` cast rows and targets as
+the network takes them, `state` restores a network after reading, and `functional` is a network that
+torch can differentiate row by row.
 """
 
 from .batching import Batch, Rows, batches, map_tensors, merged, tensors_of
