@@ -1,9 +1,9 @@
 """The user's input: containers of rows, targets, and the checks that they pass.
 
 Start at `rows.check_rows` and `target.check_target`, which every `fit` begins with. `values` reads
-arrays with one value for each row, `containers` takes rows out of any container, `fit_params` out
-of the other arguments of `fit`, and `hashing` recognises rows and networks. `columns` reads
-each column of a table by what it holds, and `encoding` makes numbers of them for a pruner.
+arrays with one value per row, `containers` takes rows out of any container, `fit_params` out of the
+other arguments of `fit`, and `hashing` recognises rows and networks. `columns` finds the type of
+each column of a table, and `encoding` turns the columns into numbers for a pruner.
 """
 
 from .containers import StoredRows, dataset_targets, is_dict, n_rows, take_rows

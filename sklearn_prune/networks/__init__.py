@@ -2,8 +2,8 @@
 
 Start at `last_layer`: it returns the inputs of the last Linear, the loss as a function of its
 outputs (see `losses/`), and the targets. `fitting` trains a network, once `trials` and `criteria`
-have checked that it can be read; `default_linear` is the network for users who give none, and
-`linear_models` makes one of a scikit-learn model. `batching` and `targets` cast rows and targets as
+have checked that it can be read. `default_linear` is the network for users who give none, and
+`linear_models` the one for a scikit-learn model. `batching` and `targets` cast rows and targets as
 the network takes them, `state` restores a network after reading, and `functional` is a network that
 torch can differentiate row by row.
 """

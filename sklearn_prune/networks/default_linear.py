@@ -1,4 +1,4 @@
-"""Linear networks: one layer on scaled columns, for users who bring no network."""
+"""Linear networks of one layer, for users who give no network or a scikit-learn model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ NetworkKind: TypeAlias = Literal["multiclass", "binary", "regression"]
 class StandardizedLinear(torch.nn.Module):
     """``target_mean + target_scale * Linear((x - mean) / scale)`` in float64.
 
-    The scales are buffers, not parameters. The output's are 0 and 1 for classifiers; for
-    regression they make the head see standardised targets, so that damping and influence do not
-    depend on the unit of y.
+    Means and scales are buffers, not parameters. ``target_mean`` and ``target_scale`` are 0 and 1
+    for classifiers; for regression they standardise the target, so that damping and influence do
+    not depend on the unit of y.
 
     Parameters
     ----------
     n_features, n_outputs : int
-        Of the layer.
+        Number of inputs and outputs of the layer.
     constant : float, default=None
-        Value of a last column that stands for the layer's bias, which is then damped by
-        ``1 / constant**2`` of what the other weights are. None is a bias that is damped like them,
-        and 0 is none.
+        Value of a last column that takes the place of the layer's bias, whose damping is then
+        ``1 / constant**2`` times that of the other weights. None means a bias that is damped like
+        them, and 0 means no bias.
     """
 
     mean: torch.Tensor

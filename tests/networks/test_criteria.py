@@ -281,7 +281,7 @@ def test_what_is_no_sum_of_smooth_losses_is_refused(criterion, n_outputs, target
 
 
 def test_a_custom_criterion_on_probabilities_is_refused():
-    with pytest.raises(UnsupportedNetworkError, match="given the softmax .* needs its identity"):
+    with pytest.raises(UnsupportedNetworkError, match="receives the softmax .* needs its identity"):
         read_head(network(Focal, 3, tail=nn.Softmax(dim=1)), X, TARGETS["codes"])
 
 

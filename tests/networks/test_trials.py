@@ -222,7 +222,7 @@ def test_trying_the_steps_of_a_frozen_network_leaves_it_as_it_was():
 
 
 def test_steps_that_cannot_be_tried_are_refused_with_the_reason():
-    with pytest.raises(UnsupportedNetworkError, match="train_step stopped at AttributeError"):
+    with pytest.raises(UnsupportedNetworkError, match="train_step stopped with AttributeError"):
         InfluencePruner(net(kind=NeedsFit)).fit(X, Y)
     network = net(kind=NeedsFit).fit(X, Y)
     InfluencePruner(FrozenEstimator(network), damping=1e-2).fit(X, Y)

@@ -139,7 +139,7 @@ def test_a_model_stands_beside_a_network():
     network, model = pruner.influence_.influences
     assert network.objective.damping == 0.1
     assert model.objective.damping == pytest.approx(1 / (0.3 * len(y)))
-    with pytest.raises(ValueError, match="the class weights of the criterion of network 1"):
+    with pytest.raises(ValueError, match="the criterion of network 1 has different class weights"):
         fitted([net, LogisticRegression(class_weight="balanced")], rows, y)
 
 

@@ -15,5 +15,5 @@ def test_patterns_choose_parameters_in_the_networks_order():
 
 
 def test_a_pattern_that_matches_nothing_is_named_beside_the_layers_there_are():
-    with pytest.raises(ValueError, match=r"'encoder\.\*'.*has 0\.weight, 0\.bias, 2\.weight"):
+    with pytest.raises(ValueError, match=r"'encoder\.\*'.*names: 0\.weight, 0\.bias, 2\.weight"):
         choose_parameters(mlp(3), ["2.*", "encoder.*"])
