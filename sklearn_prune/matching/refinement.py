@@ -141,10 +141,10 @@ def try_more_damping(
     smallest change (`RefittableInfluence.retrained_change`) is returned. The damping grows tenfold
     until a trial gains little.
 
-    A selection that :func:`refine` would leave as it is stays as it is here too; so does one on
-    which refitting costs no more than ``enough``. A trial is started only if there is as much time
-    left as the first search or the longest trial took; if there is not, the status becomes "time
-    limit".
+    A selection that :func:`refine` would leave as it is stays as it is here too; so does a set
+    under linear rows, and one on which refitting costs no more than ``enough``. A trial is started
+    only if there is as much time left as the first search or the longest trial took; if there is
+    not, the status becomes "time limit".
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def try_more_damping(
     """
     n_kept = np.count_nonzero(influence.sample_weight[~selection.drop])
     n_params = max(member.shape[1] for member in influences_of(influence))
-    if n_kept >= n_params or not _is_open(problem, selection):
+    if n_kept >= n_params or not _is_open(problem, selection) or problem.n_given_rows:
         return selection
     best, least = selection.drop, influence.retrained_change(selection.drop)
     if least <= enough:

@@ -10,6 +10,7 @@ import numpy as np
 from .._types import Floats, Integers
 from .cell_program import CellProgram, CellSolution, solve_cells
 from .coordinates import Coordinates
+from .feasible import all_weight_goes
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 
@@ -57,10 +58,7 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
     solution = solve_cells(program, rng)
     if solution is None:
         # Counts and quotas were checked before.
-        raise InfeasibleProblemError(
-            f"n_drop={n_drop} takes all of the sample weight under these quotas and masks; drop "
-            "fewer rows, or free rows of weight zero."
-        )
+        raise InfeasibleProblemError(all_weight_goes(n_drop))
     return CellCounts(**vars(solution), labels=labels, seconds=time.perf_counter() - started)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import LinearConstraint
 
 from .._types import Floats, Mask
 from .coordinates import Coordinates, Matrix
@@ -68,6 +69,8 @@ class SelectionProblem(Rules):
         Weights ν in the size factor; None means 1.
     holds_norms : bool, default=True
         Whether the same share of rows is kept at every norm (only with many rows).
+    constraints : sequence of scipy.optimize.LinearConstraint
+        Further rows ``lb <= A @ w <= ub``.
 
     Raises
     ------
@@ -92,6 +95,7 @@ class SelectionProblem(Rules):
         must_drop: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         holds_norms: bool = True,
+        constraints: LinearConstraint | Sequence[LinearConstraint] = (),
     ) -> None:
         if (n_drop is None) == (tolerance is None):
             raise ValueError(
@@ -111,6 +115,7 @@ class SelectionProblem(Rules):
             must_keep=must_keep,
             must_drop=must_drop,
             sample_weight=sample_weight,
+            constraints=constraints,
         )
         self.tolerance = None if tolerance is None else float(tolerance)
         self.cost = None if cost is None else as_vector("cost", cost, self.n_samples)

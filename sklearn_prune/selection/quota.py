@@ -13,7 +13,7 @@ from .._types import Floats, Integers, Mask
 
 
 class InfeasibleProblemError(ValueError):
-    """No set of rows meets every rule; the message names one that cannot be met.
+    """No set of rows meets every constraint; the message names one that cannot be met.
 
     Attributes
     ----------

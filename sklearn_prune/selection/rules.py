@@ -1,15 +1,17 @@
-"""Which sets of rows may be dropped: masks, counts, quotas and weights."""
+"""Which sets of rows may be dropped: masks, counts, quotas, weights and linear rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import LinearConstraint
 
 from .._types import Array, Floats, Integers, Mask
 from .draws import draw_dropped
-from .linear_rows import LinearRows
+from .linear_rows import LinearRows, given_rows
 from .quota import InfeasibleProblemError, KeptQuota, KeptRange, decided_rows, kept_range
 
 
@@ -32,6 +34,10 @@ class Rules:
         How many rows each group keeps.
     sample_weight : ndarray of shape (n_samples,)
         Weights, scaled so that the largest is 1. Some weight must stay.
+    constraints : LinearRows
+        The caller's linear rows, and "some weight stays" if no other rule says so.
+    n_given_rows : int
+        How many of them the caller gave.
     """
 
     def __init__(
@@ -44,13 +50,16 @@ class Rules:
         must_keep: ArrayLike | None = None,
         must_drop: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        constraints: LinearConstraint | Sequence[LinearConstraint] = (),
     ) -> None:
         self.n_samples, self.n_drop = n_samples, n_drop
         self.must_keep, self.must_drop = decided_rows(must_keep, must_drop, n_samples)
         self.sample_weight = _as_weights(sample_weight, n_samples)
         self._check_counts()
         self.group_names, self.groups = _as_codes(None if quota is None else groups, n_samples)
-        self._weight_may_go = self._counts_let_weight_go()
+        rows = given_rows(constraints, n_samples)
+        self.n_given_rows = len(rows)
+        self.constraints = self._with_weight_row(rows)
         self._sizes = self.count(np.ones(n_samples, dtype=bool))
         self.kept_range = self._kept_range(quota)
 
@@ -75,12 +84,14 @@ class Rules:
             )
         self.n_drop = int(n_drop)
 
-    def _counts_let_weight_go(self) -> bool:
-        """Whether rows without weight would let all of the weight go."""
-        n_weighted = np.count_nonzero(self.sample_weight)
+    def _with_weight_row(self, rows: LinearRows) -> LinearRows:
+        """Add "some weight stays" where rows without weight would let all of it go."""
+        weighted = self.sample_weight > 0
+        n_weighted = int(weighted.sum())
         most = self.n_samples - 1 if self.n_drop is None else self.n_drop
-        stays = self.sample_weight[self.must_keep].any()
-        return bool(n_weighted < self.n_samples and most >= n_weighted and not stays)
+        if n_weighted == self.n_samples or most < n_weighted or (weighted & self.must_keep).any():
+            return rows
+        return rows.with_rule(weighted.astype(np.float64), 0.0, n_weighted - 1.0)
 
     def _kept_range(self, quota: KeptQuota) -> KeptRange:
         n_keep = None if self.n_drop is None else self.n_samples - self.n_drop
@@ -105,7 +116,8 @@ class Rules:
     @property
     def weight_must_stay(self) -> bool:
         """Whether a set of free rows could take all of the sample weight, which is forbidden."""
-        return self._weight_may_go and not self.sample_weight[self.must_keep].any()
+        stays = bool(self.sample_weight[self.must_keep].any())
+        return len(self.constraints) > self.n_given_rows and not stays
 
     def count(self, mask: Mask) -> Integers:
         """Return the number of rows in ``mask`` for each group."""
@@ -127,25 +139,20 @@ class Rules:
         return self._sizes - high, self._sizes - low
 
     def linear_rows(self, n_drop: int | None) -> LinearRows:
-        """Return counts, quotas and "some weight stays" as linear rules over the free rows.
+        """Return counts, quotas and constraints as linear rules over the free rows.
 
         ``n_drop`` is the number of rows dropped in all; None leaves it open (at most all but one).
         """
-        free = self.free
+        free, rows = self.free, self.constraints
         least, most = (0, self.n_samples - 1) if n_drop is None else (n_drop, n_drop)
         low, high = self.dropped_bounds(n_drop)
         indicator = np.arange(len(self.group_names))[:, None] == self.groups[free]
-        forced = self.count(self.must_drop)
-        rows = LinearRows(
-            np.vstack([np.ones((1, int(free.sum()))), indicator]),
-            np.r_[least - forced.sum(), low - forced],
-            np.r_[most - forced.sum(), high - forced],
+        forced, shift = self.count(self.must_drop), rows.A @ self.must_drop.astype(np.float64)
+        return LinearRows(
+            np.vstack([np.ones((1, int(free.sum()))), indicator, rows.A[:, free]]),
+            np.r_[least - forced.sum(), low - forced, rows.low - shift],
+            np.r_[most - forced.sum(), high - forced, rows.high - shift],
         )
-        if not self._weight_may_go:
-            return rows
-        weighted = self.sample_weight > 0
-        n_left = int((weighted & ~self.must_drop).sum())
-        return rows.with_rule(weighted[free].astype(np.float64), -np.inf, n_left - 1)
 
     def is_feasible(self, drop: Mask) -> bool:
         """Whether the set meets every rule."""
@@ -159,10 +166,12 @@ class Rules:
         if not self.sample_weight[~drop].any():
             return False
         (low, high), counts = self.dropped_bounds(n_drop), self.count(drop)
-        return bool((low <= counts).all() and (counts <= high).all())
+        if (counts < low).any() or (counts > high).any():
+            return False
+        return bool(self.constraints.admit(self.constraints.A @ drop.astype(np.float64)))
 
     def random_set(self, n_drop: int, rng: np.random.Generator) -> Mask:
-        """Draw a random set with the right counts per group."""
+        """Draw a random set with the right counts per group, which may break constraints."""
         n_dropped = self.dropped_counts(n_drop) - self.count(self.must_drop)
         return self.must_drop | draw_dropped(self.free_groups, n_dropped, None, rng)
 

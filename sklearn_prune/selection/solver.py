@@ -81,7 +81,7 @@ def solve(
     deadline = started + time_limit
     if start is not None and (problem.n_drop is None or not problem.is_feasible(start)):
         raise ValueError(
-            "start must be a set that meets every rule of a problem with n_drop; this one "
+            "start must be a set that meets every constraint of a problem with n_drop; this one "
             "does not. Leave start out."
         )
     if problem.n_drop is None:
@@ -95,8 +95,8 @@ def solve(
     if not problem.is_feasible(selection.drop):
         raise RuntimeError(
             f"the {int(selection.drop.sum())} rows that the search chose to drop break a count, a "
-            "mask or a quota. This is a bug in sklearn_prune: please report it with the data. "
-            "Another random_state may avoid it."
+            "mask, a quota or a constraint. This is a bug in sklearn_prune: please report it with "
+            "the data. Another random_state may avoid it."
         )
     seconds = time.perf_counter() - started
     return replace(selection, certificate=replace(selection.certificate, seconds=seconds))
@@ -227,8 +227,8 @@ def _nothing_within(problem: SelectionProblem, largest: LargestSet) -> Infeasibl
     else:
         remedy = "no set that was tried meets the rules. Raise the tolerance"
     return InfeasibleProblemError(
-        f"no set within tolerance={tolerance:g} was found that meets masks and quotas{alone}; "
-        f"{remedy}, free rows of must_drop or widen the quotas.",
+        f"no set within tolerance={tolerance:g} was found that meets masks, quotas and constraints"
+        f"{alone}; {remedy}, free rows of must_drop or widen the quotas.",
         tolerance=tolerance,
         change=smallest,
         timed_out=largest.timed_out,

@@ -11,7 +11,7 @@ def all_subsets(n):
 
 
 def feasible_subsets(problem):
-    """Return the subsets that meet masks, counts and quotas."""
+    """Return the subsets that meet masks, counts, quotas and linear rows."""
     subsets = all_subsets(problem.n_samples)
     return subsets[[problem.is_feasible(w) for w in subsets]]
 

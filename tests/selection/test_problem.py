@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import SelectionProblem
 
@@ -31,6 +32,10 @@ def test_exactly_one_form_is_asked_for(form):
         ({"n_drop": 3, "cost": [1.0, 2.0]}, "cost must be finite and of shape (10,)"),
         ({"n_drop": 3, "cost": np.full(10, np.nan)}, "10 numbers that are NaN or infinite"),
         ({"n_drop": 3, "groups": [0], "quota": "equal"}, "groups must have shape (10,)"),
+        (
+            {"n_drop": 3, "constraints": LinearConstraint(np.ones((1, 4)), 0, 1)},
+            "constraints[0].A must be finite with 10 columns, one a row of Z; it has shape (1, 4).",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_rule_and_value(options, message):
@@ -54,7 +59,7 @@ def test_fixing_more_rows_copies_nothing():
     assert problem.free.all()
 
 
-def test_other_coordinates_keep_every_rule():
+def test_other_coordinates_keep_every_constraint():
     problem = SelectionProblem(Z, n_drop=4, must_keep=TEN < 2)
     other = problem.on(2 * Z)
     drop = TEN > 5
@@ -85,8 +90,12 @@ def test_a_saving_is_rows_or_their_cost():
             "row 1 has -1. Give that row weight 0",
         ),
         (
-            {"n_drop": 3, "sample_weight": [1.0, -1.0, *[1.0] * 8]},
-            "row 1 has -1. Give that row weight 0",
+            {"n_drop": 3, "constraints": LinearConstraint(np.ones((2, 10)), [0, 5], [9, 4])},
+            "constraints[0] must have lb <= ub; in row 1 lb is 5 and ub 4. Swap them",
+        ),
+        (
+            {"n_drop": 3, "constraints": LinearConstraint(np.ones((1, 10)), np.nan, 4)},
+            "constraints[0] must have lb <= ub; in row 0 lb is nan",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which sets are allowed: masks, counts, quotas and weights."""
+"""Which sets are allowed: masks, counts, quotas, weights and linear rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem
 from tests.selection.brute_force import all_subsets
@@ -71,7 +73,7 @@ def test_the_least_size_factor_is_that_of_the_best_set(seed, n):
     assert problem.least_size_factor(n_drop) == pytest.approx(min(map(problem.size_factor, sets)))
 
 
-def test_a_feasible_set_meets_masks_counts_and_quotas():
+def test_a_feasible_set_meets_masks_counts_quotas_and_rows():
     problem = SelectionProblem(
         Z,
         n_drop=4,
@@ -79,6 +81,7 @@ def test_a_feasible_set_meets_masks_counts_and_quotas():
         quota={0: (2, 3)},
         must_keep=TEN == 9,
         must_drop=TEN == 0,
+        constraints=LinearConstraint(TEN, 0, 15),
     )
     assert problem.is_feasible(np.isin(TEN, [0, 2, 1, 3]))
     wrong = {
@@ -86,6 +89,7 @@ def test_a_feasible_set_meets_masks_counts_and_quotas():
         "without the row that must go": [2, 4, 1, 3],
         "with the row that must stay": [0, 2, 1, 9],
         "one group short": [0, 1, 3, 5],
+        "the linear row": [0, 6, 5, 7],
     }
     for reason, rows in wrong.items():
         assert not problem.is_feasible(np.isin(TEN, rows)), reason
@@ -95,6 +99,28 @@ def test_a_set_that_keeps_no_weight_is_not_feasible():
     problem = SelectionProblem(Z, n_drop=9, sample_weight=(TEN == 0).astype(float))
     assert problem.is_feasible(TEN != 0)
     assert not problem.is_feasible(TEN != 1)
+
+
+def test_rounding_does_not_make_a_linear_row_fail():
+    ages = np.full(10, 0.1)
+    problem = SelectionProblem(Z, n_drop=3, constraints=LinearConstraint(ages, 0.3, 0.3))
+    assert problem.is_feasible(TEN < 3)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, sp.csr_array, lambda A: A[0]])
+def test_linear_rows_are_dense_sparse_or_single(wrap):
+    problem = SelectionProblem(
+        Z, n_drop=2, constraints=LinearConstraint(wrap(TEN[None].astype(float)), 3, 5)
+    )
+    assert problem.is_feasible(np.isin(TEN, [0, 4]))
+    assert not problem.is_feasible(np.isin(TEN, [0, 2]))
+
+
+def test_several_blocks_of_linear_rows_hold_together():
+    blocks = [LinearConstraint(TEN, -np.inf, 5), LinearConstraint(np.eye(10)[:2], 0, [0, 1])]
+    problem = SelectionProblem(Z, n_drop=2, constraints=blocks)
+    assert problem.is_feasible(np.isin(TEN, [1, 4]))
+    assert not problem.is_feasible(np.isin(TEN, [0, 4]))
 
 
 def test_proportional_counts_follow_the_rows_kept():
@@ -114,3 +140,16 @@ def test_groups_may_be_words():
     problem = SelectionProblem(Z, n_drop=4, groups=words, quota={"yes": 5})
     assert problem.is_feasible(np.isin(TEN, [1, 3, 5, 7]))
     assert not problem.is_feasible(TEN < 4)
+
+
+def test_a_linear_row_is_no_looser_than_rounding():
+    row = LinearConstraint(np.array([[1.0, 1e-10, 1.0]]), -np.inf, 1.0)
+    problem = SelectionProblem(np.zeros((3, 1)), n_drop=2, constraints=row)
+    assert not problem.is_feasible(np.array([True, True, False]))
+    halves = LinearConstraint(np.full((1, 3), 0.1), -np.inf, 0.3)
+    problem = SelectionProblem(np.zeros((4, 1)), n_drop=3, constraints=_wider(halves))
+    assert problem.is_feasible(np.array([True, True, True, False]))
+
+
+def _wider(row):
+    return LinearConstraint(np.c_[row.A, 0.1], row.lb, row.ub)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
 from tests.selection.brute_force import changes, feasible_subsets
@@ -13,7 +14,7 @@ from tests.selection.brute_force import changes, feasible_subsets
 
 @st.composite
 def small_problems(draw, form):
-    """Problems of up to eight rows with masks, quotas and weights in play."""
+    """Problems of up to eight rows with masks, quotas, weights and a linear row in play."""
     n = draw(st.integers(2, 8))
     k = draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -36,6 +37,8 @@ def small_problems(draw, form):
         options["must_drop"] = np.arange(n) == 0
     if draw(st.booleans()):
         options["sample_weight"] = rng.choice([0.0, 0.5, 1.0, 4.0], n)
+    if draw(st.booleans()):
+        options["constraints"] = LinearConstraint(rng.integers(-2, 3, (1, n)), -1, n)
     return Z, options
 
 
@@ -258,6 +261,25 @@ def test_tolerance_of_zero_keeps_everything():
     assert selection.certificate.smallest_reachable > 0
 
 
+def test_linear_rows_hold_on_large_problems():
+    rng = np.random.default_rng(0)
+    Z, age = rng.standard_normal((1000, 5)), rng.uniform(20, 80, 1000)
+    # The mean age of what is dropped stays within a year of 50.
+    rows = LinearConstraint(np.vstack([age - 49, age - 51]), [0, -np.inf], [np.inf, 0])
+    problem = SelectionProblem(Z, n_drop=700, constraints=rows)
+    selection = solve(problem, random_state=0)
+    assert problem.is_feasible(selection.drop)
+    assert 49 <= age[selection.drop].mean() <= 51
+    assert selection.certificate.share_of_random < 0.1
+
+
+def test_infeasible_linear_row_is_named_with_its_nearest_value():
+    Z = np.random.default_rng(0).standard_normal((60, 3))
+    row = LinearConstraint(np.ones((1, 60)), 50, np.inf)
+    with pytest.raises(InfeasibleProblemError, match=r"row 0 .* nearest value .* is 40"):
+        solve(SelectionProblem(Z, n_drop=40, constraints=row), random_state=0)
+
+
 def test_must_drop_beyond_the_tolerance_is_infeasible():
     Z = np.random.default_rng(0).standard_normal((60, 3))
     problem = SelectionProblem(Z, tolerance=1e-6, must_drop=np.arange(60) == 5)
@@ -284,6 +306,21 @@ def test_all_zero_rows_cost_nothing():
     selection = solve(SelectionProblem(np.zeros((50, 3)), n_drop=20), random_state=0)
     assert selection.drop.sum() == 20
     assert selection.certificate.objective == 0.0
+
+
+def test_linear_rows_of_any_scale_are_kept():
+    rng = np.random.default_rng(0)
+    Z, age = rng.standard_normal((12, 5)), np.random.default_rng(0).uniform(20, 80, 12)
+    for scale in (1e-13, 1e-9, 1.0, 1e9):
+        rows = LinearConstraint(scale * np.vstack([age - 49, age - 51]), [0, -np.inf], [np.inf, 0])
+        problem = SelectionProblem(Z, n_drop=6, constraints=rows)
+        try:
+            selection = solve(problem, random_state=0)
+        except InfeasibleProblemError:
+            assert len(feasible_subsets(problem)) == 0
+            continue
+        assert problem.is_feasible(selection.drop)
+        assert 49 <= age[selection.drop].mean() <= 51
 
 
 def test_rows_that_must_go_are_offset_by_others_within_a_tolerance():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import LinearConstraint
 
 from sklearn_prune.selection import InfeasibleProblemError, SelectionProblem, solve
 from tests.stories.fuzzing import fuzz_settings
@@ -73,6 +74,10 @@ def cases(draw):
     if draw(st.booleans()):
         options["must_drop"] = fate > 0.85
     if draw(st.booleans()):
+        A = rng.integers(-2, 3, (2, n)) * 10.0 ** draw(st.sampled_from([-9, 0, 6]))
+        unit = np.abs(A).max() or 1.0
+        options["constraints"] = LinearConstraint(A, -2 * unit, [3 * unit, np.inf])
+    if draw(st.booleans()):
         options["balance"] = [rng.standard_normal((n, 3)) * 10.0 ** draw(st.integers(-3, 3))]
         options["balance_weight"] = draw(st.sampled_from([0.3, 1.0]))
     if draw(st.booleans()):
@@ -111,6 +116,11 @@ def enumerated(problem, Z, options):
     if "n_drop" in options:
         sets = sets[sets.sum(axis=1) == options["n_drop"]]
     sets = sets[within_quotas(problem, sets)]
+    if "constraints" in options:
+        rows = options["constraints"]
+        values, slack = sets @ rows.A.T, 1e-12 * np.abs(rows.A).sum(axis=1)
+        inside = (values >= rows.lb - slack) & (values <= rows.ub + slack)
+        sets = sets[inside.all(axis=1)]
     factors = weight.sum() / (~sets @ weight)
     changes = factors * lengths(Z, sets)
     surely = np.ones(len(sets), dtype=bool)

@@ -12,6 +12,8 @@ from ...utils import part_done
 from ..cells import CellCounts, cell_counts, cell_labels
 from ..coordinates import Coordinates
 from ..draws import draw_dropped
+from ..feasible import feasible_set
+from ..linear_rows import LinearRows
 from ..problem import SelectionProblem
 from .exchange import exchange_round
 from .multiple_exchange import MAX_COORDINATES, multiple_exchange
@@ -43,7 +45,8 @@ class SearchResult:
     labels : ndarray of shape (n_samples,)
         Cell of each row, inside which rows are exchanged; -1 for rows that are not free.
     cells : CellCounts or None
-        The counts of the cells. None if the caller gave a start.
+        The counts of the cells. None if the caller gave a start, or constraints, under which
+        ``milp`` decides row by row.
     timed_out : bool
         Whether the deadline ended the search.
     """
@@ -73,8 +76,9 @@ def search(
     With ``enough``, the search ends once the norm is that share of the root mean square over
     random sets with the same counts, or once exchanges gain little.
     """
-    progress = _COARSE_PROGRESS if enough > 0 else _LEAST_PROGRESS
-    start, target = _start(problem, n_drop, rng), 0.0
+    is_coarse = enough > 0 and not problem.n_given_rows
+    progress = _COARSE_PROGRESS if is_coarse else _LEAST_PROGRESS
+    start, target = _start(problem, n_drop, rng, deadline), 0.0
     if enough:
         target = enough * problem.random_objective(start.drop) / problem.coordinates.scale
     result = _descend(problem, start, rng, deadline, progress, target)
@@ -84,8 +88,8 @@ def search(
 def improve(
     problem: SelectionProblem, start: Mask, rng: np.random.Generator, deadline: float
 ) -> SearchResult:
-    """Improve a set that meets every rule by pair exchange inside cells."""
-    result = SearchResult(start, np.inf, cell_labels(problem, int(start.sum())))
+    """Improve a set that meets every constraint by pair exchange inside cells."""
+    result = SearchResult(start, np.inf, _swap_labels(problem, int(start.sum())))
     return _descend(problem, result, rng, deadline, _COARSE_PROGRESS)
 
 
@@ -114,6 +118,7 @@ def improve_cost(
             drop,
             rng,
             reward=reward,
+            linear_rows=problem.constraints,
         ).drop
         norm, saving = problem.norm(drop), problem.saving(drop)
         if norm <= limit and saving > saved:
@@ -123,8 +128,13 @@ def improve_cost(
     return replace(result, norm=problem.norm(result.drop))
 
 
-def _start(problem: SelectionProblem, n_drop: int, rng: np.random.Generator) -> SearchResult:
-    """Return a set that meets every rule, not yet improved."""
+def _start(
+    problem: SelectionProblem, n_drop: int, rng: np.random.Generator, deadline: float
+) -> SearchResult:
+    """Return a set that meets every constraint, whatever its norm."""
+    if problem.n_given_rows:
+        drop = feasible_set(problem, n_drop, rng, deadline)
+        return SearchResult(drop, np.inf, _swap_labels(problem, n_drop))
     cells = cell_counts(problem, n_drop, rng)
     drawn = draw_dropped(cells.labels, cells.n_dropped, problem.kept_share, rng)
     return SearchResult(problem.must_drop | drawn, np.inf, cells.labels, cells)
@@ -146,8 +156,8 @@ def _descend(
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     descent = _Descent(rng, deadline, least_progress, target)
-    if np.count_nonzero(labels >= 0) <= BLOCK_ROWS:
-        drop = descent.run(coordinates, labels, drop)
+    if np.count_nonzero(labels >= 0) <= BLOCK_ROWS or problem.n_given_rows:
+        drop = descent.run(coordinates, labels, drop, problem.constraints)
         norm = problem.norm(drop)
         return replace(start, drop=drop, norm=norm, timed_out=descent.timed_out)
     total = coordinates.residual(drop)
@@ -184,13 +194,24 @@ class _Descent:
     target: float
     timed_out: bool = False
 
-    def run(self, coordinates: Coordinates, labels: Integers, drop: Mask) -> Mask:
+    def run(
+        self,
+        coordinates: Coordinates,
+        labels: Integers,
+        drop: Mask,
+        linear_rows: LinearRows | None = None,
+    ) -> Mask:
         """Return an improved set, and record in ``timed_out`` whether the deadline passed."""
         norm, stalled = float(np.linalg.norm(coordinates.residual(drop))), 0
         is_done = False
         while not (self._is_over() or is_done) and norm > self.target:
             improved, is_exhaustive = exchange_round(
-                coordinates, labels, drop, self.rng, deadline=self.deadline
+                coordinates,
+                labels,
+                drop,
+                self.rng,
+                linear_rows=linear_rows,
+                deadline=self.deadline,
             )
             part_done("exchange")
             reached = float(np.linalg.norm(coordinates.residual(improved)))
@@ -211,7 +232,7 @@ def _combine(
 ) -> SearchResult:
     """Improve by more and more swaps at once, if the coordinates are few."""
     coordinates, drop, last = problem.coordinates, result.drop, 0.0
-    if coordinates.n_coordinates > MAX_COORDINATES:
+    if coordinates.n_coordinates > MAX_COORDINATES or problem.n_given_rows:
         return result
     for n_doublings in _DOUBLINGS:
         started = time.perf_counter()
@@ -222,3 +243,8 @@ def _combine(
         last = time.perf_counter() - started
     timed_out = result.timed_out or time.perf_counter() + _GROWTH * last > deadline
     return replace(result, drop=drop, norm=problem.norm(drop), timed_out=timed_out)
+
+
+def _swap_labels(problem: SelectionProblem, n_drop: int) -> Integers:
+    """Return where rows may be exchanged: in cells, or in groups if constraints are given."""
+    return problem.free_groups if problem.n_given_rows else cell_labels(problem, n_drop)

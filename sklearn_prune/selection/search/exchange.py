@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
+from ..linear_rows import LinearRows
 from .pool import Pool, draw_pool
 
 # Size of a round's pool: room for many swaps, and a Gram matrix cheaper than a few passes over Z.
@@ -42,6 +43,7 @@ def exchange_round(
     *,
     reward: Floats | None = None,
     deadline: float = np.inf,
+    linear_rows: LinearRows | None = None,
 ) -> Exchanged:
     r"""Swap rows of the same stratum inside one pool until no swap helps.
 
@@ -70,18 +72,21 @@ def exchange_round(
         ``time.perf_counter()`` value at which the round ends with the swaps made so far.
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth: ``‖c‖² - rewardᵀw`` is minimised instead.
+    linear_rows : LinearRows, default=None
+        Rules ``low <= A w <= high`` that hold now and continue to hold.
     """
     pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
+    room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
     improved = drop.copy()
-    improved[pool.indices] = _PoolSearch(pool, deadline).run()
+    improved[pool.indices] = _PoolSearch(pool, room, deadline).run()
     return Exchanged(improved, len(pool.indices) == np.count_nonzero(labels >= 0))
 
 
 class _PoolSearch:
     """Best-improvement exchange inside a pool, by its Gram matrix alone."""
 
-    def __init__(self, pool: Pool, deadline: float) -> None:
-        self._deadline = deadline
+    def __init__(self, pool: Pool, room: _Room | None, deadline: float) -> None:
+        self._room, self._deadline = room, deadline
         self._gram = pool.gram
         self._scores = pool.scores.astype(np.float64)
         self._norms = np.diag(pool.gram).astype(np.float64)
@@ -112,7 +117,7 @@ class _PoolSearch:
             back = twice - norms + dropped
             out = kept - twice - norms
             for n_try in (1, _BEST_DROPPED):
-                i, j, gain = self._best_pair(back, out, gram, n_try)
+                i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try)
                 if gain > self._least_gain:
                     break
             else:
@@ -122,9 +127,11 @@ class _PoolSearch:
             i, j = i + stratum.start, j + stratum.start
             self._drop[i], self._drop[j] = False, True
             self._scores += self._gram[j] - self._gram[i]
+            if self._room is not None:
+                self._room.swap(i, j)
 
     def _best_pair(
-        self, back: Floats, out: Floats, gram: Floats, n_try: int
+        self, back: Floats, out: Floats, gram: Floats, start: int, n_try: int
     ) -> tuple[int, int, float]:
         """Return the best pair among the most promising dropped rows and every kept row."""
         n_try = min(n_try, len(back))
@@ -133,6 +140,33 @@ class _PoolSearch:
         else:
             tried = np.argpartition(-back, n_try - 1)[:n_try]
         gains = back[tried, None] + out + 2.0 * gram[tried]
+        if self._room is not None:
+            gains[~self._room.allows(tried + start, start, len(out))] = -np.inf
         best = int(gains.argmax())
         row, j = divmod(best, len(out))
         return int(tried[row]), j, float(gains[row, j])
+
+
+class _Room:
+    """The room that the rules ``low <= A w <= high`` leave for swaps in the pool."""
+
+    def __init__(self, columns: Floats, value: Floats, low: Floats, high: Floats) -> None:
+        self._columns, self._value, self._low, self._high = columns, value, low, high
+
+    @classmethod
+    def of(cls, linear_rows: LinearRows, drop: Mask, pool: Integers) -> _Room:
+        """Return the room that the rules leave at the set ``drop``."""
+        value = linear_rows.A @ drop.astype(np.float64)
+        low, high = linear_rows.low - linear_rows.slack, linear_rows.high + linear_rows.slack
+        return cls(linear_rows.A[:, pool], value, low, high)
+
+    def allows(self, returned: Integers, start: int, length: int) -> Mask:
+        """Whether swapping each returned row for each row of a slice keeps every linear row."""
+        out = self._columns[:, start : start + length]
+        moved = self._value[:, None, None] - self._columns[:, returned, None] + out[:, None, :]
+        inside = (moved >= self._low[:, None, None]) & (moved <= self._high[:, None, None])
+        return np.asarray(inside.all(axis=0))
+
+    def swap(self, returned: int, dropped: int) -> None:
+        """Record that one row came back and another one went."""
+        self._value = self._value - self._columns[:, returned] + self._columns[:, dropped]

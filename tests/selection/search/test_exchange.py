@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_prune.selection.coordinates import Coordinates
+from sklearn_prune.selection.linear_rows import LinearRows
 from sklearn_prune.selection.search.exchange import exchange_round
 
 
@@ -57,6 +58,18 @@ def test_where_all_rows_fit_the_pool_no_swap_is_left(drawn):
             swapped = done.copy()
             swapped[[i, j]] = False, True
             assert square(coordinates, swapped) >= reached - least_gain
+
+
+@settings(max_examples=50, deadline=None)
+@given(sets(), st.integers(1, 3))
+def test_linear_rows_that_hold_go_on_to_hold(drawn, n_rows):
+    coordinates, labels, drop, rng = drawn
+    A = rng.standard_normal((n_rows, len(drop)))
+    value = A @ drop
+    rows = LinearRows(A, value - rng.random(n_rows), value + rng.random(n_rows))
+    done = exchange_round(coordinates, labels, drop, rng, linear_rows=rows)
+    assert rows.admit(A @ done.drop)
+    assert square(coordinates, done.drop) <= square(coordinates, drop) * (1 + 1e-6) + 1e-9
 
 
 @settings(max_examples=50, deadline=None)
