@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from inspect import signature
+from types import FrameType
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -171,7 +172,7 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         owner = frame.f_locals.get("self")
         if package in {"sklearn", "imblearn"} and frame.f_code.co_name in _FIT_TRANSFORMER:
-            return f"{package}.{frame.f_locals['message_clsname']}"
+            return f"{package}.{_class_that_fits(frame)}"
         if isinstance(owner, TransformedTargetRegressor):
             return "sklearn.TransformedTargetRegressor"
         if (
@@ -186,6 +187,17 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
 
 # The functions that fit transformers, in any process or thread.
 _FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
+
+
+def _class_that_fits(frame: FrameType | None) -> str:
+    """Return the name of the class that called a function of ``_FIT_TRANSFORMER``."""
+    name = None if frame is None else frame.f_locals.get("message_clsname")
+    while frame is not None and not name:
+        # A release may rename the argument. Then the caller's self says it, except in a worker.
+        owner = frame.f_locals.get("self")
+        name = type(owner).__name__ if isinstance(owner, BaseEstimator) else None
+        frame = frame.f_back
+    return name or "scikit-learn"
 
 
 def _passes_rows_on(owner: BaseEstimator) -> bool:

@@ -28,7 +28,7 @@ from .data import (
     take_rows,
 )
 
-__all__ = ["BasePruner", "fit_pruner"]
+__all__ = ["BasePruner", "fit_pruner", "refitting"]
 
 # For each owner; the placeholders are its name and the pruner's.
 _REFUSALS = {
@@ -147,7 +147,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if owner is not None:
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
             raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
-        with self._refitting():
+        with refitting(self):
             rows = check_rows(self, X, reset=True)
             y = _targets(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
@@ -158,21 +158,6 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.sample_indices_ = np.flatnonzero(self.support_)
             self._fingerprint_ = fingerprint(rows)
         return self
-
-    @contextmanager
-    def _refitting(self) -> Iterator[None]:
-        """Remove what an earlier ``fit`` set; on any error, restore everything."""
-        state = self.__dict__
-        before = state.copy()
-        for name in before:
-            if name.endswith("_"):
-                del state[name]
-        try:
-            yield
-        except BaseException:
-            state.clear()
-            state.update(before)
-            raise
 
     def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
         if target_kind not in get_args(TargetKind):
@@ -318,6 +303,22 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def refitting(estimator: BaseEstimator) -> Iterator[None]:
+    """Remove what an earlier ``fit`` set; on any error, restore everything."""
+    state = vars(estimator)
+    before = state.copy()
+    for name in before:
+        if name.endswith("_"):
+            del state[name]
+    try:
+        yield
+    except BaseException:
+        state.clear()
+        state.update(before)
+        raise
 
 
 def fit_pruner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -200,3 +201,18 @@ def test_tags_offer_sparse_input(third_out):
     tags = get_tags(third_out)
     assert tags.input_tags.sparse
     assert not tags.target_tags.required
+
+
+def test_a_release_that_renames_a_helpers_arguments_breaks_no_fit(monkeypatch, third_out):
+    module: dict[str, Any] = {"__name__": "sklearn.pipeline"}
+    exec(
+        "def _fit_transform_one(transformer, X, y, *renamed, **others):\n"
+        "    return transformer.fit_transform(X, y), transformer\n",
+        module,
+    )
+    monkeypatch.setattr("sklearn.pipeline._fit_transform_one", module["_fit_transform_one"])
+    with pytest.raises(TypeError, match=r"^scikit-learn's Pipeline cannot drop rows of y"):
+        make_pipeline(third_out, StandardScaler()).fit(X)
+    # A worker has no caller to ask.
+    with pytest.raises(TypeError, match=r"^scikit-learn concatenates"):
+        module["_fit_transform_one"](third_out, X, None)

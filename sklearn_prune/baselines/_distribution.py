@@ -54,7 +54,8 @@ class DistributionPruner(ScoredPruner):
 
     Notes
     -----
-    Costs one training and a few passes over the rows.
+    Costs one training and a few passes over the rows. The search has no time limit: it ends after
+    a fixed amount of work, so the same seed keeps the same rows on a slow machine too.
 
     References
     ----------
@@ -103,5 +104,5 @@ class DistributionPruner(ScoredPruner):
             quota=n_keep,
         )
         with serial_blas():
-            drop = solve(problem, random_state=self._seed_, enough=ENOUGH).drop
-        return (~drop).astype(np.float64)
+            selection = solve(problem, time_limit=np.inf, random_state=self._seed_, enough=ENOUGH)
+        return (~selection.drop).astype(np.float64)

@@ -72,6 +72,7 @@ class RandomPruner(RatioPruner):
 
     def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Draw the rows to keep."""
+        self._refuse(fit_params)
         self._labels_ = self.classes_[y] if hasattr(self, "classes_") else None
         self._order_ = check_random_state(self.random_state).permutation(n_rows(X))
         return self._choose()

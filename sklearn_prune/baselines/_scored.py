@@ -101,6 +101,15 @@ class RatioPruner(BasePruner):
     def _adapt(self) -> None:
         """Replace the fitted attributes that depend on the ratio, leaving the old arrays intact."""
 
+    def _refuse(self, fit_params: Params) -> None:
+        """Raise if ``fit`` was given more than these pruners take."""
+        if fit_params:
+            raise TypeError(
+                f"{type(self).__name__}.fit takes only X, y and target_kind, not "
+                f"{', '.join(fit_params)}. Leave it out, or use InfluencePruner, which takes "
+                "masks, weights, costs and groups."
+            )
+
     def select(self, *, prune_ratio: float) -> Mask:
         """Choose rows for another ratio without training again.
 
@@ -196,17 +205,12 @@ class ScoredPruner(RatioPruner):
         return keep_first(strata, [self._rank(stratum, rng) for stratum in strata], self._labels_)
 
     def _check_before_training(self, classes: Array | None, fit_params: Params) -> None:
-        name = type(self).__name__
-        if fit_params:
-            raise TypeError(
-                f"{name}.fit takes only X, y and target_kind, not {', '.join(fit_params)}. Leave "
-                "it out, or use InfluencePruner, which takes masks, weights, costs and groups."
-            )
+        self._refuse(fit_params)
         if self._needs_classes and classes is None:
             raise ValueError(
-                f"{name} is for classification, and y holds numbers; give labels (and a "
-                "NeuralNetClassifier if you give a network), or use a pruner for regression, such "
-                "as KCenterPruner or InfluencePruner."
+                f"{type(self).__name__} is for classification, and y holds numbers; give labels "
+                "(and a NeuralNetClassifier if you give a network), or use a pruner for "
+                "regression, such as KCenterPruner or InfluencePruner."
             )
 
     def _target_kind(self, y: Targets) -> Kind | None:

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from .._types import Array, Integers, Values
+from ..utils import warn_user
 from .containers import n_rows
 from .values import as_labels, date_dtype, require_eager
 
@@ -134,13 +135,11 @@ def _kind_of(values: Array) -> Kind:
             kind: Kind = (
                 "regression" if n_distinct > len(values) // _ROWS_PER_CLASS else "classification"
             )
-            warnings.warn(
+            warn_user(
                 f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
                 f"{'a regression target' if kind == 'regression' else 'classes'}; set target_kind="
                 "'classification' to say that they are classes, or 'regression' that they are "
                 "numbers.",
-                UserWarning,
-                stacklevel=2,
             )
             return kind
     return "classification"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -124,6 +125,7 @@ class PruningCurveDisplay(Display):
             The plotted display.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        score_name = _score_name(scoring)
         if pruners is None:
             pruners = {"influence": InfluencePruner(), "random": RandomPruner()}
         # Split once, as a splitter that shuffles would give each pruner other folds.
@@ -144,7 +146,6 @@ class PruningCurveDisplay(Display):
             is_feasible = ~np.isnan(scores).any(axis=1)
             prune_ratios[name] = results["prune_ratio"][is_feasible]
             test_scores[name] = scores[is_feasible]
-        score_name = getattr(scoring, "__name__", scoring or "score").replace("_", " ")
         display = cls(prune_ratios=prune_ratios, test_scores=test_scores, score_name=score_name)
         return display.plot(ax=ax, **line_kw)
 
@@ -175,3 +176,16 @@ class PruningCurveDisplay(Display):
         ax.set(xlabel="share of training rows dropped", ylabel=self.score_name)
         ax.legend()
         return self
+
+
+def _score_name(scoring: Any) -> str:
+    """Return the label of the axis: the name of a score or callable, or a scorer's own text."""
+    if scoring is None:
+        return "score"
+    if isinstance(scoring, partial):
+        return _score_name(scoring.func)
+    if repr(scoring) == object.__repr__(scoring):
+        # Its text would be an address in memory.
+        return type(scoring).__name__
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", None)
+    return name.replace("_", " ") if name else str(scoring)

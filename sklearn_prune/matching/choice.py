@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..selection import (
     drop_weightless,
     make_problem,
 )
-from ..utils import serial_blas
+from ..utils import serial_blas, warn_user
 from .aim import aimed
 from .allocation import FEWEST_ROWS, LEAST_KEPT, kept_shares
 from .matched import Matched
@@ -264,9 +263,7 @@ def _warn_of_nothing(selection: Selection, influence: Influence, request: Reques
             "time_limit ended the search before it found rows that "
             f"tolerance={request.tolerance} allows to be dropped (raise it)"
         )
-    warnings.warn(
+    warn_user(
         f"{reason}, so all {len(selection.drop)} are kept; the smallest change found is "
         f"{smallest:.3g}. To drop rows, raise tolerance to that.",
-        UserWarning,
-        stacklevel=4,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +30,7 @@ from ..networks import (
     read_criterion,
     try_network,
 )
-from ..utils import own_random_state, part_done, telling
+from ..utils import own_random_state, part_done, telling, warn_user
 from .given_networks import Network, n_checkpoints, unfrozen
 from .job import Features, Layers, TrainingJob
 
@@ -221,12 +220,10 @@ def _trained(job: TrainingJob, given: Network, seed: int) -> list[Member]:
     )
     n_missing = number - 1 - len(moments.networks)
     if n_missing:
-        warnings.warn(
+        warn_user(
             f"training ended after {len(network.history)} of {net.max_epochs} epochs, so "
             f"{n_missing} of {number} checkpoints were not reached; lower max_epochs to space "
             "them over fewer epochs.",
-            UserWarning,
-            stacklevel=2,
         )
     earlier = [Member(net, job.X, job.y, job.layers, is_extra=True) for net in moments.networks]
     return [*earlier, Member(network, job.X, job.y, job.layers)]
@@ -242,12 +239,10 @@ def _warn_of_equal_networks(fitted: Sequence[Member]) -> None:
     for i, state in enumerate(states):
         for j, other in enumerate(states[:i]):
             if len(state) == len(other) and all(map(_are_equal, state, other)):
-                warnings.warn(
+                warn_user(
                     f"networks {j} and {i} have the same parameters, so matching both adds "
                     "nothing. To give each network its own random start, pass the module's class, "
                     "not an instance.",
-                    UserWarning,
-                    stacklevel=3,
                 )
                 return
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from ..influence import (
     warn_if_not_convex,
 )
 from ..networks import read_head, write_head
-from ..utils import serial_blas
+from ..utils import serial_blas, warn_user
 from .clock import StageClock
 from .distribution import embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
@@ -129,12 +128,10 @@ def _key_of(job: TrainingJob) -> str | None:
         return job.key()
     # Pickling a user's object may raise anything.
     except Exception as error:
-        warnings.warn(
+        warn_user(
             "memory caches only networks and features that can be pickled and whose source can be "
             f"read: {error}. This fit is not cached; define classes and functions at the top "
             "level of a module.",
-            UserWarning,
-            stacklevel=3,
         )
         return None
 
@@ -183,10 +180,8 @@ def _remove_half_written(train_keyed: Any) -> None:
 
 
 def _warn_of_memory(fault: str) -> None:
-    warnings.warn(
+    warn_user(
         f"memory does not cache this fit, since {fault}. Give another folder, or empty this one.",
-        UserWarning,
-        stacklevel=4,
     )
 
 

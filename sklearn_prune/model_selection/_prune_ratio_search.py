@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -20,8 +19,9 @@ from sklearn.utils.validation import validate_data
 from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
 from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
-from ..base import BasePruner
+from ..base import BasePruner, refitting
 from ..data import check_params, take_params, take_rows
+from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 
 __all__ = ["PruneRatioSearchCV"]
@@ -219,18 +219,15 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         best = int(np.flatnonzero(results["within_tolerance"]).max())
         if self.verbose:
             _report(results)
-        if self.refit:
-            self.pruner_, self.estimator_ = self._fit_on_kept(
-                X, y, routed.pruner, routed.estimator, prune_ratio=ratios[best]
-            )
-        else:
-            # An earlier fit may have left those of another ratio.
-            self.__dict__.pop("pruner_", None)
-            self.__dict__.pop("estimator_", None)
-        self.cv_results_, self.n_splits_, self.scorer_ = results, len(folds), scorer
-        self.best_index_, self.best_prune_ratio_ = best, ratios[best]
-        self.best_score_ = float(results["mean_test_score"][best])
-        validate_data(self, X, skip_check_array=True)
+        with refitting(self):
+            if self.refit:
+                self.pruner_, self.estimator_ = self._fit_on_kept(
+                    X, y, routed.pruner, routed.estimator, prune_ratio=ratios[best]
+                )
+            self.cv_results_, self.n_splits_, self.scorer_ = results, len(folds), scorer
+            self.best_index_, self.best_prune_ratio_ = best, ratios[best]
+            self.best_score_ = float(results["mean_test_score"][best])
+            validate_data(self, X, skip_check_array=True)
         return self
 
     def _check(self, X: Rows, y: Targets) -> None:
@@ -267,11 +264,9 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         scorer = self._scorer()
         if takes_weights(scorer):
             return {"sample_weight": sample_weight}
-        warnings.warn(
+        warn_user(
             f"scoring={scorer} takes no sample_weight, so all rows count alike in the scores; use "
             "a scorer that takes weights.",
-            UserWarning,
-            stacklevel=4,
         )
         return {}
 
@@ -337,11 +332,10 @@ def _checked_ratios(ratios: Any) -> list[float]:
 def _warn_of_failures(failures_of_folds: list[Failures]) -> None:
     for ratio in sorted(set().union(*failures_of_folds)):
         reasons = [failures[ratio] for failures in failures_of_folds if ratio in failures]
-        warnings.warn(
+        warn_user(
             f"prune_ratio={ratio} is skipped, as it fails in {len(reasons)} of "
             f"{len(failures_of_folds)} folds. The first error: {reasons[0]}",
             FitFailedWarning,
-            stacklevel=2,
         )
 
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from .._compat import HasMethods, StrOptions, fit_context
 from .._sample_weight import fit_weighted
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
-from ..base import BasePruner
+from ..base import BasePruner, refitting
 from ..data import check_params, n_rows, take_params, take_rows
 from ._rescaling import OnKeptRows, Rescale, check_rules, rescaled
 from ._search import RoutedParams, SearchMixin
@@ -178,6 +178,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     what counts is their order. Settings that suit few rows best (shallow trees, strong smoothing)
     can win though others would on all rows.
 
+    If an error or Ctrl-C ends ``fit`` early, the search is left as it was before.
+
     The pruner sees X as given, before any step of ``search.estimator``. Without metadata routing,
     metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner with ``reweight=True``
     reach the fits and never the scores. A callable ``scoring`` gets an object that has the fitted
@@ -269,7 +271,14 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         self._check(X, y)
         check_params(X, fit_params)
         routed = self._route(fit_params)
-        self._forget()
+        with refitting(self):
+            self._search_and_refit(X, y, fit_params, routed)
+            validate_data(self, X, skip_check_array=True)
+        return self
+
+    def _search_and_refit(
+        self, X: Rows, y: Targets, fit_params: Params, routed: RoutedParams
+    ) -> None:
         splits = self._splitter(y).split(X, y, **routed.splitter)
         self.folds_ = Parallel(n_jobs=getattr(self.search, "n_jobs", None))(
             delayed(self._prune_fold)(X, y, routed.pruner, train, test) for train, test in splits
@@ -281,8 +290,6 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         self._choose()
         timed = self._refit(X, y, routed) if self.search.refit else {}
         self.pruning_report_ = self._report(seconds, timed)
-        validate_data(self, X, skip_check_array=True)
-        return self
 
     def _check(self, X: Rows, y: Targets) -> None:
         """Raise if this is no search, or one that kept rows do not serve."""
@@ -319,11 +326,6 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
                 f"search has several metrics and refit={refit!r}, which names none of them; set "
                 f"refit to one of {', '.join(map(repr, names))}, to a callable, or to False."
             )
-
-    def _forget(self) -> None:
-        """Remove what an earlier fit set, as another may set less."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
 
     def _prune_fold(
         self, X: Rows, y: Targets, for_pruner: Params, train: Integers, test: Integers

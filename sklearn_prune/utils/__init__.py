@@ -3,7 +3,7 @@
 `parallel` maps over threads or joblib's workers with BLAS on one thread, so that rounding does not
 depend on the machine. `progress` and `time_limit` reach iterations many calls down. `random_state`
 lets one thread at a time use torch, and restores its generators. `interrupts` completes a clean-up
-that a second Ctrl-C cuts short.
+that a second Ctrl-C cuts short. `warning` names the user's line.
 """
 
 from .interrupts import put_back
@@ -11,6 +11,7 @@ from .parallel import map_chunks, map_threads, serial_blas
 from .progress import part_done, telling
 from .random_state import own_random_state
 from .time_limit import OutOfTimeError, check_time, time_limited
+from .warning import warn_user
 
 __all__ = [
     "OutOfTimeError",
@@ -23,4 +24,5 @@ __all__ = [
     "serial_blas",
     "telling",
     "time_limited",
+    "warn_user",
 ]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from .warning import warn_user
 
 _turn = threading.RLock()
 # Whether torch has run in this process, and whether it had run in the parent before a fork.
@@ -51,12 +52,11 @@ def _keep_to_one_thread_after_fork() -> None:
     global _has_worked
     _has_worked = True
     if _is_forked and torch.get_num_threads() > 1:
-        warnings.warn(
+        warn_user(
             f"this process was forked after torch had run on {torch.get_num_threads()} threads, "
             "which do not survive a fork; torch now runs on one thread here. Start processes with "
             "'spawn' or 'forkserver' (or joblib's loky) instead.",
             RuntimeWarning,
-            stacklevel=3,
         )
         torch.set_num_threads(1)
 

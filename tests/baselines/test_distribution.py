@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
@@ -62,3 +65,14 @@ def test_numbers_are_held_too():
         for s in range(20)
     ]
     assert off < np.mean(random) / y.std()
+
+
+@pytest.mark.parametrize("n_samples", [150, 24])
+def test_a_slow_machine_keeps_the_same_rows(n_samples, monkeypatch):
+    X, y = load_iris(return_X_y=True)
+    rows = np.linspace(0, 149, n_samples).astype(int)
+    pruner = DistributionPruner(prune_ratio=0.5, random_state=0)
+    at_once = pruner.fit(X[rows], y[rows]).get_support()
+    hours = itertools.count(step=3600.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(hours))
+    np.testing.assert_array_equal(pruner.fit(X[rows], y[rows]).get_support(), at_once)

@@ -91,3 +91,10 @@ def test_the_seed_decides(iris):
 def test_missing_values_do_not_matter():
     X = np.array([[np.nan], [1.0], [np.inf], [2.0]])
     assert RandomPruner(0.5, random_state=0).fit(X).transform(X).shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["must_keep", "nonsense"])
+def test_an_argument_that_it_does_not_take_is_refused(name, iris):
+    X, y = iris
+    with pytest.raises(TypeError, match=f"takes only X, y and target_kind, not {name}. Leave it"):
+        RandomPruner(0.5).fit(X, y, **{name: np.ones(len(y), dtype=bool)})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, make_scorer
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold, cross_val_score
 
 from sklearn_prune import InfluencePruner
@@ -56,3 +59,38 @@ def test_a_ratio_that_is_impossible_is_left_out_of_the_curve(iris):
             ratios=[0.5, 0.99],
         )
     assert display.prune_ratios["random"].tolist() == [0, 0.5]
+
+
+class Accuracy:
+    def __call__(self, estimator, X, y):
+        return estimator.score(X, y)
+
+
+def half(estimator, X, y, share=0.5):
+    return share * estimator.score(X, y)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "name"),
+    [
+        (None, "score"),
+        ("neg_log_loss", "neg log loss"),
+        (half, "half"),
+        (partial(half, share=0.1), "half"),
+        (Accuracy(), "Accuracy"),
+        (
+            make_scorer(balanced_accuracy_score, adjusted=True),
+            "make_scorer(balanced_accuracy_score, response_method='predict', adjusted=True)",
+        ),
+    ],
+)
+def test_the_axis_is_named_after_any_scoring(scoring, name, iris):
+    display = PruningCurveDisplay.from_estimator(
+        LogisticRegression(max_iter=500),
+        *iris,
+        pruners={"random": RandomPruner(random_state=0)},
+        ratios=[0.5],
+        cv=2,
+        scoring=scoring,
+    )
+    assert display.ax_.get_ylabel() == name

@@ -490,3 +490,24 @@ class TestWhatIsImpossible:
         grid = GridSearchCV(SVC(kernel="precomputed"), GRID)
         with pytest.raises(ValueError, match="Give it the rows themselves"):
             PrunedSearchCV(grid, ThirdOut()).fit(X @ X.T, y)
+
+
+@pytest.mark.parametrize(
+    "broken", [{"pruner": RandomPruner(0.999)}, {"search__param_grid": {"C": [-1.0]}}]
+)
+@pytest.mark.filterwarnings("ignore:.*fits failed")
+def test_a_fit_that_fails_leaves_the_search_as_it_was(broken, noisy):
+    search = PrunedSearchCV(GridSearchCV(LogisticRegression(), GRID, cv=2), ALL_ROWS).fit(*noisy)
+    predicted = search.predict(noisy[0])
+    before = dict(vars(search.set_params(**broken)))
+    with pytest.raises(ValueError):
+        search.fit(*noisy)
+    assert vars(search).keys() == before.keys()
+    assert all(vars(search)[name] is value for name, value in before.items())
+    np.testing.assert_array_equal(search.predict(noisy[0]), predicted)
+
+
+def test_fitting_again_forgets_what_the_new_fit_does_not_set(noisy):
+    search = PrunedSearchCV(GridSearchCV(LogisticRegression(), GRID, cv=2), ALL_ROWS).fit(*noisy)
+    search.set_params(search__refit=False).fit(*noisy)
+    assert not hasattr(search, "estimator_")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from sklearn.exceptions import ConvergenceWarning
 
-from ...utils import check_time
+from ...utils import check_time, warn_user
 
 Columns: TypeAlias = Any
 """A numpy array or torch tensor of shape (n_params, k); some functions also take (n_params,)."""
@@ -124,11 +123,10 @@ class IterativeHessian:
             if largest <= self.rtol or n_iter >= self.max_iter or largest > 0.5 * before:
                 break
         if largest > self.rtol:
-            warnings.warn(
+            warn_user(
                 f"Conjugate gradients reached a relative residual of {largest:.2g} in {n_iter} "
                 f"iterations; {self.rtol:.2g} was asked for. Raise damping.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return X.reshape(shape)
 

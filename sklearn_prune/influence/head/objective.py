@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from functools import cached_property, partial
 
 import numpy as np
@@ -11,7 +10,7 @@ from sklearn.utils import gen_batches
 
 from ..._types import Array
 from ...losses import HeadLoss, NonConvexLossWarning, OutputHessians, TorchLoss
-from ...utils import map_chunks, map_threads
+from ...utils import map_chunks, map_threads, warn_user
 
 # Rows read at a time: their copy in float64 stays in a core's cache until it has been used.
 CHUNK = 2048
@@ -279,12 +278,11 @@ def warn_if_not_convex(objective: HeadObjective, theta: Array) -> None:
     # Eigenvalues have rounding errors of the size of the largest one's.
     negative = smallest < -1e-9
     if negative.any():
-        warnings.warn(
+        warn_user(
             f"criterion={loss.name} is not convex: the smallest curvature in the outputs is "
             f"{smallest[row]:.3g}, in row {row}, and {int(negative.sum())} of {len(smallest)} rows "
             "have a negative one. It is replaced by zero, so that with damping="
             f"{objective.damping:g} the Hessian is positive definite, but forecasts are less exact "
             "than for a convex criterion; compare them with the actual change in the certificate.",
             NonConvexLossWarning,
-            stacklevel=2,
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..._types import Array
-from ...utils import check_time, serial_blas
+from ...utils import check_time, serial_blas, warn_user
 from .. import limits
 from ..curvature.conjugate_gradients import Product, conjugate_gradients
 from ..curvature.dense import DenseCurvature
@@ -85,12 +84,11 @@ def refit_head(
     """
     fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
     if not fit.converged:
-        warnings.warn(
+        warn_user(
             f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
             f"Newton steps; {_allowed(objective, fit.theta):.2g} was asked for. Scale the "
             "features that enter the last layer, or raise damping.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return fit
 
