@@ -14,7 +14,7 @@ from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
 from ..._types import Array, Batch, Rows
-from ...losses import HeadLoss
+from ...losses import HeadLoss, SoftmaxCrossEntropy
 from ...networks import (
     Inference,
     UnsupportedNetworkError,
@@ -77,6 +77,11 @@ class NetworkGradients:
     verbose : int, default=0
         1 prints a line when a chunk had to be halved.
 
+    Attributes
+    ----------
+    has_softmax_curvature : bool
+        Whether ``C_i = diag(m) - m m^T`` with ``m = softmax(f_i)``, for every row.
+
     Raises
     ------
     UnsupportedNetworkError
@@ -128,6 +133,9 @@ class NetworkGradients:
         require_row_by_row(criterion, targets, self.n_outputs)
         require_criterion_trained(self.net, self.X, y, criterion.loss)
         self.targets = self._cast_targets(y, criterion.loss)
+        self.has_softmax_curvature = (
+            isinstance(criterion.loss, SoftmaxCrossEntropy) and criterion.loss.class_weight is None
+        )
         self.n_samples = len(self.targets)
         weights = np.ones(self.n_samples) if sample_weight is None else sample_weight
         self.sample_weight = np.asarray(weights, dtype=np.float64)
@@ -146,12 +154,6 @@ class NetworkGradients:
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._inference = Inference(self.net, partial(criterion_loss, self.net))
-
-    @property
-    def is_softmax(self) -> bool:
-        """Whether the loss is the cross-entropy of a single softmax."""
-        criteria = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
-        return isinstance(self.net.criterion_, criteria) and len(self._tail) == 1
 
     @property
     def parameters(self) -> Tensors:
