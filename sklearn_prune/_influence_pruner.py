@@ -242,8 +242,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     **Criteria.** CrossEntropyLoss and NLLLoss (with class weights and label smoothing), BCELoss and
     BCEWithLogitsLoss (with ``pos_weight``; several outputs are several labels), MSELoss, HuberLoss,
     SmoothL1Loss and PoissonNLLLoss have derivatives in closed form. Any other criterion that is the
-    mean or the sum over rows of a twice differentiable loss is differentiated by torch (with class
-    codes only for ``layers="last"``); a warning names the smallest curvature if it is not convex.
+    mean or the sum over rows of a twice differentiable loss is differentiated by torch; with
+    ``layers="last"``, a warning names the smallest curvature if it is not convex.
     With ``reduction="sum"``, the sum is divided by the number of rows. Class weights act like
     ``sample_weight``.
 

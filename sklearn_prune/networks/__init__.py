@@ -24,7 +24,7 @@ from .linear_models import (
     model_network,
 )
 from .state import left_as_found, uncompiled
-from .targets import head_targets
+from .targets import head_targets, takes_codes
 from .trials import criterion_loss, require_criterion_trained, require_own_outputs
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "require_finite",
     "require_own_outputs",
     "require_row_by_row",
+    "takes_codes",
     "target_kind",
     "tensors_of",
     "try_network",

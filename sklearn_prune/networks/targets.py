@@ -20,7 +20,7 @@ def cast_target(net: NeuralNet, loss: HeadLoss, y: Array, output_tail: tuple[int
     The output has the shape ``(n, *output_tail)``. With a y of shape (n,) and an output of shape
     (n, 1), torch would broadcast both to (n, n).
     """
-    if _takes_codes(loss, y, math.prod(output_tail)):
+    if takes_codes(loss, y, math.prod(output_tail)):
         return y.astype(np.int64, copy=False)
     y = y.astype(parameter_dtype(net), copy=False)
     if y.ndim == 1 and output_tail:
@@ -38,7 +38,7 @@ def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Ar
     UnsupportedNetworkError
         If the last layer has fewer outputs than classes, or not one for each column of y.
     """
-    if _takes_codes(loss, y, n_outputs):
+    if takes_codes(loss, y, n_outputs):
         n_classes = int(y.max()) + 1
         if n_outputs < n_classes:
             raise UnsupportedNetworkError(
@@ -59,8 +59,27 @@ def head_targets(net: NeuralNet, loss: HeadLoss, y: Array, n_outputs: int) -> Ar
     return targets
 
 
-def _takes_codes(loss: HeadLoss, y: Array, n_outputs: int) -> bool:
-    """Return whether the loss takes y as class codes; a `TorchLoss` of one output does not."""
+def takes_codes(loss: HeadLoss, y: Array, n_outputs: int) -> bool:
+    """Return whether the loss takes y as class codes; a `TorchLoss` of one output does not.
+
+    Parameters
+    ----------
+    loss : HeadLoss
+        From `read_criterion`.
+    y : ndarray of shape (n_samples,) or (n_samples, n_columns)
+        Class codes or numbers. A `TorchLoss` takes codes only as integers of shape (n_samples,).
+    n_outputs : int
+        Outputs for each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_prune.losses import SoftmaxCrossEntropy, SquaredError
+    >>> from sklearn_prune.networks import takes_codes
+    >>> y = np.array([0, 2, 1])
+    >>> takes_codes(SoftmaxCrossEntropy(), y, 3), takes_codes(SquaredError(), y, 1)
+    (True, False)
+    """
     if isinstance(loss, TorchLoss):
         return y.ndim == 1 and y.dtype.kind in "iub" and n_outputs > 1
     return isinstance(loss, SoftmaxCrossEntropy)

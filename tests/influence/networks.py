@@ -34,6 +34,41 @@ class Normed(nn.Module):
         return self.last(x.flatten(1))
 
 
+class OwnWeights(nn.CrossEntropyLoss):
+    """A cross-entropy that weighs the classes itself and takes the plain mean."""
+
+    def forward(self, outputs, target):
+        losses = nn.functional.cross_entropy(outputs, target, reduction="none")
+        return (self.weight[target] * losses).mean()
+
+
+class Wrapped(nn.Module):
+    """A criterion on class codes that is no subclass of torch's."""
+
+    def __init__(self, criterion):
+        super().__init__()
+        self.criterion = criterion
+
+    def forward(self, outputs, target):
+        return self.criterion(outputs, target)
+
+
+class ErrorOfSum(nn.Module):
+    """The squared error of the sum of the outputs, for one column of targets."""
+
+    def forward(self, outputs, target):
+        return (outputs.sum(dim=1, keepdim=True) - target).square().mean()
+
+
+CLASS_WEIGHT = torch.tensor([0.2, 1.0, 5.0]).double()
+# Of three classes, named by what is special about them.
+CRITERIA = {
+    "class weights": nn.CrossEntropyLoss(CLASS_WEIGHT),
+    "own weights": OwnWeights(CLASS_WEIGHT),
+    "no subclass": Wrapped(OwnWeights(CLASS_WEIGHT)),
+}
+
+
 def mlp(n_outputs, *tail):
     return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, n_outputs), *tail)
 
@@ -48,9 +83,10 @@ KINDS = {
 
 
 def fitted(kind, *, n=30, max_epochs=3, dtype=torch.float64, seed=0, **options):
-    """Return a fitted network of this kind, its rows and its targets."""
+    """Return a fitted network of this kind, its rows and its targets; options replace its own."""
     torch.manual_seed(seed)
     net_class, make_module, criterion = KINDS[kind]
+    options = {"criterion": criterion} | options
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 4)).astype(str(dtype).split(".")[1])
     if kind == "regression":
@@ -61,7 +97,6 @@ def fitted(kind, *, n=30, max_epochs=3, dtype=torch.float64, seed=0, **options):
         y = rng.integers(3, size=n)
     net = net_class(
         make_module().to(dtype),
-        criterion=criterion,
         max_epochs=max_epochs,
         lr=0.1,
         batch_size=8,

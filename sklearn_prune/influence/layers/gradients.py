@@ -14,6 +14,7 @@ from skorch import NeuralNet
 from torch.func import functional_call, grad, hessian, jacrev, jvp, vjp, vmap
 
 from ..._types import Array, Batch, Rows
+from ...losses import HeadLoss, SoftmaxCrossEntropy
 from ...networks import (
     Inference,
     UnsupportedNetworkError,
@@ -27,6 +28,7 @@ from ...networks import (
     require_criterion_trained,
     require_own_outputs,
     require_row_by_row,
+    takes_codes,
     tensors_of,
     uncompiled,
 )
@@ -68,11 +70,17 @@ class NetworkGradients:
     layers : "all" or list of str, default="all"
         Which parameters; see `choose_parameters`.
     sample_weight : ndarray of shape (n_samples,), default=None
-        Weights ``nu_i``; None means 1. Class weights of the criterion multiply them.
+        Weights ``nu_i``; None means 1. Row weights of the criterion, as `read_criterion` finds
+        them, multiply them.
     memory_budget : int, default=2**28
         Bytes that per-sample gradients and their copies may take.
     verbose : int, default=0
         1 prints a line when a chunk had to be halved.
+
+    Attributes
+    ----------
+    has_softmax_curvature : bool
+        Whether ``C_i = diag(m) - m m^T`` with ``m = softmax(f_i)``, for every row.
 
     Raises
     ------
@@ -124,15 +132,16 @@ class NetworkGradients:
         targets = head_targets(self.net, criterion.loss, y, self.n_outputs)
         require_row_by_row(criterion, targets, self.n_outputs)
         require_criterion_trained(self.net, self.X, y, criterion.loss)
-        self.targets = self._cast_targets(y)
+        self.targets = self._cast_targets(y, criterion.loss)
+        self.has_softmax_curvature = (
+            isinstance(criterion.loss, SoftmaxCrossEntropy) and criterion.loss.class_weight is None
+        )
         self.n_samples = len(self.targets)
         weights = np.ones(self.n_samples) if sample_weight is None else sample_weight
         self.sample_weight = np.asarray(weights, dtype=np.float64)
-        class_weights = getattr(self.net.criterion_, "weight", None)
-        if class_weights is not None and not self.targets.is_floating_point():
+        if criterion.sample_weight is not None:
             # In the mean over a single row the class weight cancels.
-            chosen = class_weights.detach().cpu().double()[self.targets.cpu()]
-            self.sample_weight = self.sample_weight * chosen.numpy()
+            self.sample_weight = self.sample_weight * criterion.sample_weight
         self.weight_sum = float(self.sample_weight.sum())
         self.weights = torch.as_tensor(self.sample_weight / self.weight_sum).to(
             self.device, self.dtype
@@ -145,12 +154,6 @@ class NetworkGradients:
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._inference = Inference(self.net, partial(criterion_loss, self.net))
-
-    @property
-    def is_softmax(self) -> bool:
-        """Whether the loss is the cross-entropy of a single softmax."""
-        criteria = (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)
-        return isinstance(self.net.criterion_, criteria) and len(self._tail) == 1
 
     @property
     def parameters(self) -> Tensors:
@@ -344,18 +347,16 @@ class NetworkGradients:
 
         return map_tensors(cast, x)
 
-    def _cast_targets(self, y: Array) -> torch.Tensor:
-        """Return targets as the criterion takes them: codes, or a row of the outputs' shape."""
-        criterion = self.net.criterion_
-        if isinstance(criterion, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)) and y.ndim == 1:
+    def _cast_targets(self, y: Array, loss: HeadLoss) -> torch.Tensor:
+        """Return targets as the criterion takes them: codes, or a row of the outputs' shape.
+
+        A criterion that torch differentiates may take another number of columns than outputs.
+        """
+        if takes_codes(loss, y, self.n_outputs):
             return torch.as_tensor(y.astype(np.int64)).to(self.device)
         targets = torch.as_tensor(y.reshape(len(y), -1)).to(self.device, self.dtype)
         if targets.shape[1] != self.n_outputs:
-            raise UnsupportedNetworkError(
-                f"The network has {self.n_outputs} outputs and y has {targets.shape[1]} columns; "
-                f"give it {targets.shape[1]} outputs, or for class codes a CrossEntropyLoss or "
-                "NLLLoss, or set layers='last'."
-            )
+            return targets
         return targets.reshape(len(y), *self._tail)
 
     def _logits(self, parameters: Tensors, x: Batch) -> torch.Tensor:

@@ -205,7 +205,7 @@ class _FactorSums:
         xi = torch.randn(
             logits.shape, generator=self._generator, device=logits.device, dtype=logits.dtype
         )
-        if self._gradients.is_softmax:
+        if self._gradients.has_softmax_curvature:
             # (diag(sqrt m) - m sqrt(m)^T) times its transpose is diag(m) - m m^T.
             m = logits.softmax(dim=1)
             return m.sqrt() * xi - m * (m.sqrt() * xi).sum(dim=1, keepdim=True)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from sklearn_prune.influence import NetworkGradients
 from sklearn_prune.networks import UnsupportedNetworkError, read_head
-from tests.influence.networks import KINDS, TwoInputs, fitted, mlp
+from tests.influence.networks import CRITERIA, KINDS, ErrorOfSum, TwoInputs, fitted, mlp
 
 each_kind = pytest.mark.parametrize("kind", sorted(KINDS))
 
@@ -124,6 +124,34 @@ def test_class_weights_are_weights_of_the_rows():
         gradients.flatten(dict(zip(names, expected, strict=True))),
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
+def test_rows_are_weighed_as_in_the_loss_that_is_trained(criterion):
+    net, X, y = fitted("softmax", criterion=criterion)
+    gradients = NetworkGradients(net, X, y)
+    X, y, parameters = torch.as_tensor(X), torch.as_tensor(y), dict(net.module_.named_parameters())
+
+    def autograd(rows):
+        loss = criterion(net.module_(X[rows]), y[rows])
+        slopes = torch.autograd.grad(loss, list(parameters.values()))
+        return gradients.flatten(dict(zip(parameters, slopes, strict=True)))
+
+    G = torch.cat([g for _, g in gradients.per_sample()])
+    expected = torch.stack([autograd(slice(i, i + 1)) for i in range(len(y))])
+    np.testing.assert_allclose(G, expected, atol=1e-12)
+    weights = torch.as_tensor(gradients.sample_weight)
+    np.testing.assert_allclose(weights @ G / weights.sum(), autograd(slice(None)), atol=1e-12)
+
+
+def test_a_criterion_may_take_fewer_columns_than_outputs():
+    net, X, y = fitted("regression")
+    y = y[:, :1]
+    net.set_params(criterion=ErrorOfSum())
+    losses = NetworkGradients(net, X, y).losses()
+    expected = (net.predict(X).sum(axis=1) - y[:, 0]) ** 2
+    np.testing.assert_allclose(losses, expected, rtol=1e-10)
+    np.testing.assert_allclose(losses, read_head(net, X, y).losses(), rtol=1e-10)
 
 
 def test_a_dict_of_arrays_is_read():

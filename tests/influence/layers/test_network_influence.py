@@ -15,7 +15,7 @@ from sklearn_prune.influence import (
 )
 from sklearn_prune.influence.layers.network_curvature import LayerCurvature
 from sklearn_prune.networks import read_head
-from tests.influence.networks import KINDS, fitted
+from tests.influence.networks import CRITERIA, KINDS, fitted
 
 DAMPING = 0.05
 each_norm = pytest.mark.parametrize("norm", ["loss", "parameter"])
@@ -64,6 +64,20 @@ def test_coordinates_have_the_lengths_of_the_dense_formula(kind, norm):
     np.testing.assert_allclose(influence.row_norms(), np.sqrt(np.diag(gram)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("criterion", [torch.nn.CrossEntropyLoss(), *CRITERIA.values()])
+def test_the_last_layers_block_of_all_is_the_head(criterion):
+    net, X, y = fitted("softmax", criterion=criterion)
+    head, gradients = read_head(net, X, y), NetworkGradients(net, X, y, layers="all")
+    objective = HeadObjective(head.design, head.targets, head.loss, 0.0, head.sample_weight)
+    np.testing.assert_allclose(gradients.sample_weight, objective.sample_weight)
+    block = slice(-head.theta.size, None)
+    H = gradients.gauss_newton()[block, block]
+    np.testing.assert_allclose(H, objective.hessian(head.theta), atol=1e-12)
+    weights = torch.as_tensor(gradients.sample_weight)[:, None]
+    mean = gradients.weighted_sum(weights)[block, 0] / gradients.weight_sum
+    np.testing.assert_allclose(mean, objective.gradient(head.theta).ravel(), atol=1e-12)
+
+
 @each_norm
 @pytest.mark.parametrize("kind", ["softmax", "binary", "convolution"])
 def test_what_is_promised_uses_the_gauss_newton_matrix_itself(kind, curvature, norm):
@@ -85,10 +99,13 @@ def test_what_is_promised_uses_the_gauss_newton_matrix_itself(kind, curvature, n
 
 
 @each_norm
-def test_on_the_last_layer_it_is_the_influence_of_the_head(norm):
-    net, X, y = fitted("softmax")
+@pytest.mark.parametrize("criterion", [torch.nn.CrossEntropyLoss(), *CRITERIA.values()])
+def test_on_the_last_layer_it_is_the_influence_of_the_head(criterion, norm):
+    net, X, y = fitted("softmax", criterion=criterion)
     head = read_head(net, X, y)
-    objective = HeadObjective(head.design, head.targets, head.loss, DAMPING, n_outputs=3)
+    objective = HeadObjective(
+        head.design, head.targets, head.loss, DAMPING, head.sample_weight, n_outputs=3
+    )
     theta = refit_head(objective).theta
     expected = DenseHeadInfluence(objective, theta, norm)
     # A head is refitted, so the network is given that layer.
