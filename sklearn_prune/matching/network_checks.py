@@ -45,8 +45,8 @@ def check_networks(networks: Sequence[Network], n_classes: int, layers: Layers) 
         is_model = is_linear_model(network)
         if (network is None or is_model) and layers != "last":
             raise ValueError(
-                f"layers={layers!r} chooses among a network's layers, and estimator is {network}, "
-                "which has one; give a network or set layers='last'."
+                f"layers={layers!r} chooses among a network's layers, and estimator={network} has "
+                "only one; give a network or set layers='last'."
             )
         if is_model:
             check_linear_model(network, n_classes)

@@ -183,7 +183,7 @@ def test_what_cannot_be_matched_of_a_model_says_what_to_do(model, message):
 
 
 def test_a_model_has_one_layer_and_takes_one_table():
-    with pytest.raises(ValueError, match=r"estimator is LogisticRegression\(\), which has one"):
+    with pytest.raises(ValueError, match=r"estimator=LogisticRegression\(\) has only one"):
         fitted(LogisticRegression(), layers="all")
     with pytest.raises(ValueError, match="takes the columns of one table, and X is a dict"):
         fitted(LogisticRegression(), {"x": X})
