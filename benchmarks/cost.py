@@ -8,7 +8,8 @@ processor (`cpu`), after all imports that the first fit of another size makes, a
 (`wall`), with the threads that BLAS is allowed. With `--earlier`, the package in that folder takes
 turns with this one on the jobs that both can do.
 
-Figures go to `results/cost.csv`, what they were measured on to `results/cost.json`.
+Figures go to `results/cost.csv`, where those of jobs that are not asked for stay; what they were
+measured on goes to `results/cost.json`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ._common import (
     output_folder,
     write_figures,
 )
-from .tables import Figures
+from .tables import Figures, read_figures
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = {"digits": 3, "cifar10": 2, "million": 1}
@@ -124,15 +125,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.child:
         fit_and_print(args.child, args.package, args.data_dir, args.subset)
         return
+    folder = output_folder(args)
+    before = read_figures(folder, "cost.csv") if folder else []
     taken = []
     for figure in figures(args):
         print(
             f"{figure.job:8} {figure.method:8} {figure.seed} {figure.metric:22} {figure.value:.2f}"
         )
         taken.append(figure)
-    folder = output_folder(args)
-    if folder:
-        write_figures(folder, "cost", taken)
+    if not folder:
+        return
+    taken = [figure for figure in before if figure.job not in args.job] + taken
+    write_figures(folder, "cost", taken)
     if folder == RESULTS:
         insert_table(BENCHMARKS_README, README_TABLE, table(Figures(taken)))
 

@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("-o", "--output", metavar="OUT", type=Path, help="file for the rows kept")
     add("--groups", metavar="COL", help="column of groups, each of which keeps its share")
-    add("--weight", metavar="COL", help="column of weights, which the pruner does not read")
+    add("--weight", metavar="COL", help="column of sample weights, which is not used as a feature")
     add("--keep-query", metavar="QUERY", help="rows to keep in any case, such as 'age > 60'")
     add("--reference", metavar="FILE", type=Path, help="trusted rows with the same columns")
     add("--report", metavar="HTML", type=Path, help="file for a page that says what was dropped")

@@ -19,7 +19,7 @@ from .._compat import Interval, fit_context
 from .._types import Array, Floats, Rows
 from .columns import DATE_PARTS, as_float, as_text, column_kind, date_parts, table_columns
 
-# Fewer rows a value, and text tells rows apart but nothing about them.
+# With fewer rows per value, text identifies rows but says nothing about them.
 _LEAST_ROWS_A_VALUE = 2
 
 
@@ -36,7 +36,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
     - categories and text of few values: `OneHotEncoder`; "missing" is a value of its own;
     - categories and text of more than ``max_categories`` values: the most frequent ones as above,
       the others together, and beside them the value's rank by frequency (`OrdinalEncoder`), scaled;
-    - text with fewer than two rows a value tells nothing, and is left out.
+    - text with fewer than two rows per value is not informative, and is left out.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If no column tells anything, or if a column's cells change their kind after `fit`.
+        If no column is informative, or if a column's cells change their kind after `fit`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
             kind: str = column_kind(column)
             if kind == "category":
                 text = as_text(column)[:, np.newaxis]
-                if self._tells_nothing(text):
+                if self._is_uninformative(text):
                     kind = "left out"
                 else:
                     self._categories_[name] = _Categories(self.max_categories)
@@ -132,8 +132,8 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
             blocks.insert(0, self._numbers_.fit_transform(numbers).astype(np.float32))
         if not blocks:
             raise ValueError(
-                f"no column of X tells anything: {len(columns)} columns, all of them text with "
-                "hardly a value twice. Give columns of numbers, dates or categories."
+                f"X has no informative column: in each of its {len(columns)} columns, text values "
+                "hardly ever repeat. Give columns of numbers, dates or categories."
             )
         return np.concatenate(blocks, axis=1, dtype=np.float32)
 
@@ -162,7 +162,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
             encoded.append(categories.transform(as_text(columns[name])[:, np.newaxis]))
         return np.concatenate(encoded, axis=1, dtype=np.float32)
 
-    def _tells_nothing(self, text: Array) -> bool:
+    def _is_uninformative(self, text: Array) -> bool:
         n_values = len(set(text[:, 0].tolist()))
         return n_values > max(self.max_categories, len(text) // _LEAST_ROWS_A_VALUE)
 

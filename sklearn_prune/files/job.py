@@ -134,7 +134,7 @@ class Plan:
         counts = Counter(self.kinds.values())
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         left_out = [name for name, kind in self.kinds.items() if kind == "left out"]
-        names = f" ({', '.join(left_out)}: text with hardly a value twice)" if left_out else ""
+        names = f" ({', '.join(left_out)}: text that hardly ever repeats)" if left_out else ""
         kept = "as many as the tolerance asks" if self.n_kept is None else f"{self.n_kept:,}"
         lines = [
             ("rows, columns", f"{self.n_samples:,}, {self.n_columns:,}"),

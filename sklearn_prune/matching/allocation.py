@@ -152,7 +152,8 @@ def _calibrated(
     The tilt l minimises a convex function whose gradient these totals are, by accelerated gradient
     steps (Nesterov 1983). A step that lengthens the gradient is undone: momentum restarts at zero,
     and if it was zero already, the step size is halved. Newton steps would need fewer passes, but
-    with certain rows or many directions they amplify rounding errors, and other rows are chosen.
+    where some rows are certain to be kept, or directions are many, rounding errors in them decide
+    which rows are chosen.
     """
     free, totals = problem.free, _Totals(problem, priorities)
     movable = np.where(free & (shares < 1.0), shares, 0.0)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import cost
 from benchmarks._common import Figure
-from benchmarks.tables import Figures
+from benchmarks.tables import Figures, read_figures
 
 
 def test_a_process_prints_what_its_fit_costs(tmp_path, monkeypatch, capsys):
@@ -32,6 +32,15 @@ def test_each_package_and_job_has_its_own_process(tmp_path, monkeypatch, capsys)
     assert len(lines) == 1 + 2 * cost.N_ROUNDS["digits"] * len(cost.METRICS)
     assert lines[1].startswith("digits,this,0.4,0,cpu,1")
     assert lines[4].startswith("digits,earlier,0.4,0,cpu,0")
+
+
+def test_figures_of_jobs_that_are_not_asked_for_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "measured", lambda *_: dict.fromkeys(cost.METRICS, 1.0))
+    cost.main(["--job", "digits", "--out", str(tmp_path)])
+    cost.main(["--job", "million", "--out", str(tmp_path)])
+    jobs = [figure.job for figure in read_figures(tmp_path, "cost.csv")]
+    n_metrics = len(cost.METRICS)
+    assert jobs == ["digits"] * cost.N_ROUNDS["digits"] * n_metrics + ["million"] * n_metrics
 
 
 def test_the_table_has_means_over_fits():
