@@ -75,13 +75,13 @@ class TableFile:
 
 def check_packages(*tables: TableFile) -> None:
     """Raise FileError if a package that the files need is not installed."""
-    needed = ["pandas", *["pyarrow"] * any(table.is_parquet for table in tables)]
-    for package in needed:
-        if find_spec(package) is None:
-            raise FileError(
-                f"{tables[0].path.name} needs {package}, which is not installed; "
-                "pip install 'sklearn-prune[files]'."
-            )
+    for table in tables:
+        for package in ("pandas", "pyarrow") if table.is_parquet else ("pandas",):
+            if find_spec(package) is None:
+                raise FileError(
+                    f"{table.path.name} needs {package}, which is not installed; "
+                    "pip install 'sklearn-prune[files]'."
+                )
 
 
 def read_table(table: TableFile) -> DataFrame:

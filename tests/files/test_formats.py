@@ -204,3 +204,11 @@ def test_a_file_whose_records_pandas_counts_otherwise_is_not_copied(tmp_path):
     with pytest.raises(FileError, match="3 of them .* but 2 rows by pandas"):
         write_rows(source, read_table(source)[:2], np.array([True, False]), out)
     assert sorted(os.listdir(tmp_path)) == ["a.csv"]
+
+
+def test_the_file_that_needs_a_package_is_named(monkeypatch):
+    # Whether it is installed here or not.
+    found = {"pandas": True, "pyarrow": None}
+    monkeypatch.setattr("sklearn_prune.files.formats.find_spec", found.get)
+    with pytest.raises(FileError, match=r"^out\.parquet needs pyarrow, which is not installed"):
+        check_packages(TableFile.at("in.csv"), TableFile.at("out.parquet"))
