@@ -22,7 +22,7 @@ from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Influence, Norm, RetrainingForecast
 from .coordinates import HeadCoordinates, by_another_curvature, by_curvature
-from .gradients import HeadGradients
+from .gradients import HeadGradients, centre_of
 from .hessian_product import HessianProduct
 from .objective import HeadObjective
 from .refit import fit_head, newton_step, refit_head
@@ -121,7 +121,9 @@ class HeadInfluence(Influence):
         self.is_centred = self.reference is objective
         self.shape = (objective.n_samples, objective.n_params)
         self.sample_weight, self.weight_sum = objective.sample_weight, objective.weight_sum
-        self.gradients = HeadGradients(objective, theta, self.reference)
+        gradient = self.reference.gradient(theta)
+        centre = centre_of(gradient, theta, objective.damping)
+        self.gradients = HeadGradients(objective, theta, centre)
         # Nothing but rounding if the gradients are centred.
         everything = np.ones(objective.n_samples)
         self._gradient_of_all = 0.0 if self.is_centred else self.gradients.sum(everything)
