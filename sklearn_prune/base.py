@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self, get_args
+from typing import Protocol, Self, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
@@ -23,9 +23,11 @@ from .data import (
     check_target,
     dataset_targets,
     fingerprint,
+    is_collection,
     is_dict,
     n_rows,
     take_rows,
+    two_rows_like,
 )
 
 __all__ = ["BasePruner", "fit_pruner", "refitting"]
@@ -52,6 +54,21 @@ _REFUSALS = {
 }
 
 
+class KeptPartitions(Protocol):
+    """The rows kept of a Dask collection; see `sklearn_prune.distributed.KeptRows`."""
+
+    @property
+    def support(self) -> Rows:
+        """A Dask array of bool of shape (n_samples,)."""
+
+    @property
+    def indices(self) -> Integers:
+        """Positions of the rows kept, ascending."""
+
+    def take(self, container: Rows) -> Rows:
+        """Return the rows kept of an aligned container, in its type."""
+
+
 class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of estimators that choose which training rows to keep.
 
@@ -60,8 +77,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    support_ : ndarray of shape (n_samples,)
-        True where a training row is kept.
+    support_ : ndarray or dask array of shape (n_samples,)
+        True where a training row is kept; a Dask array if X is a Dask collection.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     classes_ : ndarray of shape (n_classes,)
@@ -148,6 +165,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
             raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
         with refitting(self):
+            if is_collection(X):
+                kind = self._requested_kind(y, target_kind)
+                self._keep_partitions(X, self._select_partitions(X, y, kind, **fit_params))
+                return self
             rows = check_rows(self, X, reset=True)
             y = _targets(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
@@ -159,14 +180,25 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self._fingerprint_ = fingerprint(rows)
         return self
 
+    def _keep_partitions(self, X: Rows, kept: KeptPartitions) -> None:
+        """Set what `fit` promises, of the rows kept of a Dask collection."""
+        self._kept_partitions_ = kept
+        self.support_, self.sample_indices_ = kept.support, kept.indices
+        self._fingerprint_ = fingerprint(X)
+
     def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
+        kind = self._requested_kind(y, target_kind)
+        if y is None and not self.__sklearn_tags__().target_tags.required:
+            return None
+        return check_target(self, y, n_samples, kind)
+
+    def _requested_kind(self, y: Targets, target_kind: TargetKind) -> Kind | None:
+        """Return what user and network say that y holds; None leaves it to y."""
         if target_kind not in get_args(TargetKind):
             raise ValueError(
                 f"target_kind must be one of {', '.join(map(repr, get_args(TargetKind)))}; it is "
                 f"{target_kind!r}."
             )
-        if y is None and not self.__sklearn_tags__().target_tags.required:
-            return None
         kind = self._target_kind(y)
         if target_kind != "auto":
             if kind not in (None, target_kind):
@@ -175,7 +207,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                     f"set target_kind='auto', or give a network for {target_kind}."
                 )
             kind = target_kind
-        return check_target(self, y, n_samples, kind)
+        return kind
 
     def _target_kind(self, y: Targets) -> Kind | None:
         """Return whether the pruner's network takes y as classes or numbers; None if unknown."""
@@ -195,6 +227,28 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         raise NotImplementedError(f"{type(self).__name__} must define _select_rows(X, y)")
 
+    def _select_partitions(
+        self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
+    ) -> KeptPartitions:
+        """Return the rows to keep of a Dask collection; see `sklearn_prune.distributed`.
+
+        Parameters
+        ----------
+        X : dask array or data frame of shape (n_samples, n_features)
+            Rows, not checked yet.
+        y : dask array or series, array-like, or None
+            Target, as given to ``fit``.
+        kind : {"classification", "regression"} or None
+            What y holds; None infers it.
+        **fit_params : dict
+            Further arguments of ``fit``.
+        """
+        raise ValueError(
+            f"{type(self).__name__} needs all rows in memory, and X is a Dask collection. Give "
+            "X.compute() and y.compute(), or use InfluencePruner, RandomPruner or "
+            "DistributionPruner, which read it partition by partition."
+        )
+
     def get_support(self, indices: bool = False) -> Array:
         """Return which training rows are kept.
 
@@ -206,7 +260,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         support : ndarray
-            Boolean mask of shape (n_samples,), or ascending positions of shape (n_kept,).
+            Boolean mask of shape (n_samples,), or ascending positions of shape (n_kept,). Of a Dask
+            collection, the mask is a Dask array with its partitions.
 
         Raises
         ------
@@ -221,7 +276,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Training rows are recognised by their values, order and shape, in any container and number
         type. A torch dataset may return different rows each time, so only the very object that was
-        given to ``fit`` is recognised, and none after unpickling; ``prune`` takes any dataset.
+        given to ``fit`` is recognised, and none after unpickling; ``prune`` takes any dataset. A
+        Dask collection is recognised by how it is computed, not by its values, and its kept rows
+        are a collection of the same type, computed when asked for.
 
         Parameters
         ----------
@@ -242,6 +299,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is malformed, or its columns are not those seen in ``fit``.
         """
         check_is_fitted(self)
+        if is_collection(X):
+            check_rows(self, two_rows_like(X), reset=False)
+            is_known = fingerprint(X) == self._fingerprint_
+            return self._kept_partitions_.take(X) if is_known else X
         rows = check_rows(self, X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
         if self.was_fitted_on(rows):
@@ -265,7 +326,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         -------
         pruned : same type, or tuple
             The kept rows in the container's own type, with its index and column types; a tuple if
-            several containers are given.
+            several containers are given. Those of a Dask collection have known chunk sizes and no
+            empty partitions, and are computed when asked for.
 
         Raises
         ------
@@ -277,6 +339,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not containers:
             raise ValueError("prune needs at least one container; none was given. Use prune(X, y).")
+        if hasattr(self, "_kept_partitions_"):
+            taken = tuple(map(self._kept_partitions_.take, containers))
+            return taken[0] if len(taken) == 1 else taken
         n_samples = len(self.support_)
         for position, container in enumerate(containers):
             if container is not None and n_rows(container) != n_samples:

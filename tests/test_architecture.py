@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("networks",),
     ("influence",),
     ("matching",),
+    ("distributed",),
     ("_influence_pruner", "baselines"),
     ("_sample_weight",),
     ("pipeline", "meta"),
@@ -32,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-OPTIONAL = {"pandas", "polars", "matplotlib", "pyarrow"}
+OPTIONAL = {"pandas", "polars", "matplotlib", "pyarrow", "dask"}
 # Names under which the distributions of setup.cfg are imported.
 IMPORT_NAME = {"scikit-learn": "sklearn"}
 

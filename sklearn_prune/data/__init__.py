@@ -6,7 +6,15 @@ other arguments of `fit`, and `hashing` recognises rows and networks. `columns` 
 each column of a table, and `encoding` turns the columns into numbers for a pruner.
 """
 
-from .containers import StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .containers import (
+    StoredRows,
+    dataset_targets,
+    is_collection,
+    is_dict,
+    n_rows,
+    take_rows,
+    two_rows_like,
+)
 from .encoding import ColumnsEncoder
 from .fit_params import check_params, take_params
 from .hashing import digest, fingerprint
@@ -15,11 +23,22 @@ from .target import (
     Kind,
     Target,
     TargetKind,
+    check_distinct,
     check_reference_target,
     check_target,
+    codes_in,
     plain,
+    target_array,
 )
-from .values import as_labels, as_numbers, check_weights, is_missing, weight_unit
+from .values import (
+    as_labels,
+    as_numbers,
+    check_weights,
+    is_missing,
+    raw_weights,
+    require_positive,
+    weight_unit,
+)
 
 __all__ = [
     "ColumnsEncoder",
@@ -29,21 +48,28 @@ __all__ = [
     "TargetKind",
     "as_labels",
     "as_numbers",
+    "check_distinct",
     "check_params",
     "check_reference_rows",
     "check_reference_target",
     "check_rows",
     "check_target",
     "check_weights",
+    "codes_in",
     "dataset_targets",
     "digest",
     "fingerprint",
+    "is_collection",
     "is_dict",
     "is_missing",
     "n_rows",
     "plain",
+    "raw_weights",
     "refuse_dates",
+    "require_positive",
     "take_params",
     "take_rows",
+    "target_array",
+    "two_rows_like",
     "weight_unit",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,22 @@ class StoredRows:
 def is_dict(rows: Rows) -> bool:
     """Whether rows are a dict of arrays; a sparse matrix in DOK format is not."""
     return isinstance(rows, Mapping) and not issparse(rows)
+
+
+def is_collection(rows: Rows) -> bool:
+    """Whether rows are a Dask collection; Dask is not imported for the answer."""
+    # Where nobody imported Dask, nobody has made a collection.
+    dask = sys.modules.get("dask")
+    return dask is not None and bool(dask.is_dask_collection(rows))
+
+
+def two_rows_like(collection: Rows) -> Rows:
+    """Return two rows of zeros that have the columns of a Dask collection; computes nothing."""
+    if not hasattr(collection, "columns"):
+        return np.zeros((2, *collection.shape[1:]))
+    import pandas as pd
+
+    return pd.DataFrame(0.0, index=range(2), columns=list(collection.columns))
 
 
 def is_stored(rows: Rows) -> bool:

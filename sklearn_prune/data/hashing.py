@@ -20,7 +20,7 @@ from scipy.sparse import csr_array, issparse
 from torch.utils.data import Dataset
 
 from .._types import Rows
-from .containers import pieces
+from .containers import is_collection, pieces
 
 # The version of these packages stands for their code.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
@@ -116,8 +116,13 @@ def fingerprint(rows: Rows) -> str | Identity:
     ----------
     rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
         Validated numbers, as `check_rows` returns them. A dataset, which may draw new rows each
-        time, is identified by being the same object.
+        time, is identified by being the same object. A Dask collection, which is not computed for
+        this, by its name, which says how it is computed.
     """
+    if is_collection(rows):
+        from dask.base import tokenize
+
+        return str(tokenize(rows))
     if isinstance(rows, Dataset):
         return Identity(rows)
     if isinstance(rows, Mapping):

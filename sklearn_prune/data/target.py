@@ -87,18 +87,28 @@ def check_target(estimator: BaseEstimator, y: Values, n_samples: int, kind: Kind
             f"This {name} estimator requires y to be passed, but the target y is None. "
             "Give one label or number per row."
         )
-    values = _as_target_array(estimator, y)
+    values = target_array(estimator, y)
     if len(values) != n_samples:
         raise ValueError(
             f"y needs one value for each row of X; it has {len(values)}, and X has {n_samples} "
             "rows. Take both from the same table."
         )
+    return check_distinct(values, n_samples, kind)
+
+
+def check_distinct(values: Array, n_samples: int, kind: Kind | None) -> Target:
+    """Turn into numbers what `target_array` returned, or the distinct values of that.
+
+    The distinct values tell as much as all: the kind of target depends on them and on the number of
+    rows.
+    """
     if kind is None:
-        kind = _kind_of(values)
+        kind = _kind_of(values, n_samples)
     return _as_classes(values) if kind == "classification" else _as_numbers(values)
 
 
-def _as_target_array(estimator: BaseEstimator, y: Values) -> Array:
+def target_array(estimator: BaseEstimator, y: Values) -> Array:
+    """Return y as an array of labels or numbers; ValueError if it can be neither."""
     require_eager("y", y)
     if not issparse(y):
         n_rows(y)
@@ -123,7 +133,7 @@ def _as_target_array(estimator: BaseEstimator, y: Values) -> Array:
     return values
 
 
-def _kind_of(values: Array) -> Kind:
+def _kind_of(values: Array, n_samples: int) -> Kind:
     target_type = _type_of(values)
     if target_type.startswith("continuous"):
         return "regression"
@@ -133,10 +143,10 @@ def _kind_of(values: Array) -> Kind:
         n_distinct = len(np.unique(values))
         if n_distinct > _MANY_VALUES:
             kind: Kind = (
-                "regression" if n_distinct > len(values) // _ROWS_PER_CLASS else "classification"
+                "regression" if n_distinct > n_samples // _ROWS_PER_CLASS else "classification"
             )
             warn_user(
-                f"y has {n_distinct} distinct whole numbers in {len(values)} rows and is read as "
+                f"y has {n_distinct} distinct whole numbers in {n_samples} rows and is read as "
                 f"{'a regression target' if kind == 'regression' else 'classes'}; set target_kind="
                 "'classification' to say that they are classes, or 'regression' that they are "
                 "numbers.",
@@ -224,7 +234,7 @@ def check_reference_target(
         When y_ref is not a target like y, or lacks a class of y.
     """
     try:
-        values = _as_target_array(estimator, y_ref)
+        values = target_array(estimator, y_ref)
         if len(values) != n_samples:
             raise ValueError(
                 f"it has {len(values)} values, and X_ref has {n_samples} rows. Give one value for "
@@ -238,7 +248,7 @@ def check_reference_target(
                     "outputs as y has."
                 )
             return numbers
-        codes = _codes_in(values, classes)
+        codes = codes_in(values, classes)
     except ValueError as error:
         raise ValueError(f"y_ref must be the target of the rows of X_ref: {error}") from error
     absent = np.setdiff1d(np.arange(len(classes)), codes)
@@ -251,7 +261,7 @@ def check_reference_target(
     return codes
 
 
-def _codes_in(values: Array, classes: Array) -> Integers:
+def codes_in(values: Array, classes: Array) -> Integers:
     """Return the position of each label among the classes."""
     position = {plain(label): code for code, label in enumerate(classes)}
     labels = values.ravel().tolist()

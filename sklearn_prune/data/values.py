@@ -195,6 +195,14 @@ def check_weights(sample_weight: Values, n_samples: int) -> Floats | None:
     """
     if sample_weight is None:
         return None
+    weights = raw_weights(sample_weight, n_samples)
+    require_positive(weights.max(initial=0.0), n_samples)
+    weights = weights / weights.max()
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
+
+
+def raw_weights(sample_weight: Values, n_samples: int) -> Floats:
+    """Return the weights as they are, as float64; ValueError unless they are at least 0."""
     weights = as_numbers("sample_weight", sample_weight, n_samples)
     bad = weights < 0
     if bad.any():
@@ -203,10 +211,13 @@ def check_weights(sample_weight: Values, n_samples: int) -> Floats | None:
             f"sample_weight must be >= 0; {int(bad.sum())} of {n_samples} weights are negative, "
             f"the first is {weights[row]} in row {row}. Drop those rows or give them weight 0."
         )
-    if not weights.any():
+    return weights
+
+
+def require_positive(largest: float, n_samples: int) -> None:
+    """Raise ValueError if the largest weight is 0."""
+    if not largest > 0:
         raise ValueError(
             f"sample_weight must have a positive entry; all {n_samples} weights are zero. Leave "
             "sample_weight out to weight all rows equally."
         )
-    weights = weights / weights.max()
-    return np.asarray(weights / weights.mean(), dtype=np.float64)

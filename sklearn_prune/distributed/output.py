@@ -1,0 +1,156 @@
+"""The rows kept of a collection, as a mask and as lazily filtered collections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._types import Integers, Mask, Rows
+from ..data import is_collection, n_rows, take_rows
+from .collection import Collection, Lazy, Partitioned, joined, parts_of
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Which rows of each partition are kept; it can be pickled, and a row takes a bit.
+
+    Attributes
+    ----------
+    lengths : tuple of int
+        Rows of each partition of the user's collection, those without rows too.
+    counts : tuple of int
+        How many of them are kept.
+    bits : tuple of ndarray of uint8
+        The mask of each partition, as `numpy.packbits` packs it.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from sklearn_prune.distributed import KeptRows, Partitioned
+    >>> X = da.arange(6, chunks=3)[:, np.newaxis]
+    >>> masks = [np.array([False, True, True]), np.array([False, False, False])]
+    >>> kept = KeptRows.of(Partitioned.of(X), masks)
+    >>> kept.take(X).chunks
+    ((2,), (1,))
+    >>> kept.take(X).compute().ravel()
+    array([1, 2])
+    """
+
+    lengths: tuple[int, ...]
+    counts: tuple[int, ...]
+    bits: tuple[NDArray[np.uint8], ...]
+
+    @classmethod
+    def of(cls, partitioned: Partitioned, masks: Sequence[Mask]) -> KeptRows:
+        """Take masks, one for each of the partitions that have rows."""
+        lengths = [0] * partitioned.n_partitions
+        counts = [0] * partitioned.n_partitions
+        bits = [np.zeros(0, dtype=np.uint8)] * partitioned.n_partitions
+        for position, mask in zip(partitioned.positions, masks, strict=True):
+            lengths[position], counts[position] = len(mask), int(np.count_nonzero(mask))
+            bits[position] = np.packbits(mask)
+        return cls(tuple(lengths), tuple(counts), tuple(bits))
+
+    @property
+    def support(self) -> Collection:
+        """A Dask array of bool of shape (n_samples,), with the partitions of X."""
+        from dask.delayed import delayed
+
+        unpack = delayed(_unpacked, pure=True)
+        parts = [unpack(bits, n) for bits, n in zip(self.bits, self.lengths, strict=True)]
+        return joined(parts, range(len(parts)), self.lengths, len(parts), bool)
+
+    @property
+    def indices(self) -> Integers:
+        """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
+        starts = np.cumsum([0, *self.lengths])[:-1]
+        return np.concatenate(
+            [
+                start + np.flatnonzero(_unpacked(bits, length))
+                for start, bits, length in zip(starts, self.bits, self.lengths, strict=True)
+            ]
+        )
+
+    def take(self, container: Rows) -> Rows:
+        """Return the rows kept of what is aligned with the training rows.
+
+        Parameters
+        ----------
+        container : dask array, data frame or series, or any container in memory
+            One row for each training row; a collection has their partitions.
+
+        Returns
+        -------
+        kept : same type
+            Of a collection: computed when asked for, with known chunk sizes and no empty
+            partitions. Index, column types, and divisions where they are known, stay.
+
+        Raises
+        ------
+        ValueError
+            If the rows are not aligned. Where a collection does not know its chunk sizes, this is
+            found when it is computed.
+        """
+        if container is None:
+            return None
+        if is_collection(container):
+            return self._take_lazily(container)
+        if n_rows(container) != sum(self.lengths):
+            raise ValueError(
+                f"prune needs containers aligned with the {sum(self.lengths)} training rows; one "
+                f"has {n_rows(container)}. Give one row for each row given to fit, in the same "
+                "order."
+            )
+        return take_rows(container, self.indices)
+
+    def _take_lazily(self, collection: Collection) -> Collection:
+        from dask.delayed import delayed
+
+        parts = parts_of("a container to prune", collection, self.lengths)
+        filled = [i for i, count in enumerate(self.counts) if count]
+        take = delayed(_take, pure=True)
+        kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]
+        if hasattr(collection, "divisions"):
+            return _as_frame(kept, collection, filled)
+        return _as_array(kept, collection, [self.counts[i] for i in filled])
+
+
+def _as_frame(kept: Sequence[Lazy], collection: Collection, filled: Sequence[int]) -> Collection:
+    import dask.dataframe as dd
+
+    divisions = None
+    if collection.known_divisions:
+        # A partition's rows begin at its division, and end before the next partition's.
+        starts, last = collection.divisions, filled[-1]
+        divisions = (*(starts[i] for i in filled), starts[last + 1])
+    meta = collection._meta
+    return dd.from_delayed(kept, meta=meta, divisions=divisions, verify_meta=False)
+
+
+def _as_array(kept: Sequence[Lazy], collection: Collection, counts: Sequence[int]) -> Collection:
+    import dask.array as da
+
+    columns = collection.shape[1:]
+    meta = collection._meta
+    blocks = [
+        da.from_delayed(part, (count, *columns), meta=meta)
+        for part, count in zip(kept, counts, strict=True)
+    ]
+    return da.concatenate(blocks)
+
+
+def _unpacked(bits: NDArray[np.uint8], length: int) -> Mask:
+    return np.unpackbits(bits, count=length).astype(bool)
+
+
+def _take(part: Rows, bits: NDArray[np.uint8], length: int, position: int) -> Rows:
+    if n_rows(part) != length:
+        raise ValueError(
+            f"prune needs containers aligned with the training rows; partition {position} has "
+            f"{n_rows(part)} rows, and had {length} in fit. Give the same rows in the same order."
+        )
+    return take_rows(part, np.flatnonzero(_unpacked(bits, length)))
