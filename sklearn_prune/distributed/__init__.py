@@ -5,9 +5,13 @@ Start at `collection.Partitioned`, of whose partitions functions see one block a
 is used, and nowhere else in the package.
 """
 
+from .alone import fitted_alone
 from .collection import Block, EachOwn, Partitioned, Traffic
 from .first_pass import FirstPass, first_pass
+from .fit import PartitionJob, SelectedPartitions, select_partitions
 from .output import KeptRows
+from .refusals import require_frozen, require_partition_wise
+from .survey import column_moments
 
 __all__ = [
     "Block",
@@ -16,5 +20,12 @@ __all__ = [
     "KeptRows",
     "Partitioned",
     "Traffic",
+    "PartitionJob",
+    "SelectedPartitions",
+    "column_moments",
     "first_pass",
+    "fitted_alone",
+    "require_frozen",
+    "require_partition_wise",
+    "select_partitions",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class Strata:
 
     @classmethod
     def of(cls, counts: Integers) -> Strata:
-        """Number the pairs that have rows, of ``counts`` of shape (n_classes, n_groups)."""
+        """Return codes of the pairs that have rows, of these ``counts`` (n_classes, n_groups)."""
         codes = np.full(counts.shape, -1, dtype=np.int64)
         codes[counts > 0] = np.arange(np.count_nonzero(counts))
         return cls(codes)
@@ -189,11 +189,11 @@ def joined_blocks(blocks: list[Block]) -> Block:
         return None if arrays[0] is None else np.concatenate(arrays)
 
     names = [name for name in vars(blocks[0]) if name != "position"]
-    return replace(blocks[0], **{name: joined(name) for name in names})
+    return Block(**{name: joined(name) for name in names}, position=blocks[0].position)
 
 
 def taken_block(block: Block, rows: Integers) -> Block:
     """Return some rows of a block."""
-    names = [name for name in vars(block) if name != "position"]
-    arrays = {name: getattr(block, name) for name in names}
-    return replace(block, **{n: None if a is None else a[rows] for n, a in arrays.items()})
+    arrays: dict[str, Any] = {n: a for n, a in vars(block).items() if n != "position"}
+    taken = {name: None if a is None else a[rows] for name, a in arrays.items()}
+    return Block(**taken, position=block.position)

@@ -302,14 +302,24 @@ def embed_distribution(
     is_labels : bool
         Whether y holds class codes.
     """
+    targets = y if is_labels else standardised(y, sample_weight)
+    labels = target_labels(y, sample_weight, is_labels=is_labels)
+    return embed_labels(table, targets, labels, sample_weight, is_labels=is_labels)
+
+
+def embed_labels(
+    table: Table, targets: Array, labels: Floats, sample_weight: Floats, *, is_labels: bool
+) -> DistributionEmbedding:
+    """Do what `embed_distribution` does with the labels ``t_i`` given.
+
+    ``targets`` are what trees are grown on: class codes, or numbers.
+    """
     # A constant seed, so that the features depend on the data alone.
     rng = np.random.default_rng(0)
-    targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
     ]
-    labels = target_labels(y, sample_weight, is_labels=is_labels)
     return DistributionEmbedding(table, maps, labels, sample_weight)
 
 

@@ -8,7 +8,7 @@ group keeps, `result` what is returned, and `terms` translates the user's parame
 This room needs numpy and scipy only and knows nothing of networks.
 """
 
-from .cell_program import CellProgram, solve_cells
+from .cell_program import CellProgram, CellSolution, solve_cells
 from .cells import can_keep_weight, leading_directions, n_directions
 from .coordinates import Coordinates
 from .draws import draw_dropped, inclusion_probabilities
@@ -18,6 +18,7 @@ from .result import Selection
 from .search.descent import BLOCK_ROWS, exchange_rows
 from .solver import recertify, solve
 from .terms import (
+    CountedRequest,
     Request,
     RowTerms,
     StratumCounts,
@@ -33,7 +34,9 @@ from .terms import (
 __all__ = [
     "BLOCK_ROWS",
     "CellProgram",
+    "CellSolution",
     "Coordinates",
+    "CountedRequest",
     "InfeasibleProblemError",
     "KeptRange",
     "Quota",

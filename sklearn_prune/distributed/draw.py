@@ -1,0 +1,336 @@
+r"""The probability with which each row is kept, calibrated by sums over the partitions.
+
+As in `matching.allocation`: row i of group g is kept with the probability
+
+.. math:: π_i = \min\big(1, o_i \exp(c_g + l \cdot a_i)\big)
+
+where o are the odds of its priorities and a the expected classes and the influence on the head.
+Newton steps find c and l such that each group keeps its number of rows, and the rows dropped hold a
+mean share of a. A few of them on a sample of the rows are followed by a few on all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._types import Floats, Integers
+from ..matching import PriorityScale
+from .collection import Block, EachOwn, Partitioned
+from .reading import ReadRows
+from .row_maps import RowMaps, chunks_of
+from .sums import Sums
+
+# Newton steps on the sample and on all rows; the calibration of all rows ends once the totals are
+# this share of a random draw's.
+_SAMPLE_STEPS, _STEPS, _CALIBRATED = 20, 3, 0.05
+# Bound on the change of an exponent, and what is added to the diagonal of the Hessian, as a share
+# of its mean: where directions are many, some are hardly determined.
+_LONGEST, _RIDGE = 3.0, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Odds:
+    """The priorities of the rows of a partition; float32, since they stay on the worker.
+
+    Attributes
+    ----------
+    odds : ndarray of shape (n_rows,)
+        ``o_i``.
+    expected : ndarray of shape (n_rows, n_classes - 1)
+        Probability of each class but the first.
+    """
+
+    odds: Floats
+    expected: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class OddsRule:
+    """From rows to their odds.
+
+    Attributes
+    ----------
+    scale : PriorityScale
+        Fitted on a sample.
+    floors : tuple of float
+        Least factors, from the sample.
+    means : tuple of float
+        Mean distance and mean spread of the sample.
+    """
+
+    scale: PriorityScale
+    floors: tuple[float, float, float]
+    means: tuple[float, float]
+
+    @classmethod
+    def fit(cls, maps: RowMaps, sample: ReadRows, n_rows: int) -> OddsRule:
+        """Grow forests on the sample, of ``n_rows`` in all."""
+        assert maps.embedding is not None
+        classes = maps.reader.classes
+        table = maps.embedding.table_of(sample)
+        scale = PriorityScale.fit(
+            table,
+            sample.target,
+            sample.sample_weight,
+            n_rows,
+            is_labels=classes is not None,
+            n_classes=None if classes is None else len(classes),
+        )
+        factors = scale.factors(table, sample.target, np.arange(len(sample)))
+        floors = factors.floors()
+        raised = factors.raised(floors)
+        return cls(scale, floors, (float(raised.distance.mean()), float(raised.spread.mean())))
+
+    def __call__(self, maps: RowMaps, rows: ReadRows, fitted: Integers) -> Odds:
+        """Return the odds of rows; ``fitted`` is their position in the sample, or -1."""
+        assert maps.embedding is not None
+        table = maps.embedding.table_of(rows)
+        factors = self.scale.factors(table, rows.target, fitted).raised(self.floors)
+        distance, spread = factors.distance / self.means[0], factors.spread / self.means[1]
+        odds = (distance * spread * factors.belief).astype(np.float32)
+        return Odds(odds, factors.expected)
+
+
+def block_odds(block: Block, maps: RowMaps, rule: OddsRule, sampled: Integers, first: int) -> Odds:
+    """Return the odds of a block, whose rows at ``sampled`` are the sample's from ``first``."""
+    fitted = np.full(len(block), -1, dtype=np.int64)
+    fitted[sampled] = first + np.arange(len(sampled))
+    return rule(maps, maps.reader(block), fitted)
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """The draw that the rows kept are to look like.
+
+    Attributes
+    ----------
+    even : ndarray of shape (n_groups,)
+        Probability of every free row of a group; NaN in those that are calibrated.
+    offsets : ndarray of shape (n_groups,)
+        c.
+    tilt : ndarray of shape (n_vectors,)
+        l.
+    expected_mean, expected_size : ndarray of shape (n_classes - 1,)
+        What is subtracted from the expected classes, and what they are divided by.
+    unit : float
+        What the influences are divided by.
+    """
+
+    even: Floats
+    offsets: Floats
+    tilt: Floats
+    expected_mean: Floats
+    expected_size: Floats
+    unit: float
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all rows of a group have the same probability."""
+        return not np.isnan(self.even).any()
+
+    def vectors(self, maps: RowMaps, rows: ReadRows, expected: Floats) -> Floats:
+        """Return ``a_i`` of each row."""
+        assert maps.head is not None
+        influences = maps.head.influences(maps.reader, rows).rows(np.arange(len(rows)))
+        classes = (expected - self.expected_mean) / self.expected_size
+        return np.hstack([classes, influences / self.unit])
+
+    def shares(self, groups: Integers, rows: ReadRows, odds: Floats, score: Floats) -> Floats:
+        """Return the probability of each row; ``score`` is ``l·a_i``."""
+        exponent = np.nan_to_num(self.offsets)[groups] + np.clip(score, -_LONGEST, _LONGEST)
+        calibrated = np.minimum(1.0, odds * np.exp(exponent))
+        even = self.even[groups]
+        shares = np.where(np.isnan(even), calibrated, even)
+        shares[rows.must_keep], shares[rows.must_drop] = 1.0, 0.0
+        return shares
+
+    def of_rows(self, maps: RowMaps, groups: Integers, rows: ReadRows, odds: Odds | None) -> Floats:
+        """Return the probability of each row of a partition, of shape (n_rows,)."""
+        if odds is None or self.is_even:
+            ones = np.ones(len(rows))
+            return self.shares(groups, rows, ones, np.zeros(len(rows)))
+        parts = []
+        for chunk in chunks_of(len(rows)):
+            part = rows.take(chunk)
+            score = self.vectors(maps, part, odds.expected[chunk]) @ self.tilt
+            parts.append(self.shares(groups[chunk], part, odds.odds[chunk], score))
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class _DrawSums(Sums):
+    """Sums over rows at one point of the calibration.
+
+    Attributes
+    ----------
+    kept : ndarray of shape (n_groups,)
+        Expected number of free rows kept in the groups that are calibrated.
+    left : ndarray of shape (n_vectors,)
+        ``Σ (1 - π_i) a_i``, must_drop included.
+    n_left : float
+        ``Σ (1 - π_i)``.
+    weighted, weight : ndarray of shape (n_vectors,) and float
+        ``Σ ν_i a_i`` and ``Σ ν_i``.
+    hessian : ndarray of shape (n_groups + n_vectors, n_groups + n_vectors)
+        Derivative of what is kept by c and l.
+    chance : float
+        Expected squared length of a random draw's totals.
+    """
+
+    kept: Floats
+    left: Floats
+    n_left: float
+    weighted: Floats
+    weight: float
+    hessian: Floats
+    chance: float
+
+
+def _draw_sums(
+    maps: RowMaps, groups: Integers, rows: ReadRows, odds: Odds, draw: Draw
+) -> _DrawSums:
+    n_groups = len(draw.even)
+    parts = []
+    for chunk in chunks_of(len(rows)):
+        part, group = rows.take(chunk), groups[chunk]
+        a = draw.vectors(maps, part, odds.expected[chunk])
+        score = a @ draw.tilt
+        shares = draw.shares(group, part, odds.odds[chunk], score)
+        is_calibrated = np.isnan(draw.even)[group] & part.free
+        indicator = np.zeros((len(part), n_groups))
+        indicator[np.arange(len(part)), group] = is_calibrated
+        movable = np.where(is_calibrated & (shares < 1.0), shares, 0.0)
+        tilted = np.where(np.abs(score) < _LONGEST, movable, 0.0)
+        beside = np.hstack([indicator, a])
+        weights = np.hstack([movable[:, None] * indicator, tilted[:, None] * a])
+        parts.append(
+            _DrawSums(
+                shares @ indicator,
+                (1.0 - shares) @ a,
+                float((1.0 - shares).sum()),
+                part.sample_weight @ a,
+                float(part.sample_weight.sum()),
+                beside.T @ weights,
+                float(movable @ np.einsum("ij,ij->i", a, a)),
+            )
+        )
+    total = parts[0]
+    for other in parts[1:]:
+        total = total + other
+    return total
+
+
+def _block_sums(
+    block: Block, odds: Odds, maps: RowMaps, group_of: Integers, draw: Draw
+) -> _DrawSums:
+    rows = maps.reader(block)
+    return _draw_sums(maps, group_of[rows.strata], rows, odds, draw)
+
+
+def first_draw(
+    maps: RowMaps,
+    groups: Integers,
+    sample: ReadRows,
+    rule: OddsRule,
+    n_kept: Integers,
+    n_free: Integers,
+    even: Floats,
+) -> Draw:
+    """Return the draw calibrated on the sample.
+
+    Parameters
+    ----------
+    maps : RowMaps
+        From rows to coordinates.
+    groups : ndarray of int of shape (n_sample,)
+        Group of each row of the sample.
+    sample : ReadRows
+        The sample.
+    rule : OddsRule
+        Fitted on it.
+    n_kept, n_free : ndarray of int of shape (n_groups,)
+        Free rows that each group keeps, and has, among all rows.
+    even : ndarray of shape (n_groups,)
+        As in `Draw`.
+    """
+    assert maps.head is not None
+    odds = rule(maps, sample, np.arange(len(sample)))
+    share = sample.sample_weight / sample.sample_weight.sum()
+    mean = share @ odds.expected
+    size = np.sqrt(np.mean((odds.expected - mean) ** 2, axis=0))
+    lengths = maps.head.influences(maps.reader, sample).row_norms()
+    wanted = (
+        np.bincount(groups[sample.free], minlength=len(n_free)) * n_kept / np.maximum(n_free, 1)
+    )
+    summed = np.bincount(groups[sample.free], odds.odds[sample.free], minlength=len(n_free))
+    n_vectors = odds.expected.shape[1] + maps.head.theta.size
+    draw = Draw(
+        even,
+        np.log(np.maximum(wanted, 1e-12) / np.maximum(summed, 1e-12)),
+        np.zeros(n_vectors),
+        mean,
+        np.where(size > 0, size, 1.0),
+        float(np.sqrt(np.mean(lengths**2))) or 1.0,
+    )
+
+    def sums_at(draw: Draw) -> _DrawSums:
+        return _draw_sums(maps, groups, sample, odds, draw)
+
+    return _calibrated(draw, sums_at, wanted, n_steps=_SAMPLE_STEPS, enough=1e-3)
+
+
+def calibrated_draw(
+    partitioned: Partitioned,
+    maps: RowMaps,
+    odds: EachOwn,
+    group_of: Integers,
+    draw: Draw,
+    n_kept: Integers,
+) -> Draw:
+    """Return the draw calibrated on all rows, in a few passes; see `first_draw`."""
+
+    def sums_at(draw: Draw) -> _DrawSums:
+        return partitioned.total(_block_sums, odds, maps, group_of, draw)
+
+    return _calibrated(draw, sums_at, n_kept, n_steps=_STEPS, enough=_CALIBRATED)
+
+
+def _calibrated(
+    draw: Draw,
+    sums_at: Callable[[Draw], _DrawSums],
+    n_kept: Floats | Integers,
+    *,
+    n_steps: int,
+    enough: float,
+) -> Draw:
+    """Return the draw after Newton steps; a step that lengthens what is left is halved."""
+    n_classes, n_groups = len(draw.expected_mean), len(draw.even)
+    is_open = np.isnan(draw.even)
+    best, shortest = draw, np.inf
+    step: Floats = np.zeros(n_groups + len(draw.tilt))
+    for _ in range(n_steps):
+        sums = sums_at(draw)
+        # The expected classes of the rows dropped are to have the mean of all rows.
+        mean = np.zeros(len(draw.tilt))
+        mean[:n_classes] = sums.weighted[:n_classes] / sums.weight
+        left = np.r_[np.where(is_open, n_kept - sums.kept, 0.0), sums.left - sums.n_left * mean]
+        length = float(np.linalg.norm(left))
+        if length < shortest:
+            best, shortest = draw, length
+            hessian = sums.hessian.copy()
+            diagonal = np.diag(hessian)
+            ridge = _RIDGE * float(diagonal.mean())
+            hessian[np.diag_indices(len(hessian))] += np.where(diagonal > 0, ridge, 1.0)
+            step = np.linalg.solve(hessian, left)
+        else:
+            step = step / 2
+        draw = replace(
+            best, offsets=best.offsets + step[:n_groups], tilt=best.tilt + step[n_groups:]
+        )
+        if shortest <= enough * np.sqrt(sums.chance):
+            break
+    # The last step was not looked at; near the end a Newton step is a safe one.
+    return draw if shortest < np.inf else best
