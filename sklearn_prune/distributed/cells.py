@@ -11,7 +11,6 @@ from .._types import Floats, Integers
 from ..selection import (
     CellProgram,
     CellSolution,
-    CountedRequest,
     InfeasibleProblemError,
     leading_directions,
     n_directions,
@@ -19,6 +18,7 @@ from ..selection import (
 )
 from .collection import Block
 from .draw import Draw, Odds
+from .random_rows import Groups
 from .reading import ReadRows
 from .row_maps import RowMaps
 
@@ -50,30 +50,20 @@ class CellRule:
     edges: Floats
 
     @classmethod
-    def fit(
-        cls,
-        maps: RowMaps,
-        sample: ReadRows,
-        group_of: Integers,
-        scarce: Integers,
-        n_partitions: int,
-    ) -> CellRule:
-        """Find edges between which the free rows of the sample are as many.
-
-        ``scarce`` is the number of rows that each group keeps, or drops if these are fewer.
-        """
-        n_groups = len(scarce)
+    def fit(cls, maps: RowMaps, sample: ReadRows, groups: Groups) -> CellRule:
+        """Find edges between which the free rows of the sample are as many."""
+        n_groups, n_partitions = len(groups.n_free), groups.n_partitions
+        scarce = np.minimum(groups.n_kept, groups.n_dropped)
         room = np.clip(scarce // (_LEAST_OF_STRATUM * n_partitions), 1, _MAX_STRATA)
-        cap = max(1, _MAX_CELLS // (n_groups * n_partitions))
-        n_strata = np.minimum(room, cap)
+        n_strata = np.minimum(room, max(1, _MAX_CELLS // (n_groups * n_partitions)))
         edges = np.full((n_groups, _MAX_STRATA - 1), np.inf)
         lengths = maps.lengths(sample)
-        groups = np.where(sample.free, group_of[sample.strata], -1)
+        group_of_row = np.where(sample.free, groups.group_of[sample.strata], -1)
         for group, n in enumerate(n_strata):
-            inside = lengths[groups == group]
+            inside = lengths[group_of_row == group]
             if n > 1 and len(inside):
                 edges[group, : n - 1] = np.quantile(inside, np.arange(1, n) / n)
-        return cls(group_of, edges)
+        return cls(groups.group_of, edges)
 
     @property
     def n_cells(self) -> int:
@@ -184,11 +174,7 @@ class CountedCells(CellSolution):
 
 
 def count_cells(
-    sums: list[PartitionSums],
-    request: CountedRequest,
-    n_forced: Integers,
-    offset: Floats,
-    rng: np.random.Generator,
+    sums: list[PartitionSums], groups: Groups, offset: Floats, rng: np.random.Generator
 ) -> CountedCells:
     """Decide how many rows of each cell of each partition go, by `milp`.
 
@@ -196,37 +182,35 @@ def count_cells(
     ----------
     sums : list of PartitionSums
         Of each partition.
-    request : CountedRequest
+    groups : Groups
         How many rows to drop, and how many each group keeps.
-    n_forced : ndarray of int of shape (n_groups,)
-        Rows of must_drop.
     offset : ndarray of shape (n_directions,)
         Where the residual starts, in the directions of the means.
     rng : numpy.random.Generator
         Breaks ties.
     """
     started = time.perf_counter()
-    assert request.n_drop is not None
+    counts, kept = groups.request.counts, groups.request.kept_range
     sizes = np.concatenate([part.sizes for part in sums])
     cells = np.flatnonzero(sizes)
-    n_cells, kept = len(sums[0].sizes), request.kept_range
-    n_keep = request.counts.n_samples - request.n_drop
-    low, high = kept.rounded(n_keep) if kept.is_fixed else (kept.low, kept.high)
-    free = request.counts.sizes - request.counts.must_keep - n_forced
-    least = np.maximum(request.counts.sizes - high - n_forced, 0)
-    most = np.minimum(request.counts.sizes - low - n_forced, free)
-    total = request.n_drop - int(n_forced.sum())
+    low, high = kept.low, kept.high
+    if kept.is_fixed:
+        low, high = kept.rounded(groups.n_samples - groups.n_drop)
+    # In free rows that go.
+    least = np.maximum(groups.n_free + counts.must_keep - high, 0)
+    most = np.minimum(groups.n_free + counts.must_keep - low, groups.n_free)
+    total = groups.n_drop - int(counts.must_drop.sum())
     is_small = len(cells) <= _MAX_CELLS
     means = np.vstack([part.means for part in sums])[cells]
     expected = np.concatenate([part.expected_dropped for part in sums])[cells]
     program = CellProgram(
         sizes=sizes[cells],
-        groups=cells % n_cells // _MAX_STRATA,
+        groups=cells % len(sums[0].sizes) // _MAX_STRATA,
         # Never zero: rounding may make a cell drop a row that the draw always keeps.
         expected_dropped=np.maximum(expected, 1e-6),
         low=np.maximum(least, total - most.sum() + most),
         high=np.minimum(most, total - least.sum() + least),
-        target=request.counts.sizes - kept.counts(n_keep) - n_forced,
+        target=groups.n_dropped,
         total=total,
         weighted=None,
         means=means if is_small else means[:, :0],

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._types import Floats, Integers, Mask
+from .._types import Floats, Mask
 from ..influence import HeadFit, fit_head, newton_step, refit_head
 from ..matching import Certificate, in_unit_of
-from ..selection import CountedRequest
 from .cells import CountedCells, PartitionSums
 from .collection import Partitioned
 from .exchange import LastExchange
 from .head import SummedObjective
+from .random_rows import Groups
 from .reading import ReadRows, RowReader
 from .row_maps import HeadMap, RowMaps
 
@@ -104,11 +104,11 @@ class RandomRows:
     variances: list[Floats]
 
     @classmethod
-    def of(cls, maps: RowMaps, sample: ReadRows, groups: Integers, n_groups: int) -> RandomRows:
-        """Measure the rows of a sample, of these groups."""
-        coordinates, free = maps.coordinates(sample), sample.free
-        members = np.zeros((len(sample), n_groups))
-        members[np.arange(len(sample)), groups] = free
+    def of(cls, maps: RowMaps, sample: ReadRows, groups: Groups) -> RandomRows:
+        """Measure the rows of a sample."""
+        coordinates = maps.coordinates(sample)
+        members = np.zeros((len(sample), len(groups.n_free)))
+        members[np.arange(len(sample)), groups.group_of[sample.strata]] = sample.free
         count = np.maximum(members.sum(axis=0), 1)
         variances = []
         for b in range(coordinates.n_blocks):
@@ -121,12 +121,12 @@ class RandomRows:
             )
         return cls(variances)
 
-    def length(self, b: int, mean: Floats, n_free: Integers, n_dropped: Integers) -> float:
+    def length(self, b: int, mean: Floats, groups: Groups) -> float:
         """Return the root mean square of the sum of the rows dropped; see `random_change`.
 
         ``mean`` is the expected sum.
         """
-        spread = n_dropped * (n_free - n_dropped) / np.maximum(n_free - 1, 1)
+        spread = groups.n_dropped * groups.n_kept / np.maximum(groups.n_free - 1, 1)
         return float(np.sqrt(mean @ mean + spread @ self.variances[b]))
 
 
@@ -134,10 +134,8 @@ def distribution_costs(
     last: LastExchange,
     sums: list[PartitionSums],
     kept_weight: float,
-    request: CountedRequest,
+    groups: Groups,
     random: RandomRows,
-    n_free: Integers,
-    n_dropped: Integers,
     *,
     is_aimed: bool,
 ) -> DistributionCosts:
@@ -145,8 +143,7 @@ def distribution_costs(
     maps = last.maps
     if maps.embedding is None or maps.head is None:
         return DistributionCosts()
-    assert request.n_drop is not None
-    weight, n = maps.embedding.weight_sum, request.counts.n_samples
+    weight, n, n_drop = maps.embedding.weight_sum, groups.n_samples, groups.n_drop
     total = maps.part(np.sum([part.total for part in sums], axis=0), 1)
     left = maps.part(np.sum([part.left for part in sums], axis=0), 1)
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 1)
@@ -155,11 +152,10 @@ def distribution_costs(
     aim = total
     if is_aimed:
         aim = weight / sum(part.kept_weight for part in sums) * (total - left)
-    mean = randoms - request.n_drop / n * total
-    length = random.length(1, mean, n_free, n_dropped)
+    length = random.length(1, randoms - n_drop / n * total, groups)
     return DistributionCosts(
         float(np.linalg.norm(kept - aim)),
-        n / (n - request.n_drop) * length,
+        n / (n - n_drop) * length,
         float(np.linalg.norm(aim - total)),
     )
 
@@ -170,10 +166,8 @@ def certify_partitions(
     cells: CountedCells,
     kept: KeptHead,
     random_refit: float,
-    request: CountedRequest,
+    groups: Groups,
     random: RandomRows,
-    n_free: Integers,
-    n_dropped: Integers,
     fit: HeadFit,
     *,
     is_aimed: bool,
@@ -190,8 +184,8 @@ def certify_partitions(
         The head on the rows kept.
     random_refit : float
         Change of the head when it is refitted on random rows.
-    request, n_free, n_dropped
-        The counts: as asked for; free rows of each group, and how many of these go.
+    groups : Groups
+        How many rows of each go.
     random : RandomRows
         What random rows cost.
     fit : HeadFit
@@ -200,13 +194,11 @@ def certify_partitions(
         Whether the rows kept are to look like a draw with unequal probabilities.
     """
     maps, head = last.maps, last.maps.head
-    assert head is not None and request.n_drop is not None
-    n, n_drop, weight = request.counts.n_samples, request.n_drop, kept.weight
-    distribution = distribution_costs(
-        last, sums, weight, request, random, n_free, n_dropped, is_aimed=is_aimed
-    )
+    assert head is not None
+    n, n_drop, weight = groups.n_samples, groups.n_drop, kept.weight
+    distribution = distribution_costs(last, sums, weight, groups, random, is_aimed=is_aimed)
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 0)
-    random_length = n / (n - n_drop) * random.length(0, randoms, n_free, n_dropped)
+    random_length = n / (n - n_drop) * random.length(0, randoms, groups)
     predicted = first_order_change(last, weight)
     return Certificate(
         n_samples=n,

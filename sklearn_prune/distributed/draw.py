@@ -19,6 +19,7 @@ import numpy as np
 from .._types import Floats, Integers
 from ..matching import PriorityScale
 from .collection import Block, EachOwn, Partitioned
+from .random_rows import Groups
 from .reading import ReadRows
 from .row_maps import RowMaps, chunks_of
 from .sums import Sums
@@ -126,6 +127,12 @@ class Draw:
     expected_size: Floats
     unit: float
 
+    @classmethod
+    def with_shares(cls, even: Floats) -> Draw:
+        """Return the draw in which all rows of a group have the same probability."""
+        none = np.zeros(0)
+        return cls(even, np.zeros(len(even)), none, none, none, 1.0)
+
     @property
     def is_even(self) -> bool:
         """Whether all rows of a group have the same probability."""
@@ -231,13 +238,7 @@ def _block_sums(
 
 
 def first_draw(
-    maps: RowMaps,
-    groups: Integers,
-    sample: ReadRows,
-    rule: OddsRule,
-    n_kept: Integers,
-    n_free: Integers,
-    even: Floats,
+    maps: RowMaps, groups: Groups, sample: ReadRows, rule: OddsRule, even: Floats
 ) -> Draw:
     """Return the draw calibrated on the sample.
 
@@ -245,14 +246,12 @@ def first_draw(
     ----------
     maps : RowMaps
         From rows to coordinates.
-    groups : ndarray of int of shape (n_sample,)
-        Group of each row of the sample.
+    groups : Groups
+        How many rows of each to keep.
     sample : ReadRows
         The sample.
     rule : OddsRule
         Fitted on it.
-    n_kept, n_free : ndarray of int of shape (n_groups,)
-        Free rows that each group keeps, and has, among all rows.
     even : ndarray of shape (n_groups,)
         As in `Draw`.
     """
@@ -262,10 +261,10 @@ def first_draw(
     mean = share @ odds.expected
     size = np.sqrt(np.mean((odds.expected - mean) ** 2, axis=0))
     lengths = maps.head.influences(maps.reader, sample).row_norms()
-    wanted = (
-        np.bincount(groups[sample.free], minlength=len(n_free)) * n_kept / np.maximum(n_free, 1)
-    )
-    summed = np.bincount(groups[sample.free], odds.odds[sample.free], minlength=len(n_free))
+    group, n_groups = groups.group_of[sample.strata], len(even)
+    n_sampled = np.bincount(group[sample.free], minlength=n_groups)
+    summed = np.bincount(group[sample.free], odds.odds[sample.free], minlength=n_groups)
+    wanted = n_sampled * groups.n_kept / np.maximum(groups.n_free, 1)
     n_vectors = odds.expected.shape[1] + maps.head.theta.size
     draw = Draw(
         even,
@@ -277,7 +276,7 @@ def first_draw(
     )
 
     def sums_at(draw: Draw) -> _DrawSums:
-        return _draw_sums(maps, groups, sample, odds, draw)
+        return _draw_sums(maps, group, sample, odds, draw)
 
     return _calibrated(draw, sums_at, wanted, n_steps=_SAMPLE_STEPS, enough=1e-3)
 
@@ -286,16 +285,15 @@ def calibrated_draw(
     partitioned: Partitioned,
     maps: RowMaps,
     odds: EachOwn,
-    group_of: Integers,
+    groups: Groups,
     draw: Draw,
-    n_kept: Integers,
 ) -> Draw:
     """Return the draw calibrated on all rows, in a few passes; see `first_draw`."""
 
     def sums_at(draw: Draw) -> _DrawSums:
-        return partitioned.total(_block_sums, odds, maps, group_of, draw)
+        return partitioned.total(_block_sums, odds, maps, groups.group_of, draw)
 
-    return _calibrated(draw, sums_at, n_kept, n_steps=_STEPS, enough=_CALIBRATED)
+    return _calibrated(draw, sums_at, groups.n_kept, n_steps=_STEPS, enough=_CALIBRATED)
 
 
 def _calibrated(

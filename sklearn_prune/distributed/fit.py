@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from skorch import NeuralNet
 
-from .._types import Floats, Integers, Mask
+from .._types import Floats, Mask
 from ..influence import (
     DenseCurvature,
     HeadFit,
@@ -31,7 +31,7 @@ from ..matching import (
     weight_of_distribution,
 )
 from ..networks import write_head
-from ..selection import CountedRequest, Request, counted_request
+from ..selection import Request
 from ..utils import serial_blas
 from .cells import (
     CellRule,
@@ -47,7 +47,7 @@ from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
 from .head import SummedObjective
-from .random_rows import random_support
+from .random_rows import Groups, random_support
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .survey import Survey, survey
 
@@ -114,15 +114,15 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     """
     with clock.stage("network"):
         known = survey(first, job.estimator, job.seed)
-        counts = Counts.of(known, job.request)
+        groups = Groups.of(known.counted, job.request)
     with serial_blas():
         with clock.stage("head"):
             maps, fit = _match_head(known, job)
         with clock.stage("influence", n_parts=None):
-            maps = _with_distribution(maps, known, counts, job.request)
-            draw, odds = _draw(maps, known, counts)
+            maps = _with_distribution(maps, known, groups, job.request)
+            draw, odds = _draw(maps, known, groups)
         with clock.stage("distribution"):
-            search = _summed(maps, known, counts, draw, odds, job.seed)
+            search = _summed(maps, known, groups, draw, odds, job.seed)
         with clock.stage("selection", n_parts=None):
             last, cells = _exchanged(search, job.seed)
             random_refit = _random_refit(search, job)
@@ -134,10 +134,8 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 cells,
                 kept,
                 random_refit,
-                counts.request,
-                RandomRows.of(maps, known.sample, search.groups, len(counts.n_free)),
-                counts.n_free,
-                counts.n_dropped,
+                groups,
+                RandomRows.of(maps, known.sample, groups),
                 fit,
                 is_aimed=not draw.is_even,
             )
@@ -150,54 +148,6 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     )
     changes = known.partitioned.lazy(_row_changes, maps, dtype=np.float64)
     return SelectedPartitions(last.support, certificate, known.reader.network, changes)
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """How many rows each group has, keeps and drops.
-
-    Attributes
-    ----------
-    request : CountedRequest
-        Of the groups, with the number of rows to drop.
-    group_of : ndarray of int of shape (n_strata,)
-        Group of each stratum.
-    free_by_partition : ndarray of int of shape (n_partitions, n_groups)
-        Rows that may be kept or dropped.
-    n_free, n_kept, n_dropped : ndarray of int of shape (n_groups,)
-        Of these rows: all, and those that the quota keeps and drops.
-    """
-
-    request: CountedRequest
-    group_of: Integers
-    free_by_partition: Integers
-    n_free: Integers
-    n_kept: Integers
-    n_dropped: Integers
-
-    @classmethod
-    def of(cls, known: Survey, request: Request) -> Counts:
-        """Count the rows; raise InfeasibleProblemError if the request cannot be met."""
-        counted = counted_request(known.counts, request)
-        assert counted.n_drop is not None
-        n_strata = len(known.counts.sizes)
-        group_of: Integers = np.arange(n_strata)
-        if not counted.counts.is_named:
-            group_of = np.zeros(n_strata, dtype=np.int64)
-        elif len(counted.counts.sizes) < n_strata:
-            assert known.counts.class_of is not None
-            group_of = known.counts.class_of
-        n_groups = len(counted.counts.sizes)
-        free = known.free @ np.eye(n_groups, dtype=np.int64)[group_of]
-        counts = counted.counts
-        kept = counted.kept_range.counts(counts.n_samples - counted.n_drop) - counts.must_keep
-        n_free = free.sum(axis=0)
-        return cls(counted, group_of, free, n_free, kept, n_free - kept)
-
-    @property
-    def n_partitions(self) -> int:
-        """Number of partitions with rows."""
-        return len(self.free_by_partition)
 
 
 def _match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
@@ -222,10 +172,10 @@ def _match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
     return RowMaps(reader, head, None), fit
 
 
-def _with_distribution(maps: RowMaps, known: Survey, counts: Counts, request: Request) -> RowMaps:
+def _with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
     """Return the maps with the distribution, unless its weight is 0."""
     assert maps.head is not None
-    n_kept = counts.request.counts.n_samples - (counts.request.n_drop or 0)
+    n_kept = groups.n_samples - groups.n_drop
     weight = weight_of_distribution(request, n_kept, maps.head.theta.size)
     if weight > 0:
         embedding = EmbeddingMap.fit(
@@ -235,27 +185,23 @@ def _with_distribution(maps: RowMaps, known: Survey, counts: Counts, request: Re
     return maps.scaled_on(known.sample, weight)
 
 
-def _draw(maps: RowMaps, known: Survey, counts: Counts) -> tuple[Draw, EachOwn]:
+def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
     """Return the draw that the rows kept are to look like, and the priorities behind it."""
-    even = counts.n_kept / np.maximum(counts.n_free, 1)
-    is_certain = (counts.n_kept == 0) | (counts.n_kept == counts.n_free)
-    is_allocated = counts.n_free.sum() > FEWEST_ROWS and counts.n_kept.max() >= LEAST_KEPT
-    none = np.zeros(0)
+    even = groups.n_kept / np.maximum(groups.n_free, 1)
+    is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
+    is_allocated = groups.n_free.sum() > FEWEST_ROWS and groups.n_kept.max() >= LEAST_KEPT
     if maps.embedding is None or not is_allocated:
-        draw = Draw(even, np.zeros(len(even)), none, none, none, 1.0)
-        return draw, EachOwn([None] * counts.n_partitions)
-    even = np.where(is_certain | (counts.n_kept < LEAST_KEPT), even, np.nan)
-    sample, n = known.sample, counts.request.counts.n_samples
-    rule = OddsRule.fit(maps, sample, n)
-    firsts = np.cumsum([0, *map(len, known.positions)])[:-1]
+        return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
+    even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
+    rule = OddsRule.fit(maps, known.sample, groups.n_samples)
+    positions = known.counted.positions
+    firsts = np.cumsum([0, *map(len, positions)])[:-1]
     odds = known.partitioned.keep(
-        block_odds, maps, rule, EachOwn(known.positions), EachOwn(firsts.tolist())
+        block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
     )
-    groups = counts.group_of[sample.strata]
-    draw = first_draw(maps, groups, sample, rule, counts.n_kept, counts.n_free, even)
-    if draw.is_even:
-        return draw, odds
-    draw = calibrated_draw(known.partitioned, maps, odds, counts.group_of, draw, counts.n_kept)
+    draw = first_draw(maps, groups, known.sample, rule, even)
+    if not draw.is_even:
+        draw = calibrated_draw(known.partitioned, maps, odds, groups, draw)
     return draw, odds
 
 
@@ -265,7 +211,7 @@ class _Search:
 
     Attributes
     ----------
-    known, counts, maps, draw, odds
+    known, groups, maps, draw, odds
         From the stations before.
     rule : CellRule
         The cells inside a partition.
@@ -275,12 +221,10 @@ class _Search:
         In which the cells' means are known.
     target : ndarray of shape (n_coordinates,)
         What all rows dropped are to sum to.
-    groups : ndarray of int of shape (n_sample,)
-        Group of each row of the sample.
     """
 
     known: Survey
-    counts: Counts
+    groups: Groups
     maps: RowMaps
     draw: Draw
     odds: EachOwn
@@ -288,48 +232,41 @@ class _Search:
     sums: list[PartitionSums]
     directions: Floats
     target: Floats
-    groups: Integers
 
 
 def _summed(
-    maps: RowMaps, known: Survey, counts: Counts, draw: Draw, odds: EachOwn, seed: int
+    maps: RowMaps, known: Survey, groups: Groups, draw: Draw, odds: EachOwn, seed: int
 ) -> _Search:
     """Sum the coordinates of all rows, by cell and by partition."""
-    sample, request = known.sample, counts.request
-    scarce = np.minimum(counts.n_kept, counts.n_dropped)
-    rule = CellRule.fit(maps, sample, counts.group_of, scarce, counts.n_partitions)
-    directions = main_directions(maps, sample, np.random.default_rng(seed))
-    dropped_share = counts.n_dropped / np.maximum(counts.n_free, 1)
+    rule = CellRule.fit(maps, known.sample, groups)
+    directions = main_directions(maps, known.sample, np.random.default_rng(seed))
+    dropped_share = groups.n_dropped / np.maximum(groups.n_free, 1)
     sums = known.partitioned.compute(
         partition_sums, odds, maps, rule, draw, dropped_share, directions, seed
     )
     target = np.sum([part.left for part in sums], axis=0)
     if draw.is_even:
         # The distribution of all rows, whatever the quota.
-        n, n_drop = request.counts.n_samples, request.n_drop or 0
-        target = n_drop / n * np.sum([part.total for part in sums], axis=0)
+        total = np.sum([part.total for part in sums], axis=0)
+        target = groups.n_drop / groups.n_samples * total
     if maps.head is not None:
         # The rows dropped are not to move the head.
         target[: maps.head.theta.size] = 0.0
-    groups = counts.group_of[sample.strata]
-    return _Search(known, counts, maps, draw, odds, rule, sums, directions, target, groups)
+    return _Search(known, groups, maps, draw, odds, rule, sums, directions, target)
 
 
 def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
     """Count the cells, exchange rows in every partition, and then among all of them."""
-    sums, target, counts = search.sums, search.target, search.counts
+    sums, target, groups = search.sums, search.target, search.groups
     rng = np.random.default_rng([seed, 3])
-    n_forced = counts.request.counts.must_drop
     forced = np.sum([part.forced for part in sums], axis=0)
     offset = (forced - target) @ search.directions
-    cells = count_cells(sums, counts.request, n_forced, offset, rng)
-    left = np.sum([part.left for part in sums], axis=0)
+    cells = count_cells(sums, groups, offset, rng)
     # What the parts of the draw leave to reach the target is shared by numbers of rows.
-    sizes = counts.free_by_partition.sum(axis=1)
+    missing = target - np.sum([part.left for part in sums], axis=0)
+    sizes = groups.free_by_partition.sum(axis=1)
     shares = sizes / max(1, sizes.sum())
-    targets = [
-        part.left + share * (target - left) for part, share in zip(sums, shares, strict=True)
-    ]
+    targets = [part.left + share * missing for part, share in zip(sums, shares, strict=True)]
     parts = search.known.partitioned.compute(
         exchange_in_block,
         search.odds,
@@ -339,7 +276,7 @@ def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
         search.maps,
         search.rule,
         search.draw,
-        counts.n_partitions,
+        groups.n_partitions,
         seed,
     )
     return LastExchange.of(parts, target, search.maps).exchanged(rng), cells
@@ -347,23 +284,14 @@ def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
 
 def _random_refit(search: _Search, job: PartitionJob) -> float:
     """Return the change of the head when it is refitted on random rows, of one draw."""
-    counts, known = search.counts, search.known
-    support = random_support(
-        known.partitioned,
-        known.reader.strata,
-        counts.group_of,
-        counts.free_by_partition,
-        counts.n_kept,
-        np.random.default_rng([job.seed, 4]),
-        has_classes=known.has_classes,
-    )
+    rng = np.random.default_rng([job.seed, 4])
+    support = random_support(search.known.partitioned, search.groups, rng)
     return _kept_head(search, job, support).refitted_change(warns=False)
 
 
 def _kept_head(search: _Search, job: PartitionJob, support: list[Mask]) -> KeptHead:
-    head = search.maps.head
+    known, head = search.known, search.maps.head
     assert head is not None
-    known = search.known
     return KeptHead(known.partitioned, known.reader, head, job.damping, support)
 
 
@@ -387,6 +315,21 @@ def _refined(
         if change < shortest:
             best, kept, shortest = last, trial, change
     return best, kept
+
+
+def select_by_distribution(first: FirstPass, job: PartitionJob) -> list[Mask]:
+    """Choose the rows of all partitions by their distribution alone; return their masks."""
+    known = survey(first, job.estimator, job.seed)
+    groups = Groups.of(known.counted, job.request)
+    with serial_blas():
+        embedding = EmbeddingMap.fit(
+            known.reader, known.sample, float(groups.n_samples), is_alone=True
+        )
+        maps = RowMaps(known.reader, None, embedding).scaled_on(known.sample, 0.0)
+        draw = Draw.with_shares(groups.n_kept / np.maximum(groups.n_free, 1))
+        nothing = EachOwn([None] * groups.n_partitions)
+        search = _summed(maps, known, groups, draw, nothing, job.seed)
+        return _exchanged(search, job.seed)[0].support
 
 
 def _row_changes(block: Block, maps: RowMaps) -> Floats:

@@ -23,26 +23,29 @@ class Strata:
     ----------
     codes : ndarray of int of shape (n_classes, n_groups)
         Stratum of each pair, -1 where there is no row; one class or group where there are none.
+    has_classes : bool
+        Whether y holds classes.
     """
 
     codes: Integers
+    has_classes: bool
 
     @classmethod
-    def of(cls, counts: Integers) -> Strata:
+    def of(cls, counts: Integers, *, has_classes: bool) -> Strata:
         """Return codes of the pairs that have rows, of these ``counts`` (n_classes, n_groups)."""
         codes = np.full(counts.shape, -1, dtype=np.int64)
         codes[counts > 0] = np.arange(np.count_nonzero(counts))
-        return cls(codes)
+        return cls(codes, has_classes)
 
     @property
     def n_strata(self) -> int:
         """Number of strata."""
         return int(self.codes.max()) + 1
 
-    def of_rows(self, block: Block, *, has_classes: bool) -> Integers:
+    def of_rows(self, block: Block) -> Integers:
         """Return the stratum of each row."""
         zeros = np.zeros(len(block), dtype=np.int64)
-        classes = block.y if has_classes and block.y is not None else zeros
+        classes = block.y if self.has_classes and block.y is not None else zeros
         return self.codes[classes, zeros if block.groups is None else block.groups]
 
 
@@ -136,7 +139,7 @@ class RowReader:
             design,
             targets,
             target,
-            self.strata.of_rows(block, has_classes=self.classes is not None),
+            self.strata.of_rows(block),
             np.ones(len(block)) if weights is None else weights,
             block.must_keep,
             block.must_drop,
@@ -195,5 +198,5 @@ def joined_blocks(blocks: list[Block]) -> Block:
 def taken_block(block: Block, rows: Integers) -> Block:
     """Return some rows of a block."""
     arrays: dict[str, Any] = {n: a for n, a in vars(block).items() if n != "position"}
-    taken = {name: None if a is None else a[rows] for name, a in arrays.items()}
+    taken: dict[str, Any] = {n: None if a is None else a[rows] for n, a in arrays.items()}
     return Block(**taken, position=block.position)

@@ -52,7 +52,7 @@ def column_moments(block: Block) -> Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class _BlockSurvey:
+class _BlockCounts:
     """Counts of the rows of a block by class and group, and some of its rows.
 
     Attributes
@@ -73,22 +73,92 @@ class _BlockSurvey:
     y_moments: Moments | None
 
 
-def _survey_block(
-    block: Block, size: int, n_classes: int, n_groups: int, seed: int
-) -> _BlockSurvey:
+def _count_block(block: Block, size: int, n_classes: int, n_groups: int, seed: int) -> _BlockCounts:
     rng = np.random.default_rng([seed, block.position])
-    assert block.y is not None
     positions = np.sort(rng.choice(len(block), size=size, replace=False))
     y_moments, codes = None, block.y
-    if not n_classes:
-        columns = block.y.reshape(len(block), -1)
-        y_moments, codes = Moments.of(columns, block.sample_weight), np.zeros(len(block), np.int64)
+    if codes is None or not n_classes:
+        codes = np.zeros(len(block), dtype=np.int64)
+        if block.y is not None:
+            y_moments = Moments.of(block.y.reshape(len(block), -1), block.sample_weight)
     pairs = codes * n_groups + (0 if block.groups is None else block.groups)
     shape = max(1, n_classes), n_groups
     masks = (np.ones(len(block), dtype=bool), block.must_keep, block.must_drop)
     counts = [np.bincount(pairs[mask], minlength=shape[0] * n_groups) for mask in masks]
-    return _BlockSurvey(
+    return _BlockCounts(
         np.array(counts).reshape(3, *shape), taken_block(block, positions), positions, y_moments
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CountedRows:
+    """How many rows each stratum has in each partition.
+
+    Attributes
+    ----------
+    strata : Strata
+        Of the rows.
+    counts : StratumCounts
+        Of all rows.
+    free : ndarray of int of shape (n_partitions, n_strata)
+        Rows of each partition that may be kept or dropped.
+    sample : Block
+        Some rows of all partitions.
+    positions : list of ndarray
+        Places of these rows in each partition.
+    y_moments : Moments or None
+        Of numbers to predict.
+    """
+
+    strata: Strata
+    counts: StratumCounts
+    free: Integers
+    sample: Block
+    positions: list[Integers]
+    y_moments: Moments | None
+
+
+def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRows:
+    """Count the rows of each stratum, and draw a sample, in one pass.
+
+    Parameters
+    ----------
+    first : FirstPass
+        What the partitions hold.
+    n_sample : int, default=0
+        Rows to draw, or a few more.
+    seed : int, default=0
+        Seeds the draw, together with each partition's number.
+    """
+    classes = None if first.target is None else first.target.classes
+    n_classes = 0 if classes is None else len(classes)
+    n_groups = 1 if first.group_names is None else len(first.group_names)
+    lengths = np.array(first.partitioned.lengths)
+    sizes = np.minimum(lengths, -(-n_sample * lengths // lengths.sum()))
+    parts = first.partitioned.compute(
+        _count_block, EachOwn(sizes.tolist()), n_classes, n_groups, seed
+    )
+    by_partition = np.array([part.counts for part in parts])
+    counts = by_partition.sum(axis=0)
+    strata = Strata.of(counts[0], has_classes=classes is not None)
+    inside = strata.codes >= 0
+    free = by_partition[:, 0] - by_partition[:, 1] - by_partition[:, 2]
+    total, keep, drop = (count[inside] for count in counts)
+    return CountedRows(
+        strata,
+        StratumCounts(
+            _names(classes, first.group_names, inside),
+            () if classes is None else tuple(classes.tolist()),
+            None if classes is None else np.nonzero(inside)[0],
+            total,
+            keep,
+            drop,
+            is_named=classes is not None or first.group_names is not None,
+        ),
+        free[:, inside],
+        joined_blocks([part.sample for part in parts]),
+        [part.positions for part in parts],
+        _summed_moments([part.y_moments for part in parts]),
     )
 
 
@@ -100,32 +170,21 @@ class Survey:
     ----------
     partitioned : Partitioned
         The rows.
+    counted : CountedRows
+        How many there are of each stratum, and a sample.
     reader : RowReader
         Reads them.
     theta : ndarray of shape (n_outputs, n_features)
         Head of the network.
     sample : ReadRows
-        A random sample.
-    positions : list of ndarray
-        Places of its rows in each partition.
-    counts : StratumCounts
-        Of all rows.
-    free : ndarray of int of shape (n_partitions, n_strata)
-        Rows of each partition that may be kept or dropped.
+        The sample, read.
     """
 
     partitioned: Partitioned
+    counted: CountedRows
     reader: RowReader
     theta: Floats
     sample: ReadRows
-    positions: list[Integers]
-    counts: StratumCounts
-    free: Integers
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether y holds classes."""
-        return self.reader.classes is not None
 
 
 def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
@@ -138,7 +197,7 @@ def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
     estimator : None or FrozenEstimator
         The default linear network, or a trained one.
     seed : int
-        Seeds the sample, together with each partition's number.
+        Seeds the sample.
 
     Raises
     ------
@@ -147,38 +206,9 @@ def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
         classes.
     """
     assert first.target is not None
-    classes, partitioned = first.target.classes, first.partitioned
-    n_classes = 0 if classes is None else len(classes)
-    n_groups = 1 if first.group_names is None else len(first.group_names)
-    lengths = np.array(partitioned.lengths)
-    sizes = np.minimum(lengths, -(-SAMPLE_ROWS * lengths // lengths.sum()))
-    parts = partitioned.compute(_survey_block, EachOwn(sizes.tolist()), n_classes, n_groups, seed)
-    by_partition = np.array([part.counts for part in parts])
-    counts = by_partition.sum(axis=0)
-    strata = Strata.of(counts[0])
-    inside = strata.codes >= 0
-    total, keep, drop = (count[inside] for count in counts)
-    free = by_partition[:, 0] - by_partition[:, 1] - by_partition[:, 2]
-    y_moments = _summed_moments([part.y_moments for part in parts])
-    sample = joined_blocks([part.sample for part in parts])
-    reader, theta = _read(estimator, sample, classes, strata, first.sums, y_moments)
-    return Survey(
-        partitioned,
-        reader,
-        theta,
-        reader(sample),
-        [part.positions for part in parts],
-        StratumCounts(
-            _names(classes, first.group_names, inside),
-            () if classes is None else tuple(classes.tolist()),
-            None if classes is None else np.nonzero(inside)[0],
-            total,
-            keep,
-            drop,
-            is_named=classes is not None or first.group_names is not None,
-        ),
-        free[:, inside],
-    )
+    counted = count_rows(first, SAMPLE_ROWS, seed)
+    reader, theta = _read(estimator, counted, first.target.classes, first.sums)
+    return Survey(first.partitioned, counted, reader, theta, reader(counted.sample))
 
 
 def _summed_moments(parts: list[Moments | None]) -> Moments | None:
@@ -202,13 +232,12 @@ def _names(classes: Array | None, groups: Array | None, inside: Array) -> tuple[
 
 def _read(
     estimator: Network,
-    sample: Block,
+    counted: CountedRows,
     classes: Array | None,
-    strata: Strata,
     x_moments: Moments | None,
-    y_moments: Moments | None,
 ) -> tuple[RowReader, Floats]:
     """Return how rows are read, and the head of the network."""
+    sample, y_moments = counted.sample, counted.y_moments
     assert sample.y is not None
     mean: Floats = np.zeros(0)
     scale: Floats = np.zeros(0)
@@ -239,7 +268,9 @@ def _read(
             "matched over a Dask collection, since their Hessian is summed over its partitions. "
             "Give fewer columns, or a network with a smaller last layer."
         )
-    reader = RowReader(network, loss, len(theta), estimator is None, classes, strata, mean, scale)
+    reader = RowReader(
+        network, loss, len(theta), estimator is None, classes, counted.strata, mean, scale
+    )
     return reader, theta
 
 
