@@ -381,7 +381,7 @@ class _Pieces:
 
     @classmethod
     def of(cls, name: str, collection: Collection) -> _Pieces:
-        if hasattr(collection, "divisions") and hasattr(collection, "simplify"):
+        if _is_frame(collection):
             # Dask's own optimization would read several partitions of few columns as one.
             return cls(collection.simplify().to_delayed(optimize_graph=False), None, True)
         if not hasattr(collection, "chunks") or not hasattr(collection, "to_delayed"):
@@ -400,13 +400,18 @@ class _Pieces:
                 )
         lengths = collection.chunks[0]
         is_known = not any(np.isnan(length) for length in lengths)
-        parts = collection.to_delayed().ravel().tolist()
+        # Optimized one by one, X and y would each compute anew what both are made of.
+        parts = collection.to_delayed(optimize_graph=False).ravel().tolist()
         return cls(parts, tuple(map(int, lengths)) if is_known else None, False)
 
     def __str__(self) -> str:
         if self.lengths is None:
             return f"{len(self.parts)} partitions"
         return f"{len(self.parts)} partitions of {_shown(self.lengths)}, {sum(self.lengths)} rows"
+
+
+def _is_frame(collection: Collection) -> bool:
+    return hasattr(collection, "divisions") and hasattr(collection, "simplify")
 
 
 def parts_of(name: str, collection: Collection, lengths: tuple[int, ...]) -> list[Lazy]:
