@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Prune the rows of FILE, and write those that are kept to OUT as they are.",
     )
     add = prune.add_argument
-    add("path", metavar="FILE", type=Path, help="CSV, TSV, JSON lines (also .gz), or Parquet")
+    kinds = "CSV, TSV, JSON lines (also .gz), Parquet, or a folder of Parquet files"
+    add("path", metavar="FILE", type=Path, help=kinds)
     add("--target", metavar="COL", required=True, help="column that a model is to predict")
     share = prune.add_mutually_exclusive_group(required=True)
     share.add_argument(
@@ -109,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     share.add_argument(
         "--tolerance", metavar="T", type=float, help="rise of the loss to allow, first order"
     )
-    add("-o", "--output", metavar="OUT", type=Path, help="file for the rows kept")
+    add("-o", "--output", metavar="OUT", type=Path, help="file, or folder, for the rows kept")
     add("--groups", metavar="COL", help="column of groups, each of which keeps its share")
     add("--weight", metavar="COL", help="column of sample weights, which is not used as a feature")
     add("--keep-query", metavar="QUERY", help="rows to keep in any case, such as 'age > 60'")

@@ -24,6 +24,22 @@ Parts: TypeAlias = dict[str, Values]
 
 T = TypeVar("T")
 
+_CLOSED = (
+    "the Client was closed, or lost its cluster, in the middle of a pass. Connect a Client, and "
+    "fit again: nothing of this fit is kept."
+)
+# What becomes of errors of dask.distributed, which only says what happened.
+_LOST: dict[str, tuple[type[Exception], str]] = {
+    "KilledWorker": (
+        MemoryError,
+        "a partition killed every worker that it was given to, most likely for lack of memory. "
+        "Make partitions smaller, by X.rechunk or X.repartition.",
+    ),
+    **dict.fromkeys(
+        ("ClosedClientError", "CancelledError", "FutureCancelledError"), (ConnectionError, _CLOSED)
+    ),
+}
+
 # Sums that are added up at a time: a worker holds so many, and a tree of them is log8 deep.
 _FAN_IN = 8
 
@@ -240,6 +256,8 @@ class Partitioned:
             What ``function`` raised; a ValueError's message begins with the partition's number.
         MemoryError
             If the same partition killed several workers.
+        ConnectionError
+            If the Client is closed, or loses its cluster, while it waits.
         """
         tasks = self._tasks(function, args)
         results: list[T] = self._computed(tasks)
@@ -330,12 +348,10 @@ class Partitioned:
         try:
             return list(compute(*tasks))
         except Exception as error:
-            if type(error).__name__ != "KilledWorker":
+            kind, message = _LOST.get(type(error).__name__, (None, ""))
+            if kind is None:
                 raise
-            raise MemoryError(
-                f"a partition killed every worker that it was given to ({error}), most likely for "
-                "lack of memory. Make partitions smaller: X.rechunk or X.repartition."
-            ) from error
+            raise kind(f"{message} ({type(error).__name__}: {error})") from error
 
     def _count_bytes(self, args: Sequence[object], n_result_bytes: int) -> None:
         for arg in args:
@@ -387,7 +403,7 @@ class _Pieces:
 
     @classmethod
     def of(cls, name: str, collection: Collection) -> _Pieces:
-        if hasattr(collection, "divisions") and hasattr(collection, "simplify"):
+        if _is_frame(collection):
             # Dask's own optimization would read several partitions of few columns as one.
             return cls(collection.simplify().to_delayed(optimize_graph=False), None, True)
         if not hasattr(collection, "chunks") or not hasattr(collection, "to_delayed"):
@@ -406,13 +422,18 @@ class _Pieces:
                 )
         lengths = collection.chunks[0]
         is_known = not any(np.isnan(length) for length in lengths)
-        parts = collection.to_delayed().ravel().tolist()
+        # Optimized one by one, X and y would each compute anew what both are made of.
+        parts = collection.to_delayed(optimize_graph=False).ravel().tolist()
         return cls(parts, tuple(map(int, lengths)) if is_known else None, False)
 
     def __str__(self) -> str:
         if self.lengths is None:
             return f"{len(self.parts)} partitions"
         return f"{len(self.parts)} partitions of {_shown(self.lengths)}, {sum(self.lengths)} rows"
+
+
+def _is_frame(collection: Collection) -> bool:
+    return hasattr(collection, "divisions") and hasattr(collection, "simplify")
 
 
 def parts_of(name: str, collection: Collection, lengths: tuple[int, ...]) -> list[Lazy]:

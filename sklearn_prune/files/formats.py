@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LINES = (".jsonl", ".ndjson")
-_PARQUET = (".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
 _SUFFIXES = "'.csv', '.tsv', '.jsonl' or '.ndjson', each also with '.gz', or '.parquet'"
 
 
@@ -54,7 +54,7 @@ class TableFile:
         is_gzip = path.suffix == ".gz"
         suffix = (path.with_suffix("") if is_gzip else path).suffix.lower()
         text = {*_SEPARATORS, *_LINES}
-        if suffix not in (text if is_gzip else {*text, *_PARQUET}):
+        if suffix not in (text if is_gzip else {*text, *PARQUET}):
             raise UsageError(f"a table's file must end in {_SUFFIXES}; {path.name!r} does not.")
         return cls(path, suffix, is_gzip)
 
@@ -66,7 +66,7 @@ class TableFile:
     @property
     def is_parquet(self) -> bool:
         """Whether it is a Parquet file, which keeps index and column types."""
-        return self.suffix in _PARQUET
+        return self.suffix in PARQUET
 
     def has_format_of(self, other: TableFile) -> bool:
         """Whether rows of the other file can stand in this one as they are."""

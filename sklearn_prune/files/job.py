@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from ..inspection import report
 from ..matching import Certificate
 from ..selection import count_of
 from .errors import FileError, UsageError
+from .folder import Folder, encoded_parts, write_folder
 from .formats import TableFile, check_packages, read_table, replacing, write_rows
 from .parts import Parts, columns_like, take_apart
 
@@ -35,12 +37,12 @@ class PruneJob:
     Attributes
     ----------
     path : Path
-        Table to prune: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz``, or
-        ``.parquet``.
+        Table to prune: ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also with ``.gz``,
+        ``.parquet``, or a folder of Parquet files, which together need not fit into memory.
     target : str
         Column that a model is to predict.
     output : Path or None
-        Where the kept rows go; None writes none.
+        Where the kept rows go, a folder if ``path`` is one; None writes none.
     prune_ratio : float in [0, 1), or None
         Share of the rows to drop; None drops as many as ``tolerance`` allows.
     tolerance : float or None
@@ -179,6 +181,8 @@ def prune_file(job: PruneJob) -> Outcome:
     """
     if job.output is None:
         raise UsageError("prune needs a file to write to; give -o OUT, or --dry-run.")
+    if job.path.is_dir():
+        return _prune_folder(job, job.output)
     source, out = TableFile.at(job.path), TableFile.at(job.output)
     _check_paths(job)
     check_packages(source, out)
@@ -199,6 +203,42 @@ def prune_file(job: PruneJob) -> Outcome:
     return Outcome(job.output, len(frame), len(pruner.sample_indices_), pruner.certificate_)
 
 
+def _prune_folder(job: PruneJob, output: Path) -> Outcome:
+    """Do what `prune_file` does, of a folder of Parquet files and into another."""
+    for option, path in (("--reference", job.reference), ("--report", job.report)):
+        if path is not None:
+            raise UsageError(
+                f"{option} needs all rows in memory, and {job.path} is a folder, which is read "
+                "file by file; leave it out, or prune a file."
+            )
+    if output.exists():
+        raise FileError(f"{output} is there already; name a folder that is not.")
+    _check_paths(job)
+    folder = Folder.at(job.path)
+    pruner = _pruner(job)
+    columns = (job.target, job.groups, job.weight, job.keep_query)
+    try:
+        with encoded_parts(folder, *columns, seed=job.seed) as parts:
+            pruner.fit(
+                parts.X,
+                parts.y,
+                target_kind=job.target_kind,
+                groups=parts.groups,
+                sample_weight=parts.weight,
+                must_keep=parts.must_keep,
+            )
+            kept = pruner.get_support(indices=True)
+    except ValueError as error:
+        reason = re.sub(
+            r"^In partition (\d+):",
+            lambda match: f"in {folder.files[int(match[1])].name},",
+            _one_line(error),
+        )
+        raise FileError(f"{folder.path.name} cannot be pruned so: {reason}") from error
+    write_folder(folder, kept, output)
+    return Outcome(output, folder.n_samples, len(kept), pruner.certificate_)
+
+
 def plan_pruning(job: PruneJob) -> Plan:
     """Say what `prune_file` would take; no file is written.
 
@@ -217,6 +257,10 @@ def plan_pruning(job: PruneJob) -> Plan:
     UsageError, FileError
         As `prune_file` does.
     """
+    if job.path.is_dir():
+        raise UsageError(
+            f"--dry-run needs all rows in memory, and {job.path} is a folder; try one of its files."
+        )
     source = TableFile.at(job.path)
     if job.output is not None:
         check_packages(source, TableFile.at(job.output))

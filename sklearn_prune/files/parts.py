@@ -76,7 +76,7 @@ def take_apart(
     X = frame.drop(columns=[column for column in (target, weight) if column is not None])
     if not X.shape[1]:
         raise FileError(f"{name} has no column beside {target!r}; a pruner needs some to read.")
-    must_keep = None if keep_query is None else _rows_that(frame, keep_query)
+    must_keep = None if keep_query is None else rows_that(frame, keep_query)
     return Parts(
         X, of_rows["--target"], of_rows.get("--groups"), of_rows.get("--weight"), must_keep
     )
@@ -106,7 +106,8 @@ def _complete_column(name: str, frame: DataFrame, option: str, column: str) -> S
     return values
 
 
-def _rows_that(frame: DataFrame, query: str) -> Mask:
+def rows_that(frame: DataFrame, query: str) -> Mask:
+    """Return the mask that a query makes of a table; FileError if it makes none."""
     try:
         answer = frame.eval(query)
     # pandas evaluates any expression, which can raise anything.

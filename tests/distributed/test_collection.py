@@ -146,6 +146,19 @@ def test_passes_and_bytes_are_counted(table):
     assert partitioned.traffic.bytes_moved - before == pytest.approx(X.nbytes, rel=0.5)
 
 
+def test_what_rows_and_target_are_made_of_is_computed_once_a_pass(table):
+    calls = []
+
+    def load(part: np.ndarray) -> np.ndarray:
+        calls.append(len(part))
+        return part
+
+    loaded = in_parts(table[0]).map_blocks(load, dtype=float, meta=np.empty((0, 3)))
+    read(loaded[:, 1:], loaded[:, 0] > 0).compute(len)
+    # The first pass reads the empty partition too.
+    assert sorted(calls) == sorted(2 * [n for n in LENGTHS if n] + [0])
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
