@@ -631,6 +631,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             If a parameter is malformed, or the request cannot be met.
         """
         check_is_fitted(self)
+        self._require_memory("select")
         if tolerance is UNCHANGED and prune_ratio not in (UNCHANGED, "auto"):
             tolerance = None
         if prune_ratio is UNCHANGED and tolerance not in (UNCHANGED, None):
@@ -675,7 +676,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ValueError
             If ``support`` is not a mask of the training rows, or keeps none.
         """
-        check_is_fitted(self, "matched_")
+        check_is_fitted(self)
+        self._require_memory("weigh")
         kept = np.flatnonzero(_checked_support(support, len(self.influence_.sample_weight)))
         return kept_weights(self.matched_, kept)
 

@@ -8,8 +8,9 @@ is used, and nowhere else in the package.
 from .alone import fitted_alone
 from .collection import Block, EachOwn, Partitioned, Traffic
 from .first_pass import FirstPass, first_pass
-from .fit import PartitionJob, SelectedPartitions, select_partitions
+from .fit import PartitionJob, SelectedPartitions, select_by_distribution, select_partitions
 from .output import KeptRows
+from .random_rows import drawn_partitions
 from .refusals import require_frozen, require_partition_wise
 from .survey import column_moments
 
@@ -23,9 +24,11 @@ __all__ = [
     "PartitionJob",
     "SelectedPartitions",
     "column_moments",
+    "drawn_partitions",
     "first_pass",
     "fitted_alone",
     "require_frozen",
     "require_partition_wise",
+    "select_by_distribution",
     "select_partitions",
 ]

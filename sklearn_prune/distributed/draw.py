@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._types import Floats, Integers
-from ..matching import PriorityScale
+from ..matching import Priorities, PriorityScale
 from .collection import Block, EachOwn, Partitioned
 from .random_rows import Groups
 from .reading import ReadRows
@@ -30,6 +30,8 @@ _SAMPLE_STEPS, _STEPS, _CALIBRATED = 20, 3, 0.05
 # Bound on the change of an exponent, and what is added to the diagonal of the Hessian, as a share
 # of its mean: where directions are many, some are hardly determined.
 _LONGEST, _RIDGE = 3.0, 1e-4
+# Distances are measured to as many rows as for this many rows in memory, or fewer.
+_MANY_ROWS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,8 @@ class OddsRule:
     means: tuple[float, float]
 
     @classmethod
-    def fit(cls, maps: RowMaps, sample: ReadRows, n_rows: int) -> OddsRule:
-        """Grow forests on the sample, of ``n_rows`` in all."""
+    def fit(cls, maps: RowMaps, sample: ReadRows, n_rows: int) -> tuple[OddsRule, Odds]:
+        """Grow forests on the sample, of ``n_rows`` in all; return the odds of the sample too."""
         assert maps.embedding is not None
         classes = maps.reader.classes
         table = maps.embedding.table_of(sample)
@@ -76,20 +78,25 @@ class OddsRule:
             table,
             sample.target,
             sample.sample_weight,
-            n_rows,
+            max(n_rows, _MANY_ROWS),
             is_labels=classes is not None,
             n_classes=None if classes is None else len(classes),
         )
         factors = scale.factors(table, sample.target, np.arange(len(sample)))
         floors = factors.floors()
         raised = factors.raised(floors)
-        return cls(scale, floors, (float(raised.distance.mean()), float(raised.spread.mean())))
+        means = float(raised.distance.mean()), float(raised.spread.mean())
+        rule = cls(scale, floors, means)
+        return rule, rule._odds(raised)
 
     def __call__(self, maps: RowMaps, rows: ReadRows, fitted: Integers) -> Odds:
         """Return the odds of rows; ``fitted`` is their position in the sample, or -1."""
         assert maps.embedding is not None
         table = maps.embedding.table_of(rows)
         factors = self.scale.factors(table, rows.target, fitted).raised(self.floors)
+        return self._odds(factors)
+
+    def _odds(self, factors: Priorities) -> Odds:
         distance, spread = factors.distance / self.means[0], factors.spread / self.means[1]
         odds = (distance * spread * factors.belief).astype(np.float32)
         return Odds(odds, factors.expected)
@@ -237,9 +244,7 @@ def _block_sums(
     return _draw_sums(maps, group_of[rows.strata], rows, odds, draw)
 
 
-def first_draw(
-    maps: RowMaps, groups: Groups, sample: ReadRows, rule: OddsRule, even: Floats
-) -> Draw:
+def first_draw(maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even: Floats) -> Draw:
     """Return the draw calibrated on the sample.
 
     Parameters
@@ -250,13 +255,12 @@ def first_draw(
         How many rows of each to keep.
     sample : ReadRows
         The sample.
-    rule : OddsRule
-        Fitted on it.
+    odds : Odds
+        Of its rows.
     even : ndarray of shape (n_groups,)
         As in `Draw`.
     """
     assert maps.head is not None
-    odds = rule(maps, sample, np.arange(len(sample)))
     share = sample.sample_weight / sample.sample_weight.sum()
     mean = share @ odds.expected
     size = np.sqrt(np.mean((odds.expected - mean) ** 2, axis=0))

@@ -193,13 +193,13 @@ def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
     if maps.embedding is None or not is_allocated:
         return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
     even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
-    rule = OddsRule.fit(maps, known.sample, groups.n_samples)
+    rule, of_sample = OddsRule.fit(maps, known.sample, groups.n_samples)
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1]
     odds = known.partitioned.keep(
         block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
     )
-    draw = first_draw(maps, groups, known.sample, rule, even)
+    draw = first_draw(maps, groups, known.sample, of_sample, even)
     if not draw.is_even:
         draw = calibrated_draw(known.partitioned, maps, odds, groups, draw)
     return draw, odds
@@ -317,10 +317,12 @@ def _refined(
     return best, kept
 
 
-def select_by_distribution(first: FirstPass, job: PartitionJob) -> list[Mask]:
-    """Choose the rows of all partitions by their distribution alone; return their masks."""
-    known = survey(first, job.estimator, job.seed)
-    groups = Groups.of(known.counted, job.request)
+def select_by_distribution(
+    first: FirstPass, estimator: Network, request: Request, seed: int
+) -> list[Mask]:
+    """Return masks of the rows that are kept if their distribution alone is matched."""
+    known = survey(first, estimator, seed)
+    groups = Groups.of(known.counted, request)
     with serial_blas():
         embedding = EmbeddingMap.fit(
             known.reader, known.sample, float(groups.n_samples), is_alone=True
@@ -328,8 +330,8 @@ def select_by_distribution(first: FirstPass, job: PartitionJob) -> list[Mask]:
         maps = RowMaps(known.reader, None, embedding).scaled_on(known.sample, 0.0)
         draw = Draw.with_shares(groups.n_kept / np.maximum(groups.n_free, 1))
         nothing = EachOwn([None] * groups.n_partitions)
-        search = _summed(maps, known, groups, draw, nothing, job.seed)
-        return _exchanged(search, job.seed)[0].support
+        search = _summed(maps, known, groups, draw, nothing, seed)
+        return _exchanged(search, seed)[0].support
 
 
 def _row_changes(block: Block, maps: RowMaps) -> Floats:

@@ -5,7 +5,7 @@ influences, and features of the distribution, become coordinates of the rows. Ro
 coordinates sum to about zero, and the certificate says what that costs.
 """
 
-from .allocation import FEWEST_ROWS, LEAST_KEPT, PriorityScale
+from .allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, PriorityScale
 from .certificate import Certificate, certify
 from .choice import Choice, check_counts, choose_rows, weight_of_distribution
 from .clock import StageClock
@@ -46,6 +46,7 @@ __all__ = [
     "NEGLIGIBLE",
     "Network",
     "NonlinearHead",
+    "Priorities",
     "PriorityScale",
     "Reference",
     "StageClock",
