@@ -5,8 +5,8 @@ As in `matching.allocation`: row i of group g is kept with the probability
 .. math:: π_i = \min\big(1, o_i \exp(c_g + l \cdot a_i)\big)
 
 where o are the odds of its priorities and a the expected classes and the influence on the head.
-Newton steps find c and l such that each group keeps its number of rows, and the rows dropped hold a
-mean share of a. A few of them on a sample of the rows are followed by a few on all rows.
+Newton steps find l such that the rows dropped hold a mean share of a, and then c such that each
+group keeps its number of rows. Some steps on a sample of the rows are followed by a few on all.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from .sums import Sums
 # Newton steps on the sample and on all rows; the calibration of all rows ends once the totals are
 # this share of a random draw's.
 _SAMPLE_STEPS, _STEPS, _CALIBRATED = 20, 3, 0.05
+# Steps after it that bring each group to its number of rows.
+_NORMING_STEPS = 2
 # Bound on the change of an exponent, and what is added to the diagonal of the Hessian, as a share
 # of its mean: where directions are many, some are hardly determined.
 _LONGEST, _RIDGE = 3.0, 1e-4
@@ -272,7 +274,7 @@ def first_draw(maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even
     n_vectors = odds.expected.shape[1] + maps.head.theta.size
     draw = Draw(
         even,
-        np.log(np.maximum(wanted, 1e-12) / np.maximum(summed, 1e-12)),
+        np.full(n_groups, np.log(max(wanted.sum(), 1e-12) / max(summed.sum(), 1e-12))),
         np.zeros(n_vectors),
         mean,
         np.where(size > 0, size, 1.0),
@@ -308,31 +310,44 @@ def _calibrated(
     n_steps: int,
     enough: float,
 ) -> Draw:
-    """Return the draw after Newton steps; a step that lengthens what is left is halved."""
-    n_classes, n_groups = len(draw.expected_mean), len(draw.even)
-    is_open = np.isnan(draw.even)
+    """Return the draw with another tilt, and with offsets by which each group keeps its rows.
+
+    The tilt is found by Newton steps, with one offset for all groups, since a quota may contradict
+    what it aims at; a step that lengthens what is left is halved.
+    """
     best, shortest = draw, np.inf
-    step: Floats = np.zeros(n_groups + len(draw.tilt))
+    step: Floats = np.zeros(1 + len(draw.tilt))
     for _ in range(n_steps):
         sums = sums_at(draw)
-        # The expected classes of the rows dropped are to have the mean of all rows.
-        mean = np.zeros(len(draw.tilt))
-        mean[:n_classes] = sums.weighted[:n_classes] / sums.weight
-        left = np.r_[np.where(is_open, n_kept - sums.kept, 0.0), sums.left - sums.n_left * mean]
+        left, hessian = _united(draw, sums, n_kept)
         length = float(np.linalg.norm(left))
         if length < shortest:
             best, shortest = draw, length
-            hessian = sums.hessian.copy()
             diagonal = np.diag(hessian)
-            ridge = _RIDGE * float(diagonal.mean())
-            hessian[np.diag_indices(len(hessian))] += np.where(diagonal > 0, ridge, 1.0)
-            step = np.linalg.solve(hessian, left)
+            ridge = np.where(diagonal > 0, _RIDGE * diagonal.mean(), 1.0)
+            step = np.linalg.solve(hessian + np.diag(ridge), left)
         else:
             step = step / 2
-        draw = replace(
-            best, offsets=best.offsets + step[:n_groups], tilt=best.tilt + step[n_groups:]
-        )
         if shortest <= enough * np.sqrt(sums.chance):
             break
-    # The last step was not looked at; near the end a Newton step is a safe one.
-    return draw if shortest < np.inf else best
+        draw = replace(best, offsets=best.offsets + step[0], tilt=best.tilt + step[1:])
+    draw = best
+    for _ in range(_NORMING_STEPS):
+        kept = np.maximum(sums_at(draw).kept, 1e-12)
+        draw = replace(draw, offsets=draw.offsets + np.log(np.maximum(n_kept, 1e-12) / kept))
+    return draw
+
+
+def _united(draw: Draw, sums: _DrawSums, n_kept: Floats | Integers) -> tuple[Floats, Floats]:
+    """Return what is left to reach, and its derivative, with all groups as one."""
+    n_groups, n_vectors = len(draw.even), len(draw.tilt)
+    is_open = np.isnan(draw.even)
+    unite = np.zeros((1 + n_vectors, n_groups + n_vectors))
+    unite[0, :n_groups] = is_open
+    unite[1:, n_groups:] = np.eye(n_vectors)
+    # The expected classes of the rows dropped are to have the mean of all rows.
+    n_classes = len(draw.expected_mean)
+    mean = np.zeros(n_vectors)
+    mean[:n_classes] = sums.weighted[:n_classes] / sums.weight
+    left = np.r_[n_kept - sums.kept, sums.left - sums.n_left * mean]
+    return unite @ left, unite @ sums.hessian @ unite.T
