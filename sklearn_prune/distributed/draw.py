@@ -188,8 +188,8 @@ class _DrawSums(Sums):
         ``Σ (1 - π_i) a_i``, must_drop included.
     n_left : float
         ``Σ (1 - π_i)``.
-    weighted, weight : ndarray of shape (n_vectors,) and float
-        ``Σ ν_i a_i`` and ``Σ ν_i``.
+    total, n_rows : ndarray of shape (n_vectors,) and float
+        ``Σ a_i`` over all rows, and how many these are.
     hessian : ndarray of shape (n_groups + n_vectors, n_groups + n_vectors)
         Derivative of what is kept by c and l.
     chance : float
@@ -199,8 +199,8 @@ class _DrawSums(Sums):
     kept: Floats
     left: Floats
     n_left: float
-    weighted: Floats
-    weight: float
+    total: Floats
+    n_rows: int
     hessian: Floats
     chance: float
 
@@ -227,8 +227,8 @@ def _draw_sums(
                 shares @ indicator,
                 (1.0 - shares) @ a,
                 float((1.0 - shares).sum()),
-                part.sample_weight @ a,
-                float(part.sample_weight.sum()),
+                a.sum(axis=0),
+                len(part),
                 beside.T @ weights,
                 float(movable @ np.einsum("ij,ij->i", a, a)),
             )
@@ -345,9 +345,7 @@ def _united(draw: Draw, sums: _DrawSums, n_kept: Floats | Integers) -> tuple[Flo
     unite = np.zeros((1 + n_vectors, n_groups + n_vectors))
     unite[0, :n_groups] = is_open
     unite[1:, n_groups:] = np.eye(n_vectors)
-    # The expected classes of the rows dropped are to have the mean of all rows.
-    n_classes = len(draw.expected_mean)
-    mean = np.zeros(n_vectors)
-    mean[:n_classes] = sums.weighted[:n_classes] / sums.weight
-    left = np.r_[n_kept - sums.kept, sums.left - sums.n_left * mean]
+    # The rows dropped are to have the mean of all rows, which for influences is zero.
+    centred = sums.left - sums.n_left / sums.n_rows * sums.total
+    left = np.r_[n_kept - sums.kept, centred]
     return unite @ left, unite @ sums.hessian @ unite.T

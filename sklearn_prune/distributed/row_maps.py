@@ -75,7 +75,7 @@ class EmbeddingMap:
     table : Table
         Of no rows, with the scales of the sample.
     distribution : DistributionEmbedding
-        Of no rows, with the features of the sample.
+        Of a single row, with the features of the sample.
     nonlinear : DistributionEmbedding or None
         The same for the nonlinear head; None if it is not matched.
     nonlinear_head : NonlinearHead or None
@@ -100,14 +100,15 @@ class EmbeddingMap:
         distribution = embed_labels(
             table, sample.target, reader.labels(sample), sample.sample_weight, is_labels=has_classes
         )
-        nonlinear, head, none = None, None, np.arange(0)
+        # One row, since no features can be made of none.
+        nonlinear, head, one = None, None, np.arange(1)
         if not is_alone:
             learned = reader.learned(sample)
             head = NonlinearHead.fit(table, learned, sample.sample_weight)
-            nonlinear = head.embed(table, learned, sample.sample_weight).take(none)
+            nonlinear = head.embed(table, learned, sample.sample_weight).take(one)
         # The rows of the sample need not travel to the workers.
         table = table.of([sample.design[:0]], sample.sample_weight[:0])
-        return cls(table, distribution.take(none), nonlinear, head, weight_sum)
+        return cls(table, distribution.take(one), nonlinear, head, weight_sum)
 
     def table_of(self, rows: ReadRows) -> Table:
         """Return the inputs of the head, scaled as those of the sample."""
