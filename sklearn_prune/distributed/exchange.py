@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._types import Floats, Integers, Mask
-from ..influence import LinearMap
 from ..selection import BLOCK_ROWS, draw_dropped, exchange_rows
 from .cells import CellRule
 from .collection import Block
@@ -187,20 +186,18 @@ class LastExchange:
             mask[positions] = ~drop
         return masks
 
-    def exchanged(self, rng: np.random.Generator, given: LinearMap | None = None) -> LastExchange:
+    def exchanged(self, rng: np.random.Generator, maps: RowMaps | None = None) -> LastExchange:
         """Return the set after exchanges among the rows of the pools.
 
         Parameters
         ----------
         rng : numpy.random.Generator
             Draws the pools of the search.
-        given : LinearMap, default=None
-            Map of the influences that the search is to match; None is that of all sums.
+        maps : RowMaps, default=None
+            Coordinates that the search is to match; None are those of all sums.
         """
-        maps = self.maps
-        residual: Floats = self.dropped - self.target
-        if given is not None:
-            maps, residual = maps.with_map(given), maps.mapped(residual, given)
+        maps = self.maps if maps is None else maps
+        residual = self.maps.converted(self.dropped - self.target, maps)
         matched, own = maps.coordinates(self.rows), self.maps.coordinates(self.rows)
         offset = residual - matched.total(self.drop)
         drop = exchange_rows(matched.with_offset(offset), self.labels, self.drop, rng)

@@ -200,12 +200,21 @@ class RowMaps:
         assert self.head is not None
         return replace(self, head=replace(self.head, linear_map=linear_map))
 
-    def mapped(self, residual: Floats, linear_map: LinearMap) -> Floats:
-        """Return a sum of coordinates as it is with another M."""
-        assert self.head is not None
-        n_params = self.head.theta.size
-        gradient = self.head.gradient(residual[:n_params])
-        return np.r_[linear_map.forward(gradient), residual[n_params:]]
+    def with_less_balance(self, share: float) -> RowMaps:
+        """Return the same with this share of each embedding's ratio."""
+        return replace(self, ratios=tuple(share * ratio for ratio in self.ratios))
+
+    def converted(self, sums: Floats, other: RowMaps) -> Floats:
+        """Return sums of coordinates as they are in other maps of the same features.
+
+        Not after `with_map`.
+        """
+        parts = np.split(sums, np.cumsum(self._widths())[:-1])
+        if self.head is not None and other.head is not None:
+            parts[0] = other.head.linear_map.forward(self.head.gradient(parts[0]))
+        for b, (before, after) in enumerate(zip(self.ratios, other.ratios, strict=True), 1):
+            parts[b] = after / before * parts[b]
+        return np.concatenate(parts)
 
     def _operators(self, rows: ReadRows) -> list[LinearOperator]:
         operators: list[LinearOperator] = []
