@@ -24,8 +24,8 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._types import Array, Floats, Mask, Rows
-from .base import BasePruner
+from ._types import Array, Floats, Mask, Metadata, Rows, Targets
+from .base import BasePruner, KeptPartitions
 from .data import (
     Kind,
     TargetKind,
@@ -458,6 +458,45 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self.certificate_ = self._certify_in_time(choice, clock)
         return choice.support
 
+    def _select_partitions(
+        self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
+    ) -> KeptPartitions:
+        """Do what `_select_rows` does, for the partitions of a Dask collection."""
+        # It imports Dask, which whoever gives a collection has.
+        from . import distributed
+
+        distributed.require_partition_wise(self.get_params(deep=False), fit_params)
+        job = distributed.PartitionJob(
+            self.estimator,
+            self._request(),
+            self.norm,
+            self._head_damping,
+            _drawn_seed(self.random_state),
+        )
+        with fit_task(self, X, y, n_parts=_N_STAGES) as task:
+            clock = StageClock(self.verbose, task)
+            partitioned = distributed.Partitioned.of(X, y, **fit_params)
+            moments = distributed.column_moments if self.estimator is None else None
+            first = distributed.first_pass(self, partitioned, kind, moments)
+            partitioned = first.partitioned
+            if first.target is not None and first.target.classes is not None:
+                self.classes_ = first.target.classes
+            if len(partitioned.positions) == 1:
+                names = ("support_", "certificate_", "estimator_", "influence_norms_")
+                support, self.certificate_, self.estimator_, norms = distributed.fitted_alone(
+                    first, self, names
+                )
+                self.influence_norms_ = partitioned.of_rows([norms])
+                return distributed.KeptRows.of(partitioned, [support])
+            selected = distributed.select_partitions(first, job, clock)
+        self.certificate_, self.estimator_ = selected.certificate, selected.network
+        self.influence_norms_ = selected.row_changes
+        return distributed.KeptRows.of(partitioned, selected.support)
+
+    @property
+    def _head_damping(self) -> float:
+        return _DEFAULT_DAMPING if self.damping == "auto" else float(self.damping)
+
     def _checked_reference(
         self, X: Rows, y: Array, X_ref: Rows, y_ref: ArrayLike | None
     ) -> Reference | None:
@@ -506,7 +545,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             classes=self._classes,
             sample_weight=terms.sample_weight,
             norm=self.norm,
-            damping=_DEFAULT_DAMPING if self.damping == "auto" else self.damping,
+            damping=self._head_damping,
             seed=self._seed_,
             features=self.features,
             layers=self.layers,
@@ -592,6 +631,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             If a parameter is malformed, or the request cannot be met.
         """
         check_is_fitted(self)
+        self._require_memory("select")
         if tolerance is UNCHANGED and prune_ratio not in (UNCHANGED, "auto"):
             tolerance = None
         if prune_ratio is UNCHANGED and tolerance not in (UNCHANGED, None):
@@ -636,7 +676,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ValueError
             If ``support`` is not a mask of the training rows, or keeps none.
         """
-        check_is_fitted(self, "matched_")
+        check_is_fitted(self)
+        self._require_memory("weigh")
         kept = np.flatnonzero(_checked_support(support, len(self.influence_.sample_weight)))
         return kept_weights(self.matched_, kept)
 

@@ -249,6 +249,14 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             "DistributionPruner, which read it partition by partition."
         )
 
+    def _require_memory(self, method: str) -> None:
+        """Raise ValueError if the rows were those of a Dask collection."""
+        if hasattr(self, "_kept_partitions_"):
+            raise ValueError(
+                f"{method} needs all rows in memory, and this {type(self).__name__} was fitted on "
+                "a Dask collection. Set other parameters and fit again, or fit X.compute()."
+            )
+
     def get_support(self, indices: bool = False) -> Array:
         """Return which training rows are kept.
 

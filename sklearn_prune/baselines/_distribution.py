@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from sklearn.utils import check_random_state
 
-from .._types import Floats
+from .._types import Floats, Metadata, Rows, Targets
+from ..base import KeptPartitions
+from ..data import Kind
 from ..matching import ENOUGH, Table, embed_distribution
 from ..selection import SelectionProblem, solve
 from ..utils import serial_blas
@@ -75,6 +78,27 @@ class DistributionPruner(ScoredPruner):
     """
 
     _needs_classes = False
+
+    def _select_partitions(
+        self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
+    ) -> KeptPartitions:
+        """Keep rows of a Dask collection by the distribution of all of its rows."""
+        from .. import distributed
+
+        self._refuse(fit_params)
+        distributed.require_frozen(self.estimator)
+        moments = distributed.column_moments if self.estimator is None else None
+        first = distributed.first_pass(self, distributed.Partitioned.of(X, y), kind, moments)
+        self._note_classes(first.target)
+        if len(first.partitioned.positions) == 1:
+            (support,) = distributed.fitted_alone(first, self, ["support_"])
+            masks = [support]
+        else:
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            masks = distributed.select_by_distribution(first, self.estimator, self._request(), seed)
+        kept = distributed.KeptRows.of(first.partitioned, masks)
+        self.scores_ = kept.support.astype(np.float64)
+        return kept
 
     def _score(self, job: ScoringJob) -> Floats:
         weights = np.ones(len(job.y))

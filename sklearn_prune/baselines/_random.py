@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 
-from .._types import Array, Mask, Metadata, RandomState, Rows
-from ..data import n_rows
+from .._types import Array, Mask, Metadata, RandomState, Rows, Targets
+from ..base import KeptPartitions
+from ..data import Kind, n_rows
 from ._scored import RatioPruner, keep_first
 
 
@@ -76,6 +77,24 @@ class RandomPruner(RatioPruner):
         self._labels_ = self.classes_[y] if hasattr(self, "classes_") else None
         self._order_ = check_random_state(self.random_state).permutation(n_rows(X))
         return self._choose()
+
+    def _select_partitions(
+        self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
+    ) -> KeptPartitions:
+        """Draw the rows to keep of a Dask collection, as many of each class."""
+        from .. import distributed
+
+        self._refuse(fit_params)
+        first = distributed.first_pass(self, distributed.Partitioned.of(X, y), kind)
+        self._note_classes(first.target)
+        if len(first.partitioned.positions) == 1:
+            (support,) = distributed.fitted_alone(first, self, ["support_"])
+            return distributed.KeptRows.of(first.partitioned, [support])
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        support = distributed.drawn_partitions(
+            first, self._request(), np.random.default_rng(seed), stratify=self.stratify
+        )
+        return distributed.KeptRows.of(first.partitioned, support)
 
     def _choose(self) -> Mask:
         strata, order = self._strata(len(self._order_)), self._order_

@@ -28,7 +28,7 @@ from .._types import (
     Targets,
 )
 from ..base import BasePruner
-from ..data import Kind
+from ..data import Kind, Target
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
@@ -101,6 +101,14 @@ class RatioPruner(BasePruner):
     def _adapt(self) -> None:
         """Replace the fitted attributes that depend on the ratio, leaving the old arrays intact."""
 
+    def _request(self) -> Request:
+        return Request(self.prune_ratio, None, "class" if self.stratify else None, 0.0)
+
+    def _note_classes(self, target: Target | None) -> None:
+        """Set ``classes_``, where the target of a Dask collection holds classes."""
+        if target is not None and target.classes is not None:
+            self.classes_ = target.classes
+
     def _refuse(self, fit_params: Params) -> None:
         """Raise if ``fit`` was given more than these pruners take."""
         if fit_params:
@@ -132,6 +140,7 @@ class RatioPruner(BasePruner):
             If the ratio is malformed, or leaves too few rows.
         """
         check_is_fitted(self)
+        self._require_memory("select")
         changed = copy.copy(self).set_params(prune_ratio=prune_ratio)
         check_parameters(changed)
         changed._adapt()

@@ -5,9 +5,14 @@ Start at `collection.Partitioned`, of whose partitions functions see one block a
 is used, and nowhere else in the package.
 """
 
+from .alone import fitted_alone
 from .collection import Block, EachOwn, Partitioned, Traffic
 from .first_pass import FirstPass, first_pass
+from .fit import PartitionJob, SelectedPartitions, select_by_distribution, select_partitions
 from .output import KeptRows
+from .random_rows import drawn_partitions
+from .refusals import require_frozen, require_partition_wise
+from .survey import column_moments
 
 __all__ = [
     "Block",
@@ -16,5 +21,14 @@ __all__ = [
     "KeptRows",
     "Partitioned",
     "Traffic",
+    "PartitionJob",
+    "SelectedPartitions",
+    "column_moments",
+    "drawn_partitions",
     "first_pass",
+    "fitted_alone",
+    "require_frozen",
+    "require_partition_wise",
+    "select_by_distribution",
+    "select_partitions",
 ]

@@ -285,6 +285,24 @@ class Partitioned:
         self._count_bytes(args, _n_bytes(result) * len(self.positions))
         return result
 
+    def keep(self, function: Callable[..., Any], *args: object) -> EachOwn:
+        """Return ``function(block, *args)`` of each partition, which stays where it is computed.
+
+        One pass computes it. Each call of a later one gets its own partition's result.
+
+        Parameters
+        ----------
+        function, *args
+            As in `compute`.
+        """
+        from dask.base import persist
+
+        _refuse_asynchronous_client()
+        self.traffic.n_passes += 1
+        results = list(persist(*self._tasks(function, args)))
+        self._count_bytes(args, 0)
+        return EachOwn(results)
+
     def lazy(self, function: Callable[..., Array], *args: object, dtype: DTypeLike) -> Collection:
         """Return ``function(block, *args)``, one number per row, as a Dask array; computes nothing.
 
@@ -302,6 +320,10 @@ class Partitioned:
     def rows_of(self, parts: Sequence[Lazy], dtype: DTypeLike) -> Collection:
         """Return parts of one entry per row as a Dask array with the partitions of X."""
         return joined(parts, self.positions, self.lengths or (), self.n_partitions, dtype)
+
+    def of_rows(self, parts: Sequence[Array]) -> Collection:
+        """Return one array for each partition, in memory, as a Dask array."""
+        return self.rows_of([_lazy_constant(part) for part in parts], parts[0].dtype)
 
     def _tasks(self, function: Callable[..., T], args: Sequence[object]) -> list[Lazy]:
         assert self.reader is not None, "the first pass says how blocks are read"

@@ -8,16 +8,20 @@ holds Hessians to solve with, and `limits` the sizes at which the method changes
 """
 
 from .curvature.conjugate_gradients import IterativeHessian
+from .curvature.dense import DenseCurvature
+from .head.coordinates import HeadCoordinates, LinearMap, by_curvature
+from .head.gradients import HeadGradients, centre_of
 from .head.head_influence import (
     DenseHeadInfluence,
     HeadInfluence,
     RetrainingSteps,
     WideHeadInfluence,
     head_influence,
+    map_given,
     retraining_steps,
 )
 from .head.objective import HeadObjective, warn_if_not_convex
-from .head.refit import HeadFit, refit_head
+from .head.refit import HeadFit, fit_head, newton_step, refit_head
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
@@ -27,14 +31,18 @@ from .row_coordinates import RowCoordinates, RowMatrix, norms_of, part_of, rows_
 from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
+    "DenseCurvature",
     "DenseHeadInfluence",
     "DenseNetworkCurvature",
+    "HeadCoordinates",
     "HeadFit",
+    "HeadGradients",
     "HeadInfluence",
     "HeadObjective",
     "Influence",
     "IterativeHessian",
     "LayerCurvature",
+    "LinearMap",
     "MatchedCoordinates",
     "NetworkGradients",
     "NetworkInfluence",
@@ -45,9 +53,14 @@ __all__ = [
     "RowMatrix",
     "StackedInfluence",
     "WideHeadInfluence",
+    "by_curvature",
+    "centre_of",
+    "fit_head",
     "head_coordinates",
     "head_influence",
     "influences_of",
+    "map_given",
+    "newton_step",
     "norms_of",
     "part_of",
     "refit_head",

@@ -5,10 +5,17 @@ influences, and features of the distribution, become coordinates of the rows. Ro
 coordinates sum to about zero, and the certificate says what that costs.
 """
 
+from .allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, PriorityScale
 from .certificate import Certificate, certify
-from .choice import Choice, check_counts, choose_rows
+from .choice import Choice, check_counts, choose_rows, weight_of_distribution
 from .clock import StageClock
-from .distribution import DistributionEmbedding, embed_distribution, target_labels
+from .distribution import (
+    DistributionEmbedding,
+    NonlinearHead,
+    embed_distribution,
+    embed_labels,
+    target_labels,
+)
 from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
 from .job import Layers, Reference, TrainingJob
@@ -20,25 +27,34 @@ from .network_checks import (
     check_reference,
     kind_of_target,
 )
-from .refinement import ENOUGH
+from .refinement import CLOSE, ENOUGH, NEGLIGIBLE
 from .trained_members import default_network
 from .training import Trained, train_once
+from .units import changes_of_single_rows, in_unit_of
 from .weights import kept_weights
 
 __all__ = [
+    "CLOSE",
     "Certificate",
     "Choice",
     "DistributionEmbedding",
     "ENOUGH",
+    "FEWEST_ROWS",
+    "LEAST_KEPT",
     "Layers",
     "Matched",
+    "NEGLIGIBLE",
     "Network",
+    "NonlinearHead",
+    "Priorities",
+    "PriorityScale",
     "Reference",
     "StageClock",
     "Table",
     "Trained",
     "TrainingJob",
     "certify",
+    "changes_of_single_rows",
     "check_counts",
     "check_damping",
     "check_ensemble",
@@ -48,10 +64,13 @@ __all__ = [
     "choose_rows",
     "default_network",
     "embed_distribution",
+    "embed_labels",
+    "in_unit_of",
     "kept_weights",
     "kind_of_target",
     "members",
     "target_labels",
     "train_once",
     "unfrozen",
+    "weight_of_distribution",
 ]

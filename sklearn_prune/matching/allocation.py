@@ -18,7 +18,6 @@ the draw equal those over all rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
-from .._types import Array, Floats, Integers
+from .._types import Array, Floats, Integers, Mask
 from ..selection import SelectionProblem, inclusion_probabilities
 from ..utils import map_threads
 from .distribution import standardised
@@ -72,6 +71,18 @@ class Priorities:
     belief: Floats
     expected: Floats
 
+    def floors(self) -> tuple[float, float, float]:
+        """Return the least distance, spread and belief that a row should have."""
+        return _floor(self.distance), _floor(self.spread), _floor(self.belief)
+
+    def raised(self, floors: tuple[float, float, float]) -> Priorities:
+        """Return the same with smaller factors raised to these."""
+        distance, spread, belief = (
+            np.maximum(factor, floor)
+            for factor, floor in zip((self.distance, self.spread, self.belief), floors, strict=True)
+        )
+        return Priorities(distance, spread, belief, self.expected)
+
     @property
     def odds(self) -> Floats:
         """``d_i σ_i p_i``, shape (n_samples,)."""
@@ -101,13 +112,10 @@ def row_priorities(
     if len(table.weighing) <= FEWEST_ROWS:
         even = np.ones(len(y))
         return Priorities(even, even, even, np.zeros((len(y), 0), dtype=np.float32))
-    # A constant seed, so that odds depend on the data alone.
-    rng = np.random.default_rng(0)
-    distance = _floored(_distance_to_neighbours(table, len(y), rng))
-    trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
-    if is_labels:
-        return _class_priorities(trees, y, distance)
-    return _regression_priorities(trees, standardised(y, sample_weight), distance)
+    target = y if is_labels else standardised(y, sample_weight)
+    scale = PriorityScale.fit(table, target, sample_weight, len(y), is_labels=is_labels)
+    factors = scale.factors(table, target, np.arange(len(y)))
+    return factors.raised(factors.floors())
 
 
 def kept_shares(
@@ -245,8 +253,141 @@ class _Totals:
         return value or 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class PriorityScale:
+    """What the priorities of any rows are computed from: rows near them, and forests.
+
+    Attributes
+    ----------
+    reference : ndarray of shape (n_reference, n_columns)
+        Rows of a `Table` that distances are measured to.
+    is_reference : ndarray of bool of shape (n_fitted_on,)
+        Which of the rows that were fitted on these are.
+    forest : CrossFitted
+        Predicts class probabilities, or the variance of numbers.
+    is_labels : bool
+        Whether the target holds class codes.
+    """
+
+    reference: Floats
+    is_reference: Mask
+    forest: CrossFitted
+    is_labels: bool
+
+    @classmethod
+    def fit(
+        cls,
+        table: Table,
+        target: Array,
+        sample_weight: Floats,
+        n_rows: int,
+        *,
+        is_labels: bool,
+        n_classes: int | None = None,
+    ) -> PriorityScale:
+        """Draw reference rows and grow forests.
+
+        Parameters
+        ----------
+        table : Table
+            The rows to fit on.
+        target : ndarray of shape (n_fitted_on,) or (n_fitted_on, n_outputs)
+            Class codes, or numbers of variance 1.
+        sample_weight : ndarray of shape (n_fitted_on,)
+            Weights of the rows in the trees.
+        n_rows : int
+            How many rows will be measured: the more, the fewer reference rows.
+        is_labels : bool
+            Whether the target holds class codes.
+        n_classes : int, default=None
+            Number of classes; None is that of the classes in the target.
+        """
+        # A constant seed, so that odds depend on the data alone.
+        rng = np.random.default_rng(0)
+        reference = table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
+        is_reference = np.zeros(len(target), dtype=bool)
+        is_reference[reference] = True
+        trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
+        if is_labels:
+            forest = trees.probabilities(
+                target, int(target.max()) + 1 if n_classes is None else n_classes
+            )
+        else:
+            forest = trees.variances(target)
+        return cls(table[reference], is_reference, forest, is_labels)
+
+    def factors(self, table: Table, target: Array, fitted: Integers) -> Priorities:
+        """Return the factors of a table's rows, some of which may be zero; see `Priorities.raised`.
+
+        Parameters
+        ----------
+        table, target
+            As in `fit`, of the rows to measure.
+        fitted : ndarray of int of shape (n_rows,)
+            Position of each row among those that were fitted on; -1 for other rows.
+        """
+        is_own = (fitted >= 0) & self.is_reference[fitted]
+        distance = _distance_to_neighbours(table, self.reference, is_own)
+        predicted = self.forest.predict(table, np.arange(len(target)), fitted)
+        if not self.is_labels:
+            spread = np.sqrt(np.maximum(predicted.ravel(), 0.0))
+            expected = np.zeros((len(target), 0), dtype=np.float32)
+            return Priorities(distance, spread, np.ones(len(target)), expected)
+        probability = (1 - _EVEN_SHARE) * predicted + _EVEN_SHARE / predicted.shape[1]
+        spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
+        belief = probability[np.arange(len(target)), target]
+        return Priorities(distance, spread, belief, probability[:, 1:].astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFitted:
+    """Forests, each grown without one fold of some rows.
+
+    Attributes
+    ----------
+    forests : tuple of ExtraTreesClassifier or ExtraTreesRegressor
+        One for each fold.
+    fold : ndarray of int of shape (n_fitted_on,)
+        The forest that was grown without the row; -1 where all were.
+    n_columns : int
+        Number of values to predict.
+    """
+
+    forests: tuple[Any, ...]
+    fold: Integers
+    n_columns: int
+
+    def predict(self, table: Table, rows: Integers, fitted: Integers) -> Floats:
+        """Return values, of shape (len(rows), n_columns), from trees that did not see the row.
+
+        ``fitted`` is the position of each row among those that were fitted on, or -1.
+        """
+        fold = np.where(fitted >= 0, self.fold[fitted], -1)
+        predicted = np.zeros((len(rows), self.n_columns))
+        others = np.flatnonzero(fold < 0)
+        batches = [others[part] for part in gen_batches(max(1, len(others)), CHUNK)]
+        for number, forest in enumerate(self.forests):
+            held_out = np.flatnonzero(fold == number)
+
+            def of_rows(chosen: Integers, forest: Any = forest) -> Floats:
+                return self._by(forest, table[rows[chosen]])
+
+            if len(held_out):
+                predicted[held_out] = of_rows(held_out)
+            if len(others):
+                predicted[others] += np.concatenate(map_threads(of_rows, batches)) / _N_FOLDS
+        return predicted
+
+    def _by(self, forest: Any, rows: Floats) -> Floats:
+        if not hasattr(forest, "predict_proba"):
+            return np.asarray(forest.predict(rows)).reshape(len(rows), -1)
+        probability = np.zeros((len(rows), self.n_columns))
+        probability[:, forest.classes_] = forest.predict_proba(rows)
+        return probability
+
+
 class _Trees:
-    """Grows forests on some rows and predicts every row by trees that were not grown on it."""
+    """Grows forests on some rows, each without a fold of them."""
 
     def __init__(
         self,
@@ -256,100 +397,61 @@ class _Trees:
         rng: np.random.Generator,
     ) -> None:
         self._table, self._weight, self._rng = table, sample_weight, rng
+        self._grown_on = grown_on
         parts = np.array_split(rng.permutation(grown_on), _N_FOLDS)
         self._folds = [np.sort(part) for part in parts]
-        self._others = np.setdiff1d(np.arange(len(sample_weight)), grown_on)
 
-    def probabilities(self, y: Array) -> Floats:
-        """Return each row's predicted class probabilities, of shape (n_rows, n_classes)."""
-        n_classes = int(y.max()) + 1
-
-        def predict(forest: Any, rows: Floats) -> Floats:
-            probability = np.zeros((len(rows), n_classes))
-            probability[:, forest.classes_] = forest.predict_proba(rows)
-            return probability
-
+    def probabilities(self, y: Array, n_classes: int) -> CrossFitted:
+        """Return forests for the probabilities of the classes."""
         forest = ExtraTreesClassifier(min_samples_leaf=_LEAST_IN_LEAF, **self._options())
-        return self._cross_fitted(forest, y, n_classes, predict)
+        return self._grown(forest, y, n_classes)
 
-    def means(self, values: Floats, least_in_leaf: int) -> Floats:
-        """Return each row's predicted values, of the shape of ``values``."""
+    def variances(self, values: Floats) -> CrossFitted:
+        """Return forests for the squared residuals of forests for the values."""
+        means, grown_on = self._regression(values, _LEAST_IN_LEAF), self._grown_on
+        residuals = values[grown_on] - means.predict(self._table, grown_on, grown_on)
+        squares = np.zeros((len(values), 1))
+        squares[grown_on] = (residuals**2).sum(axis=1, keepdims=True)
+        return self._regression(squares, _LEAST_IN_SMOOTH_LEAF)
+
+    def _regression(self, values: Floats, least_in_leaf: int) -> CrossFitted:
         forest = ExtraTreesRegressor(min_samples_leaf=least_in_leaf, **self._options())
         target = values.ravel() if values.shape[1] == 1 else values
-
-        def predict(forest: Any, rows: Floats) -> Floats:
-            return np.asarray(forest.predict(rows)).reshape(len(rows), -1)
-
-        return self._cross_fitted(forest, target, values.shape[1], predict)
+        return self._grown(forest, target, values.shape[1])
 
     def _options(self) -> dict[str, Any]:
         seed = int(self._rng.integers(np.iinfo(np.int32).max))
         return {"n_estimators": _N_TREES // _N_FOLDS, "n_jobs": 1, "random_state": seed}
 
-    def _cross_fitted(
-        self,
-        forest: Any,
-        y: Array,
-        n_columns: int,
-        predict: Callable[[Any, Floats], Floats],
-    ) -> Floats:
-        table, predicted = self._table, np.zeros((len(y), n_columns))
-        batches = [self._others[part] for part in gen_batches(max(1, len(self._others)), CHUNK)]
-        for held_out in self._folds:
+    def _grown(self, forest: Any, y: Array, n_columns: int) -> CrossFitted:
+        forests, fold = [], np.full(len(y), -1)
+        for number, held_out in enumerate(self._folds):
             rows = np.setdiff1d(np.concatenate(self._folds), held_out)
-            fitted = clone(forest).fit(table[rows], y[rows], sample_weight=self._weight[rows])
-
-            def of_rows(rows: Integers, fitted: Any = fitted) -> Floats:
-                return predict(fitted, table[rows])
-
-            predicted[held_out] = of_rows(held_out)
-            if len(self._others):
-                predicted[self._others] += np.concatenate(map_threads(of_rows, batches)) / _N_FOLDS
-        return predicted
+            weight = self._weight[rows]
+            forests.append(clone(forest).fit(self._table[rows], y[rows], sample_weight=weight))
+            fold[held_out] = number
+        return CrossFitted(tuple(forests), fold, n_columns)
 
 
-def _class_priorities(trees: _Trees, y: Array, distance: Floats) -> Priorities:
-    probability = trees.probabilities(y)
-    probability = (1 - _EVEN_SHARE) * probability + _EVEN_SHARE / probability.shape[1]
-    spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
-    belief = probability[np.arange(len(y)), y]
-    expected = probability[:, 1:].astype(np.float32)
-    return Priorities(distance, _floored(spread), _floored(belief), expected)
-
-
-def _regression_priorities(trees: _Trees, values: Floats, distance: Floats) -> Priorities:
-    """Predict the variance by a second forest on squared residuals; p is 1 for numbers."""
-    squares = (values - trees.means(values, _LEAST_IN_LEAF)) ** 2
-    variance = trees.means(squares.sum(axis=1, keepdims=True), _LEAST_IN_SMOOTH_LEAF).ravel()
-    spread = _floored(np.sqrt(np.maximum(variance, 0.0)))
-    return Priorities(
-        distance, spread, np.ones(len(values)), np.zeros((len(values), 0), np.float32)
-    )
-
-
-def _distance_to_neighbours(table: Table, n_rows: int, rng: np.random.Generator) -> Floats:
-    """Return each row's mean distance to the nearest five of a sample of other rows."""
-    most = max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows))
-    reference = table.some(most, rng)
+def _distance_to_neighbours(table: Table, reference: Floats, is_reference: Mask) -> Floats:
+    """Return each row's mean distance to the nearest five of other rows."""
     n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
-    others = table[reference]
 
     def nearest(rows: slice) -> Floats:
-        distances = euclidean_distances(table[rows], others)
+        distances = euclidean_distances(table[rows], reference)
         return np.sort(np.partition(distances, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
 
-    parts = map_threads(nearest, list(gen_batches(n_rows, CHUNK)))
+    parts = map_threads(nearest, list(gen_batches(len(is_reference), CHUNK)))
     distances = np.concatenate(parts).astype(np.float64)
     mean = distances[:, :_N_NEIGHBOURS].mean(axis=1)
     # A reference row is its own nearest one.
-    mean[reference] = distances[reference, -_N_NEIGHBOURS:].mean(axis=1)
+    mean[is_reference] = distances[is_reference, -_N_NEIGHBOURS:].mean(axis=1)
     return np.asarray(mean)
 
 
-def _floored(odds: Floats) -> Floats:
-    """Return the odds, with very small ones raised; all 1 if none is positive."""
+def _floor(odds: Floats) -> float:
+    """Return what very small odds are raised to; 1 if none is positive."""
     positive = odds[odds > 0]
     if not positive.size:
-        return np.ones(len(odds))
-    least = max(np.quantile(positive, _LEAST_ODDS), _LEAST_SHARE * np.median(positive))
-    return np.maximum(odds, least)
+        return 1.0
+    return float(max(np.quantile(positive, _LEAST_ODDS), _LEAST_SHARE * np.median(positive)))

@@ -134,6 +134,9 @@ class Certificate:
         rows; 0 if they are exact. If it is near 1, choosing can gain little over random rows.
     seconds : tuple of (str, float)
         Wall-clock seconds of each stage, in order.
+    n_passes, bytes_moved : int
+        Of a Dask collection: how often all its partitions were computed, and the bytes that their
+        arguments and results took. 0 in memory.
     """
 
     n_samples: int
@@ -175,6 +178,8 @@ class Certificate:
     coordinate_share: float
     coordinate_error: float
     seconds: tuple[tuple[str, float], ...] = ()
+    n_passes: int = 0
+    bytes_moved: int = 0
 
     def __repr__(self) -> str:
         """Return one aligned line for each quantity."""
@@ -229,6 +234,9 @@ class Certificate:
                 f"{self.coordinate_share:.1%} of the energy, off by {self.coordinate_error:.1%}"
             )
             lines.insert(-2, ("coordinates", matched))
+        if self.n_passes:
+            moved = f"{self.n_passes} over all partitions, {self.bytes_moved / 1e6:.3g} MB moved"
+            lines.insert(-1, ("passes", moved))
         table = "\n".join(f"  {name:<24} {value}" for name, value in lines)
         words = textwrap.fill(self.summary(), 96, initial_indent="  ", subsequent_indent="  ")
         return f"Certificate\n{table}\n{words}"

@@ -202,13 +202,21 @@ def distribution_weight(
     also with costs, which compete with the change as well. With reference rows it is at least 1,
     since they determine the distribution better than the head.
     """
-    if request.distribution_weight != "auto":
-        return float(request.distribution_weight)
     least = _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
     if request.ratio is None or has_cost:
-        return least
+        given = request.distribution_weight
+        return least if given == "auto" else float(given)
     n_params = max(part.shape[1] for part in influences_of(influence))
     n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
+    return weight_of_distribution(request, n_kept, n_params, least)
+
+
+def weight_of_distribution(
+    request: Request, n_kept: float, n_params: int, least: float = _FEW_ROWS_WEIGHT
+) -> float:
+    """Return the weight given; "auto" is ``least`` if few rows are kept for each parameter."""
+    if request.distribution_weight != "auto":
+        return float(request.distribution_weight)
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
 
 

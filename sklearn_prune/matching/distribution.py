@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -71,10 +72,7 @@ class DistributionEmbedding(LinearOperator):
         self._set_moments()
         n_rows, n_labels = self.labels.shape
         super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
-        self._features: Floats | None = None
-        if n_rows <= STORED_ROWS:
-            # The rows themselves are no longer needed, nor pickled.
-            self._features, self._table = self._made(np.arange(n_rows)), None
+        self._store_features()
         self._measure_rows()
 
     def labelled(self, labels: Floats) -> DistributionEmbedding:
@@ -83,6 +81,21 @@ class DistributionEmbedding(LinearOperator):
         part.labels = np.asarray(labels, dtype=np.float32)
         part.shape = (len(part.labels), part.labels.shape[1] * (1 + len(self._mean)))
         part._centre = part._moment(self.sample_weight) / self.weight_sum
+        part._measure_rows()
+        return part
+
+    def on(
+        self, table: Table, labels: Floats, sample_weight: Floats, weight_sum: float
+    ) -> DistributionEmbedding:
+        """Return the embedding of other rows, which may be a part of more.
+
+        The features and μ stay those of these rows; N is ``weight_sum``.
+        """
+        part = copy.copy(self)
+        part._table, part.weight_sum = table, weight_sum
+        part.labels, part.sample_weight = np.asarray(labels, dtype=np.float32), sample_weight
+        part.shape = (len(part.labels), self.shape[1])
+        part._store_features()
         part._measure_rows()
         return part
 
@@ -106,6 +119,12 @@ class DistributionEmbedding(LinearOperator):
     def mean(self) -> Floats:
         """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
         return self._centre
+
+    def _store_features(self) -> None:
+        self._features: Floats | None = None
+        if self.shape[0] <= STORED_ROWS:
+            # The rows themselves are no longer needed, nor pickled.
+            self._features, self._table = self._made(np.arange(self.shape[0])), None
 
     def _set_moments(self) -> None:
         """Set μ, and the mean and scale of each feature, in one pass over the features."""
@@ -283,14 +302,24 @@ def embed_distribution(
     is_labels : bool
         Whether y holds class codes.
     """
+    targets = y if is_labels else standardised(y, sample_weight)
+    labels = target_labels(y, sample_weight, is_labels=is_labels)
+    return embed_labels(table, targets, labels, sample_weight, is_labels=is_labels)
+
+
+def embed_labels(
+    table: Table, targets: Array, labels: Floats, sample_weight: Floats, *, is_labels: bool
+) -> DistributionEmbedding:
+    """Do what `embed_distribution` does with the labels ``t_i`` given.
+
+    ``targets`` are what trees are grown on: class codes, or numbers.
+    """
     # A constant seed, so that the features depend on the data alone.
     rng = np.random.default_rng(0)
-    targets = y if is_labels else standardised(y, sample_weight)
     maps: list[FeatureMap] = [
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
     ]
-    labels = target_labels(y, sample_weight, is_labels=is_labels)
     return DistributionEmbedding(table, maps, labels, sample_weight)
 
 
@@ -318,19 +347,51 @@ def embed_nonlinear_head(
         Targets that the regression is fitted to instead, in the same units. Residuals are still
         those of the targets.
     """
-    rng = np.random.default_rng(0)
-    features = WhitenedKernelColumns.fit(table, rng)
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
-    share = sample_weight / sample_weight.sum()
-    learned = targets if learned is None else learned
-    mean = share @ learned
-    targets, learned = targets - mean, learned - mean
-    batches = list(gen_batches(len(y), CHUNK))
-    # Whitened columns are orthonormal, so the coefficients are φᵀ t.
-    some = table.some(FITTED_ROWS, rng)
-    coefficients = features(table[some]).T @ (share[some, None] * learned[some]) / share[some].sum()
-    fitted = map_threads(lambda rows: features(table[rows]) @ coefficients, batches)
-    return DistributionEmbedding(table, [features], targets - np.concatenate(fitted), sample_weight)
+    head = NonlinearHead.fit(table, targets if learned is None else learned, sample_weight)
+    return head.embed(table, targets, sample_weight)
+
+
+@dataclass(frozen=True, eq=False)
+class NonlinearHead:
+    """A ridge regression with kernel columns; see `embed_nonlinear_head`.
+
+    Attributes
+    ----------
+    features : WhitenedKernelColumns
+        φ.
+    mean : ndarray of shape (n_targets,)
+        Mean of the targets that it was fitted to.
+    coefficients : ndarray of shape (n_features, n_targets)
+        Of the features.
+    """
+
+    features: WhitenedKernelColumns
+    mean: Floats
+    coefficients: Floats
+
+    @classmethod
+    def fit(cls, table: Table, learned: Floats, sample_weight: Floats) -> NonlinearHead:
+        """Fit it to targets of shape (n_samples, n_targets)."""
+        rng = np.random.default_rng(0)
+        features = WhitenedKernelColumns.fit(table, rng)
+        share = sample_weight / sample_weight.sum()
+        mean = share @ learned
+        # Whitened columns are orthonormal, so the coefficients are φᵀ t.
+        some = table.some(FITTED_ROWS, rng)
+        weighted = share[some, None] * (learned - mean)[some]
+        return cls(features, mean, features(table[some]).T @ weighted / share[some].sum())
+
+    def residuals(self, table: Table, targets: Floats) -> Floats:
+        """Return the targets of all rows of a table less what is predicted for them."""
+        batches = list(gen_batches(len(targets), CHUNK))
+        fitted = map_threads(lambda rows: self.features(table[rows]) @ self.coefficients, batches)
+        return targets - self.mean - np.concatenate(fitted)
+
+    def embed(self, table: Table, targets: Floats, sample_weight: Floats) -> DistributionEmbedding:
+        """Return the influences of all rows of a table on it."""
+        residuals = self.residuals(table, targets)
+        return DistributionEmbedding(table, [self.features], residuals, sample_weight)
 
 
 def target_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,6 +66,12 @@ class Table:
             draws = np.random.default_rng(0).standard_normal((self.n_columns, _MAX_COLUMNS))
             self._projection = (draws / np.sqrt(_MAX_COLUMNS)).astype(np.float32)
             self.n_columns = _MAX_COLUMNS
+
+    def of(self, designs: Sequence[Rows], sample_weight: Floats) -> Table:
+        """Return the table of other rows, with the scales of these."""
+        part = copy.copy(self)
+        part._designs, part.weighing = designs, np.flatnonzero(sample_weight)
+        return part
 
     def some(self, most: int, rng: np.random.Generator) -> Integers:
         """Draw at most ``most`` rows of positive weight; return their positions, ascending."""

@@ -17,12 +17,12 @@ from .aim import aimed
 # curvature of the kept rows decides, which the refinement uses.
 ENOUGH = 0.1
 # If the Newton step is within this factor of the first order, the kept rows have enough curvature.
-_CLOSE = 2.0
+CLOSE = 2.0
 # Rounds of refinement: the kept rows' Hessian changes with the rows, so one round may overshoot and
 # the next correct that. A trial of more damping that gains less than this share is the last.
 _N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
 # A change below this share of that of a refit on random rows does not matter.
-_NEGLIGIBLE = 0.1
+NEGLIGIBLE = 0.1
 _DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
 
 
@@ -60,7 +60,7 @@ def negligible_change(
     """Return a tenth of the cost of refitting on as many random rows; 0 if that fails."""
     rng, n_drop = np.random.default_rng(random_state), int(selection.drop.sum())
     change = influence.retrained_change(problem.random_set(n_drop, rng))
-    return _NEGLIGIBLE * change if np.isfinite(change) else 0.0
+    return NEGLIGIBLE * change if np.isfinite(change) else 0.0
 
 
 def refine(
@@ -106,7 +106,7 @@ def refine(
     for _ in range(_N_ROUNDS):
         left = deadline - time.perf_counter()
         first_order = influence.measure(influence.first_order_step(best))
-        if left <= 0 or shortest <= max(_CLOSE * first_order, enough):
+        if left <= 0 or shortest <= max(CLOSE * first_order, enough):
             break
         drop = solve(
             problem.on(

@@ -26,8 +26,16 @@ def single_row_changes(influence: Influence) -> Floats:
     ``‖N/(N − ν_i) z_i‖``, or half its square for the loss norm; infinite for a row that carries
     all of the weight.
     """
-    weights, total = influence.sample_weight, influence.weight_sum
-    rest = total - weights
-    lengths = influence.row_norms() * total
+    return changes_of_single_rows(
+        influence.row_norms(), influence.sample_weight, influence.weight_sum, influence.norm
+    )
+
+
+def changes_of_single_rows(
+    row_norms: Floats, weights: Floats, weight_sum: float, norm: Norm
+) -> Floats:
+    """Do what `single_row_changes` does for rows of these norms and weights, N in all."""
+    rest = weight_sum - weights
+    lengths = row_norms * weight_sum
     norms = np.divide(lengths, rest, out=np.full(len(rest), np.inf), where=rest > 0)
-    return 0.5 * norms**2 if influence.norm == "loss" else norms
+    return 0.5 * norms**2 if norm == "loss" else norms

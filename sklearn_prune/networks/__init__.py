@@ -11,7 +11,7 @@ torch can differentiate row by row.
 from .batching import batches, map_tensors, merged, tensors_of
 from .checkpoints import Checkpoints
 from .criteria import UnsupportedNetworkError, read_criterion, require_row_by_row, target_kind
-from .default_linear import column_scaler, linear_network, network_kind
+from .default_linear import column_scaler, linear_network, network_kind, unscaled_network
 from .finite import require_finite
 from .fitting import fit_network, try_network
 from .functional import Inference
@@ -59,5 +59,6 @@ __all__ = [
     "tensors_of",
     "try_network",
     "uncompiled",
+    "unscaled_network",
     "write_head",
 ]

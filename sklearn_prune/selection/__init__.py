@@ -8,17 +8,23 @@ group keeps, `result` what is returned, and `terms` translates the user's parame
 This room needs numpy and scipy only and knows nothing of networks.
 """
 
-from .cells import can_keep_weight
+from .cell_program import CellProgram, CellSolution, solve_cells
+from .cells import can_keep_weight, leading_directions, n_directions
+from .coordinates import Coordinates
 from .draws import draw_dropped, inclusion_probabilities
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError, KeptRange, Quota
 from .result import Selection
+from .search.descent import BLOCK_ROWS, exchange_rows
 from .solver import recertify, solve
 from .terms import (
+    CountedRequest,
     Request,
     RowTerms,
+    StratumCounts,
     count_of,
     count_problem,
+    counted_request,
     drop_first,
     drop_weightless,
     make_problem,
@@ -26,6 +32,11 @@ from .terms import (
 )
 
 __all__ = [
+    "BLOCK_ROWS",
+    "CellProgram",
+    "CellSolution",
+    "Coordinates",
+    "CountedRequest",
     "InfeasibleProblemError",
     "KeptRange",
     "Quota",
@@ -33,15 +44,21 @@ __all__ = [
     "RowTerms",
     "Selection",
     "SelectionProblem",
+    "StratumCounts",
     "can_keep_weight",
     "count_of",
     "count_problem",
+    "counted_request",
     "draw_dropped",
     "drop_first",
     "drop_weightless",
+    "exchange_rows",
     "inclusion_probabilities",
+    "leading_directions",
     "make_problem",
     "make_terms",
+    "n_directions",
     "recertify",
     "solve",
+    "solve_cells",
 ]

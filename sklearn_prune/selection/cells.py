@@ -183,8 +183,7 @@ def _with_residual(
     offset = coordinates.residual(problem.must_drop)
     # How far the counts can move the residual, and where it starts.
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, offset + program.shares @ means])
-    n_directions = max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
-    directions = leading_directions(moved, n_directions, rng)
+    directions = leading_directions(moved, n_directions(n_open), rng)
     return replace(program, means=means @ directions, offset=offset @ directions)
 
 
@@ -201,6 +200,11 @@ def _cell_means(
     shares = np.zeros((len(rows), n_cells))
     shares[np.arange(len(rows)), labels[rows]] = 1 / np.bincount(labels[rows])[labels[rows]]
     return coordinates.take(rows).total(shares).T
+
+
+def n_directions(n_open: int) -> int:
+    """Return how many coordinates of the residual a program of so many open cells can hold."""
+    return max(1, min(_MAX_COORDINATES, _MAX_NUMBERS // n_open))
 
 
 def leading_directions(rows: Floats, n_directions: int, rng: np.random.Generator) -> Floats:

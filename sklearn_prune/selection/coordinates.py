@@ -98,6 +98,16 @@ class Coordinates:
         """Number of blocks: Z and the B's."""
         return len(self._blocks)
 
+    @property
+    def ratios(self) -> list[float]:
+        """``ρ_b`` of each B."""
+        return self._weights[1:]
+
+    @property
+    def widths(self) -> list[int]:
+        """Number of columns of Z and of each B."""
+        return [block.shape[1] for block in self._blocks]
+
     def block(self, position: int) -> Coordinates:
         """Return Z (0) or a B (1, ...) alone, in the same unit, without ρ and target."""
         return Coordinates(self._blocks[position], scale=self.scale)

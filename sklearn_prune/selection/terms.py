@@ -54,7 +54,7 @@ class Request:
         """The share of rows to drop; None if the tolerance decides."""
         return None if self.prune_ratio == "auto" else self.prune_ratio
 
-    def n_drop(self, terms: RowTerms) -> int | None:
+    def n_drop(self, terms: RowTerms | StratumCounts) -> int | None:
         """Return the number of rows to drop; None if the tolerance decides.
 
         Raises
@@ -120,6 +120,72 @@ class RowTerms:
     def by_class(self) -> RowTerms:
         """Return the same terms with the classes as strata."""
         return replace(self, strata=self.classes, names=self.class_names)
+
+    def counts(self) -> StratumCounts:
+        """Return how many rows each stratum has; without strata, all rows are one."""
+        terms, class_of = self, None
+        if terms.strata is None:
+            terms = replace(self, strata=np.zeros(self.n_samples, dtype=np.int64), names=(None,))
+        elif terms.classes is not None:
+            class_of = np.empty(len(terms.names), dtype=np.int64)
+            class_of[terms.strata] = terms.classes
+        return StratumCounts(
+            terms.names,
+            self.class_names,
+            class_of,
+            terms.count(np.ones(self.n_samples, dtype=bool)),
+            terms.count(self.must_keep),
+            terms.count(self.must_drop),
+            is_named=self.strata is not None,
+        )
+
+
+@dataclass(frozen=True)
+class StratumCounts:
+    """How many rows each stratum has, and how many of them are decided: all that rules count.
+
+    Attributes
+    ----------
+    names, class_names : tuple
+        As in `RowTerms`.
+    class_of : ndarray of int or None
+        Class of each stratum; None for regression.
+    sizes, must_keep, must_drop : ndarray of int of shape (n_strata,)
+        Rows in all, always kept, always dropped.
+    is_named : bool
+        Whether there are classes or groups; otherwise all rows are one stratum.
+    """
+
+    names: Names
+    class_names: Names
+    class_of: Integers | None
+    sizes: Integers
+    must_keep: Integers
+    must_drop: Integers
+    is_named: bool = True
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.sizes.sum())
+
+    def by_class(self) -> StratumCounts:
+        """Return the counts of the classes; of all rows where there are none."""
+        code = np.zeros(len(self.sizes), dtype=np.int64) if self.class_of is None else self.class_of
+        names = self.class_names or (None,)
+
+        def summed(counts: Integers) -> Integers:
+            return np.bincount(code, counts, minlength=len(names)).astype(np.int64)
+
+        return StratumCounts(
+            names,
+            self.class_names,
+            None if self.class_of is None else np.arange(len(names)),
+            summed(self.sizes),
+            summed(self.must_keep),
+            summed(self.must_drop),
+            is_named=self.class_of is not None,
+        )
 
 
 def make_terms(
@@ -245,15 +311,14 @@ def make_problem(
     InfeasibleProblemError
         When counts, masks, quotas and weights cannot be met together, in the user's terms.
     """
-    n_drop, n_keep = request.n_drop(terms), None
-    if request.ratio is not None and n_drop is not None:
-        n_keep = terms.n_samples - n_drop
-        _check_masks(terms, request.ratio, n_drop)
-    _check_no_class_vanishes(terms, request.ratio, n_keep)
-    groups, quota = _groups_and_range(terms, request.quota, n_keep)
+    counted = counted_request(terms.counts(), request)
+    groups, quota = None, None
+    if counted.counts.is_named:
+        is_by_class = request.quota is None
+        groups, quota = terms.classes if is_by_class else terms.strata, counted.kept_range
     problem = SelectionProblem(
         Z,
-        n_drop=n_drop,
+        n_drop=counted.n_drop,
         tolerance=None if request.tolerance is None else length_of(request.tolerance),
         cost=terms.cost,
         balance=balance,
@@ -274,13 +339,49 @@ def count_problem(terms: RowTerms, request: Request) -> SelectionProblem:
     return make_problem(np.zeros((terms.n_samples, 1)), terms, request)
 
 
-def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
-    least, n = int(terms.must_drop.sum()), terms.n_samples
+@dataclass(frozen=True)
+class CountedRequest:
+    """What a request comes to for these counts of rows.
+
+    Attributes
+    ----------
+    counts : StratumCounts
+        The strata that the quota refers to.
+    n_drop : int or None
+        Rows to drop; None leaves it open.
+    kept_range : KeptRange
+        How many rows each stratum keeps.
+    """
+
+    counts: StratumCounts
+    n_drop: int | None
+    kept_range: KeptRange
+
+
+def counted_request(counts: StratumCounts, request: Request) -> CountedRequest:
+    """Return how many rows to drop and how many each stratum keeps.
+
+    Raises
+    ------
+    InfeasibleProblemError
+        When counts, masks and quotas cannot be met together, in the user's terms.
+    """
+    n_drop, n_keep = request.n_drop(counts), None
+    if request.ratio is not None and n_drop is not None:
+        n_keep = counts.n_samples - n_drop
+        _check_masks(counts, request.ratio, n_drop)
+    _check_no_class_vanishes(counts, request.ratio, n_keep)
+    counts = counts.by_class() if request.quota is None else counts
+    return CountedRequest(counts, n_drop, _kept_range(counts, request.quota, n_keep))
+
+
+def _check_masks(counts: StratumCounts, prune_ratio: float, n_drop: int) -> None:
+    least, n = int(counts.must_drop.sum()), counts.n_samples
     if least == n:
         raise InfeasibleProblemError(
             f"at least one row must stay, and must_drop takes all {n}; free a row of must_drop."
         )
-    most = n - int(terms.must_keep.sum())
+    most = n - int(counts.must_keep.sum())
     if n_drop > most:
         raise InfeasibleProblemError(
             f"prune_ratio={prune_ratio} drops {n_drop} of {n} rows, and must_keep leaves {most} "
@@ -295,12 +396,12 @@ def _check_masks(terms: RowTerms, prune_ratio: float, n_drop: int) -> None:
 
 
 def _check_no_class_vanishes(
-    terms: RowTerms, prune_ratio: float | None, n_keep: int | None
+    counts: StratumCounts, prune_ratio: float | None, n_keep: int | None
 ) -> None:
-    if terms.classes is None:
+    if counts.class_of is None:
         return
-    classes = terms.by_class()
-    keep, left = classes.count(terms.must_keep), classes.count(~terms.must_drop)
+    classes = counts.by_class()
+    keep, left = classes.must_keep, classes.sizes - classes.must_drop
     if not left.all():
         raise InfeasibleProblemError(
             "every class keeps at least one row; must_drop takes all rows of class "
@@ -316,7 +417,7 @@ def _check_no_class_vanishes(
             f"every class keeps at least one row; must_keep takes {taken} of the "
             f"{_rows(n_keep)} that prune_ratio={prune_ratio} keeps, which leaves "
             f"{n_keep - taken} for classes {listed}; "
-            f"{_lower_ratio(terms.n_samples - needed, terms.n_samples, 'prune_ratio')}, or free "
+            f"{_lower_ratio(counts.n_samples - needed, counts.n_samples, 'prune_ratio')}, or free "
             f"{_rows(needed - n_keep)} of must_keep."
         )
 
@@ -333,34 +434,25 @@ def _check_weight_stays(problem: SelectionProblem) -> None:
     )
 
 
-def _groups_and_range(
-    terms: RowTerms, quota: Quota, n_keep: int | None
-) -> tuple[Integers | None, KeptRange | None]:
-    """Return the groups, and how many rows each may keep, so that each class keeps one."""
-    if isinstance(quota, Mapping) and quota and terms.strata is None:
+def _kept_range(counts: StratumCounts, quota: Quota, n_keep: int | None) -> KeptRange:
+    """Return how many rows each stratum may keep, so that each class keeps one."""
+    if isinstance(quota, Mapping) and quota and not counts.is_named:
         raise ValueError(
             f"quota={dict(quota)!r} names groups of rows, but a regression target has no "
             "classes; give groups= to fit, or set quota=None."
         )
-    if quota is None and terms.classes is not None:
-        terms = terms.by_class()
-    if terms.strata is None or (quota is None and terms.classes is None):
-        return None, None
-    class_of = None
-    if terms.classes is not None:
-        class_of = np.empty(len(terms.names), dtype=np.int64)
-        class_of[terms.strata] = terms.classes
-    bounds = kept_range(
+    if not counts.is_named:
+        quota = None
+    return kept_range(
         "proportional" if quota == "class" else quota,
-        terms.names,
-        terms.count(np.ones(terms.n_samples, dtype=bool)),
-        terms.count(terms.must_keep),
-        terms.count(terms.must_drop),
+        counts.names,
+        counts.sizes,
+        counts.must_keep,
+        counts.must_drop,
         n_keep,
         least_named=1,
-        classes=class_of,
+        classes=counts.class_of,
     )
-    return terms.strata, bounds
 
 
 def drop_weightless(terms: RowTerms, request: Request) -> RowTerms:

@@ -17,9 +17,8 @@ BLOCK_SIZE = 16_000_000
 class HeadGradients:
     r"""Centred gradients ``g_i = nu_i (r_i a_i^T - mean)`` of all rows, as operations on factors.
 
-    ``r_i`` is the residual and ``a_i`` the features of row i. The mean of ``r a^T`` is a weighted
-    one over the rows of `reference`. No array of shape (n_samples, n_params) is made. Only `rows`
-    divides by N.
+    ``r_i`` is the residual and ``a_i`` the features of row i. No array of shape (n_samples,
+    n_params) is made. Only `rows` divides by N.
 
     Parameters
     ----------
@@ -27,22 +26,20 @@ class HeadGradients:
         The objective on the rows.
     theta : ndarray of shape (n_outputs, n_features)
         Parameters of the head.
-    reference : HeadObjective
-        The objective over whose rows the mean is taken: `objective`, or one with the same damping.
+    centre : ndarray of shape (n_params,)
+        Minus the mean of ``r a^T``; times its weight, it is added to every row. See `centre_of`.
 
     Attributes
     ----------
-    centre : ndarray of shape (n_params,)
-        Minus the mean; times its weight, it is added to every row.
     residual : ndarray of shape (n_samples, n_outputs)
         ``nu_i r_i``.
     """
 
-    def __init__(self, objective: HeadObjective, theta: Array, reference: HeadObjective) -> None:
+    def __init__(self, objective: HeadObjective, theta: Array, centre: Array) -> None:
         self.design, self.sample_weight = objective.design, objective.sample_weight
         self.weight_sum = objective.weight_sum
         self.residual = objective.sample_weight[:, None] * objective.residual(theta)
-        self.centre = -(reference.gradient(theta) - objective.damping * theta).ravel()
+        self.centre = centre
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -104,6 +101,11 @@ class HeadGradients:
         blocks = row_blocks(np.arange(len(self.design)), n_outputs * k)
         result = np.concatenate(map_threads(products, blocks))
         return result + np.outer(self.sample_weight, self.centre @ U)
+
+
+def centre_of(gradient: Array, theta: Array, damping: float) -> Array:
+    """Return minus the weighted mean of ``r a^T``, from the gradient of the damped mean loss."""
+    return -(gradient - damping * theta).ravel()
 
 
 def row_blocks(indices: Array, width: int) -> list[Array]:

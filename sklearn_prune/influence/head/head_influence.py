@@ -21,8 +21,8 @@ from ..curvature.conjugate_gradients import IterativeHessian
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Influence, Norm, RetrainingForecast
-from .coordinates import HeadCoordinates, by_another_curvature, by_curvature
-from .gradients import HeadGradients
+from .coordinates import HeadCoordinates, LinearMap, by_another_curvature, by_curvature
+from .gradients import HeadGradients, centre_of
 from .hessian_product import HessianProduct
 from .objective import HeadObjective
 from .refit import fit_head, newton_step, refit_head
@@ -121,7 +121,9 @@ class HeadInfluence(Influence):
         self.is_centred = self.reference is objective
         self.shape = (objective.n_samples, objective.n_params)
         self.sample_weight, self.weight_sum = objective.sample_weight, objective.weight_sum
-        self.gradients = HeadGradients(objective, theta, self.reference)
+        gradient = self.reference.gradient(theta)
+        centre = centre_of(gradient, theta, objective.damping)
+        self.gradients = HeadGradients(objective, theta, centre)
         # Nothing but rounding if the gradients are centred.
         everything = np.ones(objective.n_samples)
         self._gradient_of_all = 0.0 if self.is_centred else self.gradients.sum(everything)
@@ -205,10 +207,7 @@ class DenseHeadInfluence(HeadInfluence):
         Row norms stay those of ``Z``, which is good enough to rank rows.
         """
         kept = self.objective.subset(~drop).hessian(self.theta)
-        mixed = DenseCurvature(
-            (1 - _FULL_HESSIAN_SHARE) * kept + _FULL_HESSIAN_SHARE * self.curvature.hessian()
-        )
-        linear_map = by_another_curvature(mixed, self.curvature, self.norm)
+        linear_map = map_given(kept, self.curvature, self.norm)
         return HeadCoordinates(self.gradients, linear_map, self.row_norms())
 
     def damped(self, factor: float) -> DenseHeadInfluence:
@@ -235,6 +234,14 @@ class DenseHeadInfluence(HeadInfluence):
         if self.norm == "loss":
             return self.reference.value(refitted.theta) - self.reference.value(self.theta)
         return self.measure((refitted.theta - self.theta).ravel())
+
+
+def map_given(kept_hessian: Array, curvature: DenseCurvature, norm: Norm) -> LinearMap:
+    """Return M for sets near one of whose kept rows this is the Hessian; see `given`."""
+    mixed = DenseCurvature(
+        (1 - _FULL_HESSIAN_SHARE) * kept_hessian + _FULL_HESSIAN_SHARE * curvature.hessian()
+    )
+    return by_another_curvature(mixed, curvature, norm)
 
 
 class WideHeadInfluence(HeadInfluence):

@@ -42,6 +42,9 @@ class HeadObjective:
         Weights ``nu_i``; None means 1 for every row.
     n_outputs : int, default=None
         Outputs K of the head; None takes as many as `targets` has columns or classes.
+    weight_sum : float, default=None
+        N, if the rows are a part of more; None is the sum of their weights. With a damping of 0,
+        the values, gradients and Hessians of the parts then add up to those of the whole.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class HeadObjective:
         sample_weight: Array | None = None,
         *,
         n_outputs: int | None = None,
+        weight_sum: float | None = None,
     ) -> None:
         self.design = design
         self.targets = targets
@@ -62,7 +66,7 @@ class HeadObjective:
         if sample_weight is None:
             sample_weight = np.ones(self.n_samples)
         self.sample_weight = np.asarray(sample_weight, dtype=np.float64)
-        self.weight_sum = float(self.sample_weight.sum())
+        self.weight_sum = float(self.sample_weight.sum()) if weight_sum is None else weight_sum
         if n_outputs is None:
             n_outputs = int(targets.max()) + 1 if targets.ndim == 1 else targets.shape[1]
         self.n_outputs = n_outputs

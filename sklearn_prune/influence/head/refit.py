@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -21,6 +22,34 @@ _TOL = 1e-8
 CHEAP_FLOPS = 2e9
 # Products in float32 are exact to about 1e-6, so the inner iteration cannot reach much less.
 _SMALLEST_FORCING = 1e-4
+
+
+class DampedLoss(Protocol):
+    """What a Newton step needs to know of an objective; `HeadObjective` has it all.
+
+    One whose rows lie elsewhere says that its ``hessian_flops`` are few, so that each step is by a
+    dense Hessian.
+    """
+
+    damping: float
+    shape: tuple[int, int]
+    n_params: int
+
+    @property
+    def hessian_flops(self) -> float:
+        """Number of operations that the Hessian takes."""
+
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return the objective and its gradient."""
+
+    def gradient(self, theta: Array) -> Array:
+        """Return the gradient alone."""
+
+    def gradient_scale(self, theta: Array) -> float:
+        """Return the size of the gradient's terms."""
+
+    def hessian(self, theta: Array) -> Array:
+        """Return the Hessian, damping included, of shape (n_params, n_params)."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +76,7 @@ class HeadFit:
 
 
 def refit_head(
-    objective: HeadObjective,
+    objective: DampedLoss,
     theta_start: Array | None = None,
     *,
     max_iter: int = 100,
@@ -62,7 +91,7 @@ def refit_head(
 
     Parameters
     ----------
-    objective : HeadObjective
+    objective : HeadObjective or DampedLoss
         The convex objective; damping makes its minimiser unique.
     theta_start : ndarray of shape (n_outputs, n_features), default=None
         Where to begin; None means zero.
@@ -94,7 +123,7 @@ def refit_head(
 
 
 def fit_head(
-    objective: HeadObjective,
+    objective: DampedLoss,
     theta_start: Array | None = None,
     *,
     max_iter: int = 100,
@@ -103,7 +132,7 @@ def fit_head(
     """Do what `refit_head` does, without a warning if it does not converge."""
     theta = np.zeros(objective.shape) if theta_start is None else np.array(theta_start, float)
     with serial_blas():
-        if objective.is_wide:
+        if isinstance(objective, HeadObjective) and objective.is_wide:
             theta, n_iter = _minimise_in_row_space(objective, theta, max_iter)
         else:
             theta, n_iter = _minimise(objective, theta, max_iter, precondition)
@@ -126,7 +155,7 @@ def _minimise_in_row_space(
 
 
 def _minimise(
-    objective: HeadObjective,
+    objective: DampedLoss,
     theta: Array,
     max_iter: int,
     precondition: Product | None,
@@ -154,7 +183,7 @@ def _minimise(
 
 
 def newton_step(
-    objective: HeadObjective,
+    objective: DampedLoss,
     theta: Array,
     gradient: Array,
     forcing: float,
@@ -172,6 +201,7 @@ def newton_step(
     if exact:
         step = DenseCurvature(objective.hessian(theta)).solve(gradient.ravel())
     else:
+        assert isinstance(objective, HeadObjective)
         product = HessianProduct(objective, theta)
         if precondition is None:
             precondition = product.kronecker_curvature().solve
@@ -189,12 +219,12 @@ class _Point:
     gradient_norm: float
 
     @classmethod
-    def at(cls, objective: HeadObjective, theta: Array) -> _Point:
+    def at(cls, objective: DampedLoss, theta: Array) -> _Point:
         value, gradient = objective.value_and_gradient(theta)
         return cls(theta, value, gradient, float(np.linalg.norm(gradient)))
 
 
-def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
+def _backtrack(objective: DampedLoss, point: _Point, step: Array) -> _Point:
     """Return the first of ``theta + step / 2^k`` at which J has fallen enough; `point` if none has.
 
     Enough means Armijo's rule, ``J(new) <= J + 1e-4 2^-k <gradient, step>``. If the expected fall
@@ -211,6 +241,6 @@ def _backtrack(objective: HeadObjective, point: _Point, step: Array) -> _Point:
     return point
 
 
-def _allowed(objective: HeadObjective, theta: Array) -> float:
+def _allowed(objective: DampedLoss, theta: Array) -> float:
     """Return the gradient norm that counts as zero: 1e-8, times the terms' size if that is > 1."""
     return _TOL * max(1.0, objective.gradient_scale(theta))

@@ -93,6 +93,34 @@ def improve(
     return _descend(problem, result, rng, deadline, _COARSE_PROGRESS)
 
 
+def exchange_rows(
+    coordinates: Coordinates,
+    labels: Integers,
+    drop: Mask,
+    rng: np.random.Generator,
+    *,
+    least_progress: float = _LEAST_PROGRESS,
+) -> Mask:
+    """Return a set of the same counts whose residual, offset included, is closer to zero.
+
+    Pairs are exchanged until two rounds in a row gain less than ``least_progress``; then more rows
+    at once, if the coordinates are few.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        The rows, at most 20,000.
+    labels : ndarray of int of shape (n_rows,)
+        Cell of each row, inside which rows are exchanged; -1 for rows that are not free.
+    drop : ndarray of bool of shape (n_rows,)
+        The set to improve.
+    rng : numpy.random.Generator
+        Draws the pools.
+    """
+    drop = _Descent(rng, np.inf, least_progress, 0.0).run(coordinates, labels, drop)
+    return _combined(coordinates, labels, drop, rng, np.inf)[0]
+
+
 def improve_cost(
     problem: SelectionProblem,
     result: SearchResult,
@@ -231,18 +259,32 @@ def _combine(
     problem: SelectionProblem, result: SearchResult, rng: np.random.Generator, deadline: float
 ) -> SearchResult:
     """Improve by more and more swaps at once, if the coordinates are few."""
-    coordinates, drop, last = problem.coordinates, result.drop, 0.0
-    if coordinates.n_coordinates > MAX_COORDINATES or problem.n_given_rows:
+    if problem.coordinates.n_coordinates > MAX_COORDINATES or problem.n_given_rows:
         return result
+    drop, is_cut = _combined(problem.coordinates, result.labels, result.drop, rng, deadline)
+    timed_out = result.timed_out or is_cut
+    return replace(result, drop=drop, norm=problem.norm(drop), timed_out=timed_out)
+
+
+def _combined(
+    coordinates: Coordinates,
+    labels: Integers,
+    drop: Mask,
+    rng: np.random.Generator,
+    deadline: float,
+) -> tuple[Mask, bool]:
+    """Return a set improved by many swaps at once, and whether the deadline cut that short."""
+    last = 0.0
+    if coordinates.n_coordinates > MAX_COORDINATES:
+        return drop, False
     for n_doublings in _DOUBLINGS:
         started = time.perf_counter()
         if started + _GROWTH * last > deadline:
             break
-        drop = multiple_exchange(coordinates, result.labels, drop, rng, n_doublings=n_doublings)
+        drop = multiple_exchange(coordinates, labels, drop, rng, n_doublings=n_doublings)
         part_done("multiple exchange")
         last = time.perf_counter() - started
-    timed_out = result.timed_out or time.perf_counter() + _GROWTH * last > deadline
-    return replace(result, drop=drop, norm=problem.norm(drop), timed_out=timed_out)
+    return drop, time.perf_counter() + _GROWTH * last > deadline
 
 
 def _swap_labels(problem: SelectionProblem, n_drop: int) -> Integers:

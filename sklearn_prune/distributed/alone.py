@@ -1,0 +1,58 @@
+"""A collection of one partition, whose rows are chosen as those of one machine are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+
+from .._types import Array, Estimator
+from ..data import Kind
+from .collection import Block
+from .first_pass import FirstPass
+
+
+def fitted_alone(first: FirstPass, pruner: BaseEstimator, attributes: Sequence[str]) -> list[Any]:
+    """Fit a clone of the pruner on the worker that holds the partition.
+
+    Parameters
+    ----------
+    first : FirstPass
+        Of a collection of which one partition has rows.
+    pruner : BasePruner
+        What to fit.
+    attributes : sequence of str
+        Fitted attributes to return.
+
+    Returns
+    -------
+    values : list
+        One for each attribute.
+    """
+    target = first.target
+    kind, classes = (None, None) if target is None else (target.kind, target.classes)
+    (values,) = first.partitioned.compute(
+        _fit, clone(pruner), kind, classes, first.group_names, attributes
+    )
+    return values
+
+
+def _fit(
+    block: Block,
+    pruner: Estimator,
+    kind: Kind | None,
+    classes: Array | None,
+    group_names: Array | None,
+    attributes: Sequence[str],
+) -> list[Any]:
+    y = block.y if classes is None or block.y is None else classes[block.y]
+    given: dict[str, Any] = {"sample_weight": block.sample_weight}
+    if group_names is not None:
+        given["groups"] = group_names[block.groups]
+    for name in ("must_keep", "must_drop"):
+        mask = getattr(block, name)
+        given[name] = mask if mask.any() else None
+    params = {name: value for name, value in given.items() if value is not None}
+    fitted = pruner.fit(block.X, y, target_kind=kind or "auto", **params)
+    return [getattr(fitted, name) for name in attributes]

@@ -1,0 +1,212 @@
+"""Which rows of each cell go: exchanges in each partition, then among a few rows of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .._types import Floats, Integers, Mask
+from ..influence import LinearMap
+from ..selection import BLOCK_ROWS, draw_dropped, exchange_rows
+from .cells import CellRule
+from .collection import Block
+from .draw import Draw, Odds
+from .reading import ReadRows, joined_rows
+from .row_maps import RowMaps
+
+# A search that others follow ends once two rounds gain less than this.
+_COARSE_PROGRESS = 0.1
+# Rows that partitions give to the last exchange, all together, at most.
+_POOL_ROWS = BLOCK_ROWS
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Some rows of a partition, for the last exchange.
+
+    Attributes
+    ----------
+    rows : ReadRows
+        The rows.
+    positions : ndarray of int of shape (n_rows,)
+        Their places in the partition.
+    labels : ndarray of int of shape (n_rows,)
+        Cell of each.
+    drop : ndarray of bool of shape (n_rows,)
+        Whether it is dropped.
+    """
+
+    rows: ReadRows
+    positions: Integers
+    labels: Integers
+    drop: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Exchanged:
+    """The rows that a partition drops.
+
+    Attributes
+    ----------
+    drop : ndarray of bool of shape (n_rows,)
+        True where dropped.
+    dropped : ndarray of shape (n_coordinates,)
+        Sum of the coordinates of the rows dropped.
+    pool : Pool
+        Rows for the last exchange.
+    """
+
+    drop: Mask
+    dropped: Floats
+    pool: Pool
+
+
+def exchange_in_block(
+    block: Block,
+    odds: Odds | None,
+    n_dropped: Integers,
+    total: Floats,
+    target: Floats,
+    maps: RowMaps,
+    rule: CellRule,
+    draw: Draw,
+    n_partitions: int,
+    seed: int,
+) -> Exchanged:
+    """Draw the rows to drop, and exchange some until they sum to the target.
+
+    Parameters
+    ----------
+    block : Block
+        The rows.
+    odds : Odds or None
+        Their priorities.
+    n_dropped : ndarray of int of shape (n_cells,)
+        Rows of each cell to drop.
+    total, target : ndarray of shape (n_coordinates,)
+        Sum of all rows of the block, and what those dropped are to sum to.
+    maps, rule, draw
+        As everywhere.
+    n_partitions : int
+        Between which the rows of the pool are shared.
+    seed : int
+        Seeds all draws, together with the partition's number.
+    """
+    rng = np.random.default_rng([seed, block.position, 2])
+    rows = maps.reader(block)
+    labels = rule.labels(maps, rows)
+    shares = None
+    if odds is not None:
+        shares = draw.of_rows(maps, rule.groups(rows), rows, odds)
+    drop = rows.must_drop | draw_dropped(labels, n_dropped, shares, rng)
+    searched = _some_of_each(labels, drop, BLOCK_ROWS // 2, rng)
+    part = maps.coordinates(rows.take(searched))
+    outside_kept = ~drop
+    outside_kept[searched] = False
+    # The rows dropped are fewer numbers to add up as all rows less those kept.
+    others = total - _sum(maps, rows, outside_kept) - part.total(np.ones(len(searched), dtype=bool))
+    part = part.with_offset(others - target)
+    drop[searched] = exchange_rows(
+        part, _compact(labels[searched]), drop[searched], rng, least_progress=_COARSE_PROGRESS
+    )
+    dropped = others + part.total(drop[searched])
+    size = max(2, _POOL_ROWS // (2 * n_partitions))
+    chosen = searched[_some_of_each(labels[searched], drop[searched], size, rng)]
+    pool = Pool(rows.take(chosen), chosen, labels[chosen], drop[chosen])
+    return Exchanged(drop, dropped, pool)
+
+
+def _sum(maps: RowMaps, rows: ReadRows, mask: Mask) -> Floats:
+    return maps.totals(rows, mask[:, None].astype(np.float64))[:, 0]
+
+
+def _some_of_each(labels: Integers, drop: Mask, most: int, rng: np.random.Generator) -> Integers:
+    """Return at most so many free rows that are dropped, and that are kept, of all cells alike."""
+    chosen = []
+    for side in (drop, ~drop):
+        rows = np.flatnonzero(side & (labels >= 0))
+        order = rows[np.lexsort((rng.random(len(rows)), labels[rows]))]
+        n_steps = -(-len(order) // most)
+        chosen.append(order[:: max(1, n_steps)])
+    return np.sort(np.concatenate(chosen))
+
+
+@dataclass(frozen=True, eq=False)
+class LastExchange:
+    """The rows that all partitions drop, and those of their pools, which may be exchanged.
+
+    Attributes
+    ----------
+    maps : RowMaps
+        From rows to the coordinates of all sums.
+    target, dropped : ndarray of shape (n_coordinates,)
+        What the rows dropped are to sum to, and what they do.
+    masks, positions : list of ndarray
+        Rows that each partition drops before the last exchange, and places of its pool's rows.
+    rows : ReadRows
+        Rows of all pools.
+    labels : ndarray of int of shape (n_pool,)
+        Cell of each, inside which rows of all partitions are exchanged.
+    drop : ndarray of bool of shape (n_pool,)
+        Whether it is dropped.
+    """
+
+    maps: RowMaps
+    target: Floats
+    dropped: Floats
+    masks: list[Mask]
+    positions: list[Integers]
+    rows: ReadRows
+    labels: Integers
+    drop: Mask
+
+    @classmethod
+    def of(cls, parts: list[Exchanged], target: Floats, maps: RowMaps) -> LastExchange:
+        """Bring together what the partitions returned."""
+        labels = np.concatenate([part.pool.labels for part in parts])
+        return cls(
+            maps,
+            target,
+            np.sum([part.dropped for part in parts], axis=0),
+            [part.drop for part in parts],
+            [part.pool.positions for part in parts],
+            joined_rows([part.pool.rows for part in parts]),
+            _compact(labels),
+            np.concatenate([part.pool.drop for part in parts]),
+        )
+
+    @property
+    def support(self) -> list[Mask]:
+        """Mask of the rows kept of each partition."""
+        masks = [~mask for mask in self.masks]
+        bounds = np.cumsum([len(positions) for positions in self.positions])[:-1]
+        for mask, positions, drop in zip(
+            masks, self.positions, np.split(self.drop, bounds), strict=True
+        ):
+            mask[positions] = ~drop
+        return masks
+
+    def exchanged(self, rng: np.random.Generator, given: LinearMap | None = None) -> LastExchange:
+        """Return the set after exchanges among the rows of the pools.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Draws the pools of the search.
+        given : LinearMap, default=None
+            Map of the influences that the search is to match; None is that of all sums.
+        """
+        maps = self.maps
+        residual: Floats = self.dropped - self.target
+        if given is not None:
+            maps, residual = maps.with_map(given), maps.mapped(residual, given)
+        matched, own = maps.coordinates(self.rows), self.maps.coordinates(self.rows)
+        offset = residual - matched.total(self.drop)
+        drop = exchange_rows(matched.with_offset(offset), self.labels, self.drop, rng)
+        moved = own.total(drop) - own.total(self.drop)
+        return replace(self, drop=drop, dropped=self.dropped + moved)
+
+
+def _compact(labels: Integers) -> Integers:
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,342 @@
+"""The stations of a fit on partitions: head, priorities, cells, exchanges and certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from skorch import NeuralNet
+
+from .._types import Floats, Mask
+from ..influence import (
+    DenseCurvature,
+    HeadFit,
+    Norm,
+    by_curvature,
+    centre_of,
+    fit_head,
+    map_given,
+    refit_head,
+    warn_if_not_convex,
+)
+from ..matching import (
+    CLOSE,
+    FEWEST_ROWS,
+    LEAST_KEPT,
+    NEGLIGIBLE,
+    Certificate,
+    Network,
+    StageClock,
+    changes_of_single_rows,
+    weight_of_distribution,
+)
+from ..networks import write_head
+from ..selection import Request
+from ..utils import serial_blas
+from .cells import (
+    CellRule,
+    CountedCells,
+    PartitionSums,
+    count_cells,
+    main_directions,
+    partition_sums,
+)
+from .certificate import KeptHead, RandomRows, certify_partitions, first_order_change
+from .collection import Block, Collection, EachOwn
+from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
+from .exchange import LastExchange, exchange_in_block
+from .first_pass import FirstPass
+from .head import SummedObjective
+from .random_rows import Groups, random_support
+from .row_maps import EmbeddingMap, HeadMap, RowMaps
+from .survey import Survey, survey
+
+# As in `matching.refinement`.
+_N_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class PartitionJob:
+    """What `select_partitions` is asked for.
+
+    Attributes
+    ----------
+    estimator : None or FrozenEstimator
+        The default linear network, or a trained one.
+    request : Request
+        Ratio, quota and the weight of the distribution.
+    norm, damping
+        As in `InfluencePruner`; the damping is a number.
+    seed : int
+        Seeds all draws.
+    """
+
+    estimator: Network
+    request: Request
+    norm: Norm
+    damping: float
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedPartitions:
+    """The rows kept of all partitions.
+
+    Attributes
+    ----------
+    support : list of ndarray of bool
+        Mask of each partition.
+    certificate : Certificate
+        What that costs.
+    network : skorch net
+        The network that was matched.
+    row_changes : dask array of shape (n_samples,)
+        First-order change from dropping each row alone.
+    """
+
+    support: list[Mask]
+    certificate: Certificate
+    network: NeuralNet
+    row_changes: Collection
+
+
+def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) -> SelectedPartitions:
+    """Choose the rows of all partitions, and certify the choice.
+
+    Parameters
+    ----------
+    first : FirstPass
+        What the partitions hold.
+    job : PartitionJob
+        What to match, and how many rows to drop.
+    clock : StageClock
+        Times the stages.
+    """
+    with clock.stage("network"):
+        known = survey(first, job.estimator, job.seed)
+        groups = Groups.of(known.counted, job.request)
+    with serial_blas():
+        with clock.stage("head"):
+            maps, fit = _match_head(known, job)
+        with clock.stage("influence", n_parts=None):
+            maps = _with_distribution(maps, known, groups, job.request)
+            draw, odds = _draw(maps, known, groups)
+        with clock.stage("distribution"):
+            search = _summed(maps, known, groups, draw, odds, job.seed)
+        with clock.stage("selection", n_parts=None):
+            last, cells = _exchanged(search, job.seed)
+            random_refit = _random_refit(search, job)
+            last, kept = _refined(search, last, job, random_refit)
+        with clock.stage("certificate"):
+            certificate = certify_partitions(
+                last,
+                search.sums,
+                cells,
+                kept,
+                random_refit,
+                groups,
+                RandomRows.of(maps, known.sample, groups),
+                fit,
+                is_aimed=not draw.is_even,
+            )
+    traffic = known.partitioned.traffic
+    certificate = replace(
+        certificate,
+        seconds=clock.seconds,
+        n_passes=traffic.n_passes,
+        bytes_moved=traffic.bytes_moved,
+    )
+    changes = known.partitioned.lazy(_row_changes, maps, dtype=np.float64)
+    return SelectedPartitions(last.support, certificate, known.reader.network, changes)
+
+
+def _match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
+    """Fit the head of all rows, from that of the sample."""
+    reader, sample, damping = known.reader, known.sample, job.damping
+    on_sample = reader.objective(sample, damping, None)
+    start = fit_head(on_sample, known.theta)
+    objective = SummedObjective(known.partitioned, reader, damping, known.theta.shape[1])
+    fit = refit_head(objective, start.theta)
+    if reader.is_linear:
+        write_head(reader.network, fit.theta)
+    warn_if_not_convex(on_sample, fit.theta)
+    curvature = DenseCurvature(objective.hessian(fit.theta))
+    head = HeadMap(
+        fit.theta,
+        centre_of(objective.gradient(fit.theta), fit.theta, damping),
+        objective.weight_sum(fit.theta),
+        curvature,
+        job.norm,
+        by_curvature(curvature, job.norm),
+    )
+    return RowMaps(reader, head, None), fit
+
+
+def _with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
+    """Return the maps with the distribution, unless its weight is 0."""
+    assert maps.head is not None
+    n_kept = groups.n_samples - groups.n_drop
+    weight = weight_of_distribution(request, n_kept, maps.head.theta.size)
+    if weight > 0:
+        embedding = EmbeddingMap.fit(
+            maps.reader, known.sample, maps.head.weight_sum, is_alone=False
+        )
+        maps = replace(maps, embedding=embedding)
+    return maps.scaled_on(known.sample, weight)
+
+
+def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
+    """Return the draw that the rows kept are to look like, and the priorities behind it."""
+    even = groups.n_kept / np.maximum(groups.n_free, 1)
+    is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
+    is_allocated = groups.n_free.sum() > FEWEST_ROWS and groups.n_kept.max() >= LEAST_KEPT
+    if maps.embedding is None or not is_allocated:
+        return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
+    even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
+    rule, of_sample = OddsRule.fit(maps, known.sample, groups.n_samples)
+    positions = known.counted.positions
+    firsts = np.cumsum([0, *map(len, positions)])[:-1]
+    odds = known.partitioned.keep(
+        block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
+    )
+    draw = first_draw(maps, groups, known.sample, of_sample, even)
+    if not draw.is_even:
+        draw = calibrated_draw(known.partitioned, maps, odds, groups, draw)
+    return draw, odds
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """All that the exchanges need.
+
+    Attributes
+    ----------
+    known, groups, maps, draw, odds
+        From the stations before.
+    rule : CellRule
+        The cells inside a partition.
+    sums : list of PartitionSums
+        Of each partition.
+    directions : ndarray of shape (n_coordinates, n_directions)
+        In which the cells' means are known.
+    target : ndarray of shape (n_coordinates,)
+        What all rows dropped are to sum to.
+    """
+
+    known: Survey
+    groups: Groups
+    maps: RowMaps
+    draw: Draw
+    odds: EachOwn
+    rule: CellRule
+    sums: list[PartitionSums]
+    directions: Floats
+    target: Floats
+
+
+def _summed(
+    maps: RowMaps, known: Survey, groups: Groups, draw: Draw, odds: EachOwn, seed: int
+) -> _Search:
+    """Sum the coordinates of all rows, by cell and by partition."""
+    rule = CellRule.fit(maps, known.sample, groups)
+    directions = main_directions(maps, known.sample, np.random.default_rng(seed))
+    dropped_share = groups.n_dropped / np.maximum(groups.n_free, 1)
+    sums = known.partitioned.compute(
+        partition_sums, odds, maps, rule, draw, dropped_share, directions, seed
+    )
+    target = np.sum([part.left for part in sums], axis=0)
+    if draw.is_even:
+        # The distribution of all rows, whatever the quota.
+        total = np.sum([part.total for part in sums], axis=0)
+        target = groups.n_drop / groups.n_samples * total
+    if maps.head is not None:
+        # The rows dropped are not to move the head.
+        target[: maps.head.theta.size] = 0.0
+    return _Search(known, groups, maps, draw, odds, rule, sums, directions, target)
+
+
+def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
+    """Count the cells, exchange rows in every partition, and then among all of them."""
+    sums, target, groups = search.sums, search.target, search.groups
+    rng = np.random.default_rng([seed, 3])
+    forced = np.sum([part.forced for part in sums], axis=0)
+    offset = (forced - target) @ search.directions
+    cells = count_cells(sums, groups, offset, rng)
+    # What the parts of the draw leave to reach the target is shared by numbers of rows.
+    missing = target - np.sum([part.left for part in sums], axis=0)
+    sizes = groups.free_by_partition.sum(axis=1)
+    shares = sizes / max(1, sizes.sum())
+    targets = [part.left + share * missing for part, share in zip(sums, shares, strict=True)]
+    parts = search.known.partitioned.compute(
+        exchange_in_block,
+        search.odds,
+        EachOwn(cells.by_partition),
+        EachOwn([part.total for part in sums]),
+        EachOwn(targets),
+        search.maps,
+        search.rule,
+        search.draw,
+        groups.n_partitions,
+        seed,
+    )
+    return LastExchange.of(parts, target, search.maps).exchanged(rng), cells
+
+
+def _random_refit(search: _Search, job: PartitionJob) -> float:
+    """Return the change of the head when it is refitted on random rows, of one draw."""
+    rng = np.random.default_rng([job.seed, 4])
+    support = random_support(search.known.partitioned, search.groups, rng)
+    return _kept_head(search, job, support).refitted_change(warns=False)
+
+
+def _kept_head(search: _Search, job: PartitionJob, support: list[Mask]) -> KeptHead:
+    known, head = search.known, search.maps.head
+    assert head is not None
+    return KeptHead(known.partitioned, known.reader, head, job.damping, support)
+
+
+def _refined(
+    search: _Search, last: LastExchange, job: PartitionJob, random_refit: float
+) -> tuple[LastExchange, KeptHead]:
+    """Exchange more rows of the pools, with the Hessian of the rows kept; see `refine`."""
+    head = search.maps.head
+    assert head is not None
+    rng = np.random.default_rng([job.seed, 5])
+    enough = NEGLIGIBLE * random_refit if np.isfinite(random_refit) else 0.0
+    best, kept = last, _kept_head(search, job, last.support)
+    shortest, hessian = kept.step_change(), kept.hessian
+    for _ in range(_N_ROUNDS):
+        predicted = first_order_change(best, kept.weight)
+        if shortest <= max(CLOSE * predicted, enough):
+            break
+        last = last.exchanged(rng, map_given(hessian, head.curvature, head.norm))
+        trial = _kept_head(search, job, last.support)
+        change, hessian = trial.step_change(), trial.hessian
+        if change < shortest:
+            best, kept, shortest = last, trial, change
+    return best, kept
+
+
+def select_by_distribution(
+    first: FirstPass, estimator: Network, request: Request, seed: int
+) -> list[Mask]:
+    """Return masks of the rows that are kept if their distribution alone is matched."""
+    known = survey(first, estimator, seed)
+    groups = Groups.of(known.counted, request)
+    with serial_blas():
+        embedding = EmbeddingMap.fit(
+            known.reader, known.sample, float(groups.n_samples), is_alone=True
+        )
+        maps = RowMaps(known.reader, None, embedding).scaled_on(known.sample, 0.0)
+        draw = Draw.with_shares(groups.n_kept / np.maximum(groups.n_free, 1))
+        nothing = EachOwn([None] * groups.n_partitions)
+        search = _summed(maps, known, groups, draw, nothing, seed)
+        return _exchanged(search, seed)[0].support
+
+
+def _row_changes(block: Block, maps: RowMaps) -> Floats:
+    """Return the first-order change from dropping each row alone."""
+    rows, head = maps.reader(block), maps.head
+    assert head is not None
+    lengths = head.influences(maps.reader, rows).row_norms()
+    return changes_of_single_rows(lengths, rows.sample_weight, head.weight_sum, head.norm)

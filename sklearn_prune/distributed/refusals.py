@@ -1,0 +1,78 @@
+"""What a fit on one machine can do and one on partitions cannot, and the errors that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sklearn.frozen import FrozenEstimator
+
+from .._types import Metadata
+from ..matching import Network, members, unfrozen
+from ..networks import is_linear_model
+
+# Parameters that a fit on partitions has no use for, their defaults, and what to do.
+_FIXED = {
+    "tolerance": (None, "leave it out, and give prune_ratio a number"),
+    "features": (None, "make them columns of X"),
+    "layers": ("last", "leave it out"),
+    "reweight": (False, "leave it out"),
+    "memory": (None, "leave it out, or persist X"),
+}
+# The same for arguments of fit.
+_ARGUMENTS = {
+    "sample_cost": "leave it out",
+    "X_ref": "leave it out",
+    "y_ref": "leave it out",
+}
+
+
+def require_partition_wise(params: Mapping[str, Metadata], given: Mapping[str, Metadata]) -> None:
+    """Raise ValueError if a pruner is asked for what a fit on partitions cannot do.
+
+    Parameters
+    ----------
+    params : dict
+        Parameters of an `InfluencePruner`.
+    given : dict
+        Further arguments of its ``fit``.
+    """
+    if params["prune_ratio"] == "auto":
+        raise ValueError(
+            "prune_ratio='auto' needs all rows in memory, and X is a Dask collection; give it a "
+            "number, or give X.compute() and y.compute()."
+        )
+    for name, (default, remedy) in _FIXED.items():
+        if params[name] is not default and params[name] != default:
+            raise ValueError(
+                f"{name}={params[name]!r} needs all rows in memory, and X is a Dask collection; "
+                f"{remedy}, or give X.compute() and y.compute()."
+            )
+    for name, remedy in _ARGUMENTS.items():
+        if given.get(name) is not None:
+            raise ValueError(
+                f"{name} needs all rows in memory, and X is a Dask collection; {remedy}, or give "
+                "X.compute() and y.compute()."
+            )
+    require_frozen(params["estimator"])
+
+
+def require_frozen(estimator: Network) -> None:
+    """Raise ValueError unless the estimator is None or a single trained network."""
+    if estimator is None:
+        return
+    networks = members(estimator)
+    if len(networks) != 1 or networks[0] is not estimator:
+        raise ValueError(
+            f"a Dask collection is matched by one network; estimator holds {len(networks)}. Give "
+            "one of them in a FrozenEstimator."
+        )
+    if is_linear_model(estimator):
+        raise ValueError(
+            f"estimator={estimator} needs all rows in memory, and X is a Dask collection; leave it "
+            "out, for the linear model that Newton steps fit partition by partition."
+        )
+    if not isinstance(estimator, FrozenEstimator) or not hasattr(unfrozen(estimator), "module_"):
+        raise ValueError(
+            "a network is not trained on a Dask collection; train it, for example on a sample of "
+            "the rows, and give FrozenEstimator(network)."
+        )

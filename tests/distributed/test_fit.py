@@ -1,0 +1,251 @@
+"""A fit on partitions against that in memory, and against the definitions of the certificate."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetClassifier
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
+from sklearn_prune.networks import linear_network, network_kind, read_head
+from tests.distributed.conftest import in_parts
+
+dask = pytest.importorskip("dask")
+N, PARTS = 700, (200, 0, 150, 150, 200)
+SORTED_PARTS = (100,) * 7
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, 4))
+    noise = rng.standard_normal(N)
+    return X, np.array(["a", "b", "c"])[(X[:, 0] + noise > 0) * 1 + (X[:, 1] > 1)]
+
+
+def fitted(X, y, *, parts=PARTS, prune_ratio=0.8, fit_params=None, **options):
+    lazy = {name: in_parts(value, parts) for name, value in (fit_params or {}).items()}
+    pruner = InfluencePruner(prune_ratio=prune_ratio, random_state=0, **options)
+    return pruner.fit(in_parts(X, parts), in_parts(y, parts), **lazy)
+
+
+@pytest.fixture(scope="module")
+def pruner(rows):
+    return fitted(*rows)
+
+
+def influence_in_memory(X, y, weight=None, norm="loss"):
+    """The influences on the head of the default network, fitted in memory."""
+    classes, codes = (None, y) if y.dtype.kind == "f" else np.unique(y, return_inverse=True)
+    head = read_head(linear_network(network_kind(classes), X, codes, weight), X, codes)
+    return fitted_influence(head, weight, norm)
+
+
+def fitted_influence(head, weight=None, norm="loss"):
+    objective = HeadObjective(
+        head.design, head.targets, head.loss, 1e-4, weight, n_outputs=len(head.theta)
+    )
+    return DenseHeadInfluence(objective, refit_head(objective, head.theta).theta, norm)
+
+
+def assert_changes_are(certificate, influence, support):
+    forecast = influence.forecast(~support)
+    assert certificate.predicted_change == pytest.approx(forecast.first_order, rel=1e-4)
+    assert certificate.kept_hessian_change == pytest.approx(forecast.kept_hessian, rel=1e-4)
+    assert certificate.actual_change == pytest.approx(forecast.refitted, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["loss", "parameter"])
+def test_the_changes_are_those_of_refits_in_memory(rows, norm):
+    X, y = rows
+    pruner = fitted(X, y, norm=norm)
+    influence = influence_in_memory(X, y, norm=norm)
+    assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
+
+
+def test_the_changes_of_numbers_with_weights_are_those_of_refits_in_memory(rows):
+    X, _ = rows
+    y = X[:, 0] + X[:, 1] ** 2
+    weight = np.random.default_rng(1).random(N) + 0.1
+    pruner = fitted(X, y, prune_ratio=0.5, fit_params={"sample_weight": weight})
+    influence = influence_in_memory(X, y, weight / weight.mean())
+    assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
+
+
+def test_the_network_is_that_in_memory(rows, pruner):
+    theta = influence_in_memory(*rows).theta
+    layer = pruner.estimator_.module_.linear
+    np.testing.assert_allclose(layer.weight.detach().numpy(), theta[:, :-1], atol=1e-6)
+
+
+def test_the_norms_are_those_in_memory_in_the_partitions_of_x(rows, pruner):
+    X, y = rows
+    in_memory = InfluencePruner(prune_ratio=0.5, random_state=0, distribution_weight=0).fit(X, y)
+    assert pruner.influence_norms_.chunks == (PARTS,)
+    np.testing.assert_allclose(
+        pruner.influence_norms_.compute(), in_memory.influence_norms_, rtol=1e-3
+    )
+
+
+def test_it_matches_as_well_as_in_memory(rows, pruner):
+    ours = pruner.certificate_
+    theirs = InfluencePruner(prune_ratio=0.8, random_state=0).fit(*rows).certificate_
+    assert ours.n_kept == theirs.n_kept
+    # Nothing but noise below a tenth of random rows' change, at which both searches stop.
+    enough = 0.1 * theirs.random_actual_change
+    assert ours.actual_change <= max(1.5 * theirs.actual_change, enough)
+    assert ours.distribution_error <= 1.5 * theirs.distribution_error
+    assert ours.distribution_tilt == pytest.approx(theirs.distribution_tilt, rel=0.3)
+    assert ours.random_change == pytest.approx(theirs.random_change, rel=0.02)
+    expected = theirs.random_distribution_error
+    assert ours.random_distribution_error == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_partitions_that_are_sorted_by_the_target_do_no_harm(rows, kind):
+    X, labels = rows
+    y = labels if kind == "classes" else X[:, 0] + X[:, 1] ** 2
+    order = np.argsort(y, kind="stable")
+    certificate = fitted(X[order], y[order], parts=SORTED_PARTS).certificate_
+    assert certificate.actual_change < 0.2 * certificate.random_actual_change
+    assert certificate.distribution_error < 0.6 * certificate.random_distribution_error
+
+
+def test_one_partition_gives_the_fit_in_memory(rows):
+    X, y = rows
+    groups = np.arange(N) % 2
+    alone = fitted(X, y, parts=(0, N), fit_params={"groups": groups})
+    in_memory = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(alone.get_support(indices=True), in_memory.sample_indices_)
+    np.testing.assert_array_equal(alone.influence_norms_.compute(), in_memory.influence_norms_)
+    assert alone.certificate_.actual_change == in_memory.certificate_.actual_change
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_the_rows_are_the_same_by_every_scheduler(rows, pruner, scheduler):
+    with dask.config.set(scheduler=scheduler):
+        again = fitted(*rows)
+    np.testing.assert_array_equal(again.get_support(indices=True), pruner.get_support(indices=True))
+
+
+def test_the_rows_are_the_same_on_a_cluster(rows, pruner, client):
+    again = fitted(*rows)
+    np.testing.assert_array_equal(again.get_support(indices=True), pruner.get_support(indices=True))
+    assert again.certificate_.n_passes == pruner.certificate_.n_passes > 0
+
+
+def test_another_seed_gives_other_rows(rows, pruner):
+    again = InfluencePruner(prune_ratio=0.8, random_state=1)
+    again.fit(*(in_parts(values, PARTS) for values in rows))
+    assert (again.get_support().compute() != pruner.get_support().compute()).any()
+
+
+def test_masks_and_groups_are_obeyed(rows):
+    X, y = rows
+    keep, drop = np.zeros((2, N), dtype=bool)
+    keep[[3, 250, 699]], drop[10:60] = True, True
+    groups = np.arange(N) % 2
+    params = {"must_keep": keep, "must_drop": drop, "groups": groups}
+    support = fitted(X, y, fit_params=params).support_.compute()
+    assert support[keep].all() and not support[drop].any()
+    for label in np.unique(y):
+        for group in (0, 1):
+            members = (y == label) & (groups == group)
+            assert abs(support[members].sum() - 0.2 * members.sum()) < 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("equal", [47, 47, 46]), ({"a": 60, "b": (30, 50), "c": 40}, [60, 40, 40])],
+)
+def test_quotas_are_obeyed(rows, quota, expected):
+    X, y = rows
+    support = fitted(X, y, quota=quota, distribution_weight=0).support_.compute()
+    assert [int(support[y == label].sum()) for label in "abc"] == expected
+
+
+def test_without_a_quota_each_class_keeps_a_row(rows):
+    X, y = rows
+    support = fitted(X, y, quota=None, prune_ratio=0.99).support_.compute()
+    assert support.sum() == 7
+    assert set(y[support]) == {"a", "b", "c"}
+
+
+def test_nothing_is_dropped_at_the_ratio_zero(rows):
+    pruner = fitted(*rows, prune_ratio=0.0)
+    assert pruner.support_.compute().all()
+    assert pruner.certificate_.actual_change == pytest.approx(0, abs=1e-20)
+
+
+def test_a_trained_network_is_matched_by_its_last_layer(rows):
+    X, y = rows
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    net = NeuralNetClassifier(
+        module, criterion=torch.nn.CrossEntropyLoss, max_epochs=3, lr=0.1, verbose=0
+    )
+    codes = np.unique(y, return_inverse=True)[1]
+    net.fit(X.astype("float32"), codes)
+    pruner = fitted(X.astype("float32"), y, estimator=FrozenEstimator(net))
+    influence = fitted_influence(read_head(net, X.astype("float32"), codes))
+    assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
+
+
+def test_the_certificate_counts_passes_and_bytes(pruner):
+    certificate = pruner.certificate_
+    assert 10 < certificate.n_passes < 40
+    assert certificate.bytes_moved > 1000
+    assert f"{certificate.n_passes} over all partitions" in repr(certificate)
+
+
+def test_select_and_weigh_say_that_they_need_memory(pruner):
+    with pytest.raises(ValueError, match="select needs all rows in memory.*fit again"):
+        pruner.select(prune_ratio=0.5)
+    with pytest.raises(ValueError, match="weigh needs all rows in memory"):
+        pruner.weigh(np.ones(N, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("options", "fit_params", "message"),
+    [
+        ({"prune_ratio": "auto", "tolerance": 0.1}, {}, "prune_ratio='auto' needs all rows"),
+        ({"reweight": True}, {}, "reweight=True needs all rows in memory.*leave it out"),
+        ({"layers": "all"}, {}, "layers='all' needs all rows in memory"),
+        ({"features": np.array}, {}, "features=.*make them columns of X"),
+        ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
+        ({"estimator": [None, None]}, {}, "one network; estimator holds 2"),
+        ({}, {"sample_cost": np.ones(N)}, "sample_cost needs all rows in memory"),
+    ],
+)
+def test_what_needs_all_rows_is_refused_before_any_pass(rows, options, fit_params, message):
+    X, y = (dask.delayed(fail)(values) for values in rows)
+    X, y = (dask.array.from_delayed(v, (N, *s), float) for v, s in ((X, (4,)), (y, ())))
+    pruner = InfluencePruner(**{"prune_ratio": 0.5, **options})
+    with pytest.raises(ValueError, match=message):
+        pruner.fit(X, y, **fit_params)
+
+
+def fail(values):
+    raise AssertionError("a pass was made")
+
+
+def test_a_network_to_train_is_refused(rows):
+    net = NeuralNetClassifier(torch.nn.Linear(4, 3))
+    with pytest.raises(ValueError, match="not trained on a Dask collection; train it"):
+        fitted(*rows, estimator=net)
+
+
+def test_a_weight_of_zero_is_refused_with_its_partition(rows):
+    weight = np.ones(N)
+    weight[250] = 0
+    with pytest.raises(ValueError, match="In partition 2: sample_weight must be positive"):
+        fitted(*rows, fit_params={"sample_weight": weight})
+
+
+def test_too_many_parameters_are_refused(rows, monkeypatch):
+    from sklearn_prune.influence import limits
+
+    monkeypatch.setattr(limits, "DENSE_PARAMS", 10)
+    with pytest.raises(ValueError, match="15 parameters, and at most 10 are matched"):
+        fitted(*rows)
