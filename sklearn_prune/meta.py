@@ -24,9 +24,9 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
 from ._sample_weight import fit_weighted, gives_weights, weight_argument
-from ._types import Array, Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
+from ._types import Array, Constraints, Estimator, Floats, Metadata, Params, Rows, Targets
 from .base import BasePruner, fit_pruner
-from .data import Kind, check_params, take_params, take_rows
+from .data import Kind, check_params, prune_params
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
@@ -92,8 +92,7 @@ class PruningMixin(MetaEstimatorMixin):
         """Fit a clone of the pruner, and a clone of the estimator on the rows it keeps."""
         pruner = self._fit_pruner(X, y, for_pruner, **changed)
         weights = getattr(pruner, "sample_weight_", None)
-        kept = pruner.sample_indices_
-        return pruner, self._fit_estimator(X, y, for_estimator, kept, weights)
+        return pruner, self._fit_estimator(X, y, for_estimator, pruner.prune, weights)
 
     def _check_weights(self) -> None:
         """Raise if the pruner returns weights and the estimator takes none."""
@@ -105,12 +104,12 @@ class PruningMixin(MetaEstimatorMixin):
         X: Rows,
         y: Targets,
         params: Params,
-        rows: Integers,
+        take: Callable[[Rows], Rows],
         weights: Floats | None = None,
     ) -> Estimator:
-        """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""
-        model, params = clone(self._model()), take_params(X, params, rows)
-        return fit_weighted(model, take_rows(X, rows), take_rows(y, rows), params, weights)
+        """Fit a clone of the estimator on the rows that ``take`` takes out of each container."""
+        model, params = clone(self._model()), prune_params(X, params, take)
+        return fit_weighted(model, take(X), take(y), params, weights)
 
     def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
         """Return the ``fit`` parameters of the pruner, and those of the estimator."""
@@ -263,7 +262,8 @@ class PrunedEstimator(PruningMixin):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows.
+            Training rows. A Dask collection is for estimators that take one, such as
+            `lightgbm.DaskLGBMClassifier`: they get the kept rows as collections.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict

@@ -12,6 +12,7 @@ from benchmarks import (
     cifar10,
     cost,
     defaults,
+    distributed,
     distribution,
     expected_gap,
     influence_report,
@@ -110,6 +111,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
+        ("distributed", distributed.Cell, distributed.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):

@@ -16,7 +16,7 @@ from .containers import (
     two_rows_like,
 )
 from .encoding import ColumnsEncoder
-from .fit_params import check_params, take_params
+from .fit_params import check_params, prune_params, take_params
 from .hashing import digest, fingerprint
 from .rows import check_reference_rows, check_rows, refuse_dates
 from .target import (
@@ -64,6 +64,7 @@ __all__ = [
     "is_missing",
     "n_rows",
     "plain",
+    "prune_params",
     "raw_weights",
     "refuse_dates",
     "require_positive",

@@ -15,7 +15,8 @@ An argument whose name refers to other rows or to none (``X_val``, ``eval_set``,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from functools import partial
 from typing import Any
 
 from sklearn import get_config
@@ -74,8 +75,15 @@ def take_params(X: Rows, params: Mapping[str, Any], indices: Integers) -> dict[s
         have one entry for each row of X; or if another argument does, and neither its name nor a
         routing request says whether it belongs to the rows.
     """
+    return prune_params(X, params, partial(take_rows, indices=indices))
+
+
+def prune_params(
+    X: Rows, params: Mapping[str, Any], take: Callable[[Rows], Rows]
+) -> dict[str, Any]:
+    """Do what `take_params` does, where ``take`` takes the rows out of a container."""
     return {
-        name: take_rows(value, indices) if _is_row_aligned(name, value, n_rows(X)) else value
+        name: take(value) if _is_row_aligned(name, value, n_rows(X)) else value
         for name, value in params.items()
     }
 

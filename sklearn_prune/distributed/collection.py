@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._types import Array, Floats, Mask, Rows, Values
-from ..data import as_labels, is_collection, two_rows_like
+from ..data import as_labels, is_collection, n_rows, two_rows_like
 from ..utils import serial_blas, warn_user
 
 # A dask.delayed.Delayed: a value that a worker will compute. Dask has no types.
@@ -206,7 +206,7 @@ class Partitioned:
             lengths = tuple(self._computed([_lazy(_length)(part) for part in self.columns["X"]]))
         n_samples = sum(lengths)
         for name, array in arrays.items():
-            if len(array) != n_samples:
+            if n_rows(array) != n_samples:
                 raise ValueError(
                     f"{name} must have one entry for each row of X; it has {len(array)}, and X has "
                     f"{n_samples} rows. Take both from the same table."
@@ -406,7 +406,7 @@ class _Pieces:
         if _is_frame(collection):
             # Dask's own optimization would read several partitions of few columns as one.
             return cls(collection.simplify().to_delayed(optimize_graph=False), None, True)
-        if not hasattr(collection, "chunks") or not hasattr(collection, "to_delayed"):
+        if not hasattr(type(collection), "chunks"):
             raise TypeError(
                 f"{name} must be an array or a data frame of Dask; it is a "
                 f"{type(collection).__name__}. Turn it into one: to_dataframe() of a bag, "
@@ -433,7 +433,8 @@ class _Pieces:
 
 
 def _is_frame(collection: Collection) -> bool:
-    return hasattr(collection, "divisions") and hasattr(collection, "simplify")
+    # A delayed value has every attribute that it is asked for; its type has not.
+    return hasattr(type(collection), "divisions") and hasattr(type(collection), "simplify")
 
 
 def parts_of(name: str, collection: Collection, lengths: tuple[int, ...]) -> list[Lazy]:

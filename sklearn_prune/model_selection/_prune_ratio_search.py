@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -302,8 +303,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                     support = pruner.support_
                 if ratio and gives_weights(pruner):
                     weights = pruner.weigh(support)
-                kept = np.flatnonzero(support)
-                model = self._fit_estimator(X_train, y_train, for_estimator, kept, weights)
+                take = partial(take_rows, indices=np.flatnonzero(support))
+                model = self._fit_estimator(X_train, y_train, for_estimator, take, weights)
             except ValueError as error:
                 if position <= 1:
                     # An error on full data or at the smallest ratio is not due to the ratio.

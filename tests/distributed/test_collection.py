@@ -186,8 +186,10 @@ def test_frames_of_other_partitions_are_refused(table):
 
 def test_other_collections_are_refused():
     bag = dask.bag.from_sequence([1, 2])
-    with pytest.raises(TypeError, match="array or a data frame of Dask; it is a Bag"):
+    with pytest.raises(TypeError, match="X must be an array or a data frame.*it is a Bag"):
         Partitioned.of(bag)
+    with pytest.raises(TypeError, match="y must be an array or a data frame.*it is a Delayed"):
+        Partitioned.of(da.ones((2, 1)), dask.delayed(np.ones(2)))
 
 
 def _fails_in_partition_2(block: Block) -> int:

@@ -1,0 +1,47 @@
+"""Meta-estimators whose estimator takes collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from sklearn_prune.meta import PrunedClassifier
+
+from .conftest import PositiveRows, in_parts
+
+
+class RemembersParts(ClassifierMixin, BaseEstimator):
+    """Keeps what it is fitted on, as an estimator of Dask would read it."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Any:
+        self.given_ = X, y, sample_weight, eval_set
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] > 0
+
+
+def test_the_estimator_gets_the_kept_rows_as_collections_of_known_chunks(table):
+    X, y = table
+    mask, weights = X[:, 0] > 0, np.arange(90.0)
+    parts = in_parts(X), in_parts(y)
+    model = PrunedClassifier(RemembersParts(), PositiveRows())
+    model.fit(*parts, sample_weight=in_parts(weights), eval_set=parts)
+    X_small, y_small, weights_small, eval_set = model.estimator_.given_
+    assert X_small.chunks[0] == y_small.chunks[0] == weights_small.chunks[0]
+    np.testing.assert_array_equal(X_small.compute(), X[mask])
+    np.testing.assert_array_equal(y_small.compute(), y[mask])
+    np.testing.assert_array_equal(weights_small.compute(), weights[mask])
+    assert eval_set is parts
+    assert model.predict(parts[0]).chunks == (parts[0].chunks[0],)
+
+
+def test_weights_of_another_length_are_refused(table):
+    X, y = table
+    model = PrunedClassifier(RemembersParts(), PositiveRows())
+    with pytest.raises(ValueError, match="sample_weight must have one entry for each row"):
+        model.fit(in_parts(X), in_parts(y), sample_weight=np.ones(80))
