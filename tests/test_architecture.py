@@ -33,7 +33,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-OPTIONAL = {"pandas", "polars", "matplotlib", "pyarrow", "dask"}
+# cloudpickle comes with Dask.
+OPTIONAL = {"pandas", "polars", "matplotlib", "pyarrow", "dask", "cloudpickle"}
 # Names under which the distributions of setup.cfg are imported.
 IMPORT_NAME = {"scikit-learn": "sklearn"}
 

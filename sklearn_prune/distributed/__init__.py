@@ -1,8 +1,10 @@
 """Rows beyond one machine's memory: the same selection over the partitions of a Dask collection.
 
-Start at `collection.Partitioned`, of whose partitions functions see one block at a time.
-`first_pass` checks all of them, and `output` keeps rows of collections. Dask is imported where it
-is used, and nowhere else in the package.
+Start at `collection.Partitioned`, of whose partitions functions see one block at a time, and at
+`fit`, which chooses their rows: after `first_pass` has checked all of them and `survey` has drawn a
+sample, `head` solves for the head by sums over the partitions, `draw` finds the probability of each
+row to be kept, `cells` lets `milp` decide how many rows go, and `exchange` decides which. `output`
+keeps rows of collections. Dask is imported where it is used, and nowhere else in the package.
 """
 
 from .alone import fitted_alone
@@ -19,10 +21,10 @@ __all__ = [
     "EachOwn",
     "FirstPass",
     "KeptRows",
-    "Partitioned",
-    "Traffic",
     "PartitionJob",
+    "Partitioned",
     "SelectedPartitions",
+    "Traffic",
     "column_moments",
     "drawn_partitions",
     "first_pass",

@@ -534,7 +534,8 @@ def _n_bytes(value: object) -> int:
     # It comes with Dask, whose own sizeof does not look into objects.
     import cloudpickle
 
-    return len(cloudpickle.dumps(value))
+    # What was kept stays on its worker.
+    return 0 if is_collection(value) else len(cloudpickle.dumps(value))
 
 
 def _lazy(function: Callable[..., T]) -> Callable[..., Lazy]:

@@ -84,6 +84,7 @@ class OddsRule:
             is_labels=classes is not None,
             n_classes=None if classes is None else len(classes),
         )
+        scale = replace(scale, is_fast=True)
         factors = scale.factors(table, sample.target, np.arange(len(sample)))
         floors = factors.floors()
         raised = factors.raised(floors)

@@ -9,7 +9,7 @@ import torch
 from skorch import NeuralNet
 
 from .._types import Array, Floats, Integers
-from ..influence import limits
+from ..influence import most_dense_params
 from ..matching import Network, unfrozen
 from ..networks import (
     UnsupportedNetworkError,
@@ -262,10 +262,11 @@ def _read(
                 "without weights."
             )
         theta, loss = head.theta, head.loss
-    if theta.size > limits.DENSE_PARAMS:
+    most = most_dense_params()
+    if theta.size > most:
         raise UnsupportedNetworkError(
-            f"the last layer has {theta.size} parameters, and at most {limits.DENSE_PARAMS} are "
-            "matched over a Dask collection, since their Hessian is summed over its partitions. "
+            f"the last layer has {theta.size} parameters, and at most {most} are matched "
+            "over a Dask collection, since their Hessian is summed over its partitions. "
             "Give fewer columns, or a network with a smaller last layer."
         )
     reader = RowReader(

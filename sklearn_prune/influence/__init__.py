@@ -18,6 +18,7 @@ from .head.head_influence import (
     WideHeadInfluence,
     head_influence,
     map_given,
+    most_dense_params,
     retraining_steps,
 )
 from .head.objective import HeadObjective, warn_if_not_convex
@@ -60,6 +61,7 @@ __all__ = [
     "head_influence",
     "influences_of",
     "map_given",
+    "most_dense_params",
     "newton_step",
     "norms_of",
     "part_of",

@@ -18,7 +18,8 @@ the draw equal those over all rows.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -267,12 +268,16 @@ class PriorityScale:
         Predicts class probabilities, or the variance of numbers.
     is_labels : bool
         Whether the target holds class codes.
+    is_fast : bool, default=False
+        Whether distances are computed in float32, and each row that no forest has seen by one of
+        them instead of all: enough for very many rows.
     """
 
     reference: Floats
     is_reference: Mask
     forest: CrossFitted
     is_labels: bool
+    is_fast: bool = False
 
     @classmethod
     def fit(
@@ -327,8 +332,11 @@ class PriorityScale:
             Position of each row among those that were fitted on; -1 for other rows.
         """
         is_own = (fitted >= 0) & self.is_reference[fitted]
-        distance = _distance_to_neighbours(table, self.reference, is_own)
-        predicted = self.forest.predict(table, np.arange(len(target)), fitted)
+        distances = _fast_distances if self.is_fast else euclidean_distances
+        distance = _distance_to_neighbours(table, self.reference, is_own, distances)
+        forest = self.forest.spread(fitted) if self.is_fast else self.forest
+        every = np.arange(len(target))
+        predicted = forest.predict(table, every, every if self.is_fast else fitted)
         if not self.is_labels:
             spread = np.sqrt(np.maximum(predicted.ravel(), 0.0))
             expected = np.zeros((len(target), 0), dtype=np.float32)
@@ -373,10 +381,20 @@ class CrossFitted:
                 return self._by(forest, table[rows[chosen]])
 
             if len(held_out):
-                predicted[held_out] = of_rows(held_out)
+                parts = [held_out[part] for part in gen_batches(len(held_out), CHUNK)]
+                predicted[held_out] = np.concatenate(map_threads(of_rows, parts))
             if len(others):
                 predicted[others] += np.concatenate(map_threads(of_rows, batches)) / _N_FOLDS
         return predicted
+
+    def spread(self, fitted: Integers) -> CrossFitted:
+        """Return the same for these rows, each of which one forest predicts.
+
+        It is the one that was grown without the row; the forests take turns for other rows.
+        """
+        fold = np.where(fitted >= 0, self.fold[fitted], -1)
+        turn = np.arange(len(fold)) % len(self.forests)
+        return replace(self, fold=np.where(fold < 0, turn, fold))
 
     def _by(self, forest: Any, rows: Floats) -> Floats:
         if not hasattr(forest, "predict_proba"):
@@ -433,12 +451,26 @@ class _Trees:
         return CrossFitted(tuple(forests), fold, n_columns)
 
 
-def _distance_to_neighbours(table: Table, reference: Floats, is_reference: Mask) -> Floats:
+def _fast_distances(rows: Floats, reference: Floats) -> Floats:
+    """Return all distances, in the float32 of the rows."""
+    squared = (rows @ reference.T) * np.float32(-2)
+    squared += np.einsum("ij,ij->i", rows, rows)[:, None]
+    squared += np.einsum("ij,ij->i", reference, reference)
+    np.maximum(squared, 0, out=squared)
+    return np.sqrt(squared, out=squared)
+
+
+def _distance_to_neighbours(
+    table: Table,
+    reference: Floats,
+    is_reference: Mask,
+    distances_of: Callable[[Floats, Floats], Floats],
+) -> Floats:
     """Return each row's mean distance to the nearest five of other rows."""
     n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
 
     def nearest(rows: slice) -> Floats:
-        distances = euclidean_distances(table[rows], reference)
+        distances = distances_of(table[rows], reference)
         return np.sort(np.partition(distances, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
 
     parts = map_threads(nearest, list(gen_batches(len(is_reference), CHUNK)))

@@ -7,6 +7,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
+from sklearn_prune.distributed import survey
 from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
 from sklearn_prune.networks import linear_network, network_kind, read_head
 from tests.distributed.conftest import in_parts
@@ -59,7 +60,7 @@ def assert_changes_are(certificate, influence, support):
 @pytest.mark.parametrize("norm", ["loss", "parameter"])
 def test_the_changes_are_those_of_refits_in_memory(rows, norm):
     X, y = rows
-    pruner = fitted(X, y, norm=norm)
+    pruner = fitted(X, y, norm=norm, distribution_weight=0)
     influence = influence_in_memory(X, y, norm=norm)
     assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
 
@@ -68,7 +69,9 @@ def test_the_changes_of_numbers_with_weights_are_those_of_refits_in_memory(rows)
     X, _ = rows
     y = X[:, 0] + X[:, 1] ** 2
     weight = np.random.default_rng(1).random(N) + 0.1
-    pruner = fitted(X, y, prune_ratio=0.5, fit_params={"sample_weight": weight})
+    pruner = fitted(
+        X, y, prune_ratio=0.5, fit_params={"sample_weight": weight}, distribution_weight=0
+    )
     influence = influence_in_memory(X, y, weight / weight.mean())
     assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
 
@@ -112,19 +115,27 @@ def test_partitions_that_are_sorted_by_the_target_do_no_harm(rows, kind):
     assert certificate.distribution_error < 0.6 * certificate.random_distribution_error
 
 
+def test_a_sample_of_the_rows_is_enough_for_the_features(rows, pruner, monkeypatch):
+    monkeypatch.setattr(survey, "SAMPLE_ROWS", 200)
+    certificate, of_all = fitted(*rows).certificate_, pruner.certificate_
+    assert certificate.actual_change < 0.2 * certificate.random_actual_change
+    assert certificate.distribution_error < 0.6 * certificate.random_distribution_error
+    assert certificate.distribution_tilt == pytest.approx(of_all.distribution_tilt, rel=0.5)
+
+
 def test_one_partition_gives_the_fit_in_memory(rows):
     X, y = rows
-    groups = np.arange(N) % 2
-    alone = fitted(X, y, parts=(0, N), fit_params={"groups": groups})
-    in_memory = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y, groups=groups)
+    groups, options = np.arange(N) % 2, {"distribution_weight": 0.5}
+    alone = fitted(X, y, parts=(0, N), fit_params={"groups": groups}, **options)
+    in_memory = InfluencePruner(prune_ratio=0.8, random_state=0, **options)
+    in_memory.fit(X, y, groups=groups)
     np.testing.assert_array_equal(alone.get_support(indices=True), in_memory.sample_indices_)
     np.testing.assert_array_equal(alone.influence_norms_.compute(), in_memory.influence_norms_)
     assert alone.certificate_.actual_change == in_memory.certificate_.actual_change
 
 
-@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
-def test_the_rows_are_the_same_by_every_scheduler(rows, pruner, scheduler):
-    with dask.config.set(scheduler=scheduler):
+def test_the_rows_are_the_same_without_threads(rows, pruner):
+    with dask.config.set(scheduler="synchronous"):
         again = fitted(*rows)
     np.testing.assert_array_equal(again.get_support(indices=True), pruner.get_support(indices=True))
 
@@ -135,10 +146,14 @@ def test_the_rows_are_the_same_on_a_cluster(rows, pruner, client):
     assert again.certificate_.n_passes == pruner.certificate_.n_passes > 0
 
 
-def test_another_seed_gives_other_rows(rows, pruner):
-    again = InfluencePruner(prune_ratio=0.8, random_state=1)
-    again.fit(*(in_parts(values, PARTS) for values in rows))
-    assert (again.get_support().compute() != pruner.get_support().compute()).any()
+def test_another_seed_gives_other_rows(rows):
+    first, again = (
+        InfluencePruner(prune_ratio=0.8, random_state=seed, distribution_weight=0).fit(
+            *(in_parts(values, PARTS) for values in rows)
+        )
+        for seed in (0, 1)
+    )
+    assert (again.get_support().compute() != first.get_support().compute()).any()
 
 
 def test_masks_and_groups_are_obeyed(rows):
@@ -147,7 +162,7 @@ def test_masks_and_groups_are_obeyed(rows):
     keep[[3, 250, 699]], drop[10:60] = True, True
     groups = np.arange(N) % 2
     params = {"must_keep": keep, "must_drop": drop, "groups": groups}
-    support = fitted(X, y, fit_params=params).support_.compute()
+    support = fitted(X, y, fit_params=params, distribution_weight=0).support_.compute()
     assert support[keep].all() and not support[drop].any()
     for label in np.unique(y):
         for group in (0, 1):
@@ -167,13 +182,13 @@ def test_quotas_are_obeyed(rows, quota, expected):
 
 def test_without_a_quota_each_class_keeps_a_row(rows):
     X, y = rows
-    support = fitted(X, y, quota=None, prune_ratio=0.99).support_.compute()
+    support = fitted(X, y, quota=None, prune_ratio=0.99, distribution_weight=0).support_.compute()
     assert support.sum() == 7
     assert set(y[support]) == {"a", "b", "c"}
 
 
 def test_nothing_is_dropped_at_the_ratio_zero(rows):
-    pruner = fitted(*rows, prune_ratio=0.0)
+    pruner = fitted(*rows, prune_ratio=0.0, distribution_weight=0)
     assert pruner.support_.compute().all()
     assert pruner.certificate_.actual_change == pytest.approx(0, abs=1e-20)
 
@@ -187,7 +202,8 @@ def test_a_trained_network_is_matched_by_its_last_layer(rows):
     )
     codes = np.unique(y, return_inverse=True)[1]
     net.fit(X.astype("float32"), codes)
-    pruner = fitted(X.astype("float32"), y, estimator=FrozenEstimator(net))
+    frozen = FrozenEstimator(net)
+    pruner = fitted(X.astype("float32"), y, estimator=frozen, distribution_weight=0)
     influence = fitted_influence(read_head(net, X.astype("float32"), codes))
     assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
 

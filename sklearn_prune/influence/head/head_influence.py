@@ -50,9 +50,14 @@ def head_influence(
     DenseHeadInfluence or WideHeadInfluence
         Dense up to `limits.DENSE_PARAMS` parameters.
     """
-    is_dense = objective.n_params <= limits.DENSE_PARAMS
+    is_dense = objective.n_params <= most_dense_params()
     kind = DenseHeadInfluence if is_dense else WideHeadInfluence
     return kind(objective, theta, norm, reference)
+
+
+def most_dense_params() -> int:
+    """Return the most parameters that a head may have for a dense Hessian."""
+    return limits.DENSE_PARAMS
 
 
 class HeadInfluence(Influence):
