@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
+import itertools
 import os
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
+from sklearn_prune import InfluencePruner
 from sklearn_prune.base import BasePruner
 from sklearn_prune.distributed import Block, Partitioned, first_pass
 
@@ -27,12 +29,14 @@ def read(X: Any) -> Partitioned:
     return first_pass(AnyRows(), Partitioned.of(X), None).partitioned
 
 
-def _sums(block: Block, folder: str | None) -> Any:
-    """Return the block's sums; with a folder, the first to do so kills its worker before that."""
-    if folder is not None and not (Path(folder) / "killed").exists():
-        (Path(folder) / "killed").touch()
+def _read_at_a_risk(part: np.ndarray, log: str, deadly: int) -> np.ndarray:
+    """Return the part; the ``deadly``-th call of all workers kills its worker."""
+    with open(log, "ab") as file:
+        file.write(b".")
+        n_calls = file.tell()
+    if n_calls == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-    return block.X.sum(axis=0)
+    return part
 
 
 def _kill(block: Block) -> None:
@@ -40,8 +44,9 @@ def _kill(block: Block) -> None:
 
 
 def test_a_killed_worker_changes_nothing_and_a_deadly_partition_ends_in_a_clear_error(tmp_path):
-    X = da.random.default_rng(0).standard_normal((400, 2), chunks=(100, 2))
-    expected = read(X).total(_sums, None)
+    X = da.random.default_rng(0).standard_normal((600, 3), chunks=(150, 3))
+    y = (X[:, 0] > 0).astype(int)
+    expected = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y)
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with (
         # A task may lose one worker, and ends in an error with the second.
@@ -49,11 +54,38 @@ def test_a_killed_worker_changes_nothing_and_a_deadly_partition_ends_in_a_clear_
         LocalCluster(**options) as cluster,
         Client(cluster),
     ):
-        partitioned = read(X)
-        np.testing.assert_array_equal(partitioned.total(_sums, str(tmp_path)), expected)
-        assert (tmp_path / "killed").exists()
+        log = str(tmp_path / "calls")
+        risky = X.map_blocks(_read_at_a_risk, log, 21, dtype=float, meta=np.empty((0, 3)))
+        pruner = InfluencePruner(prune_ratio=0.8, random_state=0).fit(risky, y)
+        assert os.path.getsize(log) > 21
+        np.testing.assert_array_equal(pruner.sample_indices_, expected.sample_indices_)
         with pytest.raises(MemoryError, match=r"killed every worker.*smaller, by X\.rechunk"):
-            read(X[:100]).compute(_kill)
+            read(X[:150]).compute(_kill)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_fit_that_is_cut_off_leaves_the_pruner_as_it_was_and_no_task(client, error):
+    n_calls = itertools.count()
+
+    def read_until_it_fails(part: np.ndarray) -> np.ndarray:
+        if next(n_calls) >= 20:
+            if error is not KeyboardInterrupt:
+                raise error("no more rows.")
+            _thread.interrupt_main()
+            time.sleep(0.2)
+        return part
+
+    X = da.random.default_rng(0).standard_normal((600, 3), chunks=(150, 3))
+    y = (X[:, 0] > 0).astype(int)
+    pruner = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y)
+    state = vars(pruner).copy()
+    with pytest.raises(error):
+        pruner.fit(X.map_blocks(read_until_it_fails, dtype=float, meta=np.empty((0, 3))), y)
+    assert vars(pruner) == state
+    started = time.perf_counter()
+    while any(client.processing().values()):
+        assert time.perf_counter() - started < 30
+        time.sleep(0.05)
 
 
 def _sleep(block: Block) -> None:

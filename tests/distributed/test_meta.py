@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from sklearn_prune import InfluencePruner
 from sklearn_prune.meta import PrunedClassifier
 
 from .conftest import PositiveRows, in_parts
@@ -45,3 +47,15 @@ def test_weights_of_another_length_are_refused(table):
     model = PrunedClassifier(RemembersParts(), PositiveRows())
     with pytest.raises(ValueError, match="sample_weight must have one entry for each row"):
         model.fit(in_parts(X), in_parts(y), sample_weight=np.ones(80))
+
+
+def test_lightgbm_is_trained_on_the_rows_that_are_kept(client):
+    lightgbm = pytest.importorskip("lightgbm.dask")
+    X = da.random.default_rng(0).standard_normal((1200, 3), chunks=(300, 3))
+    y = (X[:, 0] > 0).astype(int)
+    pruner = InfluencePruner(prune_ratio=0.75, random_state=0)
+    booster = lightgbm.DaskLGBMClassifier(n_estimators=20, verbose=-1)
+    model = PrunedClassifier(booster, pruner).fit(X, y)
+    assert model.pruner_.support_.chunks == y.chunks
+    assert len(model.pruner_.sample_indices_) == 300
+    assert (model.predict(X) == y).mean().compute() > 0.95

@@ -13,6 +13,7 @@ import pytest
 from sklearn_prune.data import ColumnsEncoder
 from sklearn_prune.files import FileError, PruneJob, UsageError, folder, plan_pruning, prune_file
 from sklearn_prune.files.folder import Folder, encoded_parts, write_folder
+from tests.files.conftest import N
 
 LENGTHS = (50, 30, 40)
 
@@ -132,3 +133,22 @@ def test_a_folder_without_tables_is_refused(job, tmp_path):
 def test_a_column_that_is_missing_is_named_before_rows_are_read(job):
     with pytest.raises(FileError, match="'wage' is none of 'code', 'age'"):
         prune_file(replace(job, target="wage"))
+
+
+def test_a_folder_is_pruned_into_a_folder(job, table):
+    outcome = prune_file(replace(job, groups="sex", weight="weight"))
+    rows = pd.concat([pd.read_parquet(file) for file in Folder.at(job.output).files])
+    assert (outcome.n_samples, outcome.n_kept, len(rows)) == (N, 30, 30)
+    shares = table.groupby(["income", "sex"]).size() / 4
+    assert (abs(rows.groupby(["income", "sex"]).size() - shares) < 1).all()
+    assert str(outcome).startswith(f"{job.output}: 30 of 120 rows kept\n")
+
+
+def test_a_fault_is_told_with_the_name_of_its_file(job):
+    file = job.path / "part.3.parquet"
+    rows = pd.read_parquet(file)
+    rows.loc[4, "income"] = None
+    rows.to_parquet(file, index=False)
+    with pytest.raises(FileError, match=r"in part\.3\.parquet, y must not be missing.*in row 4\."):
+        prune_file(job)
+    assert not job.output.exists()
