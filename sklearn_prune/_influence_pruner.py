@@ -256,6 +256,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     distribution has the columns of the training rows if the reference rows look like them, and
     those of the reference rows otherwise; classes keep their shares in it.
 
+    **Dask collections.** X may be a `dask.array` or `dask.dataframe`, and what has one entry for
+    each row one of the same partitions, or in memory. Rows stay where they are: the last layer is
+    solved for by sums over the partitions, and features and priorities come from a sample of 20,000
+    rows. ``milp`` decides how many rows of each partition go, exchanges in each partition and then
+    among some rows of all of them decide which. The rows depend on the seed and the partitions, and
+    not on workers or scheduler; those of a single partition are the rows chosen in memory. There
+    are about 25 passes, so persist X where it fits the workers' memory. The network is the default
+    one, or a trained one in a FrozenEstimator. Costs, reference rows, a tolerance, weights of zero
+    and several networks need all rows in memory, as do `select` and `weigh`; ``time_limit`` does
+    not apply, no more damping is tried where fewer rows than parameters are kept, and no bound is
+    computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns lazily
+    filtered collections.
+
     References
     ----------
     Yang et al., "Dataset Pruning: Reducing Training Data by Examining Generalization Influence",
@@ -362,7 +375,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
             Training rows. A network may take further dimensions, a dict of arrays, or a
-            `torch.utils.data.Dataset` of pairs; see the notes of the class.
+            `torch.utils.data.Dataset` of pairs; or a Dask array or data frame, see the notes of the
+            class.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Labels in one column, numbers in one or several, or several labels per row as columns
             of 0 and 1. Required, unless X is a torch dataset: then None reads its targets.
