@@ -198,10 +198,13 @@ class LastExchange:
         """
         maps = self.maps if maps is None else maps
         residual = self.maps.converted(self.dropped - self.target, maps)
-        matched, own = maps.coordinates(self.rows), self.maps.coordinates(self.rows)
+        matched = maps.coordinates(self.rows)
         offset = residual - matched.total(self.drop)
         drop = exchange_rows(matched.with_offset(offset), self.labels, self.drop, rng)
-        moved = own.total(drop) - own.total(self.drop)
+        # The features of all rows of the pools are large.
+        del matched
+        swapped = drop.astype(np.float64) - self.drop
+        moved = self.maps.totals(self.rows, swapped[:, None])[:, 0]
         return replace(self, drop=drop, dropped=self.dropped + moved)
 
 
