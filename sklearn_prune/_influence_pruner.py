@@ -157,7 +157,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     Attributes
     ----------
     support_ : ndarray of shape (n_samples,)
-        True where a training row is kept.
+        True where a training row is kept; like ``influence_norms_`` a Dask array if X is one.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
@@ -255,6 +255,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     Rows whose label should be less than half as frequent as it is are dropped first. The target
     distribution has the columns of the training rows if the reference rows look like them, and
     those of the reference rows otherwise; classes keep their shares in it.
+
+    **Dask.** X may be an array or a data frame of Dask, larger than memory, with one block along
+    its columns. The other arguments have its partitions, or are in memory. It needs the extra
+    ``dask``. The active `distributed.Client` computes, or Dask's threads without one. The
+    linear model is fitted by Newton steps on sums over the partitions, the distribution is matched
+    in features learned from a sample of the rows, and each partition exchanges its own rows, as
+    many as `milp` gives it. Only thin sums, samples and masks leave a worker. The rows kept depend
+    on the seed and on the partitions, not on workers or scheduler; those of a single partition are
+    those in memory. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` and
+    `transform` return collections of known chunk sizes. A fit makes some 25 passes over X: persist
+    it if the cluster can hold it. A network must be frozen; ``tolerance``, ``features``,
+    ``layers``, ``reweight``, ``memory``, costs, reference rows, `select` and `weigh` need all rows
+    in memory.
 
     References
     ----------
@@ -362,7 +375,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
             Training rows. A network may take further dimensions, a dict of arrays, or a
-            `torch.utils.data.Dataset` of pairs; see the notes of the class.
+            `torch.utils.data.Dataset` of pairs. A Dask array or data frame is read partition by
+            partition. See the notes of the class.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Labels in one column, numbers in one or several, or several labels per row as columns
             of 0 and 1. Required, unless X is a torch dataset: then None reads its targets.
