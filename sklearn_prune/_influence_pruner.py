@@ -256,18 +256,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     distribution has the columns of the training rows if the reference rows look like them, and
     those of the reference rows otherwise; classes keep their shares in it.
 
-    **Dask.** X may be an array or a data frame of Dask, larger than memory, with one block along
-    its columns. The other arguments have its partitions, or are in memory. It needs the extra
-    ``dask``. The active `distributed.Client` computes, or Dask's threads without one. The
-    linear model is fitted by Newton steps on sums over the partitions, the distribution is matched
-    in features learned from a sample of the rows, and each partition exchanges its own rows, as
-    many as `milp` gives it. Only thin sums, samples and masks leave a worker. The rows kept depend
-    on the seed and on the partitions, not on workers or scheduler; those of a single partition are
-    those in memory. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` and
-    `transform` return collections of known chunk sizes. A fit makes some 25 passes over X: persist
-    it if the cluster can hold it. A network must be frozen; ``tolerance``, ``features``,
-    ``layers``, ``reweight``, ``memory``, costs, reference rows, `select` and `weigh` need all rows
-    in memory.
+    **Dask collections.** X may be a `dask.array`, of one block along its columns, or a
+    `dask.dataframe`; what has one entry for each row has the same partitions, or is in memory. The
+    active `distributed.Client` computes, or Dask's threads. Rows stay where they are: the last layer is
+    solved for by sums over the partitions, and features and priorities come from a sample of 20,000
+    rows. ``milp`` decides how many rows of each partition go, exchanges in each partition and then
+    among some rows of all of them decide which. The rows depend on the seed and the partitions, and
+    not on workers or scheduler; those of a single partition are the rows chosen in memory. There
+    are about 25 passes, so persist X where it fits the workers' memory. The network is the default
+    one, or a trained one in a FrozenEstimator. Costs, reference rows, a tolerance, weights of zero
+    and several networks need all rows in memory, as do `select` and `weigh`; ``time_limit`` does
+    not apply, no more damping is tried where fewer rows than parameters are kept, and no bound is
+    computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns lazily
+    filtered collections.
 
     References
     ----------
@@ -375,8 +376,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
             Training rows. A network may take further dimensions, a dict of arrays, or a
-            `torch.utils.data.Dataset` of pairs. A Dask array or data frame is read partition by
-            partition. See the notes of the class.
+            `torch.utils.data.Dataset` of pairs; or a Dask array or data frame, see the notes of the
+            class.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Labels in one column, numbers in one or several, or several labels per row as columns
             of 0 and 1. Required, unless X is a torch dataset: then None reads its targets.

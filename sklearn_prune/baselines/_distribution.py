@@ -60,6 +60,8 @@ class DistributionPruner(ScoredPruner):
     Costs one training and a few passes over the rows. The search has no time limit: it ends after
     a fixed amount of work, so the same seed keeps the same rows on a slow machine too.
 
+    X may be a Dask array or data frame, if the estimator is None or frozen; see `InfluencePruner`.
+
     References
     ----------
     Chen, Welling and Smola, "Super-Samples from Kernel Herding", UAI 2010.

@@ -20,6 +20,8 @@ class RandomPruner(RatioPruner):
     counts sum to ``n_drop``. These are the numbers that `InfluencePruner` drops with its default
     quota, to within one row.
 
+    X may be a Dask array or data frame. The draw then depends on the seed and the partitions.
+
     Parameters
     ----------
     prune_ratio : float in [0, 1), default=0.4

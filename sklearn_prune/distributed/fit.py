@@ -120,9 +120,9 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         groups = Groups.of(known.counted, job.request)
     with serial_blas():
         with clock.stage("head"):
-            maps, fit = _match_head(known, job)
+            maps, fit = match_head(known, job)
         with clock.stage("influence", n_parts=None):
-            maps = _with_distribution(maps, known, groups, job.request)
+            maps = with_distribution(maps, known, groups, job.request)
             draw, odds = _draw(maps, known, groups)
         with clock.stage("distribution"):
             search = _summed(maps, known, groups, draw, odds, job.seed)
@@ -153,7 +153,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     return SelectedPartitions(last.support, certificate, known.reader.network, changes)
 
 
-def _match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
+def match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
     """Fit the head of all rows, from that of the sample."""
     reader, sample, damping = known.reader, known.sample, job.damping
     on_sample = reader.objective(sample, damping, None)
@@ -175,7 +175,7 @@ def _match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
     return RowMaps(reader, head, None), fit
 
 
-def _with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
+def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
     """Return the maps with the distribution, unless its weight is 0."""
     assert maps.head is not None
     n_kept = groups.n_samples - groups.n_drop

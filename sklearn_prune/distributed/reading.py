@@ -150,10 +150,10 @@ class RowReader:
         if self.is_linear:
             # In NumPy, since torch lets one thread at a time work.
             module = self.network.module_
-            ones = np.ones((len(block), 1))
-            scaled = (block.X - module.mean.numpy()) / module.scale.numpy()
-            targets = head_targets(self.network, self.loss, block.y, self.n_outputs)
-            return np.hstack([scaled, ones]), targets
+            design = np.ones((len(block), block.X.shape[1] + 1))
+            np.subtract(block.X, module.mean.numpy(), out=design[:, :-1])
+            design[:, :-1] /= module.scale.numpy()
+            return design, head_targets(self.network, self.loss, block.y, self.n_outputs)
         codes = block.y
         if self.classes is not None:
             codes = network_codes(self.network, block.X, block.y, self.classes)

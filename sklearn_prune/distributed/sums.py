@@ -41,13 +41,16 @@ class Moments:
         """Return the moments of the columns of some rows; None weighs them equally."""
         scaler = column_scaler(values, sample_weight)
         weight = float(values.shape[0] if sample_weight is None else sample_weight.sum())
-        return cls(weight, scaler.mean_, weight * scaler.var_)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cls(weight, scaler.mean_, weight * scaler.var_)
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of rows together."""
         weight = self.weight + other.weight
         share, shift = other.weight / weight, other.mean - self.mean
-        scatter = self.scatter + other.scatter + self.weight * share * shift**2
+        # Squares that overflow are reported once all rows are in.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scatter = self.scatter + other.scatter + self.weight * share * shift**2
         return Moments(weight, self.mean + share * shift, scatter)
 
     @property

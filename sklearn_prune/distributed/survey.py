@@ -187,7 +187,7 @@ class Survey:
     sample: ReadRows
 
 
-def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
+def survey(first: FirstPass, estimator: Network, seed: int, n_sample: int | None = None) -> Survey:
     """Count the rows of each stratum, draw a sample, and read it by the network.
 
     Parameters
@@ -198,6 +198,8 @@ def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
         The default linear network, or a trained one.
     seed : int
         Seeds the sample.
+    n_sample : int, default=None
+        Its size; None is `SAMPLE_ROWS`.
 
     Raises
     ------
@@ -206,7 +208,7 @@ def survey(first: FirstPass, estimator: Network, seed: int) -> Survey:
         classes.
     """
     assert first.target is not None
-    counted = count_rows(first, SAMPLE_ROWS, seed)
+    counted = count_rows(first, SAMPLE_ROWS if n_sample is None else n_sample, seed)
     reader, theta = _read(estimator, counted, first.target.classes, first.sums)
     return Survey(first.partitioned, counted, reader, theta, reader(counted.sample))
 

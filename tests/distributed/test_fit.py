@@ -9,6 +9,7 @@ from skorch import NeuralNetClassifier
 from sklearn_prune import InfluencePruner
 from sklearn_prune.distributed import survey
 from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
+from sklearn_prune.matching import Table, embed_distribution
 from sklearn_prune.networks import linear_network, network_kind, read_head
 from tests.distributed.conftest import in_parts
 
@@ -74,6 +75,19 @@ def test_the_changes_of_numbers_with_weights_are_those_of_refits_in_memory(rows)
     )
     influence = influence_in_memory(X, y, weight / weight.mean())
     assert_changes_are(pruner.certificate_, influence, pruner.support_.compute())
+
+
+def test_the_distance_is_that_of_the_mean_embeddings(rows):
+    X, y = rows
+    # So few rows that none is preferred: their aim is the distribution of all rows.
+    pruner = fitted(X, y, prune_ratio=0.99)
+    design = influence_in_memory(X, y).objective.design
+    codes, ones = np.unique(y, return_inverse=True)[1], np.ones(N)
+    embedding = embed_distribution(Table([design], ones), codes, ones, is_labels=True)
+    kept = embedding.T @ pruner.support_.compute().astype(float)
+    expected = N / pruner.certificate_.n_kept * np.linalg.norm(kept)
+    assert pruner.certificate_.distribution_error == pytest.approx(expected, rel=1e-4)
+    assert pruner.certificate_.distribution_tilt == pytest.approx(0, abs=1e-6)
 
 
 def test_the_network_is_that_in_memory(rows, pruner):

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from sklearn_prune import InfluencePruner
+from sklearn_prune.distributed import (
+    EachOwn,
+    Partitioned,
+    PartitionJob,
+    column_moments,
+    first_pass,
+)
+from sklearn_prune.distributed.draw import OddsRule, block_odds, calibrated_draw, first_draw
+from sklearn_prune.distributed.fit import match_head, with_distribution
+from sklearn_prune.distributed.random_rows import Groups
+from sklearn_prune.distributed.survey import survey
+from sklearn_prune.selection import Request
+from tests.distributed.conftest import in_parts
+
+N, PARTS = 900, (300, 100, 300, 200)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The draw, the rows of all partitions with the probability of each, and their groups."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, 3))
+    y = (X[:, 0] + rng.standard_normal(N) > 0.5).astype(int)
+    order = np.argsort(y, kind="stable")
+    partitioned = Partitioned.of(in_parts(X[order], PARTS), in_parts(y[order], PARTS))
+    first = first_pass(InfluencePruner(), partitioned, None, column_moments)
+    # The sample is a third of the rows.
+    job = PartitionJob(None, Request(0.8, None, "class", "auto"), "loss", 1e-2, 0)
+    known = survey(first, None, 0, n_sample=300)
+    groups = Groups.of(known.counted, job.request)
+    maps, _ = match_head(known, job)
+    maps = with_distribution(maps, known, groups, job.request)
+    rule, of_sample = OddsRule.fit(maps, known.sample, N)
+    positions = known.counted.positions
+    firsts = np.cumsum([0, *map(len, positions)])[:-1].tolist()
+    odds = first.partitioned.keep(block_odds, maps, rule, EachOwn(positions), EachOwn(firsts))
+    draw = first_draw(maps, groups, known.sample, of_sample, np.full(2, np.nan))
+    draw = calibrated_draw(first.partitioned, maps, odds, groups, draw)
+    parts = first.partitioned.compute(shares_of, odds, maps, groups, draw)
+    shares, influences, labels = map(np.concatenate, zip(*parts, strict=True))
+    return groups, shares, influences, labels
+
+
+def shares_of(block, odds, maps, groups, draw):
+    rows = maps.reader(block)
+    group = groups.group_of[rows.strata]
+    influences = maps.head.influences(maps.reader, rows).rows(np.arange(len(rows)))
+    return draw.of_rows(maps, group, rows, odds), influences, group
+
+
+def test_each_group_keeps_its_number_of_rows(drawn):
+    groups, shares, _, labels = drawn
+    assert ((shares > 0) & (shares <= 1)).all()
+    np.testing.assert_allclose(np.bincount(labels, shares), groups.n_kept, rtol=1e-3)
+
+
+def test_the_rows_dropped_hardly_move_the_head(drawn):
+    _, shares, influences, _ = drawn
+    moved = np.linalg.norm((1 - shares) @ influences)
+    chance = np.sqrt(shares @ np.sum(influences**2, axis=1))
+    assert moved < 0.2 * chance
+
+
+def test_rows_are_preferred(drawn):
+    _, shares, _, _ = drawn
+    assert np.quantile(shares, 0.9) > 2 * np.quantile(shares, 0.1)
