@@ -157,7 +157,7 @@ def cluster() -> Iterator[Client]:
             n_workers=N_WORKERS,
             threads_per_worker=1,
             memory_limit=MEMORY_LIMIT,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as workers,
         Client(workers) as client,
     ):
@@ -503,7 +503,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         task = Task(**json.loads(args.child))
         print(json.dumps(list(MEASURES[task.job](task, args.data_dir))))
         return
-    todo = list(tasks(args.job, args.seeds, args.subset))
+    # A subset makes several sizes one.
+    todo = list(dict.fromkeys(tasks(args.job, args.seeds, args.subset)))
     folder = output_folder(args)
 
     def written(cells: Sequence[Cell]) -> str:

@@ -157,7 +157,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     Attributes
     ----------
     support_ : ndarray of shape (n_samples,)
-        True where a training row is kept.
+        True where a training row is kept; like ``influence_norms_`` a Dask array if X is one.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
@@ -256,8 +256,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     distribution has the columns of the training rows if the reference rows look like them, and
     those of the reference rows otherwise; classes keep their shares in it.
 
-    **Dask collections.** X may be a `dask.array` or `dask.dataframe`, and what has one entry for
-    each row one of the same partitions, or in memory. Rows stay where they are: the last layer is
+    **Dask collections.** X may be a `dask.array`, of one block along its columns, or a
+    `dask.dataframe`; what has one entry for each row has the same partitions, or is in memory. The
+    active `distributed.Client` computes, or Dask's threads. Rows stay where they are: the last layer is
     solved for by sums over the partitions, and features and priorities come from a sample of 20,000
     rows. ``milp`` decides how many rows of each partition go, exchanges in each partition and then
     among some rows of all of them decide which. The rows depend on the seed and the partitions, and

@@ -133,7 +133,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
-            Training rows. Each array of a dict holds n_samples rows.
+            Training rows. Each array of a dict holds n_samples rows. Some pruners also read the
+            partitions of a Dask array or data frame.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Target of each row. None reads the targets of a torch dataset, in one pass over it.
         target_kind : {"auto", "classification", "regression"}, default="auto"

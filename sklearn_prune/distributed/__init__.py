@@ -1,10 +1,23 @@
 """Rows beyond one machine's memory: the same selection over the partitions of a Dask collection.
 
-Start at `collection.Partitioned`, of whose partitions functions see one block at a time, and at
-`fit`, which chooses their rows: after `first_pass` has checked all of them and `survey` has drawn a
-sample, `head` solves for the head by sums over the partitions, `draw` finds the probability of each
-row to be kept, `cells` lets `milp` decide how many rows go, and `exchange` decides which. `output`
-keeps rows of collections. Dask is imported where it is used, and nowhere else in the package.
+Start at `collection.Partitioned`, of whose partitions functions see one block at a time.
+`first_pass` checks all of them, `fit` goes from the head to the certificate, and `output` keeps
+rows of collections. Importing this room imports Dask; a pruner does so when it is given a
+collection.
+
+Examples
+--------
+>>> import dask.array as da
+>>> from distributed import Client
+>>> from sklearn_prune import InfluencePruner
+>>> with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"):
+...     X = da.random.default_rng(0).standard_normal((2_000, 3), chunks=(500, 3))
+...     y = (X[:, 0] + X[:, 1] ** 2 > 1).astype(int)
+...     pruner = InfluencePruner(prune_ratio=0.9, random_state=0).fit(X, y)
+...     X_small, y_small = pruner.prune(X, y)
+...     print(X_small, y_small.compute().shape)
+dask.array<concatenate, shape=(200, 3), dtype=float64, chunksize=(..., 3), chunktype=numpy.ndarray>
+(200,)
 """
 
 from .alone import fitted_alone

@@ -23,7 +23,7 @@ def small(monkeypatch):
     def cluster():
         options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
         with (
-            distributed.LocalCluster(**options, dashboard_address=None) as workers,
+            distributed.LocalCluster(**options, dashboard_address=":0") as workers,
             distributed.Client(workers) as client,
         ):
             yield client

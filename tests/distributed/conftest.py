@@ -54,7 +54,7 @@ def table() -> tuple[np.ndarray, np.ndarray]:
 def cluster() -> Iterator[Any]:
     """Two workers of one thread, in this process, which has imported everything."""
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": False}
-    options |= {"dashboard_address": None}
+    options |= {"dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster:
         yield cluster
 

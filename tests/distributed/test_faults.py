@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import itertools
 import os
 import signal
@@ -47,7 +48,7 @@ def test_a_killed_worker_changes_nothing_and_a_deadly_partition_ends_in_a_clear_
     X = da.random.default_rng(0).standard_normal((600, 3), chunks=(150, 3))
     y = (X[:, 0] > 0).astype(int)
     expected = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         # A task may lose one worker, and ends in an error with the second.
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
@@ -88,12 +89,22 @@ def test_a_fit_that_is_cut_off_leaves_the_pruner_as_it_was_and_no_task(client, e
         time.sleep(0.05)
 
 
+def test_an_asynchronous_client_is_refused():
+    async def fit() -> None:
+        options = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
+        async with Client(asynchronous=True, **options):
+            with pytest.raises(RuntimeError, match="active Client is asynchronous.*thread of its"):
+                read(da.ones((4, 2)))
+
+    asyncio.run(fit())
+
+
 def _sleep(block: Block) -> None:
     time.sleep(0.1)
 
 
 def test_a_client_that_is_closed_in_a_pass_ends_it_in_a_clear_error():
-    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(processes=False, **options) as cluster, Client(cluster) as client:
         partitioned = read(da.ones((100, 2), chunks=(2, 2)))
         threading.Timer(0.5, client.close).start()
