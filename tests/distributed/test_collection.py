@@ -220,7 +220,7 @@ def _sleeps(block: Block) -> int:
 
 
 def test_an_interrupt_leaves_no_task_on_the_cluster(client):
-    partitioned = read(da.ones((400, 2), chunks=(2, 2)))
+    partitioned = read(da.ones((100, 2), chunks=(2, 2)))
     threading.Timer(0.5, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         partitioned.compute(_sleeps)
