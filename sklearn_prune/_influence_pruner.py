@@ -258,17 +258,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     **Dask collections.** X may be a `dask.array`, of one block along its columns, or a
     `dask.dataframe`; what has one entry for each row has the same partitions, or is in memory. The
-    active `distributed.Client` computes, or Dask's threads. Rows stay where they are: the last
-    layer is solved for by sums over the partitions, and features and priorities come from a sample
-    of 20,000 rows. ``milp`` decides how many rows of each partition go, exchanges in each partition
-    and then among some rows of all of them decide which. The rows depend on the seed and the
-    partitions, and not on workers or scheduler; those of a single partition are the rows chosen in
-    memory. There are about 25 passes, so persist X where it fits the workers' memory. The network
-    is the default one, or a trained one in a FrozenEstimator. Costs, reference rows, a tolerance,
-    weights of zero and several networks need all rows in memory, as do `select` and `weigh`;
-    ``time_limit`` does not apply, no more damping is tried where fewer rows than parameters are
-    kept, and no bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and
-    `prune` returns lazily filtered collections.
+    active `distributed.Client` computes, or Dask's threads. The last layer is solved for by sums
+    over the partitions; features and priorities come from a sample of 20,000 rows. ``milp`` decides
+    how many rows of each partition go. Exchanges in each partition, and then among 20,000 rows of
+    all of them, decide which. The rows depend on the seed and the partitions, and not on workers or
+    scheduler. Those of a single partition are the rows that are chosen in memory. X is read about
+    25 times, so persist it where it fits the workers' memory. The network is the default one, or a
+    trained one in a FrozenEstimator, with at most 6,000 parameters in its last layer. Costs,
+    reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
+    so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
+    bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
+    lazily filtered collections.
 
     References
     ----------
@@ -492,7 +492,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             clock = StageClock(self.verbose, task)
             partitioned = distributed.Partitioned.of(X, y, **fit_params)
             moments = distributed.column_moments if self.estimator is None else None
+            started = time.perf_counter()
             first = distributed.first_pass(self, partitioned, kind, moments)
+            clock.add("first pass", time.perf_counter() - started)
             partitioned = first.partitioned
             if first.target is not None and first.target.classes is not None:
                 self.classes_ = first.target.classes

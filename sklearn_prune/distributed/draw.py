@@ -189,7 +189,7 @@ class _DrawSums(Sums):
         ``Σ (1 - π_i) a_i``, must_drop included.
     n_left : float
         ``Σ (1 - π_i)``.
-    total, n_rows : ndarray of shape (n_vectors,) and float
+    total, n_rows : ndarray of shape (n_vectors,) and int
         ``Σ a_i`` over all rows, and how many these are.
     hessian : ndarray of shape (n_groups + n_vectors, n_groups + n_vectors)
         Derivative of what is kept by c and l.
@@ -209,8 +209,7 @@ class _DrawSums(Sums):
 def _draw_sums(
     maps: RowMaps, groups: Integers, rows: ReadRows, odds: Odds, draw: Draw
 ) -> _DrawSums:
-    n_groups = len(draw.even)
-    parts = []
+    n_groups, total = len(draw.even), None
     for chunk in chunks_of(len(rows)):
         part, group = rows.take(chunk), groups[chunk]
         a = draw.vectors(maps, part, odds.expected[chunk])
@@ -223,20 +222,17 @@ def _draw_sums(
         tilted = np.where(np.abs(score) < _LONGEST, movable, 0.0)
         beside = np.hstack([indicator, a])
         weights = np.hstack([movable[:, None] * indicator, tilted[:, None] * a])
-        parts.append(
-            _DrawSums(
-                shares @ indicator,
-                (1.0 - shares) @ a,
-                float((1.0 - shares).sum()),
-                a.sum(axis=0),
-                len(part),
-                beside.T @ weights,
-                float(movable @ np.einsum("ij,ij->i", a, a)),
-            )
+        sums = _DrawSums(
+            shares @ indicator,
+            (1.0 - shares) @ a,
+            float((1.0 - shares).sum()),
+            a.sum(axis=0),
+            len(part),
+            beside.T @ weights,
+            float(movable @ np.einsum("ij,ij->i", a, a)),
         )
-    total = parts[0]
-    for other in parts[1:]:
-        total = total + other
+        total = sums if total is None else total + sums
+    assert total is not None
     return total
 
 

@@ -85,8 +85,8 @@ def exchange_in_block(
         Rows of each cell to drop.
     total, target : ndarray of shape (n_coordinates,)
         Sum of all rows of the block, and what those dropped are to sum to.
-    maps, rule, draw
-        As everywhere.
+    maps, rule, draw : RowMaps, CellRule and Draw
+        From rows to their coordinates, cells and probabilities.
     n_partitions : int
         Between which the rows of the pool are shared.
     seed : int
@@ -99,11 +99,15 @@ def exchange_in_block(
     if odds is not None:
         shares = draw.of_rows(maps, rule.groups(rows), rows, odds)
     drop = rows.must_drop | draw_dropped(labels, n_dropped, shares, rng)
+    if not rows.free.any():
+        nothing = np.arange(0)
+        pool = Pool(rows.take(nothing), nothing, nothing, drop[nothing])
+        return Exchanged(drop, total - _sum(maps, rows, ~drop), pool)
     searched = _some_of_each(labels, drop, BLOCK_ROWS // 2, rng)
     part = maps.coordinates(rows.take(searched))
     outside_kept = ~drop
     outside_kept[searched] = False
-    # The rows dropped are fewer numbers to add up as all rows less those kept.
+    # Adding up the rows kept instead costs less, since they are few.
     others = total - _sum(maps, rows, outside_kept) - part.total(np.ones(len(searched), dtype=bool))
     part = part.with_offset(others - target)
     drop[searched] = exchange_rows(
@@ -198,10 +202,13 @@ class LastExchange:
         """
         maps = self.maps if maps is None else maps
         residual = self.maps.converted(self.dropped - self.target, maps)
-        matched, own = maps.coordinates(self.rows), self.maps.coordinates(self.rows)
+        matched = maps.coordinates(self.rows)
         offset = residual - matched.total(self.drop)
         drop = exchange_rows(matched.with_offset(offset), self.labels, self.drop, rng)
-        moved = own.total(drop) - own.total(self.drop)
+        # The features of all rows of the pools are large.
+        del matched
+        swapped = drop.astype(np.float64) - self.drop
+        moved = self.maps.totals(self.rows, swapped[:, None])[:, 0]
         return replace(self, drop=drop, dropped=self.dropped + moved)
 
 

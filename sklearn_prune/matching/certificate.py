@@ -58,8 +58,9 @@ class Certificate:
         it is estimated from up to 2,000 draws. Compare ``predicted_change`` with it.
     random_actual_change : float
         Change of the head when it is refitted on random rows, as many of each class or group: the
-        mean of three draws, or one draw if a refit is long. Compare ``actual_change`` with it. NaN
-        if that is NaN for lack of a refit, or if a refit does not converge.
+        mean of three draws, or one draw if a refit is long or X is a Dask collection. Compare
+        ``actual_change`` with it. NaN if that is NaN for lack of a refit, or if a refit does not
+        converge.
     refits_timed_out : bool
         Whether ``time_limit`` was reached before the head was refitted. Changes that need a refit
         are then NaN.

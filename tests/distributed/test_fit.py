@@ -184,6 +184,18 @@ def test_masks_and_groups_are_obeyed(rows):
             assert abs(support[members].sum() - 0.2 * members.sum()) < 1
 
 
+def test_partitions_in_which_all_rows_are_decided_are_kept_and_dropped(rows):
+    X, y = rows
+    keep, drop = np.zeros((2, N), dtype=bool)
+    keep[:200], drop[350:500] = True, True
+    params = {"must_keep": keep, "must_drop": drop}
+    pruner = fitted(X, y, prune_ratio=0.6, fit_params=params)
+    support = pruner.support_.compute()
+    assert support[keep].all() and not support[drop].any()
+    assert support.sum() == 280
+    assert_changes_are(pruner.certificate_, influence_in_memory(X, y), support)
+
+
 @pytest.mark.parametrize(
     ("quota", "expected"),
     [("equal", [47, 47, 46]), ({"a": 60, "b": (30, 50), "c": 40}, [60, 40, 40])],

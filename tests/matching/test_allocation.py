@@ -1,11 +1,18 @@
 """Which rows should stay with which probability."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.matching import Table
-from sklearn_prune.matching.allocation import Priorities, kept_shares, row_priorities
+from sklearn_prune.matching.allocation import (
+    Priorities,
+    PriorityScale,
+    kept_shares,
+    row_priorities,
+)
 from sklearn_prune.selection import SelectionProblem
 
 
@@ -53,6 +60,28 @@ def test_several_outputs_are_one_spread():
     X, Y = rng.standard_normal((300, 3)), rng.standard_normal((300, 2)) * [1.0, 1e6]
     priorities = priorities_of(X, Y, is_labels=False)
     assert priorities.odds.shape == (300,) and priorities.expected.shape == (300, 0)
+
+
+@pytest.mark.parametrize("is_labels", [True, False])
+def test_the_fast_factors_agree_with_the_exact_ones(is_labels):
+    rng = np.random.default_rng(0)
+    X, ones = rng.standard_normal((1500, 3)), np.ones(1500)
+    noise = np.where(X[:, :1] > 0, 2.0, 0.2) * rng.standard_normal((1500, 1))
+    y = (X[:, 0] > 0) * 1 if is_labels else X[:, 1:2] + noise
+    # Half of the rows are fitted on, and the others are not.
+    fitted, half = np.where(np.arange(1500) < 750, np.arange(1500), -1), slice(0, 750)
+    table = Table([X], ones)
+    scale = PriorityScale.fit(
+        table.of([X[half]], ones[half]), y[half], ones[half], 10**6, is_labels=is_labels
+    )
+    exact = scale.factors(table, y, fitted)
+    fast = replace(scale, is_fast=True).factors(table, y, fitted)
+    np.testing.assert_allclose(fast.distance, exact.distance, rtol=1e-3)
+    for name in ("spread", "belief"):
+        ours, theirs = getattr(fast, name), getattr(exact, name)
+        # Rows that were fitted on have one forest in both.
+        np.testing.assert_allclose(ours[half], theirs[half])
+        assert np.ptp(theirs) == 0 or np.corrcoef(ours[750:], theirs[750:])[0, 1] > 0.8
 
 
 def problem_and_priorities(seed=0, n=2000, **options):

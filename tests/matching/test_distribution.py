@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sklearn_prune.matching.distribution as module
-from sklearn_prune.matching import Table, embed_distribution, target_labels
+from sklearn_prune.matching import NonlinearHead, Table, embed_distribution, target_labels
 from sklearn_prune.matching.distribution import DistributionEmbedding, embed_nonlinear_head
 from sklearn_prune.matching.feature_maps import FourierFeatures
 
@@ -69,6 +69,26 @@ def test_some_rows_alone_are_those_of_all(kind):
     w = np.array([1.0, 0.0, 1.0])
     np.testing.assert_allclose(part.T @ w, B[picked].T @ w, atol=1e-4 * np.abs(B).max())
     assert part.shape == (3, embedding.shape[1])
+
+
+@pytest.mark.parametrize("is_labels", [True, False])
+def test_parts_of_the_rows_add_up_to_all(is_labels):
+    X, y, weight = some_rows()
+    table, target = Table([X], weight), y if is_labels else X[:, :1]
+    learned = np.eye(int(y.max()) + 1)[y]
+    head = NonlinearHead.fit(table, learned, weight)
+    whole = embed_distribution(table, target, weight, is_labels=is_labels)
+    nonlinear = head.embed(table, learned, weight)
+    w, parts, others = np.arange(len(y)) % 3.0, [], []
+    for rows in np.array_split(np.arange(len(y)), 3):
+        own = table.of([X[rows]], weight[rows])
+        part = whole.on(own, whole.labels[rows], weight[rows], weight.sum())
+        parts.append(part.T @ w[rows])
+        residuals = head.residuals(own, learned[rows])
+        part = nonlinear.on(own, residuals, weight[rows], weight.sum())
+        others.append(part.T @ w[rows])
+    np.testing.assert_allclose(sum(parts), whole.T @ w, atol=1e-6)
+    np.testing.assert_allclose(sum(others), nonlinear.T @ w, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", EMBEDDINGS)

@@ -16,6 +16,7 @@ from sklearn_prune.selection.terms import (
     RowTerms,
     count_of,
     count_problem,
+    counted_request,
     drop_first,
     drop_weightless,
     make_problem,
@@ -278,3 +279,26 @@ def test_no_ratio_is_named_where_must_drop_takes_all_rows(ratio):
 def test_an_empty_quota_asks_for_nothing(quota):
     problem = count_problem(make_terms(4, None), Request(0.5, None, quota))
     assert problem.n_drop == 2
+
+
+@given(labels, st.data())
+def test_counts_alone_say_what_the_rows_say(classes, data):
+    n = len(classes)
+    fates = np.array(data.draw(st.lists(st.sampled_from(FATES), min_size=n, max_size=n)))
+    groups = data.draw(st.sampled_from([None, np.arange(n) % 2]))
+    terms = make_terms(
+        n, classes, groups=groups, must_keep=fates == "keep", must_drop=fates == "drop"
+    )
+    request = Request(0.5, None, data.draw(st.sampled_from(["class", "equal", None])))
+    try:
+        problem = count_problem(terms, request)
+    except ValueError as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            counted_request(terms.counts(), request)
+        return
+    counted = counted_request(terms.counts(), request)
+    assert counted.n_drop == problem.n_drop
+    np.testing.assert_array_equal(counted.kept_range.low, problem.kept_range.low)
+    np.testing.assert_array_equal(counted.kept_range.high, problem.kept_range.high)
+    sizes = problem.count(np.ones(n, dtype=bool))
+    np.testing.assert_array_equal(counted.counts.sizes, sizes)
