@@ -286,8 +286,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Training rows are recognised by their values, order and shape, in any container and number
         type. A torch dataset may return different rows each time, so only the very object that was
         given to ``fit`` is recognised, and none after unpickling; ``prune`` takes any dataset. A
-        Dask collection is recognised by how it is computed, not by its values, and its kept rows
-        are a collection of the same type, computed when asked for.
+        Dask collection is recognised by how it is computed, not by its values, so that rows in
+        memory are never its rows; the kept ones are a collection, computed when asked for.
 
         Parameters
         ----------

@@ -12,6 +12,7 @@ from .containers import (
     is_collection,
     is_dict,
     n_rows,
+    require_memory,
     take_rows,
     two_rows_like,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "prune_params",
     "raw_weights",
     "refuse_dates",
+    "require_memory",
     "require_positive",
     "take_params",
     "take_rows",

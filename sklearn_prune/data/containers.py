@@ -59,6 +59,15 @@ def is_collection(rows: Rows) -> bool:
     return dask is not None and bool(dask.is_dask_collection(rows))
 
 
+def require_memory(owner: str, rows: Rows) -> None:
+    """Raise ValueError if rows are a Dask collection, or a mask of one."""
+    if is_collection(rows):
+        raise ValueError(
+            f"{owner} needs all rows in memory, and X is a Dask collection. Give X.compute() and "
+            "y.compute(), and fit the pruner on them."
+        )
+
+
 def two_rows_like(collection: Rows) -> Rows:
     """Return two rows of zeros that have the columns of a Dask collection; computes nothing."""
     if not hasattr(collection, "columns"):

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._compat import check_matplotlib_support
 from .._influence_pruner import InfluencePruner
 from .._types import Floats, Mask, Params
+from ..data import require_memory
 from ._display import Display
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class InfluenceDisplay(Display):
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(pruner)
+        require_memory(cls.__name__, pruner.support_)
         if not hasattr(pruner, "influence_norms_"):
             raise TypeError(
                 f"pruner must have influence_norms_; {type(pruner).__name__} has none. Give a "

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._types import Array, Rows, Targets
 from ..base import BasePruner
-from ..data import as_labels, check_target, n_rows, plain
+from ..data import as_labels, check_target, n_rows, plain, require_memory
 from ..matching import Certificate
 from ._kept_shares import KeptShare, kept_shares
 from ._moved_columns import EncodedRows, MovedColumn, Represented
@@ -208,6 +208,7 @@ def report(
     if not isinstance(pruner, BasePruner):
         raise TypeError(f"pruner must be a fitted pruner of this package; it is {pruner!r}.")
     check_is_fitted(pruner)
+    require_memory("report", pruner.support_)
     support = pruner.support_
     for name, values in (("X", X), ("y", y), ("groups", groups)):
         if values is not None and n_rows(values) != len(support):

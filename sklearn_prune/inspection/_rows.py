@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from .._influence_pruner import InfluencePruner
 from .._types import Array, Estimator, Mask, Rows, Targets
-from ..data import check_rows, check_target, dataset_targets, n_rows, plain
+from ..data import check_rows, check_target, dataset_targets, n_rows, plain, require_memory
 from ..influence import HeadInfluence, HeadObjective, StackedInfluence
 from ..matching import members
 from ..networks import Head, head_targets, network_codes, read_head
@@ -24,6 +24,7 @@ def check_pruner(pruner: InfluencePruner) -> None:
             f"{pruner!r}. To check the rows that another pruner keeps, give them as support."
         )
     check_is_fitted(pruner)
+    require_memory("A check by retraining", pruner.support_)
 
 
 def head_influence(pruner: InfluencePruner) -> HeadInfluence:

@@ -21,7 +21,7 @@ from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weigh
 from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import BasePruner, refitting
-from ..data import check_params, take_params, take_rows
+from ..data import check_params, require_memory, take_params, take_rows
 from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 
@@ -233,6 +233,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
 
     def _check(self, X: Rows, y: Targets) -> None:
         """Raise if the estimator has no score to compare, or the pruner no ratio to set."""
+        require_memory(type(self).__name__, X)
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise ValueError(
                 f"estimator must be a classifier or a regressor; it is {self.estimator!r}. Use "

@@ -19,7 +19,7 @@ from .._compat import HasMethods, StrOptions, fit_context
 from .._sample_weight import fit_weighted
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import BasePruner, refitting
-from ..data import check_params, n_rows, take_params, take_rows
+from ..data import check_params, n_rows, require_memory, take_params, take_rows
 from ._rescaling import OnKeptRows, Rescale, check_rules, rescaled
 from ._search import RoutedParams, SearchMixin
 
@@ -293,6 +293,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     def _check(self, X: Rows, y: Targets) -> None:
         """Raise if this is no search, or one that kept rows do not serve."""
+        require_memory(type(self).__name__, X)
         lacking = _NEEDED - self.search.get_params(deep=False).keys()
         if lacking:
             raise ValueError(

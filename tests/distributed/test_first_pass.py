@@ -145,6 +145,7 @@ def _with(values: np.ndarray, row: int, value: object) -> np.ndarray:
         ({"must_keep": np.zeros(90)}, r"In partition \d: must_keep must be a boolean mask"),
         ({"sample_cost": _with(np.ones(90), 5, np.nan)}, r"In partition 0: sample_cost must"),
         ({"groups": _with(np.zeros(90), 45, np.nan)}, r"In partition 2: groups must not"),
+        ({"groups": np.array([1, "a"] * 45, dtype=object)}, "groups must have values of one type"),
         ({"y": np.zeros(90)}, "at least two classes; y has one class"),
         ({"y": None}, "requires y to be passed"),
     ],
@@ -194,3 +195,17 @@ def test_rows_that_change_between_passes_are_found(table):
     with pytest.raises(ValueError, match="y does not have"):
         for _ in range(3):
             gathered(first, "y")
+
+
+def test_rows_that_vanish_between_passes_are_found(table):
+    frame = pd.DataFrame(table[0], columns=list("abc"))
+    reads = []
+
+    def read(part: pd.DataFrame) -> pd.DataFrame:
+        reads.append(len(part))
+        return part if len(reads) <= 3 else part.iloc[:0]
+
+    parts = dd.from_pandas(frame, npartitions=3).map_partitions(read, meta=frame.iloc[:0])
+    first = first_pass(AnyRows(), Partitioned.of(parts), None)
+    with pytest.raises(ValueError, match=r"In partition \d: it had rows in the first pass"):
+        first.partitioned.compute(len)

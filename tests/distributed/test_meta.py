@@ -1,4 +1,4 @@
-"""Meta-estimators whose estimator takes collections."""
+"""Meta-estimators and reports, for whom all rows may have to be in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import dask.array as da
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 
 from sklearn_prune import InfluencePruner
+from sklearn_prune.inspection import report
 from sklearn_prune.meta import PrunedClassifier
+from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
 
 from .conftest import PositiveRows, in_parts
 
@@ -59,3 +63,23 @@ def test_lightgbm_is_trained_on_the_rows_that_are_kept(client):
     assert model.pruner_.support_.chunks == y.chunks
     assert len(model.pruner_.sample_indices_) == 300
     assert (model.predict(X) == y).mean().compute() > 0.95
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        PruneRatioSearchCV(LogisticRegression(), InfluencePruner()),
+        PrunedSearchCV(GridSearchCV(LogisticRegression(), {"C": [1, 2]}), InfluencePruner()),
+    ],
+)
+def test_searches_need_all_rows_in_memory(search, table):
+    X, y = table
+    with pytest.raises(ValueError, match="SearchCV needs all rows in memory, and X is a Dask"):
+        search.fit(in_parts(X), in_parts(y))
+
+
+def test_reports_need_all_rows_in_memory(positive_rows, table):
+    X, y = table
+    pruner = positive_rows.fit(in_parts(X), in_parts(y))
+    with pytest.raises(ValueError, match="report needs all rows in memory"):
+        report(pruner, X, y)

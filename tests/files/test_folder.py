@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import dask
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 
 from sklearn_prune.data import ColumnsEncoder
 from sklearn_prune.files import FileError, PruneJob, UsageError, folder, plan_pruning, prune_file
 from sklearn_prune.files.folder import Folder, encoded_parts, write_folder
 from tests.files.conftest import N
+
+dask = pytest.importorskip("dask", reason="sklearn_prune[dask] is not installed")
+pq = pytest.importorskip("pyarrow.parquet", reason="sklearn_prune[files] is not installed")
 
 LENGTHS = (50, 30, 40)
 
@@ -128,6 +129,12 @@ def test_a_folder_without_tables_is_refused(job, tmp_path):
     (tmp_path / "none" / "bad.parquet").write_bytes(b"no table")
     with pytest.raises(FileError, match=r"bad\.parquet cannot be read"):
         prune_file(replace(job, path=tmp_path / "none"))
+
+
+def test_a_package_that_is_missing_is_named(job, monkeypatch):
+    monkeypatch.setattr(folder, "find_spec", lambda package: None if package == "dask" else True)
+    with pytest.raises(FileError, match=r"needs dask.*pip install 'sklearn-prune\[files,dask\]'"):
+        prune_file(job)
 
 
 def test_a_column_that_is_missing_is_named_before_rows_are_read(job):
