@@ -6,7 +6,7 @@
 Each measurement runs in a process of its own, the client, beside a `LocalCluster` of two workers of
 one thread and 1.5 GB each. Peak memory is that of the process, the imports included (200 to 300
 MB). Rows of the jobs `million`, `scale` and `killed` are drawn anew in each pass, by a seed for
-each partition of 100,000 rows, so that no process ever holds them all.
+each partition of at most 100,000 rows, so that no process ever holds them all.
 
 - `million`: ten million rows of 20 columns and two classes, 99 % pruned.
 - `scale`: the same, from 100,000 to three million rows.
@@ -123,8 +123,9 @@ def drawn_rows(n_rows: int, seed: int, position: int) -> np.ndarray:
 def drawn(n_samples: int, seed: int) -> tuple[Collection, Collection]:
     """Return rows and classes as arrays of Dask that are drawn when they are computed."""
 
-    starts = range(0, n_samples, PARTITION_ROWS)
-    lengths = [min(PARTITION_ROWS, n_samples - start) for start in starts]
+    # A single partition would be pruned as on one machine.
+    length = min(PARTITION_ROWS, -(-n_samples // 4))
+    lengths = [min(length, n_samples - start) for start in range(0, n_samples, length)]
     return apart(drawn_rows, [(n, seed, i) for i, n in enumerate(lengths)], lengths, N_COLUMNS)
 
 

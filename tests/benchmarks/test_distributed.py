@@ -38,8 +38,8 @@ def measured(job, n_samples, data_dir=None, data=benchmark.DRAWN):
 
 
 def test_drawn_rows_are_the_same_in_each_pass_and_differ_by_partition(small):
-    X, y = benchmark.drawn(400, 0)
-    assert X.chunks == ((150, 150, 100), (20,))
+    X, y = benchmark.drawn(700, 0)
+    assert X.chunks == ((150, 150, 150, 150, 100), (20,))
     first, again = X.compute(), X.compute()
     np.testing.assert_array_equal(first, again)
     assert not np.isin(first[:100, 0], first[150:, 0]).any()
