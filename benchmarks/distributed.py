@@ -134,6 +134,7 @@ def apart(
     arguments: Sequence[tuple[Any, ...]],
     lengths: Sequence[int],
     n_columns: int,
+    dtype: type[np.floating[Any]] = np.float64,
 ) -> tuple[Collection, Collection]:
     """Return tables, a partition each, as rows and as classes, which are their last column."""
     import dask.array as da
@@ -141,7 +142,7 @@ def apart(
 
     lazily = delayed(make, pure=True)
     parts = [
-        da.from_delayed(lazily(*given), (length, n_columns + 1), dtype=np.float64)
+        da.from_delayed(lazily(*given), (length, n_columns + 1), dtype=dtype)
         for given, length in zip(arguments, lengths, strict=True)
     ]
     table = da.concatenate(parts)
@@ -281,7 +282,7 @@ def noisy_copy(data_dir: str, n_rows: int, seed: int, position: int) -> np.ndarr
     rng = np.random.default_rng((seed, position))
     is_number = ~np.isin(X, (0.0, 1.0)).all(axis=0)
     noise = rng.normal(0, 0.1, X.shape) * is_number
-    return np.column_stack([X + noise, y])[:n_rows]
+    return np.column_stack([X + noise, y])[:n_rows].astype(np.float32)
 
 
 def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
@@ -290,7 +291,8 @@ def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
     n_rows = min(len(X), task.n_samples)
     n_copies = -(-task.n_samples // n_rows)
     arguments = [(str(data_dir), n_rows, task.seed, i) for i in range(n_copies)]
-    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1])
+    # LightGBM holds all rows twice while it bins them.
+    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
 
 
 def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
@@ -313,7 +315,7 @@ def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
             model = DaskLGBMClassifier(client=client, random_state=task.seed, verbose=-1)
             _, seconds = timed(partial(model.fit, *rows))
             yield method, TRAINING, seconds
-            guess = model.to_local().predict(test.X_test)
+            guess = model.to_local().predict(test.X_test.astype(np.float32))
             yield method, ACCURACY, float(np.mean(guess == test.y_test))
         yield from peaks(client)
 

@@ -55,6 +55,7 @@ def test_copies_of_adult_have_noise_on_numbers_alone(small, data_dir):
     np.testing.assert_array_equal(y[300:600].compute(), classes)
     is_number = ~np.isin(original, (0.0, 1.0)).all(axis=0)
     np.testing.assert_array_equal(copy[:, ~is_number], original[:, ~is_number])
+    assert copy.dtype == np.float32
     assert 0.05 < np.std(copy[:, is_number] - original[:, is_number]) < 0.2
 
 
