@@ -18,7 +18,7 @@ from ..selection import (
 )
 from .collection import Block
 from .draw import Draw, Odds
-from .random_rows import Groups
+from .groups import Groups
 from .reading import ReadRows
 from .row_maps import RowMaps
 

@@ -12,8 +12,8 @@ from ..matching import Certificate, in_unit_of
 from .cells import CountedCells, PartitionSums
 from .collection import Partitioned
 from .exchange import LastExchange
+from .groups import Groups
 from .head import SummedObjective
-from .random_rows import Groups
 from .reading import ReadRows, RowReader
 from .row_maps import HeadMap, RowMaps
 

@@ -19,7 +19,7 @@ import numpy as np
 from .._types import Floats, Integers
 from ..matching import Priorities, PriorityScale
 from .collection import Block, EachOwn, Partitioned
-from .random_rows import Groups
+from .groups import Groups
 from .reading import ReadRows
 from .row_maps import RowMaps, chunks_of
 from .sums import Sums

@@ -46,8 +46,9 @@ from .collection import Block, Collection, EachOwn
 from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
+from .groups import Groups
 from .head import SummedObjective
-from .random_rows import Groups, random_support
+from .random_rows import random_support
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .survey import Survey, survey
 

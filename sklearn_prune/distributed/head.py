@@ -59,6 +59,8 @@ class SummedObjective:
         Reads them.
     damping : float
         Of the head.
+    n_features : int
+        Of each row that enters the head, its column of ones included.
     support : list of ndarray of bool, default=None
         Rows of each partition that count; None means all.
     """

@@ -168,11 +168,17 @@ class RowMaps:
         """
         counting = np.flatnonzero(w.any(axis=1))
         chunks = [counting[i : i + CHUNK_ROWS] for i in range(0, len(counting), CHUNK_ROWS)]
-        # Of at least one row, so that the number of coordinates is known.
-        chunks = chunks or [np.arange(1)]
-        return np.sum(
-            [self.coordinates(rows.take(chunk)).total(w[chunk]) for chunk in chunks], axis=0
-        )
+        totals = np.zeros((sum(self._widths()), w.shape[1]))
+        factors = np.array([1.0, *self.ratios]) / self.scale
+        for chunk in chunks:
+            operators = self._operators(rows.take(chunk))
+            totals += np.vstack(
+                [
+                    f * (operator.T @ w[chunk])
+                    for f, operator in zip(factors, operators, strict=True)
+                ]
+            )
+        return totals
 
     def lengths(self, rows: ReadRows) -> Floats:
         """Return the norm of each row's first block of coordinates, of shape (n_rows,)."""

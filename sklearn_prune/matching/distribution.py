@@ -96,7 +96,8 @@ class DistributionEmbedding(LinearOperator):
         part.labels, part.sample_weight = np.asarray(labels, dtype=np.float32), sample_weight
         part.shape = (len(part.labels), self.shape[1])
         part._store_features()
-        part._measure_rows()
+        # Many parts are only added up, for which the norms are not needed.
+        part._norms = None
         return part
 
     def among(self, indices: Integers) -> DistributionEmbedding:
@@ -181,13 +182,16 @@ class DistributionEmbedding(LinearOperator):
         """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
         part = copy.copy(self)
         part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
-        part._norms = self._norms[indices]
+        part._norms = None if self._norms is None else self._norms[indices]
         part._features, part._table = self._features_of(indices), None
         part.shape = (len(part.labels), self.shape[1])
         return part
 
     def row_norms(self) -> Floats:
         """Return ``‖b_i‖`` of every row, of shape (n_samples,)."""
+        if self._norms is None:
+            self._measure_rows()
+        assert self._norms is not None
         return self._norms
 
     def _features_of(self, rows: Positions) -> Floats:
@@ -215,7 +219,8 @@ class DistributionEmbedding(LinearOperator):
         return list(gen_batches(len(self.labels), CHUNK))
 
     def _measure_rows(self) -> None:
-        self._norms = np.concatenate(map_threads(self._norms_of, self._batches()))
+        norms = map_threads(self._norms_of, self._batches())
+        self._norms: Floats | None = np.concatenate(norms)
 
     def _norms_of(self, rows: slice) -> Floats:
         features, labels = self._features_of(rows), self.labels[rows]

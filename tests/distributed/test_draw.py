@@ -11,7 +11,7 @@ from sklearn_prune.distributed import (
 )
 from sklearn_prune.distributed.draw import OddsRule, block_odds, calibrated_draw, first_draw
 from sklearn_prune.distributed.fit import match_head, with_distribution
-from sklearn_prune.distributed.random_rows import Groups
+from sklearn_prune.distributed.groups import Groups
 from sklearn_prune.distributed.survey import survey
 from sklearn_prune.selection import Request
 from tests.distributed.conftest import in_parts
