@@ -6,7 +6,7 @@
 Each measurement runs in a process of its own, the client, beside a `LocalCluster` of two workers of
 one thread and 1.5 GB each. Peak memory is that of the process, the imports included (200 to 300
 MB). Rows of the jobs `million`, `scale` and `killed` are drawn anew in each pass, by a seed for
-each partition of 100,000 rows, so that no process ever holds them all.
+each partition of at most 100,000 rows, so that no process ever holds them all.
 
 - `million`: ten million rows of 20 columns and two classes, 99 % pruned.
 - `scale`: the same, from 100,000 to three million rows.
@@ -123,8 +123,9 @@ def drawn_rows(n_rows: int, seed: int, position: int) -> np.ndarray:
 def drawn(n_samples: int, seed: int) -> tuple[Collection, Collection]:
     """Return rows and classes as arrays of Dask that are drawn when they are computed."""
 
-    starts = range(0, n_samples, PARTITION_ROWS)
-    lengths = [min(PARTITION_ROWS, n_samples - start) for start in starts]
+    # A single partition would be pruned as on one machine.
+    length = min(PARTITION_ROWS, -(-n_samples // 4))
+    lengths = [min(length, n_samples - start) for start in range(0, n_samples, length)]
     return apart(drawn_rows, [(n, seed, i) for i, n in enumerate(lengths)], lengths, N_COLUMNS)
 
 
@@ -133,6 +134,7 @@ def apart(
     arguments: Sequence[tuple[Any, ...]],
     lengths: Sequence[int],
     n_columns: int,
+    dtype: type[np.floating[Any]] = np.float64,
 ) -> tuple[Collection, Collection]:
     """Return tables, a partition each, as rows and as classes, which are their last column."""
     import dask.array as da
@@ -140,7 +142,7 @@ def apart(
 
     lazily = delayed(make, pure=True)
     parts = [
-        da.from_delayed(lazily(*given), (length, n_columns + 1), dtype=np.float64)
+        da.from_delayed(lazily(*given), (length, n_columns + 1), dtype=dtype)
         for given, length in zip(arguments, lengths, strict=True)
     ]
     table = da.concatenate(parts)
@@ -280,7 +282,7 @@ def noisy_copy(data_dir: str, n_rows: int, seed: int, position: int) -> np.ndarr
     rng = np.random.default_rng((seed, position))
     is_number = ~np.isin(X, (0.0, 1.0)).all(axis=0)
     noise = rng.normal(0, 0.1, X.shape) * is_number
-    return np.column_stack([X + noise, y])[:n_rows]
+    return np.column_stack([X + noise, y])[:n_rows].astype(np.float32)
 
 
 def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
@@ -289,7 +291,8 @@ def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
     n_rows = min(len(X), task.n_samples)
     n_copies = -(-task.n_samples // n_rows)
     arguments = [(str(data_dir), n_rows, task.seed, i) for i in range(n_copies)]
-    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1])
+    # LightGBM holds all rows twice while it bins them.
+    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
 
 
 def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
@@ -312,7 +315,7 @@ def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
             model = DaskLGBMClassifier(client=client, random_state=task.seed, verbose=-1)
             _, seconds = timed(partial(model.fit, *rows))
             yield method, TRAINING, seconds
-            guess = model.to_local().predict(test.X_test)
+            guess = model.to_local().predict(test.X_test.astype(np.float32))
             yield method, ACCURACY, float(np.mean(guess == test.y_test))
         yield from peaks(client)
 

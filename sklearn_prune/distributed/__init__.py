@@ -5,6 +5,11 @@ Start at `collection.Partitioned`, of whose partitions functions see one block a
 rows of collections. Importing this room imports Dask; a pruner does so when it is given a
 collection.
 
+Sizing, measured at a million rows of 20 columns in partitions of 100,000: 24 passes, and 9 MB moved
+per partition. A worker of one thread peaks at 0.75 GB and the client at 0.85 GB, of which imports
+are 0.4 GB each. A worker reads one partition at a time, so its peak grows with partitions, not with
+rows; the client's grows by the mask, a byte a row. ``benchmarks/distributed.py`` measures time.
+
 Examples
 --------
 >>> import dask.array as da

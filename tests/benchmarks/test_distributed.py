@@ -38,8 +38,8 @@ def measured(job, n_samples, data_dir=None, data=benchmark.DRAWN):
 
 
 def test_drawn_rows_are_the_same_in_each_pass_and_differ_by_partition(small):
-    X, y = benchmark.drawn(400, 0)
-    assert X.chunks == ((150, 150, 100), (20,))
+    X, y = benchmark.drawn(700, 0)
+    assert X.chunks == ((150, 150, 150, 150, 100), (20,))
     first, again = X.compute(), X.compute()
     np.testing.assert_array_equal(first, again)
     assert not np.isin(first[:100, 0], first[150:, 0]).any()
@@ -55,6 +55,7 @@ def test_copies_of_adult_have_noise_on_numbers_alone(small, data_dir):
     np.testing.assert_array_equal(y[300:600].compute(), classes)
     is_number = ~np.isin(original, (0.0, 1.0)).all(axis=0)
     np.testing.assert_array_equal(copy[:, ~is_number], original[:, ~is_number])
+    assert copy.dtype == np.float32
     assert 0.05 < np.std(copy[:, is_number] - original[:, is_number]) < 0.2
 
 
