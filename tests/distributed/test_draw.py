@@ -68,3 +68,17 @@ def test_the_rows_dropped_hardly_move_the_head(drawn):
 def test_rows_are_preferred(drawn):
     _, shares, _, _ = drawn
     assert np.quantile(shares, 0.9) > 2 * np.quantile(shares, 0.1)
+
+
+def test_a_rare_class_does_not_tilt_the_others():
+    rng = np.random.default_rng(0)
+    X, parts = rng.standard_normal((3000, 5)), (1000, 1000, 1000)
+    # Classes that a line parts, and one of three rows.
+    y = (X[:, 0] > 1).astype(int)
+    y[-3:] = 2
+    options = {"prune_ratio": 0.9, "random_state": 0}
+    ours = InfluencePruner(**options).fit(in_parts(X, parts), in_parts(y, parts)).certificate_
+    theirs = InfluencePruner(**options).fit(X, y).certificate_
+    assert ours.distribution_tilt < 2 * theirs.distribution_tilt
+    assert ours.distribution_error < 1.5 * theirs.distribution_error
+    assert ours.actual_change < 1.5 * theirs.actual_change
