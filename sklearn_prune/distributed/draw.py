@@ -24,14 +24,14 @@ from .reading import ReadRows
 from .row_maps import RowMaps, chunks_of
 from .sums import Sums
 
-# Newton steps on the sample and on all rows; the calibration of all rows ends once the totals are
-# this share of a random draw's.
-_SAMPLE_STEPS, _STEPS, _CALIBRATED = 20, 3, 0.05
+# Newton steps on the sample and on all rows. They end once the totals are this share of a random
+# draw's, since exchanges do the rest, or once a step gains less than the last share.
+_SAMPLE_STEPS, _STEPS, _CALIBRATED, _LEAST_GAIN = 20, 3, 0.05, 0.1
 # Steps after it that bring each group to its number of rows.
 _NORMING_STEPS = 2
-# Bound on the change of an exponent, and what is added to the diagonal of the Hessian, as a share
-# of its mean: where directions are many, some are hardly determined.
-_LONGEST, _RIDGE = 3.0, 1e-4
+# Bound on the change of an exponent by all steps; on that by one step, for this share of the rows;
+# and what is added to the diagonal of the Hessian, as a share of its largest eigenvalue.
+_LONGEST, _LONGEST_STEP, _TYPICAL, _RIDGE = 3.0, 1.5, 0.99, 1e-2
 # Distances are measured to as many rows as for this many rows in memory, or fewer.
 _MANY_ROWS = 100_000
 
@@ -243,8 +243,10 @@ def _block_sums(
     return _draw_sums(maps, group_of[rows.strata], rows, odds, draw)
 
 
-def first_draw(maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even: Floats) -> Draw:
-    """Return the draw calibrated on the sample.
+def first_draw(
+    maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even: Floats
+) -> tuple[Draw, Floats]:
+    """Return the draw calibrated on the sample, and ``a_i`` of its rows.
 
     Parameters
     ----------
@@ -281,7 +283,8 @@ def first_draw(maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even
     def sums_at(draw: Draw) -> _DrawSums:
         return _draw_sums(maps, group, sample, odds, draw)
 
-    return _calibrated(draw, sums_at, wanted, n_steps=_SAMPLE_STEPS, enough=1e-3)
+    vectors = draw.vectors(maps, sample, odds.expected)
+    return _calibrated(draw, sums_at, wanted, vectors, n_steps=_SAMPLE_STEPS), vectors
 
 
 def calibrated_draw(
@@ -290,27 +293,29 @@ def calibrated_draw(
     odds: EachOwn,
     groups: Groups,
     draw: Draw,
+    vectors: Floats,
 ) -> Draw:
-    """Return the draw calibrated on all rows, in a few passes; see `first_draw`."""
+    """Return the draw of `first_draw` calibrated on all rows, in a few passes."""
 
     def sums_at(draw: Draw) -> _DrawSums:
         return partitioned.total(_block_sums, odds, maps, groups.group_of, draw)
 
-    return _calibrated(draw, sums_at, groups.n_kept, n_steps=_STEPS, enough=_CALIBRATED)
+    return _calibrated(draw, sums_at, groups.n_kept, vectors, n_steps=_STEPS)
 
 
 def _calibrated(
     draw: Draw,
     sums_at: Callable[[Draw], _DrawSums],
     n_kept: Floats | Integers,
+    vectors: Floats,
     *,
     n_steps: int,
-    enough: float,
 ) -> Draw:
     """Return the draw with another tilt, and with offsets by which each group keeps its rows.
 
-    The tilt is found by Newton steps, with one offset for all groups, since a quota may contradict
-    what it aims at; a step that lengthens what is left is halved.
+    The tilt is found by damped Newton steps, with one offset for all groups, since a quota may
+    contradict what it aims at. No step changes the exponents of most rows of the sample, whose
+    ``vectors`` are given, by more than a bound. A step that lengthens what is left is halved.
     """
     best, shortest = draw, np.inf
     step: Floats = np.zeros(1 + len(draw.tilt))
@@ -318,14 +323,17 @@ def _calibrated(
         sums = sums_at(draw)
         left, hessian = _united(draw, sums, n_kept)
         length = float(np.linalg.norm(left))
+        is_stalled = (1 - _LEAST_GAIN) * shortest < length < shortest
         if length < shortest:
             best, shortest = draw, length
-            diagonal = np.diag(hessian)
-            ridge = np.where(diagonal > 0, _RIDGE * diagonal.mean(), 1.0)
-            step = np.linalg.solve(hessian + np.diag(ridge), left)
+            # Where directions are many or classes far apart, some are hardly determined.
+            ridge = _RIDGE * np.linalg.norm(hessian, 2) + 1e-12
+            step = np.linalg.solve(hessian + ridge * np.eye(len(hessian)), left)
+            longest = float(np.quantile(np.abs(vectors @ step[1:]), _TYPICAL))
+            step *= min(1.0, _LONGEST_STEP / max(longest, 1e-12))
         else:
             step = step / 2
-        if shortest <= enough * np.sqrt(sums.chance):
+        if is_stalled or shortest <= _CALIBRATED * np.sqrt(sums.chance):
             break
         draw = replace(best, offsets=best.offsets + step[0], tilt=best.tilt + step[1:])
     draw = best

@@ -203,9 +203,9 @@ def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
     odds = known.partitioned.keep(
         block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
     )
-    draw = first_draw(maps, groups, known.sample, of_sample, even)
+    draw, vectors = first_draw(maps, groups, known.sample, of_sample, even)
     if not draw.is_even:
-        draw = calibrated_draw(known.partitioned, maps, odds, groups, draw)
+        draw = calibrated_draw(known.partitioned, maps, odds, groups, draw, vectors)
     return draw, odds
 
 

@@ -38,8 +38,8 @@ def drawn():
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1].tolist()
     odds = first.partitioned.keep(block_odds, maps, rule, EachOwn(positions), EachOwn(firsts))
-    draw = first_draw(maps, groups, known.sample, of_sample, np.full(2, np.nan))
-    draw = calibrated_draw(first.partitioned, maps, odds, groups, draw)
+    draw, vectors = first_draw(maps, groups, known.sample, of_sample, np.full(2, np.nan))
+    draw = calibrated_draw(first.partitioned, maps, odds, groups, draw, vectors)
     parts = first.partitioned.compute(shares_of, odds, maps, groups, draw)
     shares, influences, labels = map(np.concatenate, zip(*parts, strict=True))
     return groups, shares, influences, labels
