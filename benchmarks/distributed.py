@@ -467,12 +467,14 @@ def report(cells: Sequence[Cell]) -> str:
     """Return the text of distributed.md."""
     found = Found(cells)
     parts = {
-        "Cost": f"{cost_table(found)}\n\n{extrapolation(found)}".strip(),
-        "Against one machine": quality_table(found),
-        "LightGBM": lightgbm_table(found),
-        "A killed worker": killed_table(found),
+        "Cost": (("million", "scale"), f"{cost_table(found)}\n\n{extrapolation(found)}".strip()),
+        "Against one machine": (("quality",), quality_table(found)),
+        "LightGBM": (("lightgbm",), lightgbm_table(found)),
+        "A killed worker": (("killed",), killed_table(found)),
     }
-    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+    return "\n\n".join(
+        f"## {title}\n\n{text}" for title, (jobs, text) in parts.items() if found.sizes(*jobs)
+    )
 
 
 def draw(cells: Sequence[Cell], path: Path) -> None:

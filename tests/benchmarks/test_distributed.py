@@ -116,6 +116,9 @@ def test_tables_have_a_line_for_each_way_to_choose_rows():
     figures = [("worker killed", "seconds", 3.0), ("worker killed", "same rows", 1.0)]
     cells = cells_of("killed", [*figures, ("partitions", "seconds", 2.0)])
     assert "| 1,000 | 2.0 | 3.0 | yes |" in benchmark.killed_table(benchmark.Found(cells))
+    # What was not measured is left out.
+    titles = [line for line in benchmark.report(cells).splitlines() if line.startswith("##")]
+    assert titles == ["## A killed worker"]
 
 
 @pytest.mark.parametrize(
