@@ -258,6 +258,8 @@ def train(
     torch.manual_seed(seed)
     where = images.X.device
     net = SpeedNet(design).to(where, memory_format=torch.channels_last)
+    # Try the ways to compute a convolution, and keep the fastest.
+    torch.backends.cudnn.benchmark = where.type == "cuda"
     started = _now(where)
     net.whiten(images.X[:_N_WHITENED])
     batch_size = min(recipe.batch_size, len(images))

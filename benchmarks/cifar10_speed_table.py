@@ -210,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--split", choices=["test", "validation"], default="test")
     arguments.add_argument("--epochs", type=float, default=N_EPOCHS, help="on all images")
     arguments.add_argument("--pruner", nargs="+", default=["random", "el2n"])
-    arguments.add_argument("--ratio", nargs="+", type=float, default=[0.4])
+    arguments.add_argument("--ratio", nargs="*", type=float, default=[0.4])
     arguments.add_argument(
         "--budget", nargs="+", choices=["epochs", "steps"], default=["epochs", "steps"]
     )
