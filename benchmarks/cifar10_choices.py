@@ -16,7 +16,7 @@ from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.baselines._scored import ScoredPruner
 
 from .cifar10_proxies import Proxy
-from .cifar10_pruners import CUTOFFS, SELECTION_SECONDS, WatchedCoveragePruner, WatchedDUALPruner
+from .cifar10_pruners import CUTOFFS, WatchedCoveragePruner, WatchedDUALPruner
 
 
 @dataclass(frozen=True)

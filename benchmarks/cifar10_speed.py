@@ -28,8 +28,8 @@ _FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 _PATCH, _N_WHITENED, _LEAST_VARIANCE = 2, 5_000, 5e-4
 # Logits are scaled down, so that label smoothing and the learning rate suit each other.
 _LOGIT_SCALE = 1 / 9
-# Largest translation in pixels, and images for one forward pass without gradients.
-_SHIFT, _READ_AT_ONCE = 2, 2_000
+# Images of one forward pass without gradients.
+_READ_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class Recipe:
     weight_decay: float = 0.0153
     bias_factor: float = 64.0
     label_smoothing: float = 0.2
+    # Pixels by which an image is moved at most.
+    shift: int = 2
     start: float = 0.2
     peak_at: float = 0.23
     end: float = 0.07
@@ -199,17 +201,19 @@ def splits(images: Images, *, is_validation: bool) -> tuple[ImageSet, ImageSet]:
     )
 
 
-def epochs_of(train: ImageSet, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def epochs_of(
+    train: ImageSet, shift: int, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield all images again and again: shuffled, translated, and flipped every other time."""
     n, size = len(train), train.X.shape[-1]
     where = train.X.device
     rng = torch.Generator(where).manual_seed(seed)
-    padded = F.pad(train.X.float(), (_SHIFT,) * 4, mode="reflect").to(torch.uint8)
+    padded = F.pad(train.X.float(), (shift,) * 4, mode="reflect").to(torch.uint8)
     is_flipped = torch.rand(n, generator=rng, device=where) < 0.5
     offsets = torch.arange(size, device=where)
     while True:
         order = torch.randperm(n, generator=rng, device=where)
-        top, left = torch.randint(0, 2 * _SHIFT + 1, (2, n, 1), generator=rng, device=where)
+        top, left = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=rng, device=where)
         columns = left + torch.where(is_flipped[:, None], offsets.flip(0), offsets)
         rows = top + offsets
         X = padded[order[:, None, None], :, rows[order][:, :, None], columns[order][:, None, :]]
@@ -218,11 +222,11 @@ def epochs_of(train: ImageSet, seed: int) -> Iterator[tuple[torch.Tensor, torch.
 
 
 def batches_of(
-    train: ImageSet, batch_size: int, seed: int
+    train: ImageSet, batch_size: int, shift: int, seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield batches without end; what is left of an epoch begins the next one's first batch."""
     held: tuple[torch.Tensor, torch.Tensor] | None = None
-    for X, y in epochs_of(train, seed):
+    for X, y in epochs_of(train, shift, seed):
         if held is not None:
             X, y = torch.cat([held[0], X]), torch.cat([held[1], y])
         n_whole = len(y) // batch_size * batch_size
@@ -258,17 +262,20 @@ def train(
     torch.manual_seed(seed)
     where = images.X.device
     net = SpeedNet(design).to(where, memory_format=torch.channels_last)
-    # Try the ways to compute a convolution, and keep the fastest.
-    torch.backends.cudnn.benchmark = where.type == "cuda"
+    # Trying every way to compute a convolution takes seconds, and pays for one architecture only.
+    torch.backends.cudnn.benchmark = design == Design()
     started = _now(where)
     net.whiten(images.X[:_N_WHITENED])
     batch_size = min(recipe.batch_size, len(images))
     n_steps = max(1, round(n_epochs * len(images) / batch_size))
-    watched = {-(-n_steps * j // n_watched) for j in range(1, n_watched + 1)} if n_watched else set()
+    watched = (
+        {-(-n_steps * j // n_watched) for j in range(1, n_watched + 1)} if n_watched else set()
+    )
     optimizer = _optimizer(net, recipe)
     base_rates = [group["lr"] for group in optimizer.param_groups]
     averaged = [tensor.clone() for tensor in _moving(net)]
-    for step, (X, y) in zip(range(n_steps), batches_of(images, batch_size, seed), strict=False):
+    batches = batches_of(images, batch_size, recipe.shift, seed)
+    for step, (X, y) in zip(range(n_steps), batches, strict=False):
         net.whitening.bias.requires_grad_(step < recipe.whitening_share * n_steps)
         share = _share_of_rate(recipe, step / n_steps)
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
@@ -326,9 +333,7 @@ def _moving(net: SpeedNet) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def _look_ahead(
-    net: SpeedNet, averaged: list[torch.Tensor], recipe: Recipe, done: float
-) -> None:
+def _look_ahead(net: SpeedNet, averaged: list[torch.Tensor], recipe: Recipe, done: float) -> None:
     """Move the average towards the network, and the network to the average.
 
     At the end, when the average is all that counts, it stays.

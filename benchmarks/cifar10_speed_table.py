@@ -28,6 +28,11 @@ N_EPOCHS, PROXY_SHARE = 12.0, 0.25
 # Seeds of proxies and draws; networks of further seeds are trained on the same choices again.
 N_CHOICES = 3
 STAGES = ("proxy", "choose", "train")
+OURS = "influence"
+TABLE_PRUNERS = (
+    *("random", "el2n", "least confidence", "forgetting", "coverage", "dual", "moso", OURS),
+)
+TABLE_RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,6 @@ class SpeedCell:
     seed : of the network; choices are of seed modulo N_CHOICES.
     accuracy : at the end, each image seen with its mirror image.
     seconds : of training this network.
-    choice_seconds, proxy_seconds : of the pruner and of the proxy it looked at; nan for FULL.
     """
 
     split: str
@@ -56,8 +60,7 @@ class SpeedCell:
 
     @property
     def key(self) -> Key:
-        setting = (self.split, self.pruner, round(self.prune_ratio, 4), self.design)
-        return (*setting, round(self.n_epochs, 3), self.seed)
+        return _key(self)
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,13 @@ class Job:
 
     @property
     def key(self) -> Key:
-        setting = (self.split, self.pruner, round(self.prune_ratio, 4), self.design)
-        return (*setting, round(self.n_epochs, 3), self.seed)
+        return _key(self)
+
+
+def _key(of: SpeedCell | Job) -> Key:
+    """Return what tells networks apart; files hold rounded numbers."""
+    numbers = (f"{of.prune_ratio:.3f}", f"{of.n_epochs:.3f}", of.seed)
+    return (of.split, of.pruner, of.design, *numbers)
 
 
 class Lab:
@@ -152,11 +160,59 @@ class Lab:
         )
 
 
-DESIGNS = {"standard": speed.Design()}
+def _searched_designs() -> Iterator[tuple[str, speed.Design]]:
+    for widths, (depth, skips), kernel, pooling in product(
+        ((16, 32, 32), (32, 64, 64)), ((1, False), (2, False), (3, True)), (3, 5), ("max", "mean")
+    ):
+        name = f"{widths[0]}-{depth}-{kernel}-{pooling}"
+        yield name, speed.Design(widths, depth, kernel, pooling, skips)
+
+
+# The standard one, and the 24 of the architecture search.
+DESIGNS = {"standard": speed.Design(), **dict(_searched_designs())}
+# Passes of the search: over all images, and over a tenth of them, which takes half as long.
+_SEARCH_EPOCHS, _SEARCH_EPOCHS_PRUNED = 8.0, 40.0
+
+
+def table_jobs(n_epochs: float) -> Iterator[Job]:
+    """Yield the networks of the committed table, the most important first."""
+    main, at_ninety = ("random", "el2n", OURS), ("random", OURS, "coverage", "dual")
+
+    def jobs(pruners: Sequence[str], ratio: float, seeds: range, *budgets: str) -> Iterator[Job]:
+        for seed, pruner, budget in product(seeds, pruners, budgets):
+            passes = n_epochs if budget == "epochs" else n_epochs / (1 - ratio)
+            yield Job("test", pruner, ratio, passes, seed)
+
+    yield from (Job("test", FULL, 0.0, n_epochs, seed) for seed in range(5))
+    yield from jobs(main, 0.4, range(5), "epochs")
+    yield from jobs(at_ninety, 0.9, range(5), "steps")
+    yield from jobs(main, 0.4, range(3), "steps")
+    yield from jobs(at_ninety, 0.9, range(3), "epochs")
+    others = [name for name in TABLE_PRUNERS if name not in main]
+    yield from jobs(others, 0.4, range(1), "epochs", "steps")
+    others = [name for name in TABLE_PRUNERS if name not in at_ninety]
+    yield from jobs(others, 0.9, range(1), "epochs", "steps")
+    for seed in range(2):
+        for passes in (5.0, 6.0, 7.0, 8.0, 9.0, 10.0):
+            yield Job("test", FULL, 0.0, passes, seed)
+        for pruner, passes in product(main, (8.0, 10.0, 14.0, 16.0)):
+            yield Job("test", pruner, 0.4, passes, seed)
+    for name, _ in _searched_designs():
+        yield Job("test", FULL, 0.0, _SEARCH_EPOCHS, 0, name)
+        for pruner in ("random", "el2n", "dual", OURS):
+            yield Job("test", pruner, 0.9, _SEARCH_EPOCHS_PRUNED, 0, name)
+    for ratio in (0.8, 0.7, 0.5, 0.3):
+        yield from jobs(TABLE_PRUNERS, ratio, range(1), "epochs", "steps")
+    yield from (Job("test", FULL, 0.0, n_epochs, seed) for seed in range(5, 10))
+    yield from jobs(main, 0.4, range(5, 10), "epochs")
+    yield from jobs(at_ninety, 0.9, range(5, 10), "steps")
 
 
 def jobs_of(args: argparse.Namespace) -> Iterator[Job]:
     """Yield the networks that the arguments ask for."""
+    if args.table:
+        yield from table_jobs(args.epochs)
+        return
     for seed in range(args.full_seeds):
         for n_epochs in args.full_epochs or [args.epochs]:
             yield Job(args.split, FULL, 0.0, n_epochs, seed)
@@ -177,7 +233,9 @@ def run(args: argparse.Namespace) -> None:
     if "proxy" in args.stage:
         lab.train_proxies(args.split, n_choices)
     if "choose" in args.stage:
-        lab.choose(args.split, args.pruner, args.ratio, n_choices)
+        pruners = TABLE_PRUNERS if args.table else args.pruner
+        ratios = TABLE_RATIOS if args.table else args.ratio
+        lab.choose(args.split, pruners, ratios, n_choices)
     if "train" in args.stage:
         _train_all(lab, jobs_of(args), output_folder(args), started + 60 * args.minutes)
 
@@ -213,6 +271,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--ratio", nargs="*", type=float, default=[0.4])
     arguments.add_argument(
         "--budget", nargs="+", choices=["epochs", "steps"], default=["epochs", "steps"]
+    )
+    arguments.add_argument(
+        "--table", action="store_true", help="the committed table's networks, first things first"
     )
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--full-seeds", type=int, default=3, help="networks on all images")
