@@ -16,7 +16,11 @@ from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.baselines._scored import ScoredPruner
 
 from .cifar10_proxies import Proxy
-from .cifar10_pruners import CUTOFFS, WatchedCoveragePruner, WatchedDUALPruner
+from .cifar10_pruners import (
+    CUTOFFS,
+    WatchedCoveragePruner,
+    WatchedDUALPruner,
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def el2n(chooser: Chooser, ratio: float) -> np.ndarray:
 
 def least_confidence(chooser: Chooser, ratio: float) -> np.ndarray:
     """The images whose likeliest class is least likely at the end of the proxy's training."""
-    own, margin = (part[-1].astype(np.float64) for part in _own_and_margin(chooser))
+    proxy = chooser.proxy
+    own, margin = (part[-1].astype(np.float64) for part in (proxy.probability, proxy.margin))
     return chooser.scored(-np.maximum(own, own - margin), ratio)
 
 
@@ -139,8 +144,15 @@ def moso(chooser: Chooser, ratio: float) -> np.ndarray:
     return chooser.scored(chooser.proxy.agreement.mean(0, dtype=np.float64), ratio)
 
 
-def _own_and_margin(chooser: Chooser) -> tuple[np.ndarray, np.ndarray]:
-    return chooser.proxy.probability, chooser.proxy.margin
+def hard(chooser: Chooser, ratio: float) -> np.ndarray:
+    """InfluencePruner on the proxy's features; images of large error have priority."""
+    return chooser.by_influence("hard", chooser.proxy.error.mean(0, dtype=np.float64) ** 2, ratio)
+
+
+def sure(chooser: Chooser, ratio: float) -> np.ndarray:
+    """The same; images that the proxy is unsure of have priority, but not those it gets wrong."""
+    p = chooser.proxy.probability[-1].astype(np.float64)
+    return chooser.by_influence("sure", p * np.sqrt(p * (1 - p)), ratio)
 
 
 PRUNERS: dict[str, Callable[[Chooser, float], np.ndarray]] = {
