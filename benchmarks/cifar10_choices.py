@@ -88,6 +88,19 @@ class Chooser:
         pruner.given = scores
         return self.kept(pruner)
 
+    def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
+        """Return what an InfluencePruner keeps; influences are computed once for all ratios."""
+        if name not in self._fitted:
+            pruner = InfluencePruner(
+                prune_ratio=ratio,
+                damping=DAMPING,
+                time_limit=SELECTION_SECONDS,
+                random_state=self.seed,
+            )
+            X = self.proxy.features.astype(np.float32)
+            self._fitted[name] = pruner.fit(X, self.y, sample_priority=priority)
+        return self._fitted[name].select(prune_ratio=ratio)
+
     def kept(self, pruner: BasePruner) -> np.ndarray:
         """Return what a pruner keeps that does not look at the images."""
         return pruner.fit(self.y.reshape(-1, 1), self.y).get_support()
@@ -163,4 +176,6 @@ PRUNERS: dict[str, Callable[[Chooser, float], np.ndarray]] = {
     "coverage": coverage,
     "dual": dual,
     "moso": moso,
+    "influence, hard": hard,
+    "influence, sure": sure,
 }
