@@ -18,6 +18,8 @@ from sklearn_prune.baselines._scored import ScoredPruner
 from .cifar10_proxies import Proxy
 from .cifar10_pruners import (
     CUTOFFS,
+    DAMPING,
+    SELECTION_SECONDS,
     WatchedCoveragePruner,
     WatchedDUALPruner,
 )
