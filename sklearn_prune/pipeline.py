@@ -107,6 +107,21 @@ class Pipeline(PlainPipeline):
     they return a row for every row of X. So a pipeline that is a step of another one returns all
     rows, and prunes only the rows that its own later steps are fitted on.
 
+    **Saving.** Where only predictions are needed, save ``deployable_``, by pickle, joblib or skops.
+    For skops it has no types to trust but those of its own steps. To load a whole pipeline by
+    skops, trust those types of :func:`skops.io.get_untrusted_types` that start with
+    ``sklearn_prune.``, and with an `InfluencePruner` also these:
+    ``builtins.print``, ``numpy.dtype``, ``sklearn.tree._tree.Tree``,
+    ``skorch.callbacks.logging.EpochTimer``, ``skorch.callbacks.logging.PrintLog``,
+    ``skorch.callbacks.scoring.EpochScoring``, ``skorch.callbacks.scoring.PassthroughScoring``,
+    ``skorch.classifier.NeuralNetBinaryClassifier``, ``skorch.classifier.NeuralNetClassifier``,
+    ``skorch.dataset.Dataset``, ``skorch.history.History``,
+    ``skorch.regressor.NeuralNetRegressor``, ``skorch.utils.to_numpy``,
+    ``torch.nn.modules.loss.BCEWithLogitsLoss``, ``torch.nn.modules.loss.CrossEntropyLoss``,
+    ``torch.nn.modules.loss.MSELoss``, ``torch.utils.data.dataloader.DataLoader``.
+    skorch stores its network as a pickle inside, so trust them only in files of people you trust. A
+    pruner with a network that torch trained can be pickled, but not saved by skops.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
