@@ -3,6 +3,7 @@
 from ._changes import Change, LossGap, RetrainingCheck
 from ._expected_gap import ExpectedGapDisplay
 from ._influence_display import InfluenceDisplay
+from ._kept_rows_display import KeptRowsDisplay
 from ._kept_shares import KeptShare
 from ._moved_columns import MovedColumn, Represented
 from ._pruning_curve import PruningCurveDisplay
@@ -13,6 +14,7 @@ __all__ = [
     "Change",
     "ExpectedGapDisplay",
     "InfluenceDisplay",
+    "KeptRowsDisplay",
     "KeptShare",
     "LossGap",
     "MovedColumn",

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from .._types import Array, Rows, Targets
 from ..base import BasePruner
-from ..data import as_labels, check_target, n_rows, plain
+from ..data import as_labels, check_target, plain
 from ..matching import Certificate
 from ._kept_shares import KeptShare, kept_shares
 from ._moved_columns import EncodedRows, MovedColumn, Represented
 from ._report_page import fragment, page
+from ._rows import check_aligned
 
 __all__ = ["PruningReport", "report"]
 
@@ -205,16 +205,8 @@ def report(
     >>> bool(pruner.support_[result.represented_by(7).kept_row])
     True
     """
-    if not isinstance(pruner, BasePruner):
-        raise TypeError(f"pruner must be a fitted pruner of this package; it is {pruner!r}.")
-    check_is_fitted(pruner)
+    check_aligned(pruner, X=X, y=y, groups=groups)
     support = pruner.support_
-    for name, values in (("X", X), ("y", y), ("groups", groups)):
-        if values is not None and n_rows(values) != len(support):
-            raise ValueError(
-                f"{name} must have one entry for each of the {len(support)} training rows; it has "
-                f"{n_rows(values)}. Give what the pruner was fitted on, in its order."
-            )
     has_classes = hasattr(pruner, "classes_")
     labels = as_labels("y", y) if y is not None and has_classes else None
     numbers = None

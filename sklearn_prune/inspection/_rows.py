@@ -1,4 +1,4 @@
-"""Checks of the rows that `retraining_check` gets, and the losses on them."""
+"""Checks of what a report, a display or `retraining_check` is given, and losses on rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,25 @@ from torch.utils.data import Dataset
 
 from .._influence_pruner import InfluencePruner
 from .._types import Array, Estimator, Mask, Rows, Targets
+from ..base import BasePruner
 from ..data import check_rows, check_target, dataset_targets, n_rows, plain
 from ..influence import HeadInfluence, HeadObjective, StackedInfluence
 from ..matching import members
 from ..networks import Head, head_targets, network_codes, read_head
+
+
+def check_aligned(pruner: BasePruner, **aligned: Rows) -> None:
+    """Raise unless ``pruner`` is fitted, and what is not None has an entry for each of its rows."""
+    if not isinstance(pruner, BasePruner):
+        raise TypeError(f"pruner must be a fitted pruner of this package; it is {pruner!r}.")
+    check_is_fitted(pruner)
+    n_samples = len(pruner.support_)
+    for name, values in aligned.items():
+        if values is not None and n_rows(values) != n_samples:
+            raise ValueError(
+                f"{name} must have one entry for each of the {n_samples} training rows; it has "
+                f"{n_rows(values)}. Give what the pruner was fitted on, in its order."
+            )
 
 
 def check_pruner(pruner: InfluencePruner) -> None:
