@@ -25,10 +25,11 @@ _STYLE = """
 .prune-report .wide { overflow-x: auto; }
 .prune-report table { border-collapse: collapse; width: 100%; font-size: .95rem; }
 .prune-report th, .prune-report td { text-align: left; padding: .3rem .8rem .3rem 0;
-  vertical-align: top; border-bottom: 1px solid #e8ebf0; overflow-wrap: anywhere; }
+  vertical-align: top; border-bottom: 1px solid #e8ebf0; }
 .prune-report th { font-weight: 600; }
-.prune-report .number { text-align: right; font-variant-numeric: tabular-nums;
-  white-space: nowrap; overflow-wrap: normal; }
+.prune-report td { overflow-wrap: anywhere; min-width: 4rem; }
+.prune-report .number { text-align: right; font-variant-numeric: tabular-nums; min-width: 0; }
+.prune-report td.number { white-space: nowrap; overflow-wrap: normal; }
 .prune-report figure { margin: .8rem 0; display: grid; gap: .3rem 1.2rem; align-items: center;
   grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.4fr); }
 .prune-report figcaption { overflow-wrap: anywhere; }
@@ -148,7 +149,8 @@ def _columns(columns: Sequence[MovedColumn]) -> str:
         "that holds categories or dates, the part that moved most. Below 0.1 is small. The pruner "
         "moves some on purpose, to keep more of what is rare or uncertain.</p>\n"
         f'{drawn}\n<p class="note">Bars: the difference, ±{_LONGEST_BAR} at full length. '
-        "Histograms: all rows in grey, the rows kept as a line.</p>\n"
+        "Histograms: all rows in grey, the rows kept as a line, low values on the left; of two "
+        "values, such as a category and all others, the category is on the right.</p>\n"
         f"<details><summary>All columns</summary>"
         f"{_table(('column', 'part', 'difference'), cells, n_text=2)}"
         f"{_more(len(columns), 'column')}</details>"
@@ -204,8 +206,9 @@ def _represented(examples: Sequence[Represented]) -> str:
     cells = [(f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}") for e in examples]
     return (
         "<h2>Represented by</h2>\n<p>For some of the dropped rows, the nearest row that is kept, "
-        "of the same class if there are classes. Rows are counted from 0; represented_by(row) "
-        "tells of any other.</p>\n" + _table(("dropped row", "nearest kept row", "distance"), cells)
+        "of the same class if there are classes. Distances are in standard deviations of the "
+        "columns. Rows are counted from 0; represented_by(row) tells of any other.</p>\n"
+        + _table(("dropped row", "nearest kept row", "distance"), cells)
     )
 
 

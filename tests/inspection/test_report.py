@@ -17,7 +17,8 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.inspection import KeptShare, Represented, report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 VOID = {"meta", "br", "line", "rect", "polyline"}
 
 
