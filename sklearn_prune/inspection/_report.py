@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils import column_or_1d
 
 from .._types import Array, Rows, Targets
 from ..base import BasePruner
@@ -208,7 +209,7 @@ def report(
     check_aligned(pruner, X=X, y=y, groups=groups)
     support = pruner.support_
     has_classes = hasattr(pruner, "classes_")
-    labels = as_labels("y", y) if y is not None and has_classes else None
+    labels = _column("y", y) if y is not None and has_classes else None
     numbers = None
     if y is not None and not has_classes:
         numbers = check_target(pruner, y, len(support), "regression").values
@@ -222,7 +223,7 @@ def report(
         n_samples=len(support),
         n_kept=int(support.sum()),
         classes=() if labels is None else kept_shares(labels, support),
-        groups=() if groups is None else kept_shares(as_labels("groups", groups), support),
+        groups=() if groups is None else kept_shares(_column("groups", groups), support),
         columns=rows.moved_columns(),
         certificate=getattr(pruner, "certificate_", None),
         settings={name: _json(value) for name, value in pruner.get_params(deep=False).items()},
@@ -230,6 +231,10 @@ def report(
         _rows=rows,
         _codes=codes,
     )
+
+
+def _column(name: str, labels: Targets) -> Array:
+    return column_or_1d(as_labels(name, labels))
 
 
 def _represented(rows: EncodedRows, codes: Array, row: int) -> Represented:

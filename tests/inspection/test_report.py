@@ -217,6 +217,15 @@ def test_nothing_dropped_is_reported_too(iris):
     Page(result.to_html())
 
 
+def test_labels_in_a_column_and_groups_of_several_types_are_counted(iris):
+    X, y = iris
+    pruner = RandomPruner(prune_ratio=0.5, random_state=0).fit(X, y)
+    groups = ["a"] * 50 + [1] * 100
+    result = report(pruner, X, y[:, np.newaxis], groups=groups)
+    assert result.classes == report(pruner, X, y).classes
+    assert [(share.label, share.n_samples) for share in result.groups] == [("1", 100), ("a", 50)]
+
+
 def test_what_is_not_aligned_is_refused(iris_pruner, iris):
     X, y = iris
     with pytest.raises(ValueError, match="y must have one entry for each of the 150 training rows"):
