@@ -7,7 +7,7 @@ from ._kept_rows_display import KeptRowsDisplay
 from ._kept_shares import KeptShare
 from ._moved_columns import MovedColumn, Represented
 from ._pruning_curve import PruningCurveDisplay
-from ._report import PruningReport, report
+from ._report import Report, report
 from ._retraining import retraining_check
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "LossGap",
     "MovedColumn",
     "PruningCurveDisplay",
-    "PruningReport",
+    "Report",
     "Represented",
     "RetrainingCheck",
     "report",

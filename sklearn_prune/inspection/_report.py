@@ -20,13 +20,13 @@ from ._moved_columns import EncodedRows, MovedColumn, Represented
 from ._report_page import fragment, page
 from ._rows import check_aligned
 
-__all__ = ["PruningReport", "report"]
+__all__ = ["Report", "report"]
 
 _N_EXAMPLES = 8
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class PruningReport:
+class Report:
     """What a pruner dropped, and what that costs, as a page and as a dict.
 
     Attributes
@@ -159,14 +159,12 @@ class PruningReport:
         """Return the counts, the promise and the columns that moved most."""
         moved = ", ".join(f"{c.part} {c.difference:+.2g}" for c in self.columns[:3])
         return (
-            f"PruningReport: {self.n_kept:,} of {self.n_samples:,} rows kept by {self.pruner}\n"
+            f"Report: {self.n_kept:,} of {self.n_samples:,} rows kept by {self.pruner}\n"
             f"  {self.promise}\n  moved most, in standard deviations: {moved}"
         )
 
 
-def report(
-    pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = None
-) -> PruningReport:
+def report(pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = None) -> Report:
     """Report what a pruner dropped, and what that costs.
 
     Parameters
@@ -183,7 +181,7 @@ def report(
 
     Returns
     -------
-    report : PruningReport
+    report : Report
         Shown as a page in a notebook; ``save`` writes it to a file, ``to_dict`` makes it JSON.
 
     Raises
@@ -218,7 +216,7 @@ def report(
     codes = np.zeros(len(support)) if labels is None else np.unique(labels, return_inverse=True)[1]
     dropped = np.flatnonzero(~support)
     spaced = np.linspace(0, len(dropped) - 1, min(_N_EXAMPLES, len(dropped))).astype(int)
-    return PruningReport(
+    return Report(
         pruner=type(pruner).__name__,
         n_samples=len(support),
         n_kept=int(support.sum()),
