@@ -100,7 +100,7 @@ class KeptRowsDisplay(Display):
             If X has not one row for each training row, or its columns become a single number.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_aligned(pruner, X=X)
+        check_aligned(pruner, X)
         encoded = ColumnsEncoder().fit_transform(X)
         if min(encoded.shape) < 2:
             raise ValueError(

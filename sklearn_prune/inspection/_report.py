@@ -204,7 +204,7 @@ def report(pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = 
     >>> bool(pruner.support_[result.represented_by(7).kept_row])
     True
     """
-    check_aligned(pruner, X=X, y=y, groups=groups)
+    check_aligned(pruner, X, y=y, groups=groups)
     support = pruner.support_
     has_classes = hasattr(pruner, "classes_")
     labels = _column("y", y) if y is not None and has_classes else None

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_diabetes
 
 from sklearn_prune import InfluencePruner
@@ -230,5 +231,7 @@ def test_what_is_not_aligned_is_refused(iris_pruner, iris):
     X, y = iris
     with pytest.raises(ValueError, match="y must have one entry for each of the 150 training rows"):
         report(iris_pruner, X, y[1:])
-    with pytest.raises(TypeError, match="pruner must be a fitted pruner"):
+    with pytest.raises(TypeError, match="pruner must be .*, no ndarray. Give the pruner_"):
         report(X, y)
+    with pytest.raises(TypeError, match="it is a TensorDataset, a torch dataset. Give its rows"):
+        report(iris_pruner, torch.utils.data.TensorDataset(torch.zeros(150, 4)))
