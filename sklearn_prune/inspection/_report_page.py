@@ -168,35 +168,45 @@ def _drawing(column: MovedColumn) -> str:
 
 
 def _bar(difference: float) -> str:
-    length = 100 * min(abs(difference) / _LONGEST_BAR, 1.0)
-    start = 100 if difference >= 0 else 100 - length
-    return (
-        '<svg viewBox="0 0 200 40" preserveAspectRatio="none" role="img" '
-        f'aria-label="difference {difference:+.3f}"><rect class="moved" x="{start:.2f}" y="10" '
-        f'width="{length:.2f}" height="20"/><line class="axis" x1="100" y1="2" x2="100" y2="38" '
-        'vector-effect="non-scaling-stroke"/></svg>'
+    """Return a bar from the axis in the middle, to the left where the mean fell."""
+    width, height, middle = 200, 40, 100
+    length = middle * min(abs(difference) / _LONGEST_BAR, 1.0)
+    start = middle if difference >= 0 else middle - length
+    drawing = (
+        f'<rect class="moved" x="{start:.2f}" y="10" width="{length:.2f}" height="20"/>'
+        f'<line class="axis" x1="{middle}" y1="2" x2="{middle}" y2="{height - 2}" '
+        'vector-effect="non-scaling-stroke"/>'
     )
+    return _svg(width, height, f"difference {difference:+.3f}", drawing)
 
 
 def _histogram(column: MovedColumn) -> str:
-    n_bins, highest = len(column.all_rows), max(*column.all_rows, *column.kept_rows)
-    width = 240 / n_bins
-    heights = [[56 * share / highest for share in s] for s in (column.all_rows, column.kept_rows)]
+    """Return bars for all rows, and a line of steps for the rows kept."""
+    width, height, bottom = 240, 60, 58
+    step = width / len(column.all_rows)
+    per_share = (bottom - 2) / max(*column.all_rows, *column.kept_rows)
     bars = "".join(
-        f'<rect class="all" x="{i * width + 0.5:.2f}" y="{58 - height:.2f}" '
-        f'width="{width - 1:.2f}" height="{height:.2f}"/>'
-        for i, height in enumerate(heights[0])
+        f'<rect class="all" x="{i * step + 0.5:.2f}" y="{bottom - per_share * share:.2f}" '
+        f'width="{step - 1:.2f}" height="{per_share * share:.2f}"/>'
+        for i, share in enumerate(column.all_rows)
     )
-    steps = " ".join(
-        f"{x:.2f},{58 - height:.2f}"
-        for i, height in enumerate(heights[1])
-        for x in (i * width, (i + 1) * width)
+    points = " ".join(
+        f"{x:.2f},{bottom - per_share * share:.2f}"
+        for i, share in enumerate(column.kept_rows)
+        for x in (i * step, (i + 1) * step)
     )
+    line = (
+        f'<polyline class="kept" points="{points}" stroke-width="2" '
+        'vector-effect="non-scaling-stroke"/>'
+    )
+    return _svg(width, height, f"histogram of {column.part}", bars + line)
+
+
+def _svg(width: int, height: int, label: str, drawing: str) -> str:
+    """Return a drawing that the page stretches to the width there is."""
     return (
-        '<svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" '
-        f'aria-label="histogram of {escape(column.part)}">{bars}'
-        f'<polyline class="kept" points="{steps}" stroke-width="2" '
-        'vector-effect="non-scaling-stroke"/></svg>'
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{drawing}</svg>'
     )
 
 
