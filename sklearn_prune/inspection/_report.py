@@ -116,7 +116,12 @@ class Report:
                 for c in self.columns
             ],
             "represented": [
-                {"row": e.row, "kept_row": e.kept_row, "distance": e.distance}
+                {
+                    "row": e.row,
+                    "kept_row": e.kept_row,
+                    "distance": e.distance,
+                    "differs_in": list(e.differs_in),
+                }
                 for e in self.examples
             ],
             "certificate": None if self.certificate is None else self.certificate.to_dict(),

@@ -213,12 +213,16 @@ def _svg(width: int, height: int, label: str, drawing: str) -> str:
 def _represented(examples: Sequence[Represented]) -> str:
     if not examples:
         return ""
-    cells = [(f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}") for e in examples]
+    head = ("dropped row", "nearest kept row", "distance", "differs most in")
+    cells = [
+        (f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}", ", ".join(e.differs_in))
+        for e in examples
+    ]
     return (
         "<h2>Represented by</h2>\n<p>For some of the dropped rows, the nearest row that is kept, "
         "of the same class if there are classes. Distances are in standard deviations of the "
         "columns. Rows are counted from 0; represented_by(row) tells of any other.</p>\n"
-        + _table(("dropped row", "nearest kept row", "distance"), cells)
+        + _table(head, cells, n_text=4)
     )
 
 

@@ -102,7 +102,8 @@ def test_histograms_hold_all_rows(result):
 
 def test_a_dropped_row_is_represented_by_the_nearest_kept_row_of_its_class(result, pruner, raw):
     X, y = raw
-    Z = pd.get_dummies(X, dtype=float).drop(columns="constant").to_numpy()
+    dummies = pd.get_dummies(X, dtype=float).drop(columns="constant")
+    names, Z = dummies.columns.str.replace(r"^colour_.*", "colour", regex=True), dummies.to_numpy()
     Z = Z / Z.std(axis=0)
     for row in np.flatnonzero(~pruner.support_)[:20]:
         kept = np.flatnonzero(pruner.support_ & (y == y[row]))
@@ -110,6 +111,12 @@ def test_a_dropped_row_is_represented_by_the_nearest_kept_row_of_its_class(resul
         found = result.represented_by(row)
         assert found.kept_row == kept[distances.argmin()]
         assert found.distance == pytest.approx(distances.min(), rel=1e-4)
+        # Two columns for the colour, which differ together.
+        squares = dict.fromkeys(X.columns, 0.0)
+        for name, difference in zip(names, Z[found.kept_row] - Z[row], strict=True):
+            squares[name] += difference**2
+        differing = sorted((name for name in squares if squares[name]), key=squares.get)
+        assert found.differs_in == tuple(reversed(differing))
 
 
 def test_a_kept_row_represents_itself(result, pruner):
