@@ -159,7 +159,7 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
 class RowsOwner(NamedTuple):
     """A meta-estimator that needs every row back: package, class, and the step that it fits.
 
-    ``step`` is "" where the owner is no pipeline.
+    ``step`` is "" where it has no name, or is fitted in another process.
     """
 
     package: str
@@ -213,7 +213,7 @@ def _class_that_fits(frame: FrameType | None) -> str:
 
 
 def _step_that_is_fitted(frame: FrameType | None) -> str:
-    """Return the name of a pipeline's step, a variable of the function that fits the steps."""
+    """Return the name of the step, a variable of the owner's method that fits the steps."""
     while frame is not None:
         if isinstance(frame.f_locals.get("self"), BaseEstimator):
             step = frame.f_locals.get("name")

@@ -107,10 +107,10 @@ class Pipeline(PlainPipeline):
     they return a row for every row of X. So a pipeline that is a step of another one returns all
     rows, and prunes only the rows that its own later steps are fitted on.
 
-    **Saving.** Where only predictions are needed, save ``deployable_``, by pickle, joblib or skops.
-    For skops it has no types to trust but those of its own steps. To load a whole pipeline by
-    skops, trust those types of :func:`skops.io.get_untrusted_types` that start with
-    ``sklearn_prune.``, and with an `InfluencePruner` also these:
+    **Saving.** Where only predictions are needed, save ``deployable_``, by pickle, joblib or skops;
+    with steps of scikit-learn alone, skops asks for no trust. To load a whole pipeline by skops,
+    trust those types of :func:`skops.io.get_untrusted_types` that start with ``sklearn_prune.``,
+    and with an `InfluencePruner` also these:
     ``builtins.print``, ``numpy.dtype``, ``sklearn.tree._tree.Tree``,
     ``skorch.callbacks.logging.EpochTimer``, ``skorch.callbacks.logging.PrintLog``,
     ``skorch.callbacks.scoring.EpochScoring``, ``skorch.callbacks.scoring.PassthroughScoring``,
