@@ -28,7 +28,7 @@ from .._types import (
     Targets,
 )
 from ..base import BasePruner
-from ..data import Kind, Target
+from ..data import Kind, Target, require_memory
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
@@ -140,7 +140,7 @@ class RatioPruner(BasePruner):
             If the ratio is malformed, or leaves too few rows.
         """
         check_is_fitted(self)
-        self._require_memory("select")
+        require_memory("select", self.support_)
         changed = copy.copy(self).set_params(prune_ratio=prune_ratio)
         check_parameters(changed)
         changed._adapt()

@@ -21,6 +21,7 @@ _FIXED = {
 # The same for arguments of fit.
 _ARGUMENTS = {
     "sample_cost": "leave it out",
+    "sample_priority": "leave it out",
     "X_ref": "leave it out",
     "y_ref": "leave it out",
 }

@@ -7,7 +7,13 @@ coordinates sum to about zero, and the certificate says what that costs.
 
 from .allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, PriorityScale
 from .certificate import Certificate, certify
-from .choice import Choice, check_counts, choose_rows, weight_of_distribution
+from .choice import (
+    Choice,
+    check_counts,
+    check_priority,
+    choose_rows,
+    weight_of_distribution,
+)
 from .clock import StageClock
 from .distribution import (
     DistributionEmbedding,
@@ -59,6 +65,7 @@ __all__ = [
     "check_damping",
     "check_ensemble",
     "check_networks",
+    "check_priority",
     "check_reference",
     "checkpoints",
     "choose_rows",

@@ -119,6 +119,30 @@ def row_priorities(
     return factors.raised(factors.floors())
 
 
+def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities:
+    """Return priorities in which the user's numbers stand for uncertainty and belief.
+
+    Parameters
+    ----------
+    table : Table or None
+        The inputs of the heads; None makes all distances equal.
+    sample_priority : ndarray of shape (n_samples,)
+        Not negative, and positive for some rows.
+    """
+    even = np.ones(len(sample_priority))
+    distance: Floats = even
+    if table is not None and len(table.weighing) > FEWEST_ROWS:
+        # A constant seed, so that odds depend on the data alone.
+        rng = np.random.default_rng(0)
+        reference = _reference_rows(table, len(even), rng)
+        is_reference = np.isin(np.arange(len(even)), reference)
+        distance = _floored(
+            _distance_to_neighbours(table, table[reference], is_reference, euclidean_distances)
+        )
+    none_expected = np.zeros((len(even), 0), dtype=np.float32)
+    return Priorities(distance, _floored(sample_priority), even, none_expected)
+
+
 def kept_shares(
     problem: SelectionProblem, priorities: Priorities, *, deadline: float = np.inf
 ) -> Floats:
@@ -309,7 +333,7 @@ class PriorityScale:
         """
         # A constant seed, so that odds depend on the data alone.
         rng = np.random.default_rng(0)
-        reference = table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
+        reference = _reference_rows(table, n_rows, rng)
         is_reference = np.zeros(len(target), dtype=bool)
         is_reference[reference] = True
         trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
@@ -451,6 +475,11 @@ class _Trees:
         return CrossFitted(tuple(forests), fold, n_columns)
 
 
+def _reference_rows(table: Table, n_rows: int, rng: np.random.Generator) -> Integers:
+    """Draw the rows that distances of so many rows are measured to."""
+    return table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
+
+
 def _fast_distances(rows: Floats, reference: Floats) -> Floats:
     """Return all distances, in the float32 of the rows."""
     squared = (rows @ reference.T) * np.float32(-2)
@@ -479,6 +508,11 @@ def _distance_to_neighbours(
     # A reference row is its own nearest one.
     mean[is_reference] = distances[is_reference, -_N_NEIGHBOURS:].mean(axis=1)
     return np.asarray(mean)
+
+
+def _floored(odds: Floats) -> Floats:
+    """Return the odds, with very small ones raised; all 1 if none is positive."""
+    return np.maximum(odds, _floor(odds))
 
 
 def _floor(odds: Floats) -> float:

@@ -242,7 +242,7 @@ def test_the_certificate_counts_passes_and_bytes(pruner):
 
 
 def test_select_and_weigh_say_that_they_need_memory(pruner):
-    with pytest.raises(ValueError, match="select needs all rows in memory.*fit again"):
+    with pytest.raises(ValueError, match="select needs all rows in memory.*X.compute"):
         pruner.select(prune_ratio=0.5)
     with pytest.raises(ValueError, match="weigh needs all rows in memory"):
         pruner.weigh(np.ones(N, dtype=bool))
@@ -258,6 +258,7 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
         ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
         ({"estimator": [None, None]}, {}, "one network; estimator holds 2"),
         ({}, {"sample_cost": np.ones(N)}, "sample_cost needs all rows in memory"),
+        ({}, {"sample_priority": np.ones(N)}, "sample_priority needs all rows in memory"),
     ],
 )
 def test_what_needs_all_rows_is_refused_before_any_pass(rows, options, fit_params, message):

@@ -1,0 +1,201 @@
+"""What `cifar10_speed.csv` says, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from ._common import markdown_table
+from .cifar10_speed_table import (
+    FULL,
+    MOST_BY_EPOCHS,
+    N_CHOICES,
+    N_EPOCHS,
+    OURS,
+    SEARCH_EPOCHS,
+    SEARCH_EPOCHS_PRUNED,
+    TRANSFERS,
+    SpeedCell,
+    best_rules,
+)
+from .scores import LEVEL, Run, distinct, gain, mean_of
+
+BASELINE = "random"
+# Accuracy counts as reached this far below that of all images, as in the paper.
+MARGIN = 0.013
+
+
+def report(cells: Sequence[SpeedCell]) -> str:
+    """Return the page."""
+    parts = [
+        "# CIFAR-10 by the speed protocol",
+        "Made by `python -m benchmarks.cifar10 --protocol speed --table` from `cifar10_speed.csv`. "
+        "Accuracy in percent, each image seen with its mirror image; mean over seeds. In brackets "
+        "the gain over random images of the same class shares, paired by seed, with its "
+        f"{LEVEL:.0%} interval, and the number of seeds. A seed is that of a new network. Proxies "
+        f"and choices are of {N_CHOICES} seeds, so further networks are trained on the same "
+        "choices again. Scores come from a proxy, trained for a quarter of the epochs. What is "
+        "missing was not trained.",
+        f"Networks were trained on: {', '.join(sorted({cell.hardware for cell in cells}))}.",
+    ]
+    rules = best_rules(cells)
+    if rules:
+        said = ", ".join(f"{ratio:.0%}: {rules[ratio]}" for ratio in sorted(rules))
+        parts.append(
+            f"`{OURS}` is at each ratio the better of two rules on images to validate on, which "
+            f"are all training images ({said}). Both are InfluencePruner on a proxy's features, "
+            "with `sample_priority`: the square of the error (hard), or p times the square root of "
+            "p (1 - p), with p the probability of the own class (sure)."
+        )
+        parts += ["### On images to validate on", _validated(cells)]
+    return "\n\n".join(parts + _tables([cell for cell in cells if cell.split == "test"]))
+
+
+def _validated(cells: Sequence[SpeedCell]) -> str:
+    here = [cell for cell in cells if cell.split == "validation"]
+    ratios = sorted({cell.prune_ratio for cell in here})
+    rows = []
+    for pruner in distinct(cell.pruner for cell in here):
+        row = [pruner]
+        for ratio in ratios:
+            run = [c.accuracy for c in here if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+            row.append(f"{100 * np.mean(run):.2f} ({len(run)})" if run else "")
+        rows.append(row)
+    header = (
+        f"{ratio:.0%}, {'epochs' if ratio <= MOST_BY_EPOCHS else 'steps'}" for ratio in ratios
+    )
+    return markdown_table(["pruner", *header], rows)
+
+
+def _tables(cells: Sequence[SpeedCell]) -> list[str]:
+    standard = [cell for cell in cells if cell.design == "standard"]
+    full = _by_epochs([cell for cell in standard if cell.pruner == FULL])
+    parts = []
+    if full:
+        parts.append("All images: " + ", ".join(_said(n, run) for n, run in sorted(full.items())))
+    pruned = [cell for cell in standard if cell.pruner != FULL]
+    for title, is_steps in (("As many epochs", False), ("As many steps", True)):
+        chosen = [cell for cell in pruned if _is_budget(cell, is_steps=is_steps)]
+        if chosen:
+            parts += [f"### {title} as on all images", _gains(chosen)]
+    if others := _time_table(standard, full):
+        parts += ["### Time to the accuracy of all images less 1.3 points", others]
+    if transfer := _transfer(cells):
+        parts += ["### Other networks on images that the proxy chose", transfer]
+    if search := _search(cells):
+        parts += ["### Architectures ranked on a tenth of the images", search]
+    return parts
+
+
+def _is_budget(cell: SpeedCell, *, is_steps: bool) -> bool:
+    aim = N_EPOCHS / (1 - cell.prune_ratio) if is_steps else N_EPOCHS
+    return bool(np.isclose(cell.n_epochs, aim, rtol=1e-3))
+
+
+def _by_epochs(cells: Sequence[SpeedCell]) -> dict[float, Run]:
+    runs: dict[float, Run] = {}
+    for cell in cells:
+        runs.setdefault(cell.n_epochs, {})[cell.seed] = cell.accuracy
+    return runs
+
+
+def _said(n_epochs: float, run: Run) -> str:
+    deviation = f" ± {100 * np.std(list(run.values()), ddof=1):.2f}" if len(run) > 1 else ""
+    return f"{100 * mean_of(run):.2f}{deviation} after {n_epochs:g} epochs ({len(run)} seeds)"
+
+
+def _gains(cells: Sequence[SpeedCell]) -> str:
+    ratios = sorted({cell.prune_ratio for cell in cells})
+    runs: dict[tuple[str, float], Run] = {}
+    for cell in cells:
+        runs.setdefault((cell.pruner, cell.prune_ratio), {})[cell.seed] = cell.accuracy
+    rows = []
+    for pruner in distinct(cell.pruner for cell in cells):
+        row = [pruner]
+        for ratio in ratios:
+            run, baseline = runs.get((pruner, ratio), {}), runs.get((BASELINE, ratio), {})
+            over = gain(run, baseline)
+            text = f"{100 * mean_of(run):.2f}" if run else ""
+            if pruner != BASELINE and over.n_seeds:
+                half = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
+                text += f" ({100 * over.mean:+.2f}{half}, {over.n_seeds})"
+            elif run:
+                text += f" ({len(run)})"
+            row.append(text)
+        rows.append(row)
+    return markdown_table(["pruner", *(f"{ratio:.0%}" for ratio in ratios)], rows)
+
+
+def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run]) -> str:
+    """Return the fewest passes over all images with which an accuracy is reached.
+
+    Every number of epochs is a training of its own, with the learning rate brought down.
+    """
+    if N_EPOCHS not in full:
+        return ""
+    aim = mean_of(full[N_EPOCHS]) - MARGIN
+    rows = []
+    for pruner, ratio in distinct((cell.pruner, cell.prune_ratio) for cell in cells):
+        if ratio not in (0.0, 0.4):
+            continue
+        chosen = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+        runs = _by_epochs(chosen)
+        if len(runs) < 3:
+            continue
+        reached = [n for n, run in runs.items() if mean_of(run) >= aim]
+        least = f"{min(reached) * (1 - ratio):.1f}" if reached else "not reached"
+        half = [n for n in runs if np.isclose(n * (1 - ratio), N_EPOCHS / 2, rtol=0.05)]
+        at_half = f"{100 * mean_of(runs[half[0]]):.2f}" if half else ""
+        listed = ", ".join(
+            f"{n * (1 - ratio):.1f}: {100 * mean_of(run):.2f}" for n, run in sorted(runs.items())
+        )
+        rows.append([pruner, f"{ratio:.0%}", least, at_half, listed])
+    header = ["pruner", "pruned", f"passes to {100 * aim:.2f}", "accuracy in half the time"]
+    return markdown_table([*header, "accuracy by passes"], rows) if rows else ""
+
+
+def _transfer(cells: Sequence[SpeedCell]) -> str:
+    """Return the accuracy of other networks with 40 % pruned, and their mean with 90 %."""
+    rows = []
+    by_key = {(c.pruner, c.design, c.prune_ratio, c.n_epochs): c.accuracy for c in cells}
+    for pruner in distinct(cell.pruner for cell in cells if cell.design != "standard"):
+        ratio = 0.0 if pruner == FULL else 0.4
+        shown = [by_key.get((pruner, name, ratio, N_EPOCHS), np.nan) for name in TRANSFERS]
+        tenth = [
+            cell.accuracy
+            for cell in cells
+            if cell.pruner == pruner and cell.design != "standard" and cell.prune_ratio == 0.9
+        ]
+        row = [f"{100 * score:.2f}" if np.isfinite(score) else "" for score in shown]
+        rows.append([pruner, *row, f"{100 * np.mean(tenth):.2f}" if tenth else ""])
+    header = [*(f"{name}, 40% pruned" for name in TRANSFERS), "mean of 24 networks, 90% pruned"]
+    return markdown_table(["trained on", *header], rows) if rows else ""
+
+
+def _search(cells: Sequence[SpeedCell]) -> str:
+    """Return how well rows rank architectures: Kendall's tau, and what the winner loses."""
+    searched = [
+        cell
+        for cell in cells
+        if cell.design != "standard" and cell.n_epochs in (SEARCH_EPOCHS, SEARCH_EPOCHS_PRUNED)
+    ]
+    full = {cell.design: cell for cell in searched if cell.pruner == FULL}
+    if not full:
+        return ""
+    best = max(cell.accuracy for cell in full.values())
+    rows = []
+    for pruner in distinct(cell.pruner for cell in searched):
+        found = {c.design: c for c in searched if c.pruner == pruner and c.design in full}
+        names = sorted(found)
+        tau = kendalltau(
+            [found[name].accuracy for name in names], [full[name].accuracy for name in names]
+        ).statistic
+        winner = max(found, key=lambda name: found[name].accuracy)
+        regret = best - full[winner].accuracy
+        seconds = sum(cell.seconds for cell in found.values())
+        rows.append(
+            [pruner, f"{len(names)}", f"{tau:.2f}", f"{100 * regret:.2f}", f"{seconds:.0f}"]
+        )
+    return markdown_table(["trained on", "architectures", "tau", "points lost", "seconds"], rows)
