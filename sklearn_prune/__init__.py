@@ -1,6 +1,16 @@
 """Choose which rows of a training set to keep."""
 
-from . import base, baselines, data, files, inspection, meta, model_selection, pipeline
+from . import (
+    base,
+    baselines,
+    data,
+    distributed,
+    files,
+    inspection,
+    meta,
+    model_selection,
+    pipeline,
+)
 from ._influence_pruner import InfluencePruner
 from .matching import Certificate, checkpoints
 from .meta import PrunedClassifier, PrunedRegressor
@@ -20,6 +30,7 @@ __all__ = [
     "baselines",
     "checkpoints",
     "data",
+    "distributed",
     "files",
     "inspection",
     "make_pipeline",

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from . import distributed
 from ._compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -495,9 +496,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
     ) -> KeptPartitions:
         """Do what `_select_rows` does, for the partitions of a Dask collection."""
-        # It imports Dask, which whoever gives a collection has.
-        from . import distributed
-
         distributed.require_partition_wise(self.get_params(deep=False), fit_params)
         job = distributed.PartitionJob(
             self.estimator,

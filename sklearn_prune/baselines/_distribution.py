@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from sklearn.utils import check_random_state
 
+from .. import distributed
 from .._types import Floats, Metadata, Rows, Targets
 from ..base import KeptPartitions
 from ..data import Kind
@@ -85,8 +86,6 @@ class DistributionPruner(ScoredPruner):
         self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
     ) -> KeptPartitions:
         """Keep rows of a Dask collection by the distribution of all of its rows."""
-        from .. import distributed
-
         self._refuse(fit_params)
         distributed.require_frozen(self.estimator)
         moments = distributed.column_moments if self.estimator is None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 
+from .. import distributed
 from .._types import Array, Mask, Metadata, RandomState, Rows, Targets
 from ..base import KeptPartitions
 from ..data import Kind, n_rows
@@ -84,8 +85,6 @@ class RandomPruner(RatioPruner):
         self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
     ) -> KeptPartitions:
         """Draw the rows to keep of a Dask collection, as many of each class."""
-        from .. import distributed
-
         self._refuse(fit_params)
         first = distributed.first_pass(self, distributed.Partitioned.of(X, y), kind)
         self._note_classes(first.target)
