@@ -270,9 +270,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     over the partitions; features and priorities come from a sample of 20,000 rows. ``milp`` decides
     how many rows of each partition go. Exchanges in each partition, and then among 20,000 rows of
     all of them, decide which. The rows depend on the seed and the partitions, and not on workers or
-    scheduler. Those of a single partition are the rows that are chosen in memory. X is read about
-    25 times, so persist it where it fits the workers' memory. The network is the default one, or a
-    trained one in a FrozenEstimator, with at most 6,000 parameters in its last layer. Costs,
+    scheduler. Those of a single partition are the rows that are chosen in memory. X is read
+    25 to 50 times, so persist it where it fits the workers' memory. The network is the default one,
+    or a trained one in a FrozenEstimator, with at most 6,000 parameters in its last layer. Costs,
     reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
     so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
     bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
