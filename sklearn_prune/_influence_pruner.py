@@ -710,8 +710,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         ValueError
             If ``support`` is not a mask of the training rows, or keeps none.
         """
-        check_is_fitted(self)
-        require_memory("weigh", self.support_)
+        require_memory("weigh", getattr(self, "support_", None))
+        check_is_fitted(self, "matched_")
         kept = np.flatnonzero(_checked_support(support, len(self.influence_.sample_weight)))
         return kept_weights(self.matched_, kept)
 
