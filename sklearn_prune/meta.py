@@ -383,6 +383,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
     stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a
     pruner that matches ``estimator`` train a model with more penalty than the one they match.
+    Values that a search within ``estimator`` tries stay as they are; `PrunedSearchCV` rescales
+    them.
 
     With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_``,
     multiplied by any ``sample_weight`` given to this ``fit``.
