@@ -11,6 +11,7 @@ import pytest
 from benchmarks import (
     cifar10,
     cost,
+    damping,
     defaults,
     distribution,
     expected_gap,
@@ -106,6 +107,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("distribution", quality_report.Cell, distribution.report),
         ("reference", reference_report.Cell, reference_report.markdown),
         ("weights", weights.Cell, weights.report),
+        ("damping", damping.Cell, damping.report),
         ("defaults", defaults.Cell, defaults.markdown),
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
