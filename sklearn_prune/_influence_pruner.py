@@ -234,10 +234,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     the weights of ``class_weight``. What the model does not penalise has a damping of 1e-8: the
     intercept (but for ``solver="liblinear"``), and without a penalty all columns, standardised. The
     certificate's refitted head has the same penalty for each row. To train the model so on the rows
-    kept, multiply its ``alpha`` by their share, or divide ``C`` by it; for an ``SGDClassifier``
-    leave ``alpha`` as it is. A pipeline's scaler is the one fitted on all rows. In
-    ``norm="parameter"`` the intercept counts next to nothing. An ``SGDClassifier`` of three classes
-    or more, which is a model for each, and losses or penalties with corners cannot be matched.
+    kept, multiply its ``alpha`` by their share, or divide ``C`` by it, as `PrunedClassifier` does
+    with ``rescale="auto"``; for an ``SGDClassifier`` leave ``alpha`` as it is. A pipeline's scaler
+    is the one fitted on all rows. In ``norm="parameter"`` the intercept counts next to nothing. An
+    ``SGDClassifier`` of three classes or more, which is a model for each, and losses or penalties
+    with corners cannot be matched.
 
     **Criteria.** CrossEntropyLoss and NLLLoss (with class weights and label smoothing), BCELoss and
     BCEWithLogitsLoss (with ``pos_weight``; several outputs are several labels), MSELoss, HuberLoss,
