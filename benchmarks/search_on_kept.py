@@ -253,7 +253,7 @@ def box(cells: Sequence[Cell]) -> str:
                 f"{dataset}, {learner}",
                 f"{np.mean([full[seed].n_kept for seed in seeds]) / N_FOLDS:,.0f}",
                 str(len(seeds)),
-                *(f"{seconds:.2f}" for seconds in (of_all, of_kept, pruning)),
+                *(f"{seconds:.2g}" for seconds in (of_all, of_kept, pruning)),
                 pays,
                 *(str(gain(best, test_scores(part, seeds))) for part in (ours, random)),
             ]
