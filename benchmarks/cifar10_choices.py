@@ -16,7 +16,13 @@ from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.baselines._scored import ScoredPruner
 
 from .cifar10_proxies import Proxy
-from .cifar10_pruners import CUTOFFS, WatchedCoveragePruner, WatchedDUALPruner
+from .cifar10_pruners import (
+    CUTOFFS,
+    DAMPING,
+    SELECTION_SECONDS,
+    WatchedCoveragePruner,
+    WatchedDUALPruner,
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,19 @@ class Chooser:
         pruner.given = scores
         return self.kept(pruner)
 
+    def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
+        """Return what an InfluencePruner keeps; influences are computed once for all ratios."""
+        if name not in self._fitted:
+            pruner = InfluencePruner(
+                prune_ratio=ratio,
+                damping=DAMPING,
+                time_limit=SELECTION_SECONDS,
+                random_state=self.seed,
+            )
+            X = self.proxy.features.astype(np.float32)
+            self._fitted[name] = pruner.fit(X, self.y, sample_priority=priority)
+        return self._fitted[name].select(prune_ratio=ratio)
+
     def kept(self, pruner: BasePruner) -> np.ndarray:
         """Return what a pruner keeps that does not look at the images."""
         return pruner.fit(self.y.reshape(-1, 1), self.y).get_support()
@@ -101,7 +120,8 @@ def el2n(chooser: Chooser, ratio: float) -> np.ndarray:
 
 def least_confidence(chooser: Chooser, ratio: float) -> np.ndarray:
     """The images whose likeliest class is least likely at the end of the proxy's training."""
-    own, margin = (part[-1].astype(np.float64) for part in _own_and_margin(chooser))
+    proxy = chooser.proxy
+    own, margin = (part[-1].astype(np.float64) for part in (proxy.probability, proxy.margin))
     return chooser.scored(-np.maximum(own, own - margin), ratio)
 
 
@@ -139,8 +159,15 @@ def moso(chooser: Chooser, ratio: float) -> np.ndarray:
     return chooser.scored(chooser.proxy.agreement.mean(0, dtype=np.float64), ratio)
 
 
-def _own_and_margin(chooser: Chooser) -> tuple[np.ndarray, np.ndarray]:
-    return chooser.proxy.probability, chooser.proxy.margin
+def hard(chooser: Chooser, ratio: float) -> np.ndarray:
+    """InfluencePruner on the proxy's features; images of large error have priority."""
+    return chooser.by_influence("hard", chooser.proxy.error.mean(0, dtype=np.float64) ** 2, ratio)
+
+
+def sure(chooser: Chooser, ratio: float) -> np.ndarray:
+    """The same; images that the proxy is unsure of have priority, but not those it gets wrong."""
+    p = chooser.proxy.probability[-1].astype(np.float64)
+    return chooser.by_influence("sure", p * np.sqrt(p * (1 - p)), ratio)
 
 
 PRUNERS: dict[str, Callable[[Chooser, float], np.ndarray]] = {
@@ -151,4 +178,6 @@ PRUNERS: dict[str, Callable[[Chooser, float], np.ndarray]] = {
     "coverage": coverage,
     "dual": dual,
     "moso": moso,
+    "influence, hard": hard,
+    "influence, sure": sure,
 }

@@ -28,10 +28,13 @@ N_EPOCHS, PROXY_SHARE = 12.0, 0.25
 # Seeds of proxies and draws; networks of further seeds are trained on the same choices again.
 N_CHOICES = 3
 STAGES = ("proxy", "choose", "train")
-OURS = "influence"
+# Ours: at each ratio the rule that is better on images to validate on.
+OURS, RULES = "influence", ("influence, hard", "influence, sure")
 TABLE_PRUNERS = (
     *("random", "el2n", "least confidence", "forgetting", "coverage", "dual", "moso", OURS),
 )
+# Up to this share pruned, as many epochs are the budget that matters, and beyond, as many steps.
+MOST_BY_EPOCHS = 0.5
 TABLE_RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 
 
@@ -91,6 +94,7 @@ class Lab:
     def __init__(self, images: Images, cache: Path, n_epochs: float) -> None:
         self.images, self.cache, self.n_epochs = images, cache, n_epochs
         self._sets: dict[str, tuple[speed.ImageSet, speed.ImageSet]] = {}
+        self.rules: dict[float, str] = {}
 
     def sets(self, split: str) -> tuple[speed.ImageSet, speed.ImageSet]:
         if split not in self._sets:
@@ -134,8 +138,9 @@ class Lab:
         """Return the positions that a pruner keeps; None if it has not chosen yet."""
         if job.pruner == FULL:
             return np.arange(len(self.sets(job.split)[0]))
-        seed = job.seed % N_CHOICES
-        path = self.choice_path(job.split, job.pruner, job.prune_ratio, seed)
+        pruner = self.rules.get(job.prune_ratio, "") if job.pruner == OURS else job.pruner
+        seed = 0 if job.split == "validation" else job.seed % N_CHOICES
+        path = self.choice_path(job.split, pruner, job.prune_ratio, seed)
         if not path.is_file():
             return None
         with np.load(path) as archive:
@@ -170,6 +175,8 @@ def _searched_designs() -> Iterator[tuple[str, speed.Design]]:
 
 # The standard one, and the 24 of the architecture search.
 DESIGNS = {"standard": speed.Design(), **dict(_searched_designs())}
+# Networks that are trained on rows that another one chose.
+TRANSFERS = ("32-3-3-max", "32-2-5-mean")
 # Passes of the search: over all images, and over a tenth of them, which takes half as long.
 _SEARCH_EPOCHS, _SEARCH_EPOCHS_PRUNED = 8.0, 40.0
 
@@ -183,6 +190,9 @@ def table_jobs(n_epochs: float) -> Iterator[Job]:
             passes = n_epochs if budget == "epochs" else n_epochs / (1 - ratio)
             yield Job("test", pruner, ratio, passes, seed)
 
+    for ratio, seed, rule in product(TABLE_RATIOS, range(2), RULES):
+        passes = n_epochs if ratio <= MOST_BY_EPOCHS else n_epochs / (1 - ratio)
+        yield Job("validation", rule, ratio, passes, seed)
     yield from (Job("test", FULL, 0.0, n_epochs, seed) for seed in range(5))
     yield from jobs(main, 0.4, range(5), "epochs")
     yield from jobs(at_ninety, 0.9, range(5), "steps")
@@ -195,14 +205,18 @@ def table_jobs(n_epochs: float) -> Iterator[Job]:
     for seed in range(2):
         for passes in (5.0, 6.0, 7.0, 8.0, 9.0, 10.0):
             yield Job("test", FULL, 0.0, passes, seed)
-        for pruner, passes in product(main, (8.0, 10.0, 14.0, 16.0)):
-            yield Job("test", pruner, 0.4, passes, seed)
+        for passes in (8.0, 10.0, 14.0, 16.0):
+            yield Job("test", OURS, 0.4, passes, seed)
+    yield from (Job("test", "el2n", 0.4, passes, 0) for passes in (8.0, 10.0, 14.0, 16.0))
     for name, _ in _searched_designs():
         yield Job("test", FULL, 0.0, _SEARCH_EPOCHS, 0, name)
         for pruner in ("random", "el2n", "dual", OURS):
             yield Job("test", pruner, 0.9, _SEARCH_EPOCHS_PRUNED, 0, name)
-    for ratio in (0.8, 0.7, 0.5, 0.3):
-        yield from jobs(TABLE_PRUNERS, ratio, range(1), "epochs", "steps")
+    for name, pruner in product(TRANSFERS, (FULL, *main)):
+        yield Job("test", pruner, 0.0 if pruner == FULL else 0.4, n_epochs, 0, name)
+    for ratio in (0.8, 0.5, 0.7, 0.3):
+        budget = "epochs" if ratio <= MOST_BY_EPOCHS else "steps"
+        yield from jobs(TABLE_PRUNERS, ratio, range(1), budget)
     yield from (Job("test", FULL, 0.0, n_epochs, seed) for seed in range(5, 10))
     yield from jobs(main, 0.4, range(5, 10), "epochs")
     yield from jobs(at_ninety, 0.9, range(5, 10), "steps")
@@ -233,7 +247,7 @@ def run(args: argparse.Namespace) -> None:
     if "proxy" in args.stage:
         lab.train_proxies(args.split, n_choices)
     if "choose" in args.stage:
-        pruners = TABLE_PRUNERS if args.table else args.pruner
+        pruners = (*TABLE_PRUNERS[:-1], *RULES) if args.table else args.pruner
         ratios = TABLE_RATIOS if args.table else args.ratio
         lab.choose(args.split, pruners, ratios, n_choices)
     if "train" in args.stage:
@@ -242,8 +256,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _train_all(lab: Lab, jobs: Iterator[Job], folder: Path | None, deadline: float) -> None:
     path = folder / "cifar10_speed.csv" if folder else None
-    done = {cell.key for cell in read_records(path, SpeedCell)} if path else set()
+    cells = read_records(path, SpeedCell) if path else []
+    done = {cell.key for cell in cells}
     for job in jobs:
+        lab.rules = best_rules(cells)
         if perf_counter() > deadline:
             _say("time is up")
             return
@@ -253,8 +269,23 @@ def _train_all(lab: Lab, jobs: Iterator[Job], folder: Path | None, deadline: flo
         cell = lab.train(job)
         if cell is not None:
             _say(f"{cell}")
+            cells.append(cell)
             if path:
                 append_record(path, cell)
+
+
+def best_rules(cells: Sequence[SpeedCell]) -> dict[float, str]:
+    """Return the rule of highest mean accuracy on the images to validate on, by ratio."""
+    scores: dict[float, dict[str, list[float]]] = {}
+    for cell in cells:
+        if cell.split == "validation" and cell.pruner in RULES:
+            scores.setdefault(cell.prune_ratio, {}).setdefault(cell.pruner, []).append(
+                cell.accuracy
+            )
+    return {
+        ratio: max(by_rule, key=lambda rule: float(np.mean(by_rule[rule])))
+        for ratio, by_rule in scores.items()
+    }
 
 
 def _say(text: str) -> None:

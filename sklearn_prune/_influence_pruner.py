@@ -49,6 +49,7 @@ from .matching import (
     check_damping,
     check_ensemble,
     check_networks,
+    check_priority,
     check_reference,
     choose_rows,
     kept_weights,
@@ -354,6 +355,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         must_keep: ArrayLike | None = None,
         must_drop: ArrayLike | None = None,
         sample_cost: ArrayLike | None = None,
+        sample_priority: ArrayLike | None = None,
         X_ref: Rows = None,
         y_ref: ArrayLike | None = None,
     ) -> Self:
@@ -381,6 +383,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             Cost that dropping each row saves. With a ``prune_ratio``, the costliest rows are
             dropped among sets of nearly equal change. With a tolerance, as much cost as possible is
             saved, instead of as many rows as possible dropped.
+        sample_priority : array-like of shape (n_samples,), default=None
+            How much models learn from each row, 0 or more, such as its loss in another network's
+            training. It replaces what the pruner estimates of the target's uncertainty: the
+            search starts at a draw with probabilities in proportion to it and to the distance to a
+            row's neighbours, and rows of low priority may still be exchanged in. Very small values
+            count as the lowest twentieth. Not with a tolerance,
+            costs, reference rows or ``distribution_weight=0``. In classes that keep fewer than five
+            rows, and with 32 free rows or fewer, it is not used.
         X_ref : {array-like, sparse matrix} of shape (n_reference, n_features) or dict, default=None
             Reference rows: rows whose targets you trust, or rows of the population that matters.
             The rows kept are to give the last layer that is fitted on these. They are not pruned
@@ -428,6 +438,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             must_keep=must_keep,
             must_drop=must_drop,
             sample_cost=sample_cost,
+            sample_priority=sample_priority,
             X_ref=X_ref,
             y_ref=y_ref,
         )
@@ -445,6 +456,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         assert y is not None
         reference = self._checked_reference(X, y, X_ref, y_ref)
         terms = make_terms(len(y), self._labels(y), **row_params)
+        check_priority(terms, self._request(), is_led=reference is not None)
         self._check_before_training(terms)
         self._seed_ = _drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
@@ -452,7 +464,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
             # Not needed with weight 0; `select` computes priorities later if it needs them.
-            with_priorities = self.distribution_weight != 0
+            with_priorities = self.distribution_weight != 0 and terms.priority is None
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
             choice = self._choose_in_time(clock)
@@ -533,6 +545,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         """Choose the rows, and their weights if ``reweight``, in what is left of the time limit."""
         left = self.time_limit - clock.spent_in("influence", "distribution")
         with clock.stage("selection", n_parts=None):
+            self.matched_ = self.matched_.prioritised(self._terms_.priority)
             deadline = time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit)
             choice = choose_rows(
                 self.matched_,

@@ -4,7 +4,8 @@ The length alone does not decide: a validation set may have as many rows as the 
 argument belongs to the rows if it has one entry per row and either
 
 1. its name says so: ``sample_weight``, ``groups``, ``must_keep``, ``must_drop``, ``sample_cost``,
-   any other ``sample_...``, or a name that well-known packages give to such an argument; or
+   ``sample_priority``, any other ``sample_...``, or a name that well-known packages give to such
+   an argument; or
 2. metadata routing is enabled: scikit-learn passes on only what a step requests, and by its
    convention requested metadata with one entry per row belongs to the rows.
 
@@ -24,7 +25,10 @@ from .._types import Integers, Rows
 from .containers import n_rows, take_rows
 
 # In scikit-learn and in pruners these have one entry per row; any other length is a mistake.
-_ROW_ALIGNED = {"sample_weight", "groups", "must_keep", "must_drop", "sample_cost"}
+_ROW_ALIGNED = {
+    *("sample_weight", "sample_cost", "sample_priority"),
+    *("groups", "must_keep", "must_drop"),
+}
 # Other sample_... names, and names of XGBoost, LightGBM, CatBoost, fairlearn and count models.
 _OFTEN_ROW_ALIGNED = re.compile(
     r"(?:sample_\w+|weights?|base_margin|init_score|baseline|q(?:uery_?)?id|(?:sub)?group_id"
@@ -70,9 +74,9 @@ def take_params(X: Rows, params: Mapping[str, Any], indices: Integers) -> dict[s
     Raises
     ------
     ValueError
-        If ``sample_weight``, ``groups``, ``must_keep``, ``must_drop`` or ``sample_cost`` does not
-        have one entry for each row of X; or if another argument does, and neither its name nor a
-        routing request says whether it belongs to the rows.
+        If ``sample_weight``, ``sample_cost``, ``sample_priority``, ``groups``, ``must_keep`` or
+        ``must_drop`` does not have one entry for each row of X; or if another argument does, and
+        neither its name nor a routing request says whether it belongs to the rows.
     """
     return {
         name: take_rows(value, indices) if _is_row_aligned(name, value, n_rows(X)) else value

@@ -6,7 +6,7 @@ coordinates sum to about zero, and the certificate says what that costs.
 """
 
 from .certificate import Certificate, certify
-from .choice import Choice, check_counts, choose_rows
+from .choice import Choice, check_counts, check_priority, choose_rows
 from .clock import StageClock
 from .distribution import DistributionEmbedding, embed_distribution, target_labels
 from .feature_maps import Table
@@ -43,6 +43,7 @@ __all__ = [
     "check_damping",
     "check_ensemble",
     "check_networks",
+    "check_priority",
     "check_reference",
     "checkpoints",
     "choose_rows",

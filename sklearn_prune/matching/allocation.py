@@ -110,6 +110,26 @@ def row_priorities(
     return _regression_priorities(trees, standardised(y, sample_weight), distance)
 
 
+def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities:
+    """Return priorities in which the user's numbers stand for uncertainty and belief.
+
+    Parameters
+    ----------
+    table : Table or None
+        The inputs of the heads; None makes all distances equal.
+    sample_priority : ndarray of shape (n_samples,)
+        Not negative, and positive for some rows.
+    """
+    even = np.ones(len(sample_priority))
+    distance = even
+    if table is not None and len(table.weighing) > FEWEST_ROWS:
+        # A constant seed, so that odds depend on the data alone.
+        rng = np.random.default_rng(0)
+        distance = _floored(_distance_to_neighbours(table, len(even), rng))
+    none_expected = np.zeros((len(even), 0), dtype=np.float32)
+    return Priorities(distance, _floored(sample_priority), even, none_expected)
+
+
 def kept_shares(
     problem: SelectionProblem, priorities: Priorities, *, deadline: float = np.inf
 ) -> Floats:

@@ -83,6 +83,22 @@ def check_counts(terms: RowTerms, request: Request) -> None:
     count_problem(drop_weightless(terms, request), request)
 
 
+def check_priority(terms: RowTerms, request: Request, *, is_led: bool) -> None:
+    """Raise ValueError if priorities are given and something else already decides between sets."""
+    reasons = {
+        f"tolerance={request.tolerance}": request.tolerance is not None,
+        "sample_cost": terms.cost is not None,
+        "X_ref": is_led,
+        "distribution_weight=0": request.distribution_weight == 0,
+    }
+    if terms.priority is not None and any(reasons.values()):
+        reason = next(name for name, holds in reasons.items() if holds)
+        raise ValueError(
+            "sample_priority says which rows other models learn most from, and with "
+            f"{reason} nothing is kept for these; leave out one of the two."
+        )
+
+
 def choose_rows(
     matched: Matched,
     terms: RowTerms,
@@ -121,6 +137,7 @@ def choose_rows(
     UserWarning
         If the tolerance allows no row to be dropped.
     """
+    check_priority(terms, request, is_led=matched.aim is not None)
     if request.tolerance is not None:
         _require_exact(matched.coordinates)
     given = terms

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .._types import Array, Floats
 from ..influence import Influence, MatchedCoordinates
 from ..selection import RowTerms
-from .allocation import Priorities, row_priorities
+from .allocation import Priorities, given_priorities, row_priorities
 from .distribution import DistributionEmbedding, target_labels
 from .feature_maps import Table
 from .reference import Aim
@@ -66,6 +66,12 @@ class Matched:
             self.table, self.y, self.influence.sample_weight, is_labels=self.is_labels
         )
         return replace(self, priorities=priorities)
+
+    def prioritised(self, sample_priority: Floats | None) -> Matched:
+        """Return the same with the user's priorities; itself if none are given."""
+        if sample_priority is None:
+            return self
+        return replace(self, priorities=given_priorities(self.table, sample_priority))
 
     def by_group(self, terms: RowTerms) -> Matched:
         """Return the same with the distribution matched within each group, if groups were given.

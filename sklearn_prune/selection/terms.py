@@ -100,6 +100,8 @@ class RowTerms:
         What dropping each row saves.
     sample_weight : ndarray or None
         Weight of each row.
+    priority : ndarray or None
+        How much models learn from each row, as far as the user knows.
     """
 
     n_samples: int
@@ -111,6 +113,7 @@ class RowTerms:
     must_drop: Mask
     cost: Floats | None = None
     sample_weight: Floats | None = None
+    priority: Floats | None = None
 
     def count(self, mask: Mask) -> Integers:
         """Return the number of rows in ``mask`` for each stratum."""
@@ -129,10 +132,11 @@ def make_terms(
     groups: Values = None,
     sample_weight: Values = None,
     sample_cost: Values = None,
+    sample_priority: Values = None,
     must_keep: Values = None,
     must_drop: Values = None,
 ) -> RowTerms:
-    """Check weights, masks, costs and groups, and name the strata.
+    """Check weights, masks, costs, priorities and groups, and name the strata.
 
     ``classes`` holds the label of each row (None for regression); the others are as the user gave
     them to ``fit``.
@@ -153,7 +157,19 @@ def make_terms(
     if groups is not None:
         strata, names = _strata(n_samples, codes, class_names, groups)
     weights = check_weights(sample_weight, n_samples)
-    return RowTerms(n_samples, codes, class_names, strata, names, keep, drop, cost, weights)
+    priority = None if sample_priority is None else _checked_priority(sample_priority, n_samples)
+    masks = keep, drop
+    return RowTerms(n_samples, codes, class_names, strata, names, *masks, cost, weights, priority)
+
+
+def _checked_priority(sample_priority: Values, n_samples: int) -> Floats:
+    priority = as_numbers("sample_priority", sample_priority, n_samples)
+    if priority.min() < 0 or not priority.any():
+        raise ValueError(
+            "sample_priority must be 0 or more, and more for some rows; it lies between "
+            f"{priority.min():g} and {priority.max():g}. Give for example the loss of each row."
+        )
+    return priority
 
 
 def _strata(

@@ -66,9 +66,7 @@ def test_each_image_is_flipped_in_every_other_epoch(images):
     flips = []
     for _ in range(4):
         X, _ = next(epochs)
-        found = [
-            bool((X == image.flip(-1)).all((1, 2, 3)).any()) for image in images.X
-        ]
+        found = [bool((X == image.flip(-1)).all((1, 2, 3)).any()) for image in images.X]
         flips.append(found)
         assert len(X) == len(images)
     assert flips[0] == flips[2] != flips[1] == flips[3]
@@ -102,9 +100,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls():
 
 def test_training_learns_and_repeats_exactly(images):
     recipe, design = speed.Recipe(batch_size=20, lr=2.0), speed.Design(widths=(16, 16, 16))
-    first, again = (
-        speed.train(images, 10, 0, design=design, recipe=recipe).net for _ in range(2)
-    )
+    first, again = (speed.train(images, 10, 0, design=design, recipe=recipe).net for _ in range(2))
     assert speed.accuracy(first, images) > 0.5
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -117,9 +113,7 @@ def test_the_scores_of_a_proxy_are_those_of_its_predictions(images):
     def watch(net, lr):
         seen.append((proxies._seen(net, images, lr), net(images.X).softmax(1).detach(), lr))
 
-    trained = speed.train(
-        images, 1, 0, design=DESIGN, recipe=recipe, watch=watch, n_watched=1
-    )
+    trained = speed.train(images, 1, 0, design=DESIGN, recipe=recipe, watch=watch, n_watched=1)
     [((own, margin, error, agreement), _, lr)] = seen
     trained.net.eval()
     features, logits = next(speed.read(trained.net, images.X))
