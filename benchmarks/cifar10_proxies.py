@@ -65,7 +65,9 @@ def train_proxy(
     # Their scale is free, and numbers near 1 suit float16.
     leading /= np.sqrt(np.mean(leading**2))
     return Proxy(
-        *(part.astype(np.float16) for part in (probability, margin, error)),
+        probability.astype(np.float16),
+        margin.astype(np.float16),
+        error.astype(np.float16),
         agreement=agreement.astype(np.float32),
         features=leading.astype(np.float16),
         seconds=np.array(trained.seconds),

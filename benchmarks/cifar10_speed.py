@@ -54,8 +54,8 @@ class Design:
 class Recipe:
     """How a network is trained.
 
-    The learning rate is for the mean loss of 1,024 images and momentum 0; it rises from a fifth to
-    all of it in the first part of the steps, and falls to a fraction. Weight decay is divided by it.
+    The learning rate is for the mean loss of 1,024 images and no momentum. It rises from a fifth to
+    all of it, and falls to a fraction. Weight decay is divided by it.
     """
 
     batch_size: int = 1024
@@ -113,21 +113,22 @@ class Group(nn.Module):
 
 
 class SpeedNet(nn.Module):
-    """Whitened patches, three groups of convolutions, the largest value of each channel, a Linear."""
+    """Whitened patches, three groups of convolutions, each channel's largest value, a Linear."""
 
+    filters: torch.Tensor
     mean: torch.Tensor
     deviation: torch.Tensor
 
     def __init__(self, design: Design) -> None:
         super().__init__()
         n_whitened = 2 * 3 * _PATCH**2
-        self.whitening = nn.Conv2d(3, n_whitened, _PATCH)
-        self.whitening.weight.requires_grad_(False)
+        self.whitening_bias = nn.Parameter(torch.zeros(n_whitened))
         widths = (n_whitened, *design.widths)
         self.groups = nn.Sequential(
             *(Group(n_in, n_out, design) for n_in, n_out in zip(widths, widths[1:], strict=False))
         )
         self.head = nn.Linear(widths[-1], N_CLASSES, bias=False)
+        self.register_buffer("filters", torch.zeros(n_whitened, 3, _PATCH, _PATCH))
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None])
 
@@ -137,20 +138,19 @@ class SpeedNet(nn.Module):
 
     @torch.no_grad()
     def whiten(self, X: torch.Tensor) -> None:
-        """Set the first layer to the principal axes of these images' patches, and their negatives."""
+        """Set the first layer to principal axes of these images' patches, and their negatives."""
         patches = F.unfold(self.normalised(X), _PATCH).transpose(1, 2).reshape(-1, 3 * _PATCH**2)
         covariance = patches.double().T @ patches.double() / len(patches)
         variances, axes = torch.linalg.eigh(covariance)
         scaled = (axes / torch.sqrt(variances + _LEAST_VARIANCE)).T.float()
         filters = scaled.flip(0).reshape(-1, 3, _PATCH, _PATCH)
-        self.whitening.weight.copy_(torch.cat([filters, -filters]))
-        self.whitening.bias.zero_()
+        self.filters.copy_(torch.cat([filters, -filters]))
 
     def features(self, X: torch.Tensor) -> torch.Tensor:
         """Return the inputs of the last layer, of shape (n, width)."""
         X = self.normalised(X).contiguous(memory_format=torch.channels_last)
-        X = self.groups(F.gelu(self.whitening(X)))
-        return X.amax((2, 3))
+        X = F.gelu(F.conv2d(X, self.filters, self.whitening_bias))
+        return self.groups(X).amax((2, 3))
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(X)) * _LOGIT_SCALE
@@ -261,7 +261,9 @@ def train(
     """
     torch.manual_seed(seed)
     where = images.X.device
-    net = SpeedNet(design).to(where, memory_format=torch.channels_last)
+    net = SpeedNet(design).to(where)
+    # Its overload is missing in torch's types.
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Trying every way to compute a convolution takes seconds, and pays for one architecture only.
     torch.backends.cudnn.benchmark = design == Design()
     started = _now(where)
@@ -276,7 +278,7 @@ def train(
     averaged = [tensor.clone() for tensor in _moving(net)]
     batches = batches_of(images, batch_size, recipe.shift, seed)
     for step, (X, y) in zip(range(n_steps), batches, strict=False):
-        net.whitening.bias.requires_grad_(step < recipe.whitening_share * n_steps)
+        net.whitening_bias.requires_grad_(step < recipe.whitening_share * n_steps)
         share = _share_of_rate(recipe, step / n_steps)
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = share * rate

@@ -8,7 +8,18 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from ._common import markdown_table
-from .cifar10_speed_table import FULL, N_CHOICES, SpeedCell
+from .cifar10_speed_table import (
+    FULL,
+    MOST_BY_EPOCHS,
+    N_CHOICES,
+    N_EPOCHS,
+    OURS,
+    SEARCH_EPOCHS,
+    SEARCH_EPOCHS_PRUNED,
+    TRANSFERS,
+    SpeedCell,
+    best_rules,
+)
 from .scores import LEVEL, Run, distinct, gain, mean_of
 
 BASELINE = "random"
@@ -20,20 +31,42 @@ def report(cells: Sequence[SpeedCell]) -> str:
     """Return the page."""
     parts = [
         "# CIFAR-10 by the speed protocol",
-        "Made by `python -m benchmarks.cifar10 --protocol speed` from `cifar10_speed.csv`. Accuracy "
-        "on images that no one looked at in training, in percent, each seen with its mirror image; "
-        "mean over seeds. In brackets the gain over random images of the same class shares, paired "
-        f"by seed, with its {LEVEL:.0%} interval and the number of seeds. A seed is that of a new "
-        f"network; proxies and choices are of {N_CHOICES} seeds, so networks of further seeds are "
-        "trained on the same choices again, and intervals of more seeds are mostly of networks.",
+        "Made by `python -m benchmarks.cifar10 --protocol speed --table` from `cifar10_speed.csv`. "
+        "Accuracy in percent, each image seen with its mirror image; mean over seeds. In brackets "
+        "the gain over random images of the same class shares, paired by seed, with its "
+        f"{LEVEL:.0%} interval, and the number of seeds. A seed is that of a new network. Proxies "
+        f"and choices are of {N_CHOICES} seeds, so further networks are trained on the same "
+        "choices again. Scores come from a proxy, trained for a quarter of the epochs. What is "
+        "missing was not trained.",
         f"Networks were trained on: {', '.join(sorted({cell.hardware for cell in cells}))}.",
     ]
-    for split, title in (("test", "Test images"), ("validation", "Images to validate on")):
-        here = [cell for cell in cells if cell.split == split]
-        if here:
-            parts.append(f"## {title}")
-            parts += _tables(here)
-    return "\n\n".join(parts)
+    rules = best_rules(cells)
+    if rules:
+        said = ", ".join(f"{ratio:.0%}: {rules[ratio]}" for ratio in sorted(rules))
+        parts.append(
+            f"`{OURS}` is at each ratio the better of two rules on images to validate on, which "
+            f"are all training images ({said}). Both are InfluencePruner on a proxy's features, "
+            "with `sample_priority`: the square of the error (hard), or p times the square root of "
+            "p (1 - p), with p the probability of the own class (sure)."
+        )
+        parts += ["### On images to validate on", _validated(cells)]
+    return "\n\n".join(parts + _tables([cell for cell in cells if cell.split == "test"]))
+
+
+def _validated(cells: Sequence[SpeedCell]) -> str:
+    here = [cell for cell in cells if cell.split == "validation"]
+    ratios = sorted({cell.prune_ratio for cell in here})
+    rows = []
+    for pruner in distinct(cell.pruner for cell in here):
+        row = [pruner]
+        for ratio in ratios:
+            run = [c.accuracy for c in here if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+            row.append(f"{100 * np.mean(run):.2f} ({len(run)})" if run else "")
+        rows.append(row)
+    header = (
+        f"{ratio:.0%}, {'epochs' if ratio <= MOST_BY_EPOCHS else 'steps'}" for ratio in ratios
+    )
+    return markdown_table(["pruner", *header], rows)
 
 
 def _tables(cells: Sequence[SpeedCell]) -> list[str]:
@@ -42,21 +75,22 @@ def _tables(cells: Sequence[SpeedCell]) -> list[str]:
     parts = []
     if full:
         parts.append("All images: " + ", ".join(_said(n, run) for n, run in sorted(full.items())))
-    n_epochs = float(max(full, key=lambda n: len(full[n]))) if full else 0.0
     pruned = [cell for cell in standard if cell.pruner != FULL]
     for title, is_steps in (("As many epochs", False), ("As many steps", True)):
-        chosen = [cell for cell in pruned if _is_budget(cell, n_epochs, is_steps=is_steps)]
+        chosen = [cell for cell in pruned if _is_budget(cell, is_steps=is_steps)]
         if chosen:
             parts += [f"### {title} as on all images", _gains(chosen)]
-    if others := _time_table(standard, full, n_epochs):
+    if others := _time_table(standard, full):
         parts += ["### Time to the accuracy of all images less 1.3 points", others]
+    if transfer := _transfer(cells):
+        parts += ["### Other networks on images that the proxy chose", transfer]
     if search := _search(cells):
         parts += ["### Architectures ranked on a tenth of the images", search]
     return parts
 
 
-def _is_budget(cell: SpeedCell, n_epochs: float, *, is_steps: bool) -> bool:
-    aim = n_epochs / (1 - cell.prune_ratio) if is_steps else n_epochs
+def _is_budget(cell: SpeedCell, *, is_steps: bool) -> bool:
+    aim = N_EPOCHS / (1 - cell.prune_ratio) if is_steps else N_EPOCHS
     return bool(np.isclose(cell.n_epochs, aim, rtol=1e-3))
 
 
@@ -94,14 +128,14 @@ def _gains(cells: Sequence[SpeedCell]) -> str:
     return markdown_table(["pruner", *(f"{ratio:.0%}" for ratio in ratios)], rows)
 
 
-def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run], n_epochs: float) -> str:
+def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run]) -> str:
     """Return the fewest passes over all images with which an accuracy is reached.
 
     Every number of epochs is a training of its own, with the learning rate brought down.
     """
-    if n_epochs not in full:
+    if N_EPOCHS not in full:
         return ""
-    aim = mean_of(full[n_epochs]) - MARGIN
+    aim = mean_of(full[N_EPOCHS]) - MARGIN
     rows = []
     for pruner, ratio in distinct((cell.pruner, cell.prune_ratio) for cell in cells):
         if ratio not in (0.0, 0.4):
@@ -112,7 +146,7 @@ def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run], n_epochs: fl
             continue
         reached = [n for n, run in runs.items() if mean_of(run) >= aim]
         least = f"{min(reached) * (1 - ratio):.1f}" if reached else "not reached"
-        half = [n for n in runs if np.isclose(n * (1 - ratio), n_epochs / 2, rtol=0.05)]
+        half = [n for n in runs if np.isclose(n * (1 - ratio), N_EPOCHS / 2, rtol=0.05)]
         at_half = f"{100 * mean_of(runs[half[0]]):.2f}" if half else ""
         listed = ", ".join(
             f"{n * (1 - ratio):.1f}: {100 * mean_of(run):.2f}" for n, run in sorted(runs.items())
@@ -122,9 +156,31 @@ def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run], n_epochs: fl
     return markdown_table([*header, "accuracy by passes"], rows) if rows else ""
 
 
+def _transfer(cells: Sequence[SpeedCell]) -> str:
+    """Return the accuracy of other networks with 40 % pruned, and their mean with 90 %."""
+    rows = []
+    by_key = {(c.pruner, c.design, c.prune_ratio, c.n_epochs): c.accuracy for c in cells}
+    for pruner in distinct(cell.pruner for cell in cells if cell.design != "standard"):
+        ratio = 0.0 if pruner == FULL else 0.4
+        shown = [by_key.get((pruner, name, ratio, N_EPOCHS), np.nan) for name in TRANSFERS]
+        tenth = [
+            cell.accuracy
+            for cell in cells
+            if cell.pruner == pruner and cell.design != "standard" and cell.prune_ratio == 0.9
+        ]
+        row = [f"{100 * score:.2f}" if np.isfinite(score) else "" for score in shown]
+        rows.append([pruner, *row, f"{100 * np.mean(tenth):.2f}" if tenth else ""])
+    header = [*(f"{name}, 40% pruned" for name in TRANSFERS), "mean of 24 networks, 90% pruned"]
+    return markdown_table(["trained on", *header], rows) if rows else ""
+
+
 def _search(cells: Sequence[SpeedCell]) -> str:
     """Return how well rows rank architectures: Kendall's tau, and what the winner loses."""
-    searched = [cell for cell in cells if cell.design != "standard"]
+    searched = [
+        cell
+        for cell in cells
+        if cell.design != "standard" and cell.n_epochs in (SEARCH_EPOCHS, SEARCH_EPOCHS_PRUNED)
+    ]
     full = {cell.design: cell for cell in searched if cell.pruner == FULL}
     if not full:
         return ""

@@ -178,7 +178,7 @@ DESIGNS = {"standard": speed.Design(), **dict(_searched_designs())}
 # Networks that are trained on rows that another one chose.
 TRANSFERS = ("32-3-3-max", "32-2-5-mean")
 # Passes of the search: over all images, and over a tenth of them, which takes half as long.
-_SEARCH_EPOCHS, _SEARCH_EPOCHS_PRUNED = 8.0, 40.0
+SEARCH_EPOCHS, SEARCH_EPOCHS_PRUNED = 8.0, 40.0
 
 
 def table_jobs(n_epochs: float) -> Iterator[Job]:
@@ -209,9 +209,9 @@ def table_jobs(n_epochs: float) -> Iterator[Job]:
             yield Job("test", OURS, 0.4, passes, seed)
     yield from (Job("test", "el2n", 0.4, passes, 0) for passes in (8.0, 10.0, 14.0, 16.0))
     for name, _ in _searched_designs():
-        yield Job("test", FULL, 0.0, _SEARCH_EPOCHS, 0, name)
+        yield Job("test", FULL, 0.0, SEARCH_EPOCHS, 0, name)
         for pruner in ("random", "el2n", "dual", OURS):
-            yield Job("test", pruner, 0.9, _SEARCH_EPOCHS_PRUNED, 0, name)
+            yield Job("test", pruner, 0.9, SEARCH_EPOCHS_PRUNED, 0, name)
     for name, pruner in product(TRANSFERS, (FULL, *main)):
         yield Job("test", pruner, 0.0 if pruner == FULL else 0.4, n_epochs, 0, name)
     for ratio in (0.8, 0.5, 0.7, 0.3):
@@ -250,8 +250,11 @@ def run(args: argparse.Namespace) -> None:
         pruners = (*TABLE_PRUNERS[:-1], *RULES) if args.table else args.pruner
         ratios = TABLE_RATIOS if args.table else args.ratio
         lab.choose(args.split, pruners, ratios, n_choices)
+    folder = output_folder(args)
     if "train" in args.stage:
-        _train_all(lab, jobs_of(args), output_folder(args), started + 60 * args.minutes)
+        _train_all(lab, jobs_of(args), folder, started + 60 * args.minutes)
+    if folder:
+        _write_report(folder)
 
 
 def _train_all(lab: Lab, jobs: Iterator[Job], folder: Path | None, deadline: float) -> None:
@@ -272,6 +275,13 @@ def _train_all(lab: Lab, jobs: Iterator[Job], folder: Path | None, deadline: flo
             cells.append(cell)
             if path:
                 append_record(path, cell)
+
+
+def _write_report(folder: Path) -> None:
+    from .cifar10_speed_report import report
+
+    cells = read_records(folder / "cifar10_speed.csv", SpeedCell)
+    (folder / "cifar10_speed.md").write_text(report(cells) + "\n", encoding="utf-8")
 
 
 def best_rules(cells: Sequence[SpeedCell]) -> dict[float, str]:

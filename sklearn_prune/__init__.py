@@ -1,6 +1,6 @@
 """Choose which rows of a training set to keep."""
 
-from . import baselines, inspection, meta, model_selection, pipeline
+from . import base, baselines, data, files, inspection, meta, model_selection, pipeline
 from ._influence_pruner import InfluencePruner
 from .matching import Certificate, checkpoints
 from .meta import PrunedClassifier, PrunedRegressor
@@ -16,8 +16,11 @@ __all__ = [
     "PrunedClassifier",
     "PrunedRegressor",
     "UnsupportedNetworkError",
+    "base",
     "baselines",
     "checkpoints",
+    "data",
+    "files",
     "inspection",
     "make_pipeline",
     "meta",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
@@ -37,6 +37,7 @@ __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
+    "RowsOwner",
     "Segment",
     "StrOptions",
     "Task",
@@ -155,7 +156,18 @@ def fit_task(estimator: BaseEstimator, X: Any, y: Any, n_parts: int) -> Iterator
         context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
 
 
-def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
+class RowsOwner(NamedTuple):
+    """A meta-estimator that needs every row back: package, class, and the step that it fits.
+
+    ``step`` is "" where it has no name, or is fitted in another process.
+    """
+
+    package: str
+    name: str
+    step: str = ""
+
+
+def owner_that_keeps_rows(estimator: BaseEstimator) -> RowsOwner | None:
     """Return the meta-estimator that fits ``estimator`` and needs every row back.
 
     scikit-learn does not let an estimator know what it is part of, so this reads the call stack. A
@@ -164,17 +176,17 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> str | None:
 
     Returns
     -------
-    owner : str or None
-        For example ``"sklearn.ColumnTransformer"``. None if rows may be dropped.
+    owner : RowsOwner or None
+        For example scikit-learn's ColumnTransformer. None if rows may be dropped.
     """
     frame = sys._getframe(1)
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         owner = frame.f_locals.get("self")
         if package in {"sklearn", "imblearn"} and frame.f_code.co_name in _FIT_TRANSFORMER:
-            return f"{package}.{_class_that_fits(frame)}"
+            return RowsOwner(package, _class_that_fits(frame), _step_that_is_fitted(frame))
         if isinstance(owner, TransformedTargetRegressor):
-            return "sklearn.TransformedTargetRegressor"
+            return RowsOwner("sklearn", "TransformedTargetRegressor")
         if (
             isinstance(owner, BaseEstimator)
             and owner is not estimator
@@ -198,6 +210,16 @@ def _class_that_fits(frame: FrameType | None) -> str:
         name = type(owner).__name__ if isinstance(owner, BaseEstimator) else None
         frame = frame.f_back
     return name or "scikit-learn"
+
+
+def _step_that_is_fitted(frame: FrameType | None) -> str:
+    """Return the name of the step, a variable of the owner's method that fits the steps."""
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), BaseEstimator):
+            step = frame.f_locals.get("name")
+            return step if isinstance(step, str) else ""
+        frame = frame.f_back
+    return ""
 
 
 def _passes_rows_on(owner: BaseEstimator) -> bool:

@@ -214,6 +214,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     instead with a tolerance or costs, in classes that keep fewer than five rows, and with 32 free
     rows or fewer. With reference rows, see below.
 
+    **Other seeds.** Rows are interchangeable: another ``random_state`` keeps other rows that serve
+    as well. On Adult, digits, breast cancer and diabetes, with ratios from 0.5 to 0.9, two seeds
+    have one to two times as many rows in common as two random draws have. That a row is dropped
+    does not say that it is bad.
+
     **Rows.** Without a network, y itself decides between classes and numbers; see
     :func:`sklearn.utils.multiclass.type_of_target`. Sparse rows are made dense batch by batch. The
     inputs of the last layer are stored as a dense array, beyond 4 GB in a temporary file. Arrays on

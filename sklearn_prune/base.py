@@ -9,12 +9,13 @@ from typing import Self, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch.utils.data import Dataset
 
 from ._compat import fit_context, owner_that_keeps_rows, visual_block
-from ._types import Array, Constraints, Integers, Mask, Metadata, Rows, Targets
+from ._types import Array, Constraints, Estimator, Integers, Mask, Metadata, Rows, Targets
 from .data import (
     Kind,
     Target,
@@ -28,24 +29,24 @@ from .data import (
     take_rows,
 )
 
-__all__ = ["BasePruner", "fit_pruner", "refitting"]
+__all__ = ["BasePruner", "deployable", "fit_pruner", "refitting"]
 
-# For each owner; the placeholders are its name and the pruner's.
+# For package and name of each owner; the placeholders are its name and the pruner's.
 _REFUSALS = {
-    "sklearn.Pipeline": (
+    ("sklearn", "Pipeline"): (
         "scikit-learn's {} cannot drop rows of y, so a pruner can only be its last step; {} is "
         "followed by others. Use sklearn_prune.Pipeline, or make a PrunedClassifier or "
         "PrunedRegressor the last step."
     ),
-    "imblearn.Pipeline": (
+    ("imblearn", "Pipeline"): (
         "imbalanced-learn's {} drops rows only in steps that have fit_resample, and {} has none. "
         "Wrap it: sklearn_prune.meta.PruningSampler(pruner)."
     ),
-    "sklearn.ColumnTransformer": (
+    ("sklearn", "ColumnTransformer"): (
         "{} concatenates its transformers' outputs row by row, and {} drops rows. Use the pruner "
         "before or after it, as a step of a sklearn_prune.Pipeline."
     ),
-    "sklearn.TransformedTargetRegressor": (
+    ("sklearn", "TransformedTargetRegressor"): (
         "{} needs a transformed target for each row, and {} drops rows. Use a PrunedRegressor as "
         "its regressor."
     ),
@@ -145,8 +146,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     ) -> Self:
         owner = owner_that_keeps_rows(self)
         if owner is not None:
-            refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
-            raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
+            refusal = _REFUSALS.get(owner[:2], _REFUSALS["sklearn", "ColumnTransformer"])
+            pruner = type(self).__name__
+            name = f"its step {owner.step!r}, {pruner}," if owner.step else pruner
+            raise TypeError(refusal.format(owner.name, name))
         with refitting(self):
             rows = check_rows(self, X, reset=True)
             y = _targets(rows, y)
@@ -338,6 +341,20 @@ def fit_pruner(
     if kind is not None and is_open and has_fit_parameter(pruner, "target_kind"):
         fit_params = {**fit_params, "target_kind": kind}
     return pruner.fit(X, y, **fit_params)
+
+
+def deployable(estimator: Estimator) -> Estimator:
+    """Return a fitted estimator without pruners; pipelines among its steps lose theirs as well."""
+    # Only scikit-learn's own class, since a subclass may do more than its steps.
+    if type(estimator) is not PlainPipeline:
+        return getattr(estimator, "deployable_", estimator)
+    return PlainPipeline(
+        [
+            (name, deployable(step))
+            for name, step in estimator.steps
+            if not isinstance(step, BasePruner)
+        ]
+    )
 
 
 def _targets(X: Rows, y: Targets) -> Targets:

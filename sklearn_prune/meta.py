@@ -26,7 +26,7 @@ from ._influence_pruner import InfluencePruner
 from ._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from ._sample_weight import fit_weighted, gives_weights, weight_argument
 from ._types import Array, Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
-from .base import BasePruner, fit_pruner
+from .base import BasePruner, deployable, fit_pruner
 from .data import Kind, check_params, n_rows, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
@@ -206,6 +206,15 @@ class PruningMixin(MetaEstimatorMixin):
         """The labels, sorted. Only of a classifier."""
         return self.estimator_.classes_
 
+    @property
+    def deployable_(self) -> Estimator:
+        """``estimator_`` without pruners, which knows nothing of the rows dropped.
+
+        Loading it needs neither this package nor torch, unless ``estimator_`` does.
+        """
+        check_is_fitted(self, "estimator_")
+        return deployable(self.estimator_)
+
     def get_metadata_routing(self) -> MetadataRouter:
         """Return where metadata goes: in `fit` to pruner and estimator, else to the estimator.
 
@@ -362,6 +371,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
         Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
     estimator_ : classifier
         Fitted on the kept rows.
+    deployable_ : classifier
+        ``estimator_`` without pruners. To be saved where only predictions are needed, since
+        ``pruner_`` holds what it computed for every training row.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     n_features_in_ : int
@@ -430,6 +442,9 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
         Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
     estimator_ : regressor
         Fitted on the kept rows.
+    deployable_ : regressor
+        ``estimator_`` without pruners. To be saved where only predictions are needed, since
+        ``pruner_`` holds what it computed for every training row.
     n_features_in_ : int
         Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_time
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
 from ._types import Estimator, Metadata, Params, Rows, Targets
-from .base import BasePruner, fit_pruner
+from .base import BasePruner, deployable, fit_pruner
 from .data import Kind, check_params, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -107,6 +107,21 @@ class Pipeline(PlainPipeline):
     they return a row for every row of X. So a pipeline that is a step of another one returns all
     rows, and prunes only the rows that its own later steps are fitted on.
 
+    **Saving.** Where only predictions are needed, save ``deployable_``, by pickle, joblib or skops;
+    with steps of scikit-learn alone, skops asks for no trust. To load a whole pipeline by skops,
+    trust those types of :func:`skops.io.get_untrusted_types` that start with ``sklearn_prune.``,
+    and with an `InfluencePruner` also these:
+    ``builtins.print``, ``numpy.dtype``, ``sklearn.tree._tree.Tree``,
+    ``skorch.callbacks.logging.EpochTimer``, ``skorch.callbacks.logging.PrintLog``,
+    ``skorch.callbacks.scoring.EpochScoring``, ``skorch.callbacks.scoring.PassthroughScoring``,
+    ``skorch.classifier.NeuralNetBinaryClassifier``, ``skorch.classifier.NeuralNetClassifier``,
+    ``skorch.dataset.Dataset``, ``skorch.history.History``,
+    ``skorch.regressor.NeuralNetRegressor``, ``skorch.utils.to_numpy``,
+    ``torch.nn.modules.loss.BCEWithLogitsLoss``, ``torch.nn.modules.loss.CrossEntropyLoss``,
+    ``torch.nn.modules.loss.MSELoss``, ``torch.utils.data.dataloader.DataLoader``.
+    skorch stores its network as a pickle inside, so trust them only in files of people you trust. A
+    pruner with a network that torch trained can be pickled, but not saved by skops.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -159,6 +174,7 @@ class Pipeline(PlainPipeline):
             entries or may or may not belong to the rows, or if the last step takes no weights and a
             pruner returns some.
         """
+        self._check_samplers()
         check_steps(self)
         self._check_last_step()
         self._check_metadata("fit", params)
@@ -240,11 +256,12 @@ class Pipeline(PlainPipeline):
         """The fitted steps without the pruners, in scikit-learn's own Pipeline.
 
         Loading it needs neither this package nor torch, unless a step does. It shares its steps
-        with this pipeline. Pipelines among the steps lose their pruners as well; other
-        meta-estimators stay as they are.
+        with this pipeline. Pipelines among the steps lose their pruners as well, and a
+        `PrunedClassifier` is replaced by its own ``deployable_``; other meta-estimators stay as
+        they are.
         """
         check_is_fitted(self)
-        return _deployable(self)
+        return deployable(PlainPipeline(self.steps))
 
     def _plain(self) -> PlainPipeline:
         steps = [
@@ -264,6 +281,15 @@ class Pipeline(PlainPipeline):
 
         runs = [list(run) for _, run in groupby(range(len(self.steps)), key=part_of)]
         return [(run[0], run[-1] + 1) for run in runs]
+
+    def _check_samplers(self) -> None:
+        for name, step in self.steps:
+            if hasattr(step, "fit_resample"):
+                raise TypeError(
+                    f"this pipeline takes pruners themselves and no samplers; step {name!r}, "
+                    f"{step!r}, has fit_resample. Use imblearn.pipeline.Pipeline, with pruners in "
+                    "a sklearn_prune.meta.PruningSampler."
+                )
 
     def _check_last_step(self) -> None:
         name, step = self.steps[-1]
@@ -405,22 +431,6 @@ def make_pipeline(
     """
     named = make_plain_pipeline(*steps).steps
     return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
-
-
-def _deployable(pipeline: PlainPipeline) -> PlainPipeline:
-    steps = [named for named in pipeline.steps if not isinstance(named[1], BasePruner)]
-    return PlainPipeline(
-        [
-            # Only scikit-learn's own class, since a subclass may do more than its steps.
-            (
-                name,
-                _deployable(step)
-                if type(step) is PlainPipeline
-                else getattr(step, "deployable_", step),
-            )
-            for name, step in steps
-        ]
-    )
 
 
 def _routing_enabled() -> bool:

@@ -27,6 +27,7 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
 from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor
+from sklearn_prune import make_pipeline as make_pruning_pipeline
 from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.meta import PruningSampler
@@ -384,8 +385,28 @@ class TestImbalancedLearn:
     def test_a_bare_pruner_is_refused_with_the_remedy(self, imblearn, unequal):
         sampler = imblearn.under_sampling.RandomUnderSampler(random_state=0)
         steps = [sampler, RandomPruner(), LogisticRegression()]
-        with pytest.raises(TypeError, match="RandomPruner has none. Wrap it: .*PruningSampler"):
+        problem = "its step 'randompruner', RandomPruner, has none. Wrap it: .*PruningSampler"
+        with pytest.raises(TypeError, match=problem):
             imblearn.pipeline.make_pipeline(*steps).fit(*unequal)
+
+    def test_a_bare_pruner_inside_an_ensemble_is_named_as_its_step(self, imblearn, unequal):
+        steps = [
+            ("scale", StandardScaler()),
+            ("few", RandomPruner()),
+            ("fit", LogisticRegression()),
+        ]
+        bag = imblearn.ensemble.BalancedBaggingClassifier(imblearn.pipeline.Pipeline(steps))
+        with pytest.raises(TypeError, match="its step 'few', RandomPruner, has none"):
+            bag.fit(*unequal)
+
+    @pytest.mark.parametrize("position", [1, 2])
+    def test_samplers_are_refused_by_our_pipeline_with_the_remedy(
+        self, imblearn, position, unequal
+    ):
+        steps = [StandardScaler(), LogisticRegression()]
+        steps.insert(position, PruningSampler(RandomPruner()))
+        with pytest.raises(TypeError, match="'pruningsampler'.* Use imblearn.pipeline.Pipeline"):
+            make_pruning_pipeline(*steps).fit(*unequal)
 
     def test_a_bag_prunes_each_of_its_samples(self, imblearn, unequal):
         X, y = unequal

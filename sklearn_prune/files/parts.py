@@ -117,6 +117,7 @@ def _rows_that(frame: DataFrame, query: str) -> Mask:
             "pandas.DataFrame.query: \"age > 60 and sex == 'Female'\"."
         ) from error
     mask: Array = np.asarray(answer)
+    # A comparison of nullable columns is missing where a cell is; such rows may go.
     if mask.shape == (len(frame),) and mask.dtype == object and hasattr(answer, "fillna"):
         mask = np.asarray(answer.fillna(False))
         mask = mask.astype(bool) if set(mask.tolist()) <= {True, False} else mask

@@ -3,21 +3,23 @@
 from ._changes import Change, LossGap, RetrainingCheck
 from ._expected_gap import ExpectedGapDisplay
 from ._influence_display import InfluenceDisplay
+from ._kept_rows_display import KeptRowsDisplay
 from ._kept_shares import KeptShare
 from ._moved_columns import MovedColumn, Represented
 from ._pruning_curve import PruningCurveDisplay
-from ._report import PruningReport, report
+from ._report import Report, report
 from ._retraining import retraining_check
 
 __all__ = [
     "Change",
     "ExpectedGapDisplay",
     "InfluenceDisplay",
+    "KeptRowsDisplay",
     "KeptShare",
     "LossGap",
     "MovedColumn",
     "PruningCurveDisplay",
-    "PruningReport",
+    "Report",
     "Represented",
     "RetrainingCheck",
     "report",

@@ -17,11 +17,13 @@ class Display:
     ax_: Axes
     figure_: Figure
 
-    def _start(self, ax: Axes | None) -> Axes:
-        """Return the axes to draw on; None creates new ones."""
+    def _start(self, ax: Axes | None, title: str) -> Axes:
+        """Return the axes to draw on; None creates new ones. A title that they have stays."""
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
         self.ax_ = plt.subplots()[1] if ax is None else ax
         self.figure_ = self.ax_.figure  # type: ignore[assignment]
+        if not self.ax_.get_title():
+            self.ax_.set_title(title)
         return self.ax_

@@ -143,7 +143,8 @@ default="train_gap"
     def plot(self, ax: Axes | None = None, **scatter_kw: Any) -> Self:
         """Plot observed against forecast, and the line on which they are equal.
 
-        Both axes are logarithmic, or linear around zero if some gap is not positive.
+        Both axes are logarithmic, or linear around zero if some gap is not positive. They have room
+        for all points, also for those that another display drew on them before.
 
         Parameters
         ----------
@@ -157,7 +158,10 @@ default="train_gap"
         display : ExpectedGapDisplay
             The display itself.
         """
-        ax = self._start(ax)
+        from matplotlib.collections import PathCollection
+
+        name = self.quantity.replace("_", " ")
+        ax = self._start(ax, f"Effect of dropping rows: {name}")
         self.scatters_ = []
         labels = np.full(len(self.expected), "") if self.labels is None else self.labels
         for label in dict.fromkeys(labels.tolist()):
@@ -165,10 +169,10 @@ default="train_gap"
             settings = {"alpha": 0.7, "label": label or None, **scatter_kw}
             points = ax.scatter(self.expected[group], self.observed[group], **settings)
             self.scatters_.append(points)
-        limits = _scale_alike(ax, np.r_[self.expected, self.observed])
+        drawn = [np.ma.compressed(points.get_offsets()) for points in ax.findobj(PathCollection)]
+        limits = _scale_alike(ax, np.concatenate(drawn))
         (self.line_,) = ax.plot(limits, limits, color="black", linewidth=0.8, label="equal")
         ax.set(xlim=limits, ylim=limits)
-        name = self.quantity.replace("_", " ")
         basis = {"kept_hessian": "kept rows' Hessian", "first_order": "first order"}[self.forecast]
         ax.set(xlabel=f"expected {name} ({basis})", ylabel=f"observed {name}")
         ax.legend()

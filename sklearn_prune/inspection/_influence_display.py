@@ -105,8 +105,8 @@ class InfluenceDisplay(Display):
     def plot(self, ax: Axes | None = None, **hist_kw: Any) -> Self:
         """Plot two histograms over logarithmic bins, each normalised by its number of rows.
 
-        Leaves out rows without influence, or with an infinite one (a row that carries all of the
-        weight), as a logarithmic axis cannot show them.
+        A logarithmic axis cannot show rows without influence, or with an infinite one (a row that
+        carries all of the weight). The legend says how many there are.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class InfluenceDisplay(Display):
         display : InfluenceDisplay
             The display itself.
         """
-        ax = self._start(ax)
+        ax = self._start(ax, "Influence of each row alone")
         shown = np.isfinite(self.influence_norms) & (self.influence_norms > 0)
         if not shown.any():
             raise ValueError(
@@ -134,12 +134,14 @@ class InfluenceDisplay(Display):
         self.histograms_ = {}
         for name, rows in (("kept", self.support), ("dropped", ~self.support)):
             norms = self.influence_norms[rows & shown]
+            n_rows, n_hidden = int(rows.sum()), int((rows & ~shown).sum())
+            hidden = f", {n_hidden:,} without a finite influence not shown" if n_hidden else ""
             settings = {
                 "bins": bins,
-                "weights": np.full(len(norms), 1 / max(1, rows.sum())),
+                "weights": np.full(len(norms), 1 / max(1, n_rows)),
                 "histtype": "stepfilled",
                 "alpha": 0.5,
-                "label": f"{name} ({rows.sum():,} rows)",
+                "label": f"{name} ({n_rows:,} rows{hidden})",
             }
             self.histograms_[name] = ax.hist(norms, **{**settings, **hist_kw})[2]
         unit = "rise of the loss" if self.norm == "loss" else "distance of the parameters"

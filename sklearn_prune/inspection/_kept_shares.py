@@ -33,7 +33,9 @@ class KeptShare:
 
 
 def kept_shares(labels: Array, support: Mask) -> tuple[KeptShare, ...]:
-    """Return what is kept of each label, in sorted order."""
+    """Return what is kept of each label, in sorted order; labels of several types as text."""
+    if labels.dtype == object:
+        labels = labels.astype(str)
     values, codes = np.unique(labels, return_inverse=True)
     n_samples, n_kept = np.bincount(codes), np.bincount(codes[support], minlength=len(values))
     return tuple(

@@ -9,7 +9,7 @@ import numpy as np
 from .._types import Array, Floats, Mask, Rows
 from ..data import ColumnsEncoder
 
-_N_BINS = 24
+_N_BINS, _N_NAMED = 24, 3
 # Histograms end at these percentiles, so that single outliers do not make them one bar.
 _SHOWN_PERCENTILES = (1, 99)
 
@@ -50,11 +50,14 @@ class Represented:
         Positions among the training rows, counted from 0; equal for a row that is kept.
     distance : float
         Euclidean, in standard deviations of each encoded column.
+    differs_in : tuple of str
+        The columns in which the two rows differ most, at most three.
     """
 
     row: int
     kept_row: int
     distance: float
+    differs_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,4 +143,13 @@ class EncodedRows:
         differences = (self.values[candidates] - self.values[row]) / scales
         lengths = np.sqrt((differences**2).sum(axis=1))
         nearest = int(np.argmin(lengths))
-        return Represented(row, int(candidates[nearest]), float(lengths[nearest]))
+        differs_in = self._farthest_columns(differences[nearest])
+        return Represented(row, int(candidates[nearest]), float(lengths[nearest]), differs_in)
+
+    def _farthest_columns(self, differences: Floats) -> tuple[str, ...]:
+        """Return the columns whose encoded ones differ most together, the farthest first."""
+        squares: dict[str, float] = {}
+        for source, difference in zip(self.sources, differences.tolist(), strict=True):
+            squares[source] = squares.get(source, 0.0) + difference**2
+        farthest = sorted(squares, key=squares.__getitem__, reverse=True)
+        return tuple(name for name in farthest[:_N_NAMED] if squares[name] > 0)

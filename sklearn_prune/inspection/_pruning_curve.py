@@ -164,7 +164,7 @@ class PruningCurveDisplay(Display):
         display : PruningCurveDisplay
             The display itself.
         """
-        ax = self._start(ax)
+        ax = self._start(ax, "Score by share of rows dropped")
         self.lines_, self.fill_between_ = [], []
         for name, ratios in self.prune_ratios.items():
             mean, std = self.test_scores[name].mean(axis=1), self.test_scores[name].std(axis=1)

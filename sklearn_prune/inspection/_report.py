@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import column_or_1d
 
 from .._types import Array, Rows, Targets
 from ..base import BasePruner
-from ..data import as_labels, check_target, n_rows, plain
+from ..data import as_labels, check_target, plain
 from ..matching import Certificate
 from ._kept_shares import KeptShare, kept_shares
 from ._moved_columns import EncodedRows, MovedColumn, Represented
 from ._report_page import fragment, page
+from ._rows import check_aligned
 
-__all__ = ["PruningReport", "report"]
+__all__ = ["Report", "report"]
 
 _N_EXAMPLES = 8
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class PruningReport:
+class Report:
     """What a pruner dropped, and what that costs, as a page and as a dict.
 
     Attributes
@@ -115,7 +116,12 @@ class PruningReport:
                 for c in self.columns
             ],
             "represented": [
-                {"row": e.row, "kept_row": e.kept_row, "distance": e.distance}
+                {
+                    "row": e.row,
+                    "kept_row": e.kept_row,
+                    "distance": e.distance,
+                    "differs_in": list(e.differs_in),
+                }
                 for e in self.examples
             ],
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
@@ -158,14 +164,12 @@ class PruningReport:
         """Return the counts, the promise and the columns that moved most."""
         moved = ", ".join(f"{c.part} {c.difference:+.2g}" for c in self.columns[:3])
         return (
-            f"PruningReport: {self.n_kept:,} of {self.n_samples:,} rows kept by {self.pruner}\n"
+            f"Report: {self.n_kept:,} of {self.n_samples:,} rows kept by {self.pruner}\n"
             f"  {self.promise}\n  moved most, in standard deviations: {moved}"
         )
 
 
-def report(
-    pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = None
-) -> PruningReport:
+def report(pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = None) -> Report:
     """Report what a pruner dropped, and what that costs.
 
     Parameters
@@ -182,7 +186,7 @@ def report(
 
     Returns
     -------
-    report : PruningReport
+    report : Report
         Shown as a page in a notebook; ``save`` writes it to a file, ``to_dict`` makes it JSON.
 
     Raises
@@ -205,18 +209,10 @@ def report(
     >>> bool(pruner.support_[result.represented_by(7).kept_row])
     True
     """
-    if not isinstance(pruner, BasePruner):
-        raise TypeError(f"pruner must be a fitted pruner of this package; it is {pruner!r}.")
-    check_is_fitted(pruner)
+    check_aligned(pruner, X, y=y, groups=groups)
     support = pruner.support_
-    for name, values in (("X", X), ("y", y), ("groups", groups)):
-        if values is not None and n_rows(values) != len(support):
-            raise ValueError(
-                f"{name} must have one entry for each of the {len(support)} training rows; it has "
-                f"{n_rows(values)}. Give what the pruner was fitted on, in its order."
-            )
     has_classes = hasattr(pruner, "classes_")
-    labels = as_labels("y", y) if y is not None and has_classes else None
+    labels = _column("y", y) if y is not None and has_classes else None
     numbers = None
     if y is not None and not has_classes:
         numbers = check_target(pruner, y, len(support), "regression").values
@@ -225,12 +221,12 @@ def report(
     codes = np.zeros(len(support)) if labels is None else np.unique(labels, return_inverse=True)[1]
     dropped = np.flatnonzero(~support)
     spaced = np.linspace(0, len(dropped) - 1, min(_N_EXAMPLES, len(dropped))).astype(int)
-    return PruningReport(
+    return Report(
         pruner=type(pruner).__name__,
         n_samples=len(support),
         n_kept=int(support.sum()),
         classes=() if labels is None else kept_shares(labels, support),
-        groups=() if groups is None else kept_shares(as_labels("groups", groups), support),
+        groups=() if groups is None else kept_shares(_column("groups", groups), support),
         columns=rows.moved_columns(),
         certificate=getattr(pruner, "certificate_", None),
         settings={name: _json(value) for name, value in pruner.get_params(deep=False).items()},
@@ -238,6 +234,10 @@ def report(
         _rows=rows,
         _codes=codes,
     )
+
+
+def _column(name: str, labels: Targets) -> Array:
+    return column_or_1d(as_labels(name, labels))
 
 
 def _represented(rows: EncodedRows, codes: Array, row: int) -> Represented:

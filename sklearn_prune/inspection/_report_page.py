@@ -25,10 +25,11 @@ _STYLE = """
 .prune-report .wide { overflow-x: auto; }
 .prune-report table { border-collapse: collapse; width: 100%; font-size: .95rem; }
 .prune-report th, .prune-report td { text-align: left; padding: .3rem .8rem .3rem 0;
-  vertical-align: top; border-bottom: 1px solid #e8ebf0; overflow-wrap: anywhere; }
+  vertical-align: top; border-bottom: 1px solid #e8ebf0; }
 .prune-report th { font-weight: 600; }
-.prune-report .number { text-align: right; font-variant-numeric: tabular-nums;
-  white-space: nowrap; overflow-wrap: normal; }
+.prune-report td { overflow-wrap: anywhere; min-width: 4rem; }
+.prune-report .number { text-align: right; font-variant-numeric: tabular-nums; min-width: 0; }
+.prune-report td.number { white-space: nowrap; overflow-wrap: normal; }
 .prune-report figure { margin: .8rem 0; display: grid; gap: .3rem 1.2rem; align-items: center;
   grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) minmax(0, 1.4fr); }
 .prune-report figcaption { overflow-wrap: anywhere; }
@@ -148,7 +149,8 @@ def _columns(columns: Sequence[MovedColumn]) -> str:
         "that holds categories or dates, the part that moved most. Below 0.1 is small. The pruner "
         "moves some on purpose, to keep more of what is rare or uncertain.</p>\n"
         f'{drawn}\n<p class="note">Bars: the difference, ±{_LONGEST_BAR} at full length. '
-        "Histograms: all rows in grey, the rows kept as a line.</p>\n"
+        "Histograms: all rows in grey, the rows kept as a line, low values on the left; of two "
+        "values, such as a category and all others, the category is on the right.</p>\n"
         f"<details><summary>All columns</summary>"
         f"{_table(('column', 'part', 'difference'), cells, n_text=2)}"
         f"{_more(len(columns), 'column')}</details>"
@@ -166,46 +168,61 @@ def _drawing(column: MovedColumn) -> str:
 
 
 def _bar(difference: float) -> str:
-    length = 100 * min(abs(difference) / _LONGEST_BAR, 1.0)
-    start = 100 if difference >= 0 else 100 - length
-    return (
-        '<svg viewBox="0 0 200 40" preserveAspectRatio="none" role="img" '
-        f'aria-label="difference {difference:+.3f}"><rect class="moved" x="{start:.2f}" y="10" '
-        f'width="{length:.2f}" height="20"/><line class="axis" x1="100" y1="2" x2="100" y2="38" '
-        'vector-effect="non-scaling-stroke"/></svg>'
+    """Return a bar from the axis in the middle, to the left where the mean fell."""
+    width, height, middle = 200, 40, 100
+    length = middle * min(abs(difference) / _LONGEST_BAR, 1.0)
+    start = middle if difference >= 0 else middle - length
+    drawing = (
+        f'<rect class="moved" x="{start:.2f}" y="10" width="{length:.2f}" height="20"/>'
+        f'<line class="axis" x1="{middle}" y1="2" x2="{middle}" y2="{height - 2}" '
+        'vector-effect="non-scaling-stroke"/>'
     )
+    return _svg(width, height, f"difference {difference:+.3f}", drawing)
 
 
 def _histogram(column: MovedColumn) -> str:
-    n_bins, highest = len(column.all_rows), max(*column.all_rows, *column.kept_rows)
-    width = 240 / n_bins
-    heights = [[56 * share / highest for share in s] for s in (column.all_rows, column.kept_rows)]
+    """Return bars for all rows, and a line of steps for the rows kept."""
+    width, height, bottom = 240, 60, 58
+    step = width / len(column.all_rows)
+    per_share = (bottom - 2) / max(*column.all_rows, *column.kept_rows)
     bars = "".join(
-        f'<rect class="all" x="{i * width + 0.5:.2f}" y="{58 - height:.2f}" '
-        f'width="{width - 1:.2f}" height="{height:.2f}"/>'
-        for i, height in enumerate(heights[0])
+        f'<rect class="all" x="{i * step + 0.5:.2f}" y="{bottom - per_share * share:.2f}" '
+        f'width="{step - 1:.2f}" height="{per_share * share:.2f}"/>'
+        for i, share in enumerate(column.all_rows)
     )
-    steps = " ".join(
-        f"{x:.2f},{58 - height:.2f}"
-        for i, height in enumerate(heights[1])
-        for x in (i * width, (i + 1) * width)
+    points = " ".join(
+        f"{x:.2f},{bottom - per_share * share:.2f}"
+        for i, share in enumerate(column.kept_rows)
+        for x in (i * step, (i + 1) * step)
     )
+    line = (
+        f'<polyline class="kept" points="{points}" stroke-width="2" '
+        'vector-effect="non-scaling-stroke"/>'
+    )
+    return _svg(width, height, f"histogram of {column.part}", bars + line)
+
+
+def _svg(width: int, height: int, label: str, drawing: str) -> str:
+    """Return a drawing that the page stretches to the width there is."""
     return (
-        '<svg viewBox="0 0 240 60" preserveAspectRatio="none" role="img" '
-        f'aria-label="histogram of {escape(column.part)}">{bars}'
-        f'<polyline class="kept" points="{steps}" stroke-width="2" '
-        'vector-effect="non-scaling-stroke"/></svg>'
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">{drawing}</svg>'
     )
 
 
 def _represented(examples: Sequence[Represented]) -> str:
     if not examples:
         return ""
-    cells = [(f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}") for e in examples]
+    head = ("dropped row", "nearest kept row", "distance", "differs most in")
+    cells = [
+        (f"{e.row:,}", f"{e.kept_row:,}", f"{e.distance:.2f}", ", ".join(e.differs_in))
+        for e in examples
+    ]
     return (
         "<h2>Represented by</h2>\n<p>For some of the dropped rows, the nearest row that is kept, "
-        "of the same class if there are classes. Rows are counted from 0; represented_by(row) "
-        "tells of any other.</p>\n" + _table(("dropped row", "nearest kept row", "distance"), cells)
+        "of the same class if there are classes. Distances are in standard deviations of the "
+        "columns. Rows are counted from 0; represented_by(row) tells of any other.</p>\n"
+        + _table(head, cells, n_text=4)
     )
 
 

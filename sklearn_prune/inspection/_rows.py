@@ -1,4 +1,4 @@
-"""Checks of the rows that `retraining_check` gets, and the losses on them."""
+"""Checks of what a report, a display or `retraining_check` is given, and losses on rows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,42 @@ from torch.utils.data import Dataset
 
 from .._influence_pruner import InfluencePruner
 from .._types import Array, Estimator, Mask, Rows, Targets
+from ..base import BasePruner
 from ..data import check_rows, check_target, dataset_targets, n_rows, plain
 from ..influence import HeadInfluence, HeadObjective, StackedInfluence
 from ..matching import members
 from ..networks import Head, head_targets, network_codes, read_head
 
 
+def check_aligned(pruner: BasePruner, X: Rows, **others: Targets) -> None:
+    """Raise unless X and what else is not None have an entry for each row of a fitted pruner."""
+    if not isinstance(pruner, BasePruner):
+        raise TypeError(
+            f"pruner must be a fitted pruner of this package, no {type(pruner).__name__}. Give the "
+            "pruner_ of a PrunedClassifier, or the step of a pipeline."
+        )
+    check_is_fitted(pruner)
+    if isinstance(X, Dataset):
+        raise TypeError(
+            f"X must be a table; it is a {type(X).__name__}, a torch dataset. Give its rows as an "
+            "array or data frame."
+        )
+    n_samples = len(pruner.support_)
+    for name, values in {"X": X, **others}.items():
+        if values is not None and n_rows(values) != n_samples:
+            raise ValueError(
+                f"{name} must have one entry for each of the {n_samples} training rows; it has "
+                f"{n_rows(values)}. Give what the pruner was fitted on, in its order."
+            )
+
+
 def check_pruner(pruner: InfluencePruner) -> None:
     """Raise if ``pruner`` is not a fitted InfluencePruner."""
     if not isinstance(pruner, InfluencePruner):
         raise TypeError(
-            "pruner must be a fitted InfluencePruner, whose forecasts are checked; it is "
-            f"{pruner!r}. To check the rows that another pruner keeps, give them as support."
+            "pruner must be a fitted InfluencePruner, whose forecasts are checked, no "
+            f"{type(pruner).__name__}. To check the rows that another pruner keeps, give them as "
+            "support."
         )
     check_is_fitted(pruner)
 

@@ -121,7 +121,7 @@ def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities
         Not negative, and positive for some rows.
     """
     even = np.ones(len(sample_priority))
-    distance = even
+    distance: Floats = even
     if table is not None and len(table.weighing) > FEWEST_ROWS:
         # A constant seed, so that odds depend on the data alone.
         rng = np.random.default_rng(0)

@@ -27,7 +27,7 @@ from ._search import RoutedParams, SearchMixin
 __all__ = ["PrunedSearchCV", "PruningReport"]
 
 
-# What a search is told by its parameters.
+# Parameters by which a search is told what to do.
 _NEEDED = {"estimator", "cv", "scoring", "refit"}
 
 
@@ -116,8 +116,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         Has the parameters ``estimator``, ``cv``, ``scoring`` and ``refit``, and keeps the contract
         of scikit-learn's searches. A clone searches on the kept rows, with its ``n_jobs``. With
         ``refit=False`` there is no ``best_estimator_``; a str or callable chooses the winner as in
-        scikit-learn.
-        Successive halving needs a ``resource`` other than ``"n_samples"``.
+        scikit-learn. Successive halving needs a ``resource`` other than ``"n_samples"``.
     pruner : pruner or None, default=None
         A clone chooses rows of each fold. None means ``InfluencePruner()``.
     refit : {"all", "kept"}, default="all"
@@ -155,7 +154,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     n_splits_ : int
         Number of folds.
     best_estimator_, estimator_ : estimator
-        The winner, refitted. Like the next three, only if ``search`` refits.
+        The winner, refitted. Like the next four, only if ``search`` refits.
+    deployable_ : estimator
+        The winner without pruners.
     refit_time_ : float
         Seconds of the refit, without pruning.
     pruner_ : pruner
@@ -352,7 +353,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
             estimator=OnKeptRows(self._model(), self.rescale), cv=_positions(folds), refit=False
         )
         if self.search.scoring is None:
-            # Scores are the estimator's own, whose metadata requests it knows.
+            # OnKeptRows requests no metadata for its score; the estimator's own scorer may.
             search.set_params(scoring=self._scorer())
         params = routed.estimator
         if get_config()["enable_metadata_routing"]:
@@ -366,22 +367,21 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     def _choose(self) -> None:
         """Set what is known of the winner."""
-        metric = "score"
-        if getattr(self.search_, "multimetric_", False):
-            results = self.cv_results_
+        results, refit = self.cv_results_, self.search.refit
+        has_several_metrics = getattr(self.search_, "multimetric_", False)
+        if has_several_metrics:
             names = [n.removeprefix("rank_test_") for n in results if n.startswith("rank_test_")]
             self._check_metric(names)
-            metric = self.search.refit
-        if callable(self.search.refit):
-            self.best_index_ = _checked_index(self.search.refit(self.cv_results_), self.cv_results_)
-            self.best_params_ = self.cv_results_["params"][self.best_index_]
-        elif metric == "score":
+        if callable(refit):
+            self.best_index_ = _checked_index(refit(results), results)
+            self.best_params_ = results["params"][self.best_index_]
+        elif not has_several_metrics:
             for name in ("best_index_", "best_params_", "best_score_"):
                 setattr(self, name, getattr(self.search_, name))
-        elif metric:
-            self.best_index_ = int(self.cv_results_[f"rank_test_{metric}"].argmin())
-            self.best_params_ = self.cv_results_["params"][self.best_index_]
-            self.best_score_ = float(self.cv_results_[f"mean_test_{metric}"][self.best_index_])
+        elif refit:
+            self.best_index_ = int(results[f"rank_test_{refit}"].argmin())
+            self.best_params_ = results["params"][self.best_index_]
+            self.best_score_ = float(results[f"mean_test_{refit}"][self.best_index_])
 
     def _refit(self, X: Rows, y: Targets, routed: RoutedParams) -> dict[str, float]:
         """Fit the winner; return the seconds, by their names in the report."""

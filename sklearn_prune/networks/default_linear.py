@@ -144,7 +144,8 @@ class _NoOptimizer:
     """A placeholder for an optimizer: a real one would import torch's compiler (1.5 s)."""
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float) -> None:
-        self.param_groups = [{"params": list(params), "lr": lr}]
+        # It steps through none of them, and skops cannot store tensors.
+        self.param_groups = [{"params": [], "lr": lr}]
 
     def state_dict(self) -> dict[str, object]:
         """Return nothing: there are no steps to remember."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from benchmarks import cifar10_proxies as proxies
 from benchmarks import cifar10_speed as speed
 from benchmarks import cifar10_speed_table as speed_table
+from benchmarks._common import BENCHMARKS_README, RESULTS
 from benchmarks.cells import read_records
 from benchmarks.cifar10_choices import PRUNERS, Choice, Chooser
 from benchmarks.cifar10_images import Images
@@ -44,7 +45,7 @@ def test_whitened_patches_are_uncorrelated_with_variance_one(images):
     net = speed.SpeedNet(DESIGN)
     net.whiten(images.X)
     with torch.no_grad():
-        whitened = net.whitening(net.normalised(images.X)).double()
+        whitened = F.conv2d(net.normalised(images.X), net.filters).double()
     half = whitened[:, :12].transpose(0, 1).reshape(12, -1)
     second_moments = half @ half.T / half.shape[1]
     # Directions of small variance are damped, so the diagonal is at most 1.
@@ -66,7 +67,7 @@ def test_each_image_is_flipped_in_every_other_epoch(images):
     flips = []
     for _ in range(4):
         X, _ = next(epochs)
-        found = [bool((X == image.flip(-1)).all((1, 2, 3)).any()) for image in images.X]
+        found = [bool((image.flip(-1) == X).all((1, 2, 3)).any()) for image in images.X]
         flips.append(found)
         assert len(X) == len(images)
     assert flips[0] == flips[2] != flips[1] == flips[3]
@@ -149,6 +150,34 @@ def test_the_hardest_images_stay_by_el2n_and_the_shares_of_classes(images, small
     for label in range(10):
         kept, gone = error[support & (y == label)], error[~support & (y == label)]
         assert len(kept) == 6 and kept.min() >= gone.max()
+
+
+def test_the_readme_says_what_was_measured():
+    cells = read_records(RESULTS / "cifar10_speed.csv", speed_table.SpeedCell)
+    means = {
+        (pruner, ratio): np.mean([c.accuracy for c in cells if _is_shown(c, pruner, ratio)])
+        for pruner, ratio in (("random", 0.4), (speed_table.OURS, 0.4), ("el2n", 0.4))
+    }
+    text = BENCHMARKS_README.read_text("utf-8")
+    for mean in means.values():
+        assert f"| {100 * mean:.2f}" in text
+
+
+def _is_shown(cell, pruner, ratio):
+    key = (cell.split, cell.pruner, cell.prune_ratio, cell.design, cell.n_epochs)
+    return key == ("test", pruner, ratio, "standard", speed_table.N_EPOCHS)
+
+
+def test_the_rule_of_a_ratio_is_the_better_one_on_images_to_validate_on():
+    def cell(rule, ratio, accuracy, split="validation"):
+        rest = {"n_kept": 1, "n_steps": 1, "seconds": 1.0, "hardware": ""}
+        setting = (split, rule, ratio, "standard", 1.0, 0)
+        return speed_table.SpeedCell(*setting, accuracy=accuracy, **rest)
+
+    hard, sure = speed_table.RULES
+    cells = [cell(hard, 0.4, 0.9), cell(sure, 0.4, 0.8), cell(hard, 0.9, 0.6), cell(sure, 0.9, 0.7)]
+    cells += [cell(sure, 0.4, 1.0, "test")]
+    assert speed_table.best_rules(cells) == {0.4: hard, 0.9: sure}
 
 
 def test_every_stage_goes_on_where_it_stopped(tmp_path, images, small, monkeypatch):

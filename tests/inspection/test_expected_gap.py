@@ -33,6 +33,14 @@ def test_gaps_below_zero_are_drawn_too():
     assert low < -0.2 < 0.2 < high
 
 
+def test_a_second_display_cuts_off_no_point_of_the_first():
+    far, near = np.array([1e-6, 1e6]), np.array([1.0, 2.0])
+    first = ExpectedGapDisplay(expected=far, observed=far, quantity="loss_change").plot()
+    ExpectedGapDisplay(expected=near, observed=near, quantity="loss_change").plot(ax=first.ax_)
+    low, high = first.ax_.get_xlim()
+    assert low < 1e-6 and high > 1e6
+
+
 def test_a_set_that_changed_nothing_is_drawn_at_zero():
     display = ExpectedGapDisplay(expected=np.zeros(1), observed=np.zeros(1)).plot()
     low, high = display.ax_.get_xlim()

@@ -28,6 +28,8 @@ def test_rows_without_influence_are_left_out_of_the_histogram():
     norms, support = np.array([0.0, 1.0, 10.0, np.inf]), np.array([True, True, False, False])
     display = InfluenceDisplay(influence_norms=norms, support=support).plot(histtype="bar")
     assert sum(bar.get_height() for bar in display.histograms_["kept"]) == pytest.approx(0.5)
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert labels[0] == "kept (2 rows, 1 without a finite influence not shown)"
     with pytest.raises(ValueError, match="none of the 1 rows has one"):
         InfluenceDisplay(influence_norms=norms[:1], support=support[:1]).plot()
 

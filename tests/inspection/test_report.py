@@ -11,13 +11,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_diabetes
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.inspection import KeptShare, Represented, report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 VOID = {"meta", "br", "line", "rect", "polyline"}
 
 
@@ -100,7 +102,8 @@ def test_histograms_hold_all_rows(result):
 
 def test_a_dropped_row_is_represented_by_the_nearest_kept_row_of_its_class(result, pruner, raw):
     X, y = raw
-    Z = pd.get_dummies(X, dtype=float).drop(columns="constant").to_numpy()
+    dummies = pd.get_dummies(X, dtype=float).drop(columns="constant")
+    names, Z = dummies.columns.str.replace(r"^colour_.*", "colour", regex=True), dummies.to_numpy()
     Z = Z / Z.std(axis=0)
     for row in np.flatnonzero(~pruner.support_)[:20]:
         kept = np.flatnonzero(pruner.support_ & (y == y[row]))
@@ -108,6 +111,12 @@ def test_a_dropped_row_is_represented_by_the_nearest_kept_row_of_its_class(resul
         found = result.represented_by(row)
         assert found.kept_row == kept[distances.argmin()]
         assert found.distance == pytest.approx(distances.min(), rel=1e-4)
+        # Two columns for the colour, which differ together.
+        squares = dict.fromkeys(X.columns, 0.0)
+        for name, difference in zip(names, Z[found.kept_row] - Z[row], strict=True):
+            squares[name] += difference**2
+        differing = sorted((name for name in squares if squares[name]), key=squares.get)
+        assert found.differs_in == tuple(reversed(differing))
 
 
 def test_a_kept_row_represents_itself(result, pruner):
@@ -216,9 +225,20 @@ def test_nothing_dropped_is_reported_too(iris):
     Page(result.to_html())
 
 
+def test_labels_in_a_column_and_groups_of_several_types_are_counted(iris):
+    X, y = iris
+    pruner = RandomPruner(prune_ratio=0.5, random_state=0).fit(X, y)
+    groups = ["a"] * 50 + [1] * 100
+    result = report(pruner, X, y[:, np.newaxis], groups=groups)
+    assert result.classes == report(pruner, X, y).classes
+    assert [(share.label, share.n_samples) for share in result.groups] == [("1", 100), ("a", 50)]
+
+
 def test_what_is_not_aligned_is_refused(iris_pruner, iris):
     X, y = iris
     with pytest.raises(ValueError, match="y must have one entry for each of the 150 training rows"):
         report(iris_pruner, X, y[1:])
-    with pytest.raises(TypeError, match="pruner must be a fitted pruner"):
+    with pytest.raises(TypeError, match="pruner must be .*, no ndarray. Give the pruner_"):
         report(X, y)
+    with pytest.raises(TypeError, match="it is a TensorDataset, a torch dataset. Give its rows"):
+        report(iris_pruner, torch.utils.data.TensorDataset(torch.zeros(150, 4)))

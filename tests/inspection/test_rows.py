@@ -82,5 +82,5 @@ def test_what_does_not_fit_the_pruner_is_refused(change, message, cancer, cancer
 
 def test_another_pruner_is_refused(cancer):
     X, _, y, _ = cancer
-    with pytest.raises(TypeError, match="it is RandomPruner.*give them as support"):
+    with pytest.raises(TypeError, match="no RandomPruner.*give them as support"):
         retraining_check(RandomPruner().fit(X, y), X, y)

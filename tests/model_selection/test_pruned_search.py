@@ -302,6 +302,12 @@ class TestTheWinner:
         assert search.best_score_ == own.best_score_
         assert search.score(*noisy) == own.score(*noisy)
 
+    def test_is_by_a_metric_of_any_name(self, noisy):
+        scoring = {"score": "accuracy", "other": "neg_log_loss"}
+        grid = GridSearchCV(LogisticRegression(), GRID, scoring=scoring, refit="score", cv=3)
+        search, own = PrunedSearchCV(grid, ALL_ROWS).fit(*noisy), clone(grid).fit(*noisy)
+        assert search.best_params_ == own.best_params_
+
     def test_is_by_the_metric_of_a_callable_that_returns_several(self, noisy):
         def scoring(estimator, X, y):
             return {"a": estimator.score(X, y), "b": -estimator.C}

@@ -29,7 +29,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_prune import InfluencePruner, Pipeline, PrunedRegressor, make_pipeline
+from sklearn_prune import (
+    InfluencePruner,
+    Pipeline,
+    PrunedClassifier,
+    PrunedRegressor,
+    make_pipeline,
+)
 from sklearn_prune.base import BasePruner
 from tests.expected_failures import expected_failures
 
@@ -164,7 +170,7 @@ def test_cross_validation_predicts_rows_that_no_pruner_saw(iris):
     ids=lambda pipe: type(pipe).__module__.partition(".")[0],
 )
 def test_a_pruner_whose_pipeline_drops_no_rows_of_y_names_the_remedy(iris, pipe):
-    remedy = r"EveryOther is followed .* Use sklearn_prune\.Pipeline, or make a PrunedClassifier"
+    remedy = r", EveryOther, is followed .* Use sklearn_prune\.Pipeline, or make a PrunedClassifier"
     with pytest.raises(TypeError, match=remedy):
         clone(pipe).fit(*iris)
 
@@ -173,6 +179,17 @@ def test_the_remedy_is_named_with_memory_too(iris, tmp_path):
     pipe = make_plain_pipeline(EveryOther(), SVC(), memory=str(tmp_path))
     with pytest.raises(TypeError, match=r"sklearn_prune\.Pipeline"):
         pipe.fit(*iris)
+
+
+def test_the_refusal_names_no_step_but_the_pruners_own(iris):
+    columns = ColumnTransformer([("pruner", EveryOther(), [0, 1])])
+    with pytest.raises(
+        TypeError, match="^ColumnTransformer .* its step 'pruner', EveryOther, drops"
+    ):
+        make_plain_pipeline(columns, SVC()).fit(*iris)
+    named = PlainPipeline([("first", StandardScaler()), ("few", EveryOther()), ("last", SVC())])
+    with pytest.raises(TypeError, match="its step 'few', EveryOther, is followed"):
+        named.fit(*iris)
 
 
 def beside(transformer):
@@ -287,8 +304,24 @@ def test_the_deployable_pipeline_shares_the_fitted_steps(iris):
     assert deployable[0] is pipe[0] and deployable[-1] is pipe[-1]
 
 
-def test_only_a_fitted_pipeline_is_deployable():
+def test_the_deployable_of_a_pruned_classifier_leaves_the_training_rows_behind(iris, tmp_path):
+    inner = make_pipeline(StandardScaler(), EveryOther(), LogisticRegression())
+    pruner = InfluencePruner(prune_ratio=0.5, random_state=0)
+    model = PrunedClassifier(make_plain_pipeline(PCA(3), inner), pruner).fit(*iris)
+    predicted = [*map(str, model.predict(iris[0]))]
+    assert load_blindly((model.deployable_, iris[0]), tmp_path) == ["sklearn.pipeline", *predicted]
+    assert len(pickle.dumps(model)) > 10 * len(pickle.dumps(model.deployable_))
+
+
+def test_a_pruned_classifier_among_the_steps_is_replaced_by_its_own_model(iris):
+    model = PrunedClassifier(LogisticRegression(), EveryOther())
+    pipe = make_pipeline(StandardScaler(), model).fit(*iris)
+    assert pipe.deployable_[-1] is pipe[-1].estimator_
+
+
+def test_only_what_is_fitted_is_deployable():
     assert not hasattr(make_pipeline(EveryOther(), SVC()), "deployable_")
+    assert not hasattr(PrunedClassifier(SVC(), EveryOther()), "deployable_")
 
 
 # --- the story: a table with text and holes
