@@ -20,9 +20,9 @@ class D2Pruner(ScoredPruner):
 
     Rows are the nodes of a graph. An edge joins each row and its nearest rows of the same class, by
     the last layer's input. Its weight is :math:`w_{ij} = \exp(-d_{ij} / \bar d)`, with the distance
-    :math:`d_{ij}` and its mean over all edges, :math:`\bar d`. A row is hard if the area under its
-    margin, :math:`A_i`, is low (see `CoveragePruner`). Its difficulty, and that of its neighbours,
-    make its value:
+    :math:`d_{ij}` and the mean distance of all rows to their nearest ones, :math:`\bar d`. A row is
+    hard if the area under its margin, :math:`A_i`, is low (see `CoveragePruner`). Its difficulty,
+    and that of its neighbours, make its value:
 
     .. math:: s_i = \frac{1 - A_i}{2}, \qquad
         x_i = s_i + \sum_{j \sim i} w_{ij}^{\gamma_f} s_j
@@ -70,10 +70,10 @@ class D2Pruner(ScoredPruner):
     Notes
     -----
     Costs one training, one more forward pass per epoch, and a search for the nearest rows: up to
-    ``n ** 2`` distances for the n rows of a class. The paper leaves distances as they are; dividing
-    by their mean makes the picks independent of the features' scale. Its authors choose the score
-    of difficulty, ``n_neighbors``, ``gamma_r`` and the cutoff for each data set and ratio: on
-    CIFAR-10, 90 % pruned, 5 neighbours, 0.1 and 0.4.
+    ``n ** 2`` distances for the n rows of a class. The authors' code leaves distances as they are;
+    dividing by their mean makes the picks independent of the features' scale. The authors choose
+    the score of difficulty, ``n_neighbors``, ``gamma_r`` and the cutoff for each data set and
+    ratio; on CIFAR-10, 90 % pruned: how often a row is forgotten, 5, 0.1 and 0.4.
 
     References
     ----------
@@ -147,7 +147,8 @@ class D2Pruner(ScoredPruner):
 def neighbour_weights(features: Floats, n_neighbors: int) -> sp.csr_array:
     """Return ``exp(-d / mean(d))`` of each row and its neighbours, of shape (n_rows, n_rows).
 
-    Two rows are neighbours if either is among the ``n_neighbors`` nearest ones of the other.
+    Two rows are neighbours if either is among the ``n_neighbors`` nearest ones of the other. The
+    mean is over the nearest ones of each row.
     """
     n_rows = len(features)
     n_neighbors = min(n_neighbors, n_rows - 1)

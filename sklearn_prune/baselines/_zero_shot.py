@@ -65,8 +65,7 @@ class ZeroShotCoveragePruner(ScoredPruner):
     Notes
     -----
     Costs at most one training, and two distances for each draw and row: on one core a quarter of a
-    minute for 10,000 rows, and of an hour for 50,000 or more. With ``estimator=None``, y may be
-    left out.
+    minute for 10,000 rows, and of an hour for 50,000. With ``estimator=None``, y may be left out.
 
     The paper takes the penalty from the 1,000 rows nearest to c, as d falls so steeply that the
     others' part hardly counts. If another row equals c in the two features, it takes all of the
