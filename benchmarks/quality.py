@@ -121,6 +121,7 @@ FROM_COLUMNS = (
     "KCenterPruner",
     "KMeansPruner",
     "ModeratePruner",
+    "RefinedCoresetPruner",
     "ZeroShotCoveragePruner",
 )
 
@@ -160,6 +161,7 @@ FOR_REGRESSION = (
     "distribution",
     "influencescore",
     "geometricmedian",
+    "refinedcoreset",
     "zeroshotcoverage",
 )
 

@@ -16,6 +16,7 @@ from ._k_means import KMeansPruner
 from ._moderate import ModeratePruner
 from ._moso import MoSoPruner
 from ._random import RandomPruner
+from ._refined_coreset import RefinedCoresetPruner
 from ._zero_shot import ZeroShotCoveragePruner
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "MoSoPruner",
     "ModeratePruner",
     "RandomPruner",
+    "RefinedCoresetPruner",
     "ZeroShotCoveragePruner",
 ]

@@ -37,6 +37,7 @@ from sklearn_prune.baselines import (
     ModeratePruner,
     MoSoPruner,
     RandomPruner,
+    RefinedCoresetPruner,
     ZeroShotCoveragePruner,
 )
 from sklearn_prune.baselines._scored import ScoredPruner
@@ -59,6 +60,7 @@ PRUNERS = [
     KMeansPruner(random_state=0),
     ModeratePruner(random_state=0),
     MoSoPruner(random_state=0),
+    RefinedCoresetPruner(n_iterations=2, random_state=0),
     ZeroShotCoveragePruner(n_draws=200, random_state=0),
 ]
 
