@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from . import cifar10_networks as networks
+from . import cifar10_speed_table
 from ._common import argument_parser, environment, markdown_table, output_folder
 from .cells import Key, append_record, read_records
 from .cifar10_images import Images, read_images
@@ -194,7 +195,18 @@ def _mean(accuracies: Sequence[float]) -> str:
     return f"{100 * np.mean(accuracies):.2f}"
 
 
+def _protocol(argv: Sequence[str]) -> str | None:
+    """Return the protocol that the command line names."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--protocol")
+    return parser.parse_known_args(argv)[0].protocol
+
+
 def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if _protocol(argv) == "speed":
+        cifar10_speed_table.main(argv)
+        return
     parser = argument_parser("python -m benchmarks.cifar10", __doc__)
     parser.add_argument("--protocol", choices=networks.PROTOCOLS, default="fast")
     parser.add_argument("--epochs", type=int, help="instead of the protocol's")
