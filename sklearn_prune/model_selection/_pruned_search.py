@@ -367,7 +367,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     def _choose(self) -> None:
         """Set what is known of the winner."""
-        results, refit = self.cv_results_, self.search.refit
+        # Only a search with several metrics, or whose refit is a function, needs such a table.
+        results, refit = getattr(self.search_, "cv_results_", {}), self.search.refit
         has_several_metrics = getattr(self.search_, "multimetric_", False)
         if has_several_metrics:
             names = [n.removeprefix("rank_test_") for n in results if n.startswith("rank_test_")]
