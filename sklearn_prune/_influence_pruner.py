@@ -258,9 +258,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     no distribution of their own, since reference rows have no groups.
 
     Reference rows teach what training rows cannot, such as the effect of a column that has one
-    value in all of these. So train on both; if the reference rows are of another population, the
-    rows kept alone are no better than all rows. Add them to what `prune` returns, or have every
-    pipeline do so: put them among the training rows as well and give their mask as ``must_keep``.
+    value in all of these. So train on both: if the reference rows are of another population, the
+    rows kept alone may be no better than all rows. Add them to what `prune` returns. In a pipeline,
+    put them among the training rows as well, and give their mask as ``must_keep``.
 
     References
     ----------

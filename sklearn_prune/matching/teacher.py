@@ -4,9 +4,9 @@ A forest learns the training rows, wrong labels included, and predicts each row 
 not grown on it. (So it does reference rows that are training rows as well.) A second model, the
 corrector, then learns on the reference rows to turn the forest's predictions, and those of the head
 that was fitted there, into the right targets: it corrects labels that are systematically swapped,
-and calibrates a forest that learned wrong labels.
-So both the many training rows and the few trusted ones are used (Hendrycks et al., "Using Trusted
-Data to Train Deep Networks on Labels Corrupted by Severe Noise", NeurIPS 2018).
+and calibrates a forest that learned wrong labels. So both the many training rows and the few
+trusted ones are used (Hendrycks et al., "Using Trusted Data to Train Deep Networks on Labels
+Corrupted by Severe Noise", NeurIPS 2018).
 """
 
 from __future__ import annotations
