@@ -342,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--downstream", nargs="+", choices=DOWNSTREAM, default=list(DOWNSTREAM))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
-    parser.add_argument("--figures", action="store_true", help="40 % pruned, of three tasks")
+    parser.add_argument("--figures", action="store_true", help="40 %% pruned, of three tasks")
     parser.add_argument("--validate", action="store_true", help="score on held-out training rows")
     args = parser.parse_args(argv)
     if args.figures:
