@@ -18,6 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
 from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
+from .._rescaling import RESCALE_TYPES, Rescale, check_rules
 from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import BasePruner, refitting
@@ -65,6 +66,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Prune all rows by the best ratio and fit the estimator on the kept rows.
     n_jobs : int or None, default=None
         Number of folds to run in parallel; -1 uses all processors.
+    rescale : "auto", dict or None, default=None
+        As in `PrunedClassifier`: how the estimator's penalties depend on the share of rows kept.
     verbose : int, default=0
         1 prints a line for each ratio.
 
@@ -146,6 +149,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         "cv": ["cv_object"],
         "refit": ["boolean"],
         "n_jobs": [Integral, None],
+        "rescale": RESCALE_TYPES,
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -160,6 +164,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         cv: Any = None,
         refit: bool = True,
         n_jobs: int | None = None,
+        rescale: Rescale = None,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -170,6 +175,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.rescale = rescale
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -194,7 +200,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is malformed, or fitting fails on full data or at the smallest ratio.
+            If a parameter is malformed, ``rescale`` names none of the estimator's, or fitting fails
+            on full data or at the smallest ratio.
 
         Warns
         -----
@@ -245,6 +252,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                 "none. Add it, or use GridSearchCV with a PrunedClassifier."
             )
         check_consistent_length(X, y)
+        check_rules(self.estimator, self.rescale)
 
     def _check_folds(self, n_folds: int) -> None:
         if self.tolerance == "one_se" and n_folds < 2:
@@ -305,7 +313,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                 if ratio and gives_weights(pruner):
                     weights = pruner.weigh(support)
                 take = partial(take_rows, indices=np.flatnonzero(support))
-                model = self._fit_estimator(X_train, y_train, for_estimator, take, weights)
+                share = float(np.mean(support))
+                model = self._fit_estimator(X_train, y_train, for_estimator, take, share, weights)
             except ValueError as error:
                 if position <= 1:
                     # An error on full data or at the smallest ratio is not due to the ratio.
