@@ -98,12 +98,17 @@ class Block:
 
     def jobs(self, n_epochs: float = N_EPOCHS) -> Iterator[Job]:
         """Yield them; ``n_epochs`` are the passes over all images."""
-        named = {"epochs": n_epochs, "steps": n_epochs / (1 - self.prune_ratio)}
         for design, seed, pruner, budget in product(
             self.designs, self.seeds, self.pruners, self.budgets
         ):
-            passes = named[budget] if isinstance(budget, str) else budget
-            yield Job(self.split, pruner, self.prune_ratio, design, passes, seed)
+            if isinstance(budget, str):
+                budget = passes(budget, self.prune_ratio, n_epochs)
+            yield Job(self.split, pruner, self.prune_ratio, design, budget, seed)
+
+
+def passes(budget: str, prune_ratio: float, n_epochs: float = N_EPOCHS) -> float:
+    """Return the passes over the images kept that are as many epochs or steps as on all images."""
+    return n_epochs if budget == "epochs" else n_epochs / (1 - prune_ratio)
 
 
 def main_budget(prune_ratio: float) -> str:

@@ -23,6 +23,7 @@ from .cifar10_speed_jobs import (
     SpeedCell,
     best_rules,
     main_budget,
+    passes,
 )
 from .scores import LEVEL, Run, distinct, gain, mean_of
 
@@ -78,10 +79,10 @@ def _tables(cells: Sequence[SpeedCell]) -> list[str]:
     if full:
         parts.append("All images: " + ", ".join(_said(n, run) for n, run in sorted(full.items())))
     pruned = [cell for cell in standard if cell.pruner != FULL]
-    for title, is_steps in (("As many epochs", False), ("As many steps", True)):
-        chosen = [cell for cell in pruned if _is_budget(cell, is_steps=is_steps)]
+    for budget in ("epochs", "steps"):
+        chosen = [cell for cell in pruned if _is_budget(cell, budget)]
         if chosen:
-            parts += [f"### {title} as on all images", _gains(chosen)]
+            parts += [f"### As many {budget} as on all images", _gains(chosen)]
     if others := _time_table(standard, full):
         parts += [
             f"### Time to the accuracy of all images less {100 * MARGIN:.1f} points",
@@ -96,9 +97,8 @@ def _tables(cells: Sequence[SpeedCell]) -> list[str]:
     return parts
 
 
-def _is_budget(cell: SpeedCell, *, is_steps: bool) -> bool:
-    aim = N_EPOCHS / (1 - cell.prune_ratio) if is_steps else N_EPOCHS
-    return bool(np.isclose(cell.n_epochs, aim, rtol=1e-3))
+def _is_budget(cell: SpeedCell, budget: str) -> bool:
+    return bool(np.isclose(cell.n_epochs, passes(budget, cell.prune_ratio), rtol=1e-3))
 
 
 def _by_epochs(cells: Sequence[SpeedCell]) -> dict[float, Run]:
@@ -123,16 +123,20 @@ def _gains(cells: Sequence[SpeedCell]) -> str:
         row = [pruner]
         for ratio in ratios:
             run, baseline = runs.get((pruner, ratio), {}), runs.get((BASELINE, ratio), {})
-            over = gain(run, baseline)
-            text = f"{100 * mean_of(run):.2f}" if run else ""
-            if pruner != BASELINE and over.n_seeds:
-                half = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
-                text += f" ({100 * over.mean:+.2f}{half}, {over.n_seeds})"
-            elif run:
-                text += f" ({len(run)})"
-            row.append(text)
+            row.append(_with_gain(run, {} if pruner == BASELINE else baseline))
         rows.append(row)
     return markdown_table(["pruner", *(f"{ratio:.0%}" for ratio in ratios)], rows)
+
+
+def _with_gain(run: Run, baseline: Run) -> str:
+    if not run:
+        return ""
+    over = gain(run, baseline)
+    mean = f"{100 * mean_of(run):.2f}"
+    if not over.n_seeds:
+        return f"{mean} ({len(run)})"
+    half = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
+    return f"{mean} ({100 * over.mean:+.2f}{half}, {over.n_seeds})"
 
 
 def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run]) -> str:
@@ -145,20 +149,19 @@ def _time_table(cells: Sequence[SpeedCell], full: dict[float, Run]) -> str:
     aim = mean_of(full[N_EPOCHS]) - MARGIN
     rows = []
     for pruner, ratio in distinct((cell.pruner, cell.prune_ratio) for cell in cells):
-        if ratio not in (0.0, MAIN_RATIO):
+        runs = _by_epochs([c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)])
+        if ratio not in (0.0, MAIN_RATIO) or len(runs) < 3:
             continue
-        chosen = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
-        runs = _by_epochs(chosen)
-        if len(runs) < 3:
-            continue
-        reached = [n for n, run in runs.items() if mean_of(run) >= aim]
-        least = f"{min(reached) * (1 - ratio):.1f}" if reached else "not reached"
-        half = [n for n in runs if np.isclose(n * (1 - ratio), N_EPOCHS / 2, rtol=0.05)]
-        at_half = f"{100 * mean_of(runs[half[0]]):.2f}" if half else ""
-        listed = ", ".join(
-            f"{n * (1 - ratio):.1f}: {100 * mean_of(run):.2f}" for n, run in sorted(runs.items())
+        means = {n * (1 - ratio): mean_of(run) for n, run in sorted(runs.items())}
+        reached = (f"{n:.1f}" for n, mean in means.items() if mean >= aim)
+        at_half = (
+            f"{100 * mean:.2f}"
+            for n, mean in means.items()
+            if np.isclose(n, N_EPOCHS / 2, rtol=0.05)
         )
-        rows.append([pruner, f"{ratio:.0%}", least, at_half, listed])
+        listed = ", ".join(f"{n:.1f}: {100 * mean:.2f}" for n, mean in means.items())
+        shown = [next(reached, "not reached"), next(at_half, ""), listed]
+        rows.append([pruner, f"{ratio:.0%}", *shown])
     header = ["pruner", "pruned", f"passes to {100 * aim:.2f}", "accuracy in half the time"]
     return markdown_table([*header, "accuracy by passes"], rows) if rows else ""
 
@@ -200,10 +203,11 @@ def _search(cells: Sequence[SpeedCell]) -> str:
     full = {cell.design: cell for cell in searched if cell.pruner == FULL}
     if not full:
         return ""
+    searched = [cell for cell in searched if cell.design in full]
     best = max(cell.accuracy for cell in full.values())
     rows = []
     for pruner in distinct(cell.pruner for cell in searched):
-        pruned = [cell for cell in searched if cell.pruner == pruner and cell.design in full]
+        pruned = [cell for cell in searched if cell.pruner == pruner]
         unpruned = [full[cell.design] for cell in pruned]
         tau = kendalltau(
             [cell.accuracy for cell in pruned], [cell.accuracy for cell in unpruned]
