@@ -67,8 +67,9 @@ def test_whitened_patches_are_uncorrelated_with_variance_one(images):
     assert torch.equal(whitened[:, 12:], -whitened[:, :12])
 
 
-def test_convolutions_start_as_the_identity_on_their_first_channels():
-    layer = speed._identity_convolution(4, 6, 3)
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_convolutions_start_as_the_identity_on_their_first_channels(kernel):
+    layer = speed._identity_convolution(4, 6, kernel)
     X = torch.randn(2, 4, 8, 8)
     assert torch.allclose(layer(X)[:, :4], X, atol=1e-6)
 
@@ -170,6 +171,43 @@ def test_training_learns_and_repeats_exactly(images):
         assert torch.equal(parameter, same)
 
 
+def test_a_network_is_watched_at_even_steps_and_at_the_last(images):
+    recipe = speed.Recipe(batch_size=20)
+    rates = []
+
+    def watch(net, lr):
+        assert not net.training
+        rates.append(lr)
+
+    speed.train(images, 2, 0, design=DESIGN, recipe=recipe, watch=watch, n_watched=4)
+    # After the third, fifth, eighth and tenth of ten steps, the first of which is at 0.
+    shares = [speed._share_of_rate(recipe, step / 10) for step in (2, 4, 7, 9)]
+    # For the mean loss of a batch.
+    assert rates == pytest.approx([11.5 / recipe.slowdown * share for share in shares])
+
+
+def test_accuracy_is_that_of_the_mean_logits_of_an_image_and_its_mirror_image(images, monkeypatch):
+    monkeypatch.setattr(speed, "reduced_precision", lambda: torch.autocast("cpu", enabled=False))
+    net = speed.train(images, 4, 0, design=DESIGN, recipe=speed.Recipe(batch_size=20)).net
+    mirrored = images.X.flip(-1)
+    [(_, logits)] = speed.read(net, images.X, mirrored=True)
+    [(_, own)], [(_, other)] = speed.read(net, images.X), speed.read(net, mirrored)
+    assert not torch.allclose(own, other, atol=1e-4)
+    assert torch.allclose(logits, (own + other) / 2, atol=1e-4)
+    right = (logits.argmax(1) == images.y).double().mean()
+    assert speed.accuracy(net, images) == pytest.approx(float(right))
+
+
+def test_features_of_a_proxy_are_on_principal_axes_with_mean_square_one(images, small):
+    features = proxies.train_proxy(images, images, 12, 0).features.astype(np.float64)
+    assert np.mean(features**2) == pytest.approx(1, rel=1e-2)
+    assert np.abs(features.mean(0)).max() < 1e-2
+    second_moments = features.T @ features / len(features)
+    variances = np.diag(second_moments)
+    assert np.abs(second_moments - np.diag(variances)).max() < 1e-2 * variances.max()
+    assert (np.diff(variances) <= 1e-3).all()
+
+
 def test_the_scores_of_a_proxy_are_those_of_its_predictions(images):
     seen = []
     recipe = speed.Recipe(batch_size=20)
@@ -233,6 +271,26 @@ def test_scores_of_predictions_are_those_of_their_literature():
         for row in is_right.T
     ]
     assert_highest_stay(np.array(n_forgotten), chooser.choose("forgetting", 0.4).support, y)
+
+
+def test_rules_give_priority_to_large_errors_or_to_images_that_the_proxy_is_unsure_of(monkeypatch):
+    given = {}
+
+    def by_influence(chooser, name, priority, ratio):
+        given[name] = priority
+        return np.ones(len(priority), dtype=bool)
+
+    monkeypatch.setattr(Chooser, "by_influence", by_influence)
+    own = np.array([[0.9, 0.1], [0.8, 0.5]])
+    error = np.array([[1.0, 0.5], [0.0, 0.5]])
+    unused = np.zeros(0)
+    chooser = Chooser(
+        np.arange(2), proxies.Proxy(own, unused, error, unused, unused, unused, unused), 0
+    )
+    for rule in RULES:
+        chooser.choose(rule, 0.5)
+    assert given["hard"] == pytest.approx([0.25, 0.25])
+    assert given["sure"] == pytest.approx([0.8 * 0.4, 0.5 * 0.5])
 
 
 def test_a_pruner_that_needs_a_proxy_says_so():
