@@ -18,7 +18,7 @@ from .cifar10_proxies import Proxy
 from .cifar10_pruners import (
     DAMPING,
     SELECTION_SECONDS,
-    kept_without_images,
+    kept_by,
     watched_coverage,
     watched_dual,
 )
@@ -85,7 +85,7 @@ class Chooser:
         """Return the images of the highest scores of each class."""
         pruner = GivenScores(prune_ratio=ratio, random_state=self.seed)
         pruner.given = scores
-        return kept_without_images(pruner, self.y)
+        return kept_by(pruner, self.y)
 
     def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
         """Return what an InfluencePruner keeps; influences are computed once for all ratios.
@@ -107,7 +107,7 @@ class Chooser:
 def random(chooser: Chooser, ratio: float) -> np.ndarray:
     """Random images, in each class the same share."""
     pruner = RandomPruner(prune_ratio=ratio, random_state=chooser.seed)
-    return kept_without_images(pruner, chooser.y)
+    return kept_by(pruner, chooser.y)
 
 
 def el2n(chooser: Chooser, ratio: float) -> np.ndarray:
@@ -132,14 +132,14 @@ def forgetting(chooser: Chooser, ratio: float) -> np.ndarray:
 def coverage(chooser: Chooser, ratio: float) -> np.ndarray:
     """CCS on the margins of the proxy's training."""
     pruner = watched_coverage(chooser.proxy.margin, ratio, chooser.seed)
-    return kept_without_images(pruner, chooser.y)
+    return kept_by(pruner, chooser.y)
 
 
 def dual(chooser: Chooser, ratio: float) -> np.ndarray:
     """DUAL on the probabilities of the proxy's training, in windows of a third of it."""
     probability = chooser.proxy.probability
     pruner = watched_dual(probability, len(probability), ratio, chooser.seed)
-    return kept_without_images(pruner, chooser.y)
+    return kept_by(pruner, chooser.y)
 
 
 def moso(chooser: Chooser, ratio: float) -> np.ndarray:

@@ -19,8 +19,16 @@ from sklearn.frozen import FrozenEstimator
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.base import BasePruner
-from sklearn_prune.baselines import CoveragePruner, DUALPruner, RandomPruner
+from sklearn_prune.baselines import (
+    CoveragePruner,
+    D2Pruner,
+    DUALPruner,
+    GeometricMedianPruner,
+    RandomPruner,
+    ZeroShotCoveragePruner,
+)
 from sklearn_prune.baselines._dual import dual_scores
+from sklearn_prune.baselines._scored import penultimate_features
 
 from . import cifar10_networks as networks
 from .cifar10_images import Images
@@ -33,6 +41,8 @@ SELECTION_SECONDS = 900.0
 _DUAL_EPOCHS, _DUAL_WINDOWS = 30, 3
 # The hardest share that CCS drops first: its authors' for CIFAR-10 at these ratios and above.
 _CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
+# A quarter of ZCore's own, as each ratio draws anew.
+ZERO_SHOT_DRAWS = 250_000
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,18 @@ def embedding(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     return lab.influence("embedding", ratio, seed, lab.embedding(), None, None)
 
 
+def geometric_median(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """Herding towards the geometric median of the embedding."""
+    pruner = GeometricMedianPruner(prune_ratio=ratio, random_state=seed)
+    return _kept(lab, pruner, lab.embedding())
+
+
+def zero_shot(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """ZCore on the embedding."""
+    pruner = ZeroShotCoveragePruner(prune_ratio=ratio, n_draws=ZERO_SHOT_DRAWS, random_state=seed)
+    return _kept(lab, pruner, lab.embedding())
+
+
 def last_layer(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """InfluencePruner on the last layer of the reference."""
     estimator = lab.network(lab.reference.states[-1])
@@ -173,10 +195,23 @@ class WatchedDUALPruner(DUALPruner):
         return dual_scores(p, self.window)
 
 
+class WatchedD2Pruner(D2Pruner):
+    """D2 on a training that was watched already; the network is as it was at its end."""
+
+    margin: np.ndarray
+
+    def _score(self, job: Any) -> np.ndarray:
+        difficulty = (1 - self.margin.mean(axis=0, dtype=np.float64)) / 2
+        return self._score_rows(job, penultimate_features(job), difficulty)
+
+
+def _cutoff(ratio: float) -> float:
+    return _CUTOFFS[max(least for least in _CUTOFFS if least <= ratio)]
+
+
 def watched_coverage(margin: np.ndarray, ratio: float, seed: int) -> BasePruner:
     """Return CCS on margins of shape (n_epochs, n_images)."""
-    cutoff = _CUTOFFS[max(least for least in _CUTOFFS if least <= ratio)]
-    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=cutoff, random_state=seed)
+    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
     pruner.margin = margin
     return pruner
 
@@ -196,27 +231,38 @@ def coverage(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     return _kept(lab, watched_coverage(lab.reference.margin, ratio, seed))
 
 
+def d2(lab: Lab, ratio: float, seed: int) -> np.ndarray:
+    """D2, with CCS's margins and cutoff, on the inputs of the reference's last layer."""
+    estimator = lab.network(lab.reference.states[-1])
+    pruner = WatchedD2Pruner(estimator, prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
+    pruner.margin = lab.reference.margin
+    return _kept(lab, pruner, lab.images.X_train)
+
+
 def dual(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """DUAL, its probabilities those of the first epochs of the reference's training."""
     n_epochs = min(_DUAL_EPOCHS, lab.protocol.n_epochs)
     return _kept(lab, watched_dual(lab.reference.probability, n_epochs, ratio, seed))
 
 
-def kept_without_images(pruner: BasePruner, y: np.ndarray) -> np.ndarray:
-    """Return the mask of what a pruner keeps that does not look at the images."""
-    return pruner.fit(y.reshape(-1, 1), y).get_support()
+def kept_by(pruner: BasePruner, y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
+    """Return the mask of what a pruner keeps; X is left out if it does not look at the images."""
+    return pruner.fit(y.reshape(-1, 1) if X is None else X, y).get_support()
 
 
-def _kept(lab: Lab, pruner: BasePruner) -> np.ndarray:
-    return np.flatnonzero(kept_without_images(pruner, lab.images.y_train))
+def _kept(lab: Lab, pruner: BasePruner, X: np.ndarray | None = None) -> np.ndarray:
+    return np.flatnonzero(kept_by(pruner, lab.images.y_train, X))
 
 
 PRUNERS: dict[str, Callable[[Lab, float, int], np.ndarray]] = {
     "random": random,
     "influence, embedding": embedding,
+    "geometric median, embedding": geometric_median,
+    "zero-shot coverage, embedding": zero_shot,
     "influence, last layer": last_layer,
     "influence, checkpoints": checkpoints,
     "influence, embedding and last layer": embedding_and_last_layer,
     "coverage": coverage,
+    "d2": d2,
     "dual": dual,
 }

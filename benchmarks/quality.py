@@ -115,7 +115,15 @@ def influence(split: Split, tuned: Tuned, ratio: float, seed: int, **options: An
 
 
 # These read only the inputs of the last layer: here the columns, however long it trains.
-FROM_COLUMNS = ("HerdingPruner", "KCenterPruner", "KMeansPruner", "ModeratePruner")
+FROM_COLUMNS = (
+    "GeometricMedianPruner",
+    "HerdingPruner",
+    "KCenterPruner",
+    "KMeansPruner",
+    "ModeratePruner",
+    "RefinedCoresetPruner",
+    "ZeroShotCoveragePruner",
+)
 
 
 def rival(name: str) -> Callable[..., BasePruner]:
@@ -142,7 +150,7 @@ PRUNERS: dict[str, Callable[..., BasePruner]] = {
     },
 }
 # Deterministic pruners: they read only the columns.
-WITHOUT_CHANCE = ("herding", "kcenter")
+WITHOUT_CHANCE = ("herding", "kcenter", "geometricmedian")
 # Pruners that need no classes.
 FOR_REGRESSION = (
     "influence",
@@ -152,6 +160,9 @@ FOR_REGRESSION = (
     "kmeans",
     "distribution",
     "influencescore",
+    "geometricmedian",
+    "refinedcoreset",
+    "zeroshotcoverage",
 )
 
 

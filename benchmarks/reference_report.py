@@ -12,6 +12,8 @@ from .scores import Gain, Run, distinct, gain, shown_mean
 NOISY, CLEAN, ALONE = "all noisy rows", "all clean rows", "reference alone"
 OURS, WITH_REFERENCE = "influence", "influence and reference"
 MEASURES = ("accuracy", "auc", "log_loss")
+# Kinds of tasks whose reference rows are of another population.
+SHIFTS = {"shift": "another population", "hidden shift": "another population, hidden"}
 # Largest loss of accuracy that counts as near.
 NEAR = 0.005
 
@@ -25,8 +27,12 @@ class Task:
     noise: float
     n_reference: int
 
+    @property
+    def is_shift(self) -> bool:
+        return self.kind in SHIFTS
+
     def __str__(self) -> str:
-        wrong = "another population" if self.kind == "shift" else f"{self.noise:.0%} {self.kind}"
+        wrong = SHIFTS.get(self.kind, f"{self.noise:.0%} {self.kind}")
         return f"{self.dataset}, {wrong}, {self.n_reference} reference rows"
 
 
@@ -103,7 +109,7 @@ def _figure(runs: Runs, task: Task, ratio: float, method: str) -> list[str]:
         ", ".join(gains),
         counted(NOISY, 0.0),
         counted(ALONE, 0.0),
-        "" if task.kind == "shift" else counted(CLEAN, -NEAR),
+        "" if task.is_shift else counted(CLEAN, -NEAR),
     ]
 
 

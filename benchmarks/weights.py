@@ -5,7 +5,8 @@
 
 For each seed a pruner is fitted once on all training rows and chooses rows for each ratio. For
 these rows weights are solved (`InfluencePruner.weigh`); the head is refitted with and without them,
-and each downstream model is trained with and without them and scored on the test rows.
+and each downstream model is trained with and without them and scored on the test rows. A linear
+program finds how much, at least, any weights between 0.5 and 2 miss holding the head exactly.
 
 ``adult, frequent`` is Adult without the columns of categories that fewer than one row in a hundred
 has. Of a category with a single row, that row's gradient is the whole of it: kept rows can hold the
@@ -25,8 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linprog
 
 from sklearn_prune import InfluencePruner
+from sklearn_prune.influence import rows_of
+from sklearn_prune.matching.weights import WEIGHT_BOUNDS
 
 from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, Key, measure
@@ -40,6 +44,8 @@ RATIOS = (0.9, 0.98)
 DOWNSTREAM = ("head", "boosting", "forest")
 N_SEEDS = 5
 WEIGHTED, EQUAL = "weighted", "equal weights"
+# What the linear program finds, and below which value it is rounding (HiGHS's tolerance).
+POSSIBLE, EXCESS, ROUNDING = "linear program", "least excess", 1e-6
 CHANGE, LEAST, GREATEST, EFFECTIVE = "change", "least weight", "greatest weight", "effective share"
 MEASURES = (CHANGE, LEAST, GREATEST, EFFECTIVE, *DOWNSTREAM)
 # A category with a smaller share of the rows counts as rare.
@@ -84,9 +90,14 @@ def score(name: str, split: Split, kept: np.ndarray, weights: np.ndarray, seed: 
 
 
 def measured_on(
-    split: Split, pruner: Any, support: np.ndarray, weights: np.ndarray, seed: int
+    split: Split, pruner: Any, support: np.ndarray, way: str, seed: int
 ) -> Iterator[tuple[str, float]]:
-    """Yield each measure of some rows under some weights."""
+    """Yield each measure of the kept rows, weighted in one way."""
+    kept = np.flatnonzero(support)
+    if way == POSSIBLE:
+        yield EXCESS, least_excess(rows_of(pruner.matched_.coordinates.Z, kept))
+        return
+    weights = pruner.weigh(support) if way == WEIGHTED else np.ones(len(kept))
     dropped = np.ones(len(support))
     dropped[support] = 1 - weights
     yield CHANGE, pruner.influence_.refitted_change(dropped)
@@ -94,17 +105,40 @@ def measured_on(
     yield GREATEST, float(weights.max())
     yield EFFECTIVE, float(weights.sum() ** 2 / (weights @ weights) / len(weights))
     for name in DOWNSTREAM:
-        yield name, score(name, split, np.flatnonzero(support), weights, seed)
+        yield name, score(name, split, kept, weights, seed)
+
+
+def least_excess(Z: np.ndarray) -> float:
+    """Return the least length of ``Zᵀv`` for weights v within the bounds, of mean 1.
+
+    In the maximum norm, as a share of that of equal weights. Only weights with 0 leave the head
+    where it is.
+
+    Z : array of shape (n_kept, n_columns), the influences of the kept rows.
+    """
+    n_kept, n_columns = Z.shape
+    Z = Z / np.abs(Z.sum(axis=0, dtype=np.float64)).max()
+    # The last variable, t, is minimised: -t <= Zᵀv <= t.
+    ones = np.ones((n_columns, 1))
+    solution = linprog(
+        np.r_[np.zeros(n_kept), 1.0],
+        A_ub=np.vstack([np.hstack([Z.T, -ones]), np.hstack([-Z.T, -ones])]),
+        b_ub=np.zeros(2 * n_columns),
+        A_eq=np.r_[np.ones(n_kept), 0.0][None],
+        b_eq=[n_kept],
+        bounds=[*[WEIGHT_BOUNDS] * n_kept, (0, None)],
+    )
+    return float(solution.fun)
 
 
 def cells(split: Split, ratios: Sequence[float], seed: int, done: Done) -> Iterator[Cell]:
     """Yield the cells of one data set and seed that are not done."""
-    ways = (WEIGHTED, EQUAL)
-    asked = [
-        ratio
-        for ratio in ratios
-        if not all((split.name, ratio, way, seed, MEASURES[-1]) in done for way in ways)
-    ]
+    last = {WEIGHTED: MEASURES[-1], EQUAL: MEASURES[-1], POSSIBLE: EXCESS}
+
+    def missing(ratio: float) -> list[str]:
+        return [way for way in last if (split.name, ratio, way, seed, last[way]) not in done]
+
+    asked = [ratio for ratio in ratios if missing(ratio)]
     if not asked:
         return
     pruner = InfluencePruner(prune_ratio=asked[0], damping=DAMPING, random_state=seed)
@@ -112,8 +146,8 @@ def cells(split: Split, ratios: Sequence[float], seed: int, done: Done) -> Itera
     for ratio in asked:
         support = pruner.select(prune_ratio=ratio)
         n_rows, n_params = int(support.sum()), pruner.certificate_.n_parameters
-        for way, weights in ((WEIGHTED, pruner.weigh(support)), (EQUAL, np.ones(n_rows))):
-            for name, value in measured_on(split, pruner, support, weights, seed):
+        for way in missing(ratio):
+            for name, value in measured_on(split, pruner, support, way, seed):
                 if (split.name, ratio, way, seed, name) not in done:
                     yield Cell(split.name, ratio, way, seed, n_rows, n_params, name, value)
 
@@ -144,11 +178,22 @@ def held(cells: Sequence[Cell]) -> str:
                 f"{max(weighted[CHANGE].values()):.1e}",
                 f"{min(weighted[LEAST].values()):.2f} to {max(weighted[GREATEST].values()):.2f}",
                 f"{mean_of(weighted[EFFECTIVE]):.3f}",
+                _possible(runs.get((dataset, POSSIBLE, ratio, EXCESS), {})),
             ]
         )
     header = ["data, pruned", "rows", "parameters", "seeds", "change, equal weights (mean)"]
     header += ["change, weighted (worst)", "weights", "effective share of rows"]
+    header += ["exact weights in [0.5, 2] exist (least excess)"]
     return markdown_table(header, rows)
+
+
+def _possible(excess: dict[int, float]) -> str:
+    """Return for how many seeds exact weights exist, and the range of what the others miss."""
+    missed = [value for value in excess.values() if value > ROUNDING]
+    if not excess:
+        return ""
+    shown = f"{len(excess) - len(missed)} of {len(excess)} seeds"
+    return f"{shown} ({min(missed):.2g} to {max(missed):.2g})" if missed else shown
 
 
 def other_models(cells: Sequence[Cell]) -> str:

@@ -240,10 +240,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     the weights of ``class_weight``. What the model does not penalise has a damping of 1e-8: the
     intercept (but for ``solver="liblinear"``), and without a penalty all columns, standardised. The
     certificate's refitted head has the same penalty for each row. To train the model so on the rows
-    kept, multiply its ``alpha`` by their share, or divide ``C`` by it; for an ``SGDClassifier``
-    leave ``alpha`` as it is. A pipeline's scaler is the one fitted on all rows. In
-    ``norm="parameter"`` the intercept counts next to nothing. An ``SGDClassifier`` of three classes
-    or more, which is a model for each, and losses or penalties with corners cannot be matched.
+    kept, multiply its ``alpha`` by their share, or divide ``C`` by it, as `PrunedClassifier` does
+    with ``rescale="auto"``; for an ``SGDClassifier`` leave ``alpha`` as it is. A pipeline's scaler
+    is the one fitted on all rows. In ``norm="parameter"`` the intercept counts next to nothing. An
+    ``SGDClassifier`` of three classes or more, which is a model for each, and losses or penalties
+    with corners cannot be matched.
 
     **Criteria.** CrossEntropyLoss and NLLLoss (with class weights and label smoothing), BCELoss and
     BCEWithLogitsLoss (with ``pos_weight``; several outputs are several labels), MSELoss, HuberLoss,
@@ -260,7 +261,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     the reference rows; it predicts how frequent each label should be among rows like a given one.
     Rows whose label should be less than half as frequent as it is are dropped first. The target
     distribution has the columns of the training rows if the reference rows look like them, and
-    those of the reference rows otherwise; classes keep their shares in it.
+    those of the reference rows otherwise; classes keep their shares in it. Groups have quotas, but
+    no distribution of their own, since reference rows have no groups.
+
+    Reference rows teach what training rows cannot, such as the effect of a column that has one
+    value in all of these. So train on both: if the reference rows are of another population, the
+    rows kept alone may be no better than all rows. Add them to what `prune` returns. In a pipeline,
+    put them among the training rows as well, and give their mask as ``must_keep``.
 
     References
     ----------
@@ -400,7 +407,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         X_ref : {array-like, sparse matrix} of shape (n_reference, n_features) or dict, default=None
             Reference rows: rows whose targets you trust, or rows of the population that matters.
             The rows kept are to give the last layer that is fitted on these. They are not pruned
-            themselves.
+            themselves, nor among the rows returned unless they are training rows as well.
         y_ref : array-like of shape (n_reference,) or (n_reference, n_outputs), default=None
             Their targets, with every class of y.
 

@@ -23,10 +23,11 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import HasMethods, fit_context
 from ._influence_pruner import InfluencePruner
+from ._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from ._sample_weight import fit_weighted, gives_weights, weight_argument
 from ._types import Array, Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from .base import BasePruner, deployable, fit_pruner
-from .data import Kind, check_params, take_params, take_rows
+from .data import Kind, check_params, n_rows, take_params, take_rows
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
@@ -54,12 +55,13 @@ def _delegated(method: Callable[..., Any]) -> Any:
 class PruningMixin(MetaEstimatorMixin):
     """Base class of estimators that prune the rows they are fitted on.
 
-    A subclass has the parameters ``estimator`` and ``pruner``. Its ``fit`` sets ``estimator_``, to
-    which the other methods delegate.
+    A subclass has the parameters ``estimator``, ``pruner`` and ``rescale``. Its ``fit`` sets
+    ``estimator_``, to which the other methods delegate.
     """
 
     estimator: Estimator
     pruner: BasePruner | None
+    rescale: Rescale
     estimator_: Estimator
 
     # Methods that pass their metadata to the estimator.
@@ -108,8 +110,9 @@ class PruningMixin(MetaEstimatorMixin):
         rows: Integers,
         weights: Floats | None = None,
     ) -> Estimator:
-        """Fit a clone of the estimator on ``rows``, weighted if ``weights`` are given."""
-        model, params = clone(self._model()), take_params(X, params, rows)
+        """Fit a clone of the estimator on ``rows``, rescaled, and weighted by any ``weights``."""
+        model = rescaled(clone(self._model()), self.rescale, len(rows) / n_rows(X))
+        params = take_params(X, params, rows)
         return fit_weighted(model, take_rows(X, rows), take_rows(y, rows), params, weights)
 
     def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
@@ -256,14 +259,22 @@ class PrunedEstimator(PruningMixin):
     _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
         "pruner": [BasePruner, None],
+        "rescale": RESCALE_TYPES,
     }
     _routed = (*PruningMixin._routed, "score")
 
     pruner_: BasePruner
 
-    def __init__(self, estimator: Estimator, pruner: BasePruner | None = None) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        pruner: BasePruner | None = None,
+        *,
+        rescale: Rescale = None,
+    ) -> None:
         self.estimator = estimator
         self.pruner = pruner
+        self.rescale = rescale
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Rows, y: Targets, **fit_params: Metadata) -> Self:
@@ -293,9 +304,11 @@ class PrunedEstimator(PruningMixin):
         ------
         ValueError
             If the pruner or the estimator refuses the data, if a parameter may or may not belong to
-            the rows, or if the pruner returns weights and the estimator takes none.
+            the rows, if the pruner returns weights and the estimator takes none, or if ``rescale``
+            names no parameter of the estimator.
         """
         self._check_weights()
+        check_rules(self.estimator, self.rescale)
         for_pruner, for_estimator = self._sort_params(fit_params)
         check_params(X, for_estimator)
         self.pruner_, self.estimator_ = self._fit_on_kept(X, y, for_pruner, for_estimator)
@@ -346,6 +359,11 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
         A clone is fitted on the kept rows.
     pruner : pruner or None, default=None
         A clone chooses the rows. None means ``InfluencePruner()``.
+    rescale : "auto", dict or None, default=None
+        How parameters of ``estimator`` depend on the share of rows kept, as in
+        :class:`~sklearn_prune.model_selection.PrunedSearchCV`. "auto" divides C and multiplies
+        alpha by it, where scikit-learn sets them against a sum of losses. None fits ``estimator``
+        as it is.
 
     Attributes
     ----------
@@ -375,8 +393,10 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     estimator or be part of ``estimator``. X and y keep their types on the way to ``estimator``.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
-    stronger on fewer rows. To compensate, divide C by the share of rows kept, as `PrunedSearchCV`
-    does.
+    stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a
+    pruner that matches ``estimator`` train a model with more penalty than the one they match.
+    Values that a search within ``estimator`` tries stay as they are; `PrunedSearchCV` rescales
+    them.
 
     With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_``,
     multiplied by any ``sample_weight`` given to this ``fit``.
@@ -413,6 +433,8 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     pruner : pruner or None, default=None
         A clone chooses the rows. None means ``InfluencePruner()``. It reads y as numbers, even if
         all are whole.
+    rescale : "auto", dict or None, default=None
+        As in `PrunedClassifier`.
 
     Attributes
     ----------

@@ -13,10 +13,12 @@ from benchmarks import (
     cifar10_speed_jobs,
     cifar10_speed_report,
     cost,
+    damping,
     defaults,
     distribution,
     expected_gap,
     influence_report,
+    kernels,
     quality_report,
     reference_report,
     search_on_kept,
@@ -82,12 +84,14 @@ def test_examples_one_after_another_print_what_the_readme_says(capsys):
 def test_tables_in_the_readmes_are_made_of_the_figures_in_the_results():
     cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
     reference = read_records(RESULTS / "reference.csv", reference_report.Cell)
+    searches = read_records(RESULTS / "search_on_kept.csv", search_on_kept.Cell)
     figures = tables.Figures(tables.read_figures(RESULTS))
     shown = {
         tables.README_TABLE: tables.core_table(figures),
         **quality_report.benchmarks_tables(cells),
         "reference rows": reference_report.readme_table(reference),
         cost.README_TABLE: cost.table(figures),
+        search_on_kept.README_TABLE: search_on_kept.box(searches),
     }
     for name, table in shown.items():
         assert around_table(BENCHMARKS_README, name).table == table
@@ -108,11 +112,13 @@ def test_tables_beside_the_results_are_made_of_them():
         ("distribution", quality_report.Cell, distribution.report),
         ("reference", reference_report.Cell, reference_report.markdown),
         ("weights", weights.Cell, weights.report),
+        ("damping", damping.Cell, damping.report),
         ("defaults", defaults.Cell, defaults.markdown),
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
         ("cifar10_speed", cifar10_speed_jobs.SpeedCell, cifar10_speed_report.report),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
+        ("kernels", kernels.Cell, kernels.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):

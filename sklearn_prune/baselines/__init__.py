@@ -1,11 +1,13 @@
 """Pruners from the literature, for comparison."""
 
 from ._coverage import CoveragePruner
+from ._d2 import D2Pruner
 from ._distribution import DistributionPruner
 from ._dual import DUALPruner
 from ._dynamic_uncertainty import DynamicUncertaintyPruner
 from ._el2n import EL2NPruner
 from ._forgetting import ForgettingPruner
+from ._geometric_median import GeometricMedianPruner
 from ._grand import GraNdPruner
 from ._herding import HerdingPruner
 from ._influence_score import InfluenceScorePruner
@@ -14,14 +16,18 @@ from ._k_means import KMeansPruner
 from ._moderate import ModeratePruner
 from ._moso import MoSoPruner
 from ._random import RandomPruner
+from ._refined_coreset import RefinedCoresetPruner
+from ._zero_shot import ZeroShotCoveragePruner
 
 __all__ = [
     "CoveragePruner",
+    "D2Pruner",
     "DUALPruner",
     "DistributionPruner",
     "DynamicUncertaintyPruner",
     "EL2NPruner",
     "ForgettingPruner",
+    "GeometricMedianPruner",
     "GraNdPruner",
     "HerdingPruner",
     "InfluenceScorePruner",
@@ -30,4 +36,6 @@ __all__ = [
     "MoSoPruner",
     "ModeratePruner",
     "RandomPruner",
+    "RefinedCoresetPruner",
+    "ZeroShotCoveragePruner",
 ]

@@ -20,7 +20,7 @@ from ..influence import HeadObjective
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..matching import default_network
 from ..networks import UnsupportedNetworkError, fit_network, read_head
-from ._scored import ScoredPruner, ScoringJob
+from ._scored import ScoredPruner, ScoringJob, inputs_of
 
 # Training of the linear network for estimator=None. Enough epochs for the default of every pruner.
 LINEAR_EPOCHS = 30
@@ -115,6 +115,11 @@ class Epoch:
         design = self._head.design
         squares = np.einsum("ij,ij->i", design, design, dtype=np.float64)
         return np.linalg.norm(self.residual, axis=1) * np.sqrt(squares)
+
+    @property
+    def features(self) -> Floats:
+        """Inputs of the last layer, of shape (n_samples, n_features)."""
+        return inputs_of(self._head)
 
     @property
     def mean_gradient_product(self) -> Floats:

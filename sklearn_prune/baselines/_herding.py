@@ -70,16 +70,18 @@ class HerdingPruner(GreedyPruner):
 
     _keeps_highest = False
 
+    def _centre(self, features: Floats) -> Floats:
+        """Return what the mean of the picked rows follows, of shape (n_features,)."""
+        return features.mean(axis=0)
+
     def _score_picks(self, features: Floats, n_picks: int) -> Floats:
         scores = np.full(len(features), float(n_picks))
-        scores[herd(features, n_picks)] = np.arange(n_picks)
+        scores[herd(features - self._centre(features), n_picks)] = np.arange(n_picks)
         return scores
 
 
 def herd(features: Floats, n_picks: int) -> Integers:
-    """Return the positions of the picked rows, in order."""
-    # Centring does not change the picks and reduces rounding.
-    features = features - features.mean(axis=0)
+    """Return the positions of the rows that are picked so that their mean is near 0, in order."""
     squares = np.einsum("ij,ij->i", features, features)
     total = np.zeros(features.shape[1])
     picks = np.empty(n_picks, dtype=np.intp)

@@ -309,6 +309,10 @@ def fitted_head(job: ScoringJob) -> Head:
 
 def penultimate_features(job: ScoringJob) -> Floats:
     """Return the last layer's inputs, float64 of shape (n_samples, n_features)."""
-    head = fitted_head(job)
+    return inputs_of(fitted_head(job))
+
+
+def inputs_of(head: Head) -> Floats:
+    """Return the inputs of a layer without the ones of its bias, as float64."""
     design = head.design[:, :-1] if head.has_bias else head.design
     return design.astype(np.float64)

@@ -1,11 +1,12 @@
 r"""What reference rows say about the targets of training rows.
 
 A forest learns the training rows, wrong labels included, and predicts each row by trees that were
-not grown on it. A second model, the corrector, then learns on the reference rows to turn the
-forest's predictions, and those of the head that was fitted there, into the right targets: it
-corrects labels that are systematically swapped, and calibrates a forest that learned wrong labels.
-So both the many training rows and the few trusted ones are used (Hendrycks et al., "Using Trusted
-Data to Train Deep Networks on Labels Corrupted by Severe Noise", NeurIPS 2018).
+not grown on it. (So it does reference rows that are training rows as well.) A second model, the
+corrector, then learns on the reference rows to turn the forest's predictions, and those of the head
+that was fitted there, into the right targets: it corrects labels that are systematically swapped,
+and calibrates a forest that learned wrong labels. So both the many training rows and the few
+trusted ones are used (Hendrycks et al., "Using Trusted Data to Train Deep Networks on Labels
+Corrupted by Severe Noise", NeurIPS 2018).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _MAX_ROWS = 50_000
 # Smaller class probabilities are raised to this.
 _LEAST_SHARE = 1e-4
 _PENALTIES = (1e-2, 1e-1, 1.0, 10.0)
+# Decimal places to which equal rows agree.
+_N_DIGITS = 4
 # A label is suspect if, among rows like it, it should be less than half as frequent as it is.
 _SUSPECT = 0.5
 
@@ -88,10 +91,11 @@ def teach_labels(
         forest.fit(rows[some], y[some])
     seen = forest.predict_proba(rows)
     seen[some] = forest.oob_decision_function_
+    of_reference = _not_learned(forest.predict_proba(reference_rows), reference_rows, seen, rows)
     own = np.arange(len(y)), y
     log_shares, reference_log_shares = (
         np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
-        for shares in (seen, forest.predict_proba(reference_rows))
+        for shares in (seen, of_reference)
     )
     corrector = _corrector(reference_y)
     with warnings.catch_warnings():
@@ -118,6 +122,7 @@ def teach_numbers(
     seen = forest.predict(rows).reshape(columns.shape)
     seen[some] = forest.oob_prediction_.reshape(len(some), -1)
     predicted = forest.predict(reference_rows).reshape(reference.shape)
+    predicted = _not_learned(predicted, reference_rows, seen, rows)
     corrector = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
     corrector.fit(np.hstack([predicted, reference_outputs]), reference)
     targets = corrector.predict(np.hstack([seen, outputs])).reshape(columns.shape)
@@ -129,6 +134,30 @@ def teach_numbers(
 def _some_rows(n_samples: int) -> Integers:
     rng = np.random.default_rng(0)
     return np.sort(rng.permutation(n_samples)[:_MAX_ROWS])
+
+
+def _not_learned(
+    of_reference: Floats, reference_rows: Floats, seen: Floats, rows: Floats
+) -> Floats:
+    """Return predictions for reference rows; for those that equal a training row, that row's.
+
+    A forest predicts rows that it has learned too well, and the corrector would trust it too much.
+    """
+    keys = [row.tobytes() for row in _rounded(reference_rows)]
+    wanted, places = set(keys), dict[bytes, int]()
+    for place, row in enumerate(_rounded(rows)):
+        if (key := row.tobytes()) in wanted:
+            places[key] = place
+    replaced = of_reference.copy()
+    for position, key in enumerate(keys):
+        if key in places:
+            replaced[position] = seen[places[key]]
+    return replaced
+
+
+def _rounded(rows: Floats) -> Floats:
+    # A network's outputs for a row depend on the batch, in the last digits. The sum has no -0.
+    return np.ascontiguousarray(np.round(rows, _N_DIGITS) + 0.0)
 
 
 def _all_columns(shares: Floats, classes: Integers, n_classes: int) -> Floats:

@@ -17,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
 from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
+from .._rescaling import RESCALE_TYPES, Rescale, check_rules
 from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import BasePruner, refitting
@@ -64,6 +65,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Prune all rows by the best ratio and fit the estimator on the kept rows.
     n_jobs : int or None, default=None
         Number of folds to run in parallel; -1 uses all processors.
+    rescale : "auto", dict or None, default=None
+        As in `PrunedClassifier`: how the estimator's penalties depend on the share of rows kept.
     verbose : int, default=0
         1 prints a line for each ratio.
 
@@ -145,6 +148,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         "cv": ["cv_object"],
         "refit": ["boolean"],
         "n_jobs": [Integral, None],
+        "rescale": RESCALE_TYPES,
         "verbose": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -159,6 +163,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         cv: Any = None,
         refit: bool = True,
         n_jobs: int | None = None,
+        rescale: Rescale = None,
         verbose: int = 0,
     ) -> None:
         self.estimator = estimator
@@ -169,6 +174,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.rescale = rescale
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -193,7 +199,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is malformed, or fitting fails on full data or at the smallest ratio.
+            If a parameter is malformed, ``rescale`` names none of the estimator's, or fitting fails
+            on full data or at the smallest ratio.
 
         Warns
         -----
@@ -243,6 +250,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                 "none. Add it, or use GridSearchCV with a PrunedClassifier."
             )
         check_consistent_length(X, y)
+        check_rules(self.estimator, self.rescale)
 
     def _check_folds(self, n_folds: int) -> None:
         if self.tolerance == "one_se" and n_folds < 2:

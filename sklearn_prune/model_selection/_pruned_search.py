@@ -16,11 +16,12 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
 from .._compat import HasMethods, StrOptions, fit_context
+from .._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from .._sample_weight import fit_weighted
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import BasePruner, refitting
 from ..data import check_params, n_rows, take_params, take_rows
-from ._rescaling import OnKeptRows, Rescale, check_rules, rescaled
+from ._on_kept_rows import OnKeptRows
 from ._search import RoutedParams, SearchMixin
 
 __all__ = ["PrunedSearchCV", "PruningReport"]
@@ -206,7 +207,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         "search": [HasMethods(["fit", "get_params", "set_params"])],
         "pruner": [BasePruner, None],
         "refit": [StrOptions({"all", "kept"})],
-        "rescale": [StrOptions({"auto"}), dict, None],
+        "rescale": RESCALE_TYPES,
     }
 
     search_: Any
@@ -366,7 +367,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     def _choose(self) -> None:
         """Set what is known of the winner."""
-        results, refit = self.cv_results_, self.search.refit
+        # Only a search with several metrics, or whose refit is a function, needs such a table.
+        results, refit = getattr(self.search_, "cv_results_", {}), self.search.refit
         has_several_metrics = getattr(self.search_, "multimetric_", False)
         if has_several_metrics:
             names = [n.removeprefix("rank_test_") for n in results if n.startswith("rank_test_")]

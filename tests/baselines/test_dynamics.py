@@ -53,6 +53,16 @@ def test_gradients_are_those_of_autograd(iris, make_net, n_outputs):
     np.testing.assert_allclose(epoch.mean_gradient_product, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_features_are_what_enters_the_last_layer(iris, make_net):
+    X, y = iris[0].astype(np.float32), iris[1]
+    net = make_net().fit(X, y)
+    features = Epoch(net, X, y).features
+    assert features.shape == (150, 5)
+    head = net.module_.head
+    logits = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    np.testing.assert_allclose(logits, net.forward(X).numpy(), atol=1e-5)
+
+
 def test_probabilities_are_the_networks(iris, make_net):
     X, y = iris[0].astype(np.float32), iris[1]
     net = make_net().fit(X, y)

@@ -27,8 +27,8 @@ def test_each_class_follows_its_own_mean():
 
 def test_each_pick_is_the_best_of_all():
     features = np.random.default_rng(0).normal(size=(40, 3)) + 5
-    picks = herd(features, 20)
     mean = features.mean(axis=0)
+    picks = herd(features - mean, 20)
     for k in range(20):
         left = np.setdiff1d(np.arange(40), picks[:k])
         means = (features[picks[:k]].sum(axis=0) + features[left]) / (k + 1)

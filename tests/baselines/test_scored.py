@@ -23,10 +23,12 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.baselines import (
     CoveragePruner,
+    D2Pruner,
     DUALPruner,
     DynamicUncertaintyPruner,
     EL2NPruner,
     ForgettingPruner,
+    GeometricMedianPruner,
     GraNdPruner,
     HerdingPruner,
     InfluenceScorePruner,
@@ -35,6 +37,8 @@ from sklearn_prune.baselines import (
     ModeratePruner,
     MoSoPruner,
     RandomPruner,
+    RefinedCoresetPruner,
+    ZeroShotCoveragePruner,
 )
 from sklearn_prune.baselines._scored import ScoredPruner
 from sklearn_prune.model_selection import PruneRatioSearchCV
@@ -43,10 +47,12 @@ from tests.expected_failures import expected_failures
 FROM_FEATURES = (HerdingPruner, KCenterPruner, ModeratePruner, InfluenceScorePruner)
 PRUNERS = [
     CoveragePruner(random_state=0),
+    D2Pruner(random_state=0),
     DUALPruner(n_epochs=2, window=2, random_state=0),
     DynamicUncertaintyPruner(window=2, random_state=0),
     EL2NPruner(n_epochs=1, n_networks=1, random_state=0),
     ForgettingPruner(random_state=0),
+    GeometricMedianPruner(random_state=0),
     GraNdPruner(n_epochs=1, n_networks=1, random_state=0),
     HerdingPruner(random_state=0),
     InfluenceScorePruner(damping=1e-2, random_state=0),
@@ -54,6 +60,8 @@ PRUNERS = [
     KMeansPruner(random_state=0),
     ModeratePruner(random_state=0),
     MoSoPruner(random_state=0),
+    RefinedCoresetPruner(n_iterations=2, random_state=0),
+    ZeroShotCoveragePruner(n_draws=200, random_state=0),
 ]
 
 

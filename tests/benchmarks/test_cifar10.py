@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+from sklearn.frozen import FrozenEstimator
 
 from benchmarks import cifar10
 from benchmarks import cifar10_images as images
@@ -18,10 +19,15 @@ from benchmarks import cifar10_networks as networks
 from benchmarks import cifar10_pruners as image_pruners
 from benchmarks._common import BENCHMARKS_README, RESULTS
 from benchmarks.cells import read_records
-from sklearn_prune.baselines import CoveragePruner, DUALPruner
+from sklearn_prune.baselines import CoveragePruner, D2Pruner, DUALPruner
 
 N = 120
-NEED_NO_NETWORK = ("random", "influence, embedding")
+NEED_NO_NETWORK = (
+    "random",
+    "influence, embedding",
+    "geometric median, embedding",
+    "zero-shot coverage, embedding",
+)
 
 
 def images_of(rng):
@@ -137,6 +143,12 @@ def test_rivals_take_a_watched_training_for_their_own(data_dir):
     watched_dual.fit(loaded.X_train.reshape(100, -1), loaded.y_train)
     np.testing.assert_allclose(watched_dual.scores_, dual.scores_, atol=1e-6)
     np.testing.assert_array_equal(watched_dual.get_support(), dual.get_support())
+    d2 = D2Pruner(networks.classifier("tiny", protocol, 100, 4), cutoff=0.3, random_state=3)
+    watched_d2 = image_pruners.WatchedD2Pruner(FrozenEstimator(net), cutoff=0.3, random_state=3)
+    watched_d2.margin = watch.margin
+    for pruner in (d2, watched_d2):
+        pruner.fit(loaded.X_train, loaded.y_train)
+    np.testing.assert_array_equal(watched_d2.scores_, d2.scores_)
 
 
 def test_kept_images_may_take_more_epochs(data_dir):

@@ -44,7 +44,9 @@ def test_one_seed_of_everything_comes_first(tmp_path, monkeypatch):
     assert [c.pruner for c in cells] == ["all rows", "random"] * 4
 
 
-@pytest.mark.parametrize("name", ["herding", "kcenter", "kmeans", "moderate"])
+@pytest.mark.parametrize(
+    "name", ["geometricmedian", "herding", "kcenter", "kmeans", "moderate", "zeroshotcoverage"]
+)
 def test_what_reads_columns_alone_keeps_the_same_however_long_the_network_is_trained(
     name, tmp_path
 ):
@@ -57,7 +59,9 @@ def test_what_reads_columns_alone_keeps_the_same_however_long_the_network_is_tra
 
 @pytest.mark.filterwarnings("ignore:y has 55 distinct whole numbers:UserWarning")
 def test_regressions_are_pruned_by_what_needs_no_classes(tmp_path):
-    assert {"kmeans", "distribution"} <= set(quality.FOR_REGRESSION)
+    assert {"kmeans", "distribution", "geometricmedian", "zeroshotcoverage"} <= set(
+        quality.FOR_REGRESSION
+    )
     split = quality.load("diabetes", tmp_path).subset(60)
     for name in quality.PRUNERS.keys() & set(quality.FOR_REGRESSION):
         pruner = quality.PRUNERS[name](split, TUNED, 0.5, 0)
@@ -65,7 +69,7 @@ def test_regressions_are_pruned_by_what_needs_no_classes(tmp_path):
 
 
 # What all baselines have in common, `tests/baselines` sees to.
-@pytest.mark.parametrize("pruner", ["influence", "random", "herding", "dual"])
+@pytest.mark.parametrize("pruner", ["influence", "random", "herding", "dual", "d2"])
 def test_one_fit_serves_all_ratios_and_what_is_without_chance_all_seeds(pruner, tmp_path):
     split = quality.load("breast_cancer", tmp_path).subset(150)
     known = {}

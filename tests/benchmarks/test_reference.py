@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,28 @@ def test_of_a_shift_populations_are_apart(monkeypatch, tmp_path):
         s = reference.draw(SHIFT, 0, tmp_path, validate=validate)
         assert set(s.X.ravel() % 4) == {0}
         assert set(s.X_ref.ravel() % 4) == set(s.X_test.ravel() % 4) == {1, 3}
+
+
+def test_of_a_hidden_shift_no_column_is_constant_in_the_training_rows(monkeypatch, tmp_path):
+    plain = numbered()
+    marked = replace(
+        plain,
+        X_train=np.c_[plain.X_train, plain.X_train % 4],
+        X_test=np.c_[plain.X_test, plain.X_test % 4],
+    )
+    known = tuple(
+        np.where(X[:, 1] == 0, "Private", "Self-emp-inc") for X in (marked.X_train, marked.X_test)
+    )
+    monkeypatch.setattr(reference, "loaded", lambda dataset, data_dir: marked)
+    monkeypatch.setattr(reference, "work_classes", lambda data_dir: known)
+    shown = reference.draw(SHIFT, 0, tmp_path)
+    hidden = reference.draw(replace(SHIFT, kind="hidden shift"), 0, tmp_path)
+    for of_shown, of_hidden in ((shown.X, hidden.X), (shown.X_ref, hidden.X_ref)):
+        np.testing.assert_array_equal(of_shown[:, :1], of_hidden)
+    np.testing.assert_array_equal(shown.X_test[:, :1], hidden.X_test)
+    assert str(replace(SHIFT, kind="hidden shift")) == (
+        "adult, another population, hidden, 300 reference rows"
+    )
 
 
 def test_work_classes_are_those_of_the_file(monkeypatch, tmp_path):
@@ -128,7 +151,7 @@ def test_what_figures_are_asked_of_comes_first():
     )
     all_tasks = reference.tasks(args)
     # Two kinds, three shares, and two counts of Adult's and one of digits' reference rows.
-    assert len(all_tasks) == len(set(all_tasks)) == 2 * 3 * 3 + 1
+    assert len(all_tasks) == len(set(all_tasks)) == 2 * 3 * 3 + 2
     args.figures = True
     assert reference.tasks(args) == all_tasks[:3]
     args.kind = ["shift"]

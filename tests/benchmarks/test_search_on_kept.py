@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
@@ -69,6 +71,21 @@ def test_the_report_compares_seeds_that_both_have():
     half = 12.706 * np.std([0.02, -0.02], ddof=1) / np.sqrt(2)
     expected = ["adult, svc", "90%", "random", "2", f"{tau:.2f}", "0.8500", f"+0.0000 ± {half:.4f}"]
     assert line == "| " + " | ".join([*expected, "30.0", "5.0", "1.0", "6.0"]) + " |"
+
+
+def test_pruning_pays_once_it_took_less_than_the_fits_that_it_saves():
+    scores, searches = [0.1] * 10, 3 * 10
+    cells = [
+        cell(FULL, 0, scores, 0.9, searches * 2.0),
+        cell("influence", 0, scores, 0.9, searches * 0.5 + 60.0),
+        cell("random", 0, scores, 0.8, searches * 0.5),
+    ]
+    cells[1] = replace(cells[1], prune_seconds=60.0)
+    line = search_on_kept.box(cells).splitlines()[-1]
+    # 20 s a fold against 1.5 s a fit.
+    assert line.split(" | ")[3:] == ["2", "0.5", "20", "14", "+0.0000", "+0.1000 |"]
+    cells[0] = replace(cells[0], seconds=searches * 0.4)
+    assert " | never | " in search_on_kept.box(cells)
 
 
 @pytest.mark.parametrize("learner", search_on_kept.LEARNERS)

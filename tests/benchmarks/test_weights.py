@@ -25,7 +25,8 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     weights.main([*command, "1"])
     path = tmp_path / "weights.csv"
     first = read_records(path, weights.Cell)
-    assert len(first) == 2 * 5
+    # Five measures of two ways of weighing, and what the linear program finds.
+    assert len(first) == 2 * 5 + 1
     # The last cell is lost, and only that is measured again.
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     weights.main([*command, "1"])
@@ -36,6 +37,7 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
     values = {(c.weights, c.measure): c.value for c in first}
     assert values[weights.WEIGHTED, weights.CHANGE] < 1e-10 < values[weights.EQUAL, weights.CHANGE]
     assert values[weights.EQUAL, weights.EFFECTIVE] == 1
+    assert values[weights.POSSIBLE, weights.EXCESS] < weights.ROUNDING
     assert "diabetes, 50%" in (tmp_path / "weights.md").read_text()
 
 
@@ -49,9 +51,20 @@ def test_the_worst_change_and_the_widest_weights_are_shown():
     ):
         cells += cells_of(weights.WEIGHTED, of_weighted, measure)
         cells += cells_of(weights.EQUAL, of_equal, measure)
-    line = weights.held(cells).splitlines()[2]
     shown = "| adult, 90% | 100 | 10 | 2 | 2.0e-03 | 3.0e-11 | 0.60 to 1.20 | 0.850 |"
-    assert line == shown
+    assert weights.held(cells).splitlines()[2] == f"{shown}  |"
+    cells += cells_of(weights.POSSIBLE, [1e-9, 0.25], weights.EXCESS)
+    assert weights.held(cells).splitlines()[2] == f"{shown} 1 of 2 seeds (0.25 to 0.25) |"
+
+
+def test_the_linear_program_finds_exact_weights_or_what_the_best_ones_miss():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((60, 4)).astype(np.float32)
+    v = rng.uniform(0.6, 1.8, 60)
+    v /= v.mean()
+    assert weights.least_excess(Z - v @ Z / 60) < weights.ROUNDING
+    # Of two weights of mean 1, the best are 0.5 and 1.5; equal ones give 4 - 1.
+    assert weights.least_excess(np.array([[4.0], [-1.0]])) == pytest.approx((4 * 0.5 - 1.5) / 3)
 
 
 def test_gains_are_paired_by_seed():

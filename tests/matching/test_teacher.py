@@ -86,6 +86,26 @@ def test_classes_that_only_reference_rows_have_are_known(labelled):
     assert np.isfinite(result.losses).all()
 
 
+def test_labels_that_are_chance_stay_so_if_reference_rows_are_training_rows():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((N, 3)).astype(np.float32), rng.integers(0, 3, N)
+    some, outputs = rng.permutation(N)[:N_REFERENCE], np.zeros((N, 1))
+    # Columns of a network's outputs, which differ in the last digits from batch to batch.
+    X_ref = X[some] * np.float32(1 + 1e-6)
+    result = teach_labels(X, y, outputs, X_ref, y[some], outputs[some])
+    # A forest that had learned the reference rows would seem to know their labels.
+    assert np.abs(result.targets - 1 / 3).mean() < 0.1
+    assert result.suspect.mean() < 0.1
+
+
+def test_numbers_that_are_chance_stay_so_if_reference_rows_are_training_rows():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((N, 3)).astype(np.float32), rng.standard_normal(N)
+    some, outputs = rng.permutation(N)[:N_REFERENCE], np.zeros((N, 1))
+    result = teach_numbers(X, y, outputs, X[some], y[some], outputs[some])
+    assert result.targets.std() < 0.2
+
+
 @pytest.mark.parametrize("n_outputs", [1, 2])
 def test_numbers_are_expected_without_the_shift_of_the_training_rows(n_outputs):
     rng = np.random.default_rng(0)

@@ -25,8 +25,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
+from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor
 from sklearn_prune.base import BasePruner
-from sklearn_prune.model_selection import PrunedSearchCV
+from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
 
 MLP = {"solver": "lbfgs", "hidden_layer_sizes": (3,), "random_state": 0, "max_iter": 3000}
 # Leaves of boosting count rows, which a copy doubles; here they never bind.
@@ -100,3 +102,60 @@ def test_a_penalty_against_a_batch_stays(model):
             GridSearchCV(model, {"alpha": [0.1]}, cv=2), FirstHalf(), refit="kept"
         ).fit(X, y)
     assert search.best_estimator_.alpha == 0.1
+
+
+@pytest.mark.parametrize(
+    ("pruned", "model"),
+    [
+        (PrunedClassifier, make_pipeline(StandardScaler(), LogisticRegression(C=0.05, tol=1e-8))),
+        (PrunedClassifier, SVC(C=0.5, tol=1e-8)),
+        (PrunedRegressor, Ridge(alpha=30.0)),
+    ],
+)
+def test_a_pruned_estimator_of_half_of_two_copies_is_the_model_of_both(pruned, model):
+    X, y = twice()
+    fitted = pruned(model, FirstHalf(), rescale="auto").fit(X, y)
+    np.testing.assert_allclose(outputs(fitted, X), outputs(clone(model).fit(X, y), X), atol=1e-4)
+    as_given = outputs(pruned(model, FirstHalf()).fit(X, y), X)
+    np.testing.assert_array_equal(as_given, outputs(clone(model).fit(X[:60], y[:60]), X))
+
+
+def test_a_search_for_the_ratio_rescales_by_each_ratio_and_the_refit_by_the_best():
+    X, y = make_classification(400, 4, random_state=0)
+    shares = []
+
+    def noted(value: float, share: float) -> float:
+        shares.append(share)
+        return value / share
+
+    search = PruneRatioSearchCV(
+        LogisticRegression(C=0.2),
+        RandomPruner(random_state=0),
+        ratios=[0.25, 0.5],
+        tolerance=1.0,
+        cv=2,
+        rescale={"C": noted},
+    ).fit(X, y)
+    assert shares == [1.0, 0.75, 0.5] * 2 + [0.5]
+    assert search.estimator_.C == 0.4
+
+
+def test_rows_that_match_a_model_give_it_anew_if_its_penalty_is_rescaled():
+    X, y = make_classification(2000, 5, flip_y=0.1, random_state=0)
+    model = LogisticRegression(C=0.003)
+    of_all = clone(model).fit(X, y).coef_
+    pruner = InfluencePruner(model, prune_ratio=0.9, distribution_weight=0, random_state=0)
+    distance = [
+        np.linalg.norm(
+            PrunedClassifier(model, pruner, rescale=rescale).fit(X, y).estimator_.coef_ - of_all
+        )
+        for rescale in ("auto", None)
+    ]
+    assert distance[0] < 0.05 * distance[1]
+
+
+@pytest.mark.parametrize("pruned", [PrunedClassifier, PruneRatioSearchCV])
+def test_a_rule_for_no_parameter_is_refused_before_anything_is_pruned(pruned):
+    X, y = twice()
+    with pytest.raises(ValueError, match="'svc__C', which is no parameter of SVC"):
+        pruned(SVC(), rescale={"svc__C": "inverse"}).fit(X, y)

@@ -39,11 +39,13 @@ import sklearn_prune
 from sklearn_prune import InfluencePruner, PrunedClassifier, PrunedRegressor, make_pipeline
 from sklearn_prune.baselines import (
     DistributionPruner,
+    GeometricMedianPruner,
     HerdingPruner,
     KCenterPruner,
     KMeansPruner,
     ModeratePruner,
     RandomPruner,
+    ZeroShotCoveragePruner,
 )
 from sklearn_prune.model_selection import PruneRatioSearchCV
 from sklearn_prune.selection.terms import count_of
@@ -63,6 +65,8 @@ PRUNERS = {
     "centre": lambda ratio: KCenterPruner(prune_ratio=ratio, random_state=0),
     "means": lambda ratio: KMeansPruner(prune_ratio=ratio, random_state=0),
     "herding": lambda ratio: HerdingPruner(prune_ratio=ratio, random_state=0),
+    "geometric median": lambda ratio: GeometricMedianPruner(prune_ratio=ratio, random_state=0),
+    "zero-shot coverage": lambda ratio: ZeroShotCoveragePruner(prune_ratio=ratio, random_state=0),
     "moderate": lambda ratio: ModeratePruner(prune_ratio=ratio, random_state=0),
     "distribution": lambda ratio: DistributionPruner(prune_ratio=ratio, random_state=0),
 }

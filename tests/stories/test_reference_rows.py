@@ -63,6 +63,16 @@ def test_wrong_labels_go(data, support):
     assert wrong[support].mean() < 0.5 * min(wrong.mean(), wrong[plain].mean())
 
 
+def test_they_may_be_training_rows_that_are_kept(data):
+    X, y, right, X_ref, y_ref = data
+    X_all, y_all = np.vstack([X, X_ref]), np.r_[y, y_ref]
+    is_reference = np.arange(len(y_all)) >= N
+    pruner = clone(PRUNER).fit(X_all, y_all, must_keep=is_reference, X_ref=X_ref, y_ref=y_ref)
+    kept = pruner.support_
+    assert kept[is_reference].all() and kept.sum() == 0.6 * len(y_all)
+    assert (y != right)[kept[:N]].mean() < 0.5 * (y != right).mean()
+
+
 def test_without_them_the_certificate_does_not_speak_of_them(data):
     certificate = clone(PRUNER).fit(*data[:2]).certificate_
     assert certificate.n_reference == certificate.n_suspect == 0

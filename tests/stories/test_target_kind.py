@@ -26,7 +26,7 @@ X = RNG.normal(size=(100, 4))
 MANY = np.arange(100) % 25
 FEW = np.arange(100) % 4
 
-QUICK = {"n_epochs": 3, "n_networks": 1, "window": 2}
+QUICK = {"n_epochs": 3, "n_networks": 1, "window": 2, "n_iterations": 2}
 
 
 def pruners():
