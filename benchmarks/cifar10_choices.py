@@ -1,4 +1,4 @@
-"""Which images stay: the pruners of the speed protocol, on a proxy or a fixed embedding."""
+"""Which images stay: the pruners of the speed protocol, on what a proxy has seen."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from typing import Any
 import numpy as np
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.base import BasePruner
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.baselines._scored import ScoredPruner
 
 from .cifar10_proxies import Proxy
 from .cifar10_pruners import (
-    CUTOFFS,
     DAMPING,
     SELECTION_SECONDS,
-    WatchedCoveragePruner,
-    WatchedDUALPruner,
+    kept_by,
+    watched_coverage,
+    watched_dual,
 )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The images that a pruner keeps, and the seconds it took, the proxy's training apart."""
+    """The images that a pruner keeps, and the seconds it took.
+
+    support : mask of shape (n_images,), True where kept.
+    seconds : without the proxy's training. The first choice by influence includes computing these.
+    """
 
     support: np.ndarray
     seconds: float
@@ -57,15 +60,14 @@ class Chooser:
 
     Parameters
     ----------
+    y : labels of the images that the proxy was trained on.
     proxy : None serves pruners that need none.
-    embedding : of the same images; None serves pruners that need none.
+    seed : of what pruners draw.
     """
 
-    def __init__(
-        self, y: np.ndarray, proxy: Proxy | None, embedding: np.ndarray | None, seed: int
-    ) -> None:
+    def __init__(self, y: np.ndarray, proxy: Proxy | None, seed: int) -> None:
         self.y, self.seed = y, seed
-        self._proxy, self._embedding = proxy, embedding
+        self._proxy = proxy
         self._fitted: dict[str, InfluencePruner] = {}
 
     @property
@@ -74,24 +76,22 @@ class Chooser:
             raise FileNotFoundError("this pruner needs a proxy; run --stage proxy first.")
         return self._proxy
 
-    @property
-    def embedding(self) -> np.ndarray:
-        if self._embedding is None:
-            raise FileNotFoundError("cifar10_embedding.npz is not in the data folder.")
-        return self._embedding
-
     def choose(self, pruner: str, ratio: float) -> Choice:
         started = perf_counter()
         support = PRUNERS[pruner](self, ratio)
         return Choice(support, perf_counter() - started)
 
-    def scored(self, scores: np.ndarray, ratio: float) -> np.ndarray:
+    def by_score(self, scores: np.ndarray, ratio: float) -> np.ndarray:
+        """Return the images of the highest scores of each class."""
         pruner = GivenScores(prune_ratio=ratio, random_state=self.seed)
         pruner.given = scores
-        return self.kept(pruner)
+        return kept_by(pruner, self.y)
 
     def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
-        """Return what an InfluencePruner keeps; influences are computed once for all ratios."""
+        """Return what an InfluencePruner keeps; influences are computed once for all ratios.
+
+        name : of the priority.
+        """
         if name not in self._fitted:
             pruner = InfluencePruner(
                 prune_ratio=ratio,
@@ -103,69 +103,57 @@ class Chooser:
             self._fitted[name] = pruner.fit(X, self.y, sample_priority=priority)
         return self._fitted[name].select(prune_ratio=ratio)
 
-    def kept(self, pruner: BasePruner) -> np.ndarray:
-        """Return what a pruner keeps that does not look at the images."""
-        return pruner.fit(self.y.reshape(-1, 1), self.y).get_support()
-
 
 def random(chooser: Chooser, ratio: float) -> np.ndarray:
-    """Random images, as many of each class."""
-    return chooser.kept(RandomPruner(prune_ratio=ratio, random_state=chooser.seed))
+    """Random images, in each class the same share."""
+    pruner = RandomPruner(prune_ratio=ratio, random_state=chooser.seed)
+    return kept_by(pruner, chooser.y)
 
 
 def el2n(chooser: Chooser, ratio: float) -> np.ndarray:
     """The images of the largest error, a mean over the proxy's training."""
-    return chooser.scored(chooser.proxy.error.mean(0, dtype=np.float64), ratio)
+    return chooser.by_score(chooser.proxy.error.mean(0, dtype=np.float64), ratio)
 
 
 def least_confidence(chooser: Chooser, ratio: float) -> np.ndarray:
     """The images whose likeliest class is least likely at the end of the proxy's training."""
     proxy = chooser.proxy
     own, margin = (part[-1].astype(np.float64) for part in (proxy.probability, proxy.margin))
-    return chooser.scored(-np.maximum(own, own - margin), ratio)
+    return chooser.by_score(-np.maximum(own, own - margin), ratio)
 
 
 def forgetting(chooser: Chooser, ratio: float) -> np.ndarray:
-    """The images that were forgotten most often; those never learned first."""
+    """The images that were forgotten most often, and before these the ones never learned."""
     is_right = chooser.proxy.margin > 0
     n_forgotten = (is_right[:-1] & ~is_right[1:]).sum(0)
-    return chooser.scored(np.where(is_right.any(0), n_forgotten, len(is_right)), ratio)
+    return chooser.by_score(np.where(is_right.any(0), n_forgotten, len(is_right)), ratio)
 
 
 def coverage(chooser: Chooser, ratio: float) -> np.ndarray:
     """CCS on the margins of the proxy's training."""
-    cutoff = CUTOFFS[max(least for least in CUTOFFS if least <= ratio)]
-    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=cutoff, random_state=chooser.seed)
-    pruner.margin = chooser.proxy.margin
-    return chooser.kept(pruner)
+    pruner = watched_coverage(chooser.proxy.margin, ratio, chooser.seed)
+    return kept_by(pruner, chooser.y)
 
 
 def dual(chooser: Chooser, ratio: float) -> np.ndarray:
     """DUAL on the probabilities of the proxy's training, in windows of a third of it."""
     probability = chooser.proxy.probability
-    n_epochs = len(probability)
-    pruner = WatchedDUALPruner(
-        prune_ratio=ratio,
-        n_epochs=n_epochs,
-        window=max(2, n_epochs // 3),
-        random_state=chooser.seed,
-    )
-    pruner.probability = probability
-    return chooser.kept(pruner)
+    pruner = watched_dual(probability, len(probability), ratio, chooser.seed)
+    return kept_by(pruner, chooser.y)
 
 
 def moso(chooser: Chooser, ratio: float) -> np.ndarray:
-    """MoSo on the last layer's gradients in the proxy's training."""
-    return chooser.scored(chooser.proxy.agreement.mean(0, dtype=np.float64), ratio)
+    """MoSo: images whose gradients agree with the others', in the proxy's last layer."""
+    return chooser.by_score(chooser.proxy.agreement.mean(0, dtype=np.float64), ratio)
 
 
 def hard(chooser: Chooser, ratio: float) -> np.ndarray:
-    """InfluencePruner on the proxy's features; images of large error have priority."""
+    """InfluencePruner on the proxy's features; the priority is the square of the mean error."""
     return chooser.by_influence("hard", chooser.proxy.error.mean(0, dtype=np.float64) ** 2, ratio)
 
 
 def sure(chooser: Chooser, ratio: float) -> np.ndarray:
-    """The same; images that the proxy is unsure of have priority, but not those it gets wrong."""
+    """The same; images that the proxy is unsure of have priority, less so those it gets wrong."""
     p = chooser.proxy.probability[-1].astype(np.float64)
     return chooser.by_influence("sure", p * np.sqrt(p * (1 - p)), ratio)
 

@@ -21,15 +21,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
-from .cifar10_images import Images
+from .cifar10_images import DEVIATION, MEAN, N_CLASSES, Images
 
-# Of CIFAR-10's training images.
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-N_CLASSES = 10
 # A crop moves an image by at most this many pixels.
 PADDING = 4
 # Without such instructions a processor takes longer for bfloat16 than for float32.
-_FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 
 
 def _conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -85,7 +82,7 @@ class Classifier(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         X = (X.to(self.mean.dtype) / 255 - self.mean) / self.deviation
-        with torch.autocast(X.device.type, torch.bfloat16, enabled=X.is_cuda or _FAST_BFLOAT16):
+        with torch.autocast(X.device.type, torch.bfloat16, enabled=X.is_cuda or FAST_BFLOAT16):
             features = self.features(X.contiguous(memory_format=torch.channels_last))
         return self.head(features.float().mean((2, 3)))
 

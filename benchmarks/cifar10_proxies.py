@@ -1,4 +1,4 @@
-"""Proxies: networks trained for a quarter of the epochs, and what they say about each image."""
+"""Proxies: networks trained for fewer epochs, and what they say about each image meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from . import cifar10_speed as speed
 
-# Times that a proxy is watched in its training, and axes of its features that are kept.
+# Times that a proxy is watched in its training, and principal axes of its features that are kept.
 N_WATCHED, N_AXES = 6, 96
 
 
@@ -19,11 +19,12 @@ class Proxy:
     """What a network said of its n training images.
 
     probability : of the own class each time it was watched, of shape (N_WATCHED, n).
-    margin : what that is ahead of the likeliest other class, as large.
-    error : length of the vector of probabilities minus the one-hot label (EL2N), as large.
-    agreement : scalar product of an image's gradient of the last layer with the mean of the other
-        images', times the learning rate, as large.
-    features : of shape (n, N_AXES): the last layer's inputs at the end, on their leading axes.
+    margin : what that is ahead of the likeliest other class; same shape.
+    error : length of the vector of probabilities minus the one-hot label (EL2N); same shape.
+    agreement : ``lr g_i · Σ_{j≠i} g_j / (n - 1)`` (MoSo); same shape. g_i is the gradient of an
+        image's loss in the last layer, up to the constant by which logits are scaled down.
+    features : of shape (n, N_AXES): the last layer's inputs at the end, centred, on their principal
+        axes, of mean square 1.
     seconds : of training and watching; accuracy : on images that it was not trained on.
     """
 
@@ -48,7 +49,7 @@ class Proxy:
 def train_proxy(
     images: speed.ImageSet, others: speed.ImageSet, n_epochs: float, seed: int
 ) -> Proxy:
-    """Train a proxy and watch it."""
+    """Train a proxy on these images, watch it, and test it on the others."""
     seen: list[list[torch.Tensor]] = []
 
     def watch(net: speed.SpeedNet, lr: float) -> None:
@@ -84,7 +85,7 @@ def _seen(net: speed.SpeedNet, images: speed.ImageSet, lr: float) -> list[torch.
     others[rows, images.y] = -1
     residual = p.clone()
     residual[rows, images.y] -= 1
-    # The gradient of an image is the product of its residual and its features.
+    # g_i is the outer product of residual i and features i.
     n = len(p)
     total = residual.T @ features
     product = torch.einsum("ij,jk,ik->i", residual, total, features)

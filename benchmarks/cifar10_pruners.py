@@ -38,9 +38,9 @@ N_CHECKPOINTS = 3
 # Far more than needed, so that a busy machine chooses the same rows.
 SELECTION_SECONDS = 900.0
 # DUAL scores the first epochs only, in windows of a third of them.
-DUAL_EPOCHS, DUAL_WINDOWS = 30, 3
+_DUAL_EPOCHS, _DUAL_WINDOWS = 30, 3
 # The hardest share that CCS drops first: its authors' for CIFAR-10 at these ratios and above.
-CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
+_CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
 # A quarter of ZCore's own, as each ratio draws anew.
 ZERO_SHOT_DRAWS = 250_000
 
@@ -136,7 +136,7 @@ class Lab:
 
 
 def random(lab: Lab, ratio: float, seed: int) -> np.ndarray:
-    """Random images, as many of each class."""
+    """Random images, in each class the same share."""
     return _kept(lab, RandomPruner(prune_ratio=ratio, random_state=seed))
 
 
@@ -206,14 +206,29 @@ class WatchedD2Pruner(D2Pruner):
 
 
 def _cutoff(ratio: float) -> float:
-    return CUTOFFS[max(least for least in CUTOFFS if least <= ratio)]
+    return _CUTOFFS[max(least for least in _CUTOFFS if least <= ratio)]
+
+
+def watched_coverage(margin: np.ndarray, ratio: float, seed: int) -> BasePruner:
+    """Return CCS on margins of shape (n_epochs, n_images)."""
+    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
+    pruner.margin = margin
+    return pruner
+
+
+def watched_dual(probability: np.ndarray, n_epochs: int, ratio: float, seed: int) -> BasePruner:
+    """Return DUAL on the first so many epochs of probabilities of shape (n_epochs, n_images)."""
+    window = max(2, n_epochs // _DUAL_WINDOWS)
+    pruner = WatchedDUALPruner(
+        prune_ratio=ratio, n_epochs=n_epochs, window=window, random_state=seed
+    )
+    pruner.probability = probability
+    return pruner
 
 
 def coverage(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """CCS, its margins those of the reference's training."""
-    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
-    pruner.margin = lab.reference.margin
-    return _kept(lab, pruner)
+    return _kept(lab, watched_coverage(lab.reference.margin, ratio, seed))
 
 
 def d2(lab: Lab, ratio: float, seed: int) -> np.ndarray:
@@ -226,19 +241,17 @@ def d2(lab: Lab, ratio: float, seed: int) -> np.ndarray:
 
 def dual(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """DUAL, its probabilities those of the first epochs of the reference's training."""
-    n_epochs = min(DUAL_EPOCHS, lab.protocol.n_epochs)
-    window = max(2, n_epochs // DUAL_WINDOWS)
-    pruner = WatchedDUALPruner(
-        prune_ratio=ratio, n_epochs=n_epochs, window=window, random_state=seed
-    )
-    pruner.probability = lab.reference.probability
-    return _kept(lab, pruner)
+    n_epochs = min(_DUAL_EPOCHS, lab.protocol.n_epochs)
+    return _kept(lab, watched_dual(lab.reference.probability, n_epochs, ratio, seed))
+
+
+def kept_by(pruner: BasePruner, y: np.ndarray, X: np.ndarray | None = None) -> np.ndarray:
+    """Return the mask of what a pruner keeps; X is left out if it does not look at the images."""
+    return pruner.fit(y.reshape(-1, 1) if X is None else X, y).get_support()
 
 
 def _kept(lab: Lab, pruner: BasePruner, X: np.ndarray | None = None) -> np.ndarray:
-    """Return what a pruner keeps; X is left out where it does not look at the images."""
-    y = lab.images.y_train
-    return pruner.fit(y.reshape(-1, 1) if X is None else X, y).get_support(indices=True)
+    return np.flatnonzero(kept_by(pruner, lab.images.y_train, X))
 
 
 PRUNERS: dict[str, Callable[[Lab, float, int], np.ndarray]] = {

@@ -19,13 +19,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .cifar10_images import Images
+from .cifar10_images import DEVIATION, MEAN, N_CLASSES, Images
+from .cifar10_networks import FAST_BFLOAT16, device
 
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-N_CLASSES = 10
-# Without such instructions a processor takes longer for bfloat16 than for float32.
-_FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-_PATCH, _N_WHITENED, _LEAST_VARIANCE = 2, 5_000, 5e-4
+# Size of the whitened patches, images that they are taken from, and what is added to variances.
+_PATCH, _N_WHITENED, _ADDED_VARIANCE = 2, 5_000, 5e-4
 # Logits are scaled down, so that label smoothing and the learning rate suit each other.
 _LOGIT_SCALE = 1 / 9
 # Images of one forward pass without gradients.
@@ -38,9 +36,9 @@ class Design:
 
     widths : channels of each group.
     depth : convolutions in a group.
-    kernel : size of these.
+    kernel : height and width of a convolution.
     pooling : "max" or "mean".
-    skips : whether all but the first convolution of a group are added to their input.
+    skips : whether the outputs of all but a group's first convolution are added to their inputs.
     """
 
     widths: tuple[int, int, int] = (64, 256, 256)
@@ -54,8 +52,17 @@ class Design:
 class Recipe:
     """How a network is trained.
 
-    The learning rate is for the mean loss of 1,024 images and no momentum. It rises from a fifth to
-    all of it, and falls to a fraction. Weight decay is divided by it.
+    lr : peak of the learning rate, for the mean loss of a batch. Divided by ``slowdown``.
+    weight_decay : share of a weight that a step at the peak takes away. Divided by ``slowdown``.
+    bias_factor : how many times as fast the biases of normalisations learn.
+    shift : pixels by which an image is moved at most.
+    start, peak_at, end : the learning rate rises linearly from ``start * lr`` to ``lr``, reached
+        after this share of the steps, and falls linearly to ``end * lr``.
+    whitening_share : share of the steps in which the bias of the whitening layer learns.
+    averaged_every : steps from one look-ahead to the next. A training of no more steps than that
+        changes nothing.
+    averaging : weight of the average in a look-ahead at the end; before, times the cube of the
+        share of the steps done.
     """
 
     batch_size: int = 1024
@@ -64,15 +71,21 @@ class Recipe:
     weight_decay: float = 0.0153
     bias_factor: float = 64.0
     label_smoothing: float = 0.2
-    # Pixels by which an image is moved at most.
     shift: int = 2
     start: float = 0.2
     peak_at: float = 0.23
     end: float = 0.07
-    # Share of the training in which the bias of the whitening layer learns.
     whitening_share: float = 0.3
     averaged_every: int = 5
     averaging: float = 0.95**5
+
+    @property
+    def slowdown(self) -> float:
+        """How many times as far steps are taken to go with the momentum as without.
+
+        By its author's count; of a constant gradient, it is ``1 / (1 - momentum)`` times.
+        """
+        return 1 + 1 / (1 - self.momentum)
 
 
 class Normalisation(nn.BatchNorm2d):
@@ -133,16 +146,20 @@ class SpeedNet(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None])
 
     def normalised(self, X: torch.Tensor) -> torch.Tensor:
-        """Return images given as bytes as float32 of mean 0 and variance 1."""
+        """Return images given as bytes in float32, each colour with mean 0 and variance 1."""
         return (X.float() / 255 - self.mean) / self.deviation
 
     @torch.no_grad()
     def whiten(self, X: torch.Tensor) -> None:
-        """Set the first layer to principal axes of these images' patches, and their negatives."""
+        """Set the first layer to whiten these images' patches, and to its negative.
+
+        With ``P.T @ P / n = V diag(v) V.T``, where P has a row for each of n patches, the filters
+        are the rows of ``diag(v + c)^(-1/2) V.T``. Patches are not centred, since images are.
+        """
         patches = F.unfold(self.normalised(X), _PATCH).transpose(1, 2).reshape(-1, 3 * _PATCH**2)
-        covariance = patches.double().T @ patches.double() / len(patches)
-        variances, axes = torch.linalg.eigh(covariance)
-        scaled = (axes / torch.sqrt(variances + _LEAST_VARIANCE)).T.float()
+        second_moments = patches.double().T @ patches.double() / len(patches)
+        variances, axes = torch.linalg.eigh(second_moments)
+        scaled = (axes / torch.sqrt(variances + _ADDED_VARIANCE)).T.float()
         filters = scaled.flip(0).reshape(-1, 3, _PATCH, _PATCH)
         self.filters.copy_(torch.cat([filters, -filters]))
 
@@ -156,27 +173,23 @@ class SpeedNet(nn.Module):
         return self.head(self.features(X)) * _LOGIT_SCALE
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def hardware() -> str:
     """Name the device that networks are trained on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} cores"
+    return f"{torch.get_num_threads()} threads"
 
 
 def reduced_precision() -> torch.autocast:
-    is_cuda = device().type == "cuda"
+    is_cuda = device() == "cuda"
     dtype = torch.float16 if is_cuda else torch.bfloat16
-    return torch.autocast(device().type, dtype, enabled=is_cuda or _FAST_BFLOAT16)
+    return torch.autocast(device(), dtype, enabled=is_cuda or FAST_BFLOAT16)
 
 
 class ImageSet:
     """Images as bytes and labels, on the device."""
 
-    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
+    def __init__(self, X: np.ndarray | torch.Tensor, y: np.ndarray | torch.Tensor) -> None:
         self.X = torch.as_tensor(X, device=device())
         self.y = torch.as_tensor(y, dtype=torch.int64, device=device())
 
@@ -184,14 +197,12 @@ class ImageSet:
         return len(self.y)
 
     def rows(self, positions: np.ndarray) -> ImageSet:
-        chosen = object.__new__(ImageSet)
         taken = torch.as_tensor(positions, device=self.X.device)
-        chosen.X, chosen.y = self.X[taken], self.y[taken]
-        return chosen
+        return ImageSet(self.X[taken], self.y[taken])
 
 
 def splits(images: Images, *, is_validation: bool) -> tuple[ImageSet, ImageSet]:
-    """Return training and test images; for validation, both are from the training images."""
+    """Return images to train and to test on; for validation, four and one fifth of the former."""
     if not is_validation:
         return ImageSet(images.X_train, images.y_train), ImageSet(images.X_test, images.y_test)
     n = len(images.y_train) * 4 // 5
@@ -204,7 +215,10 @@ def splits(images: Images, *, is_validation: bool) -> tuple[ImageSet, ImageSet]:
 def epochs_of(
     train: ImageSet, shift: int, seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield all images again and again: shuffled, translated, and flipped every other time."""
+    """Yield all images again and again: shuffled and moved at random; flipped every other time.
+
+    Half of them, drawn at random, are flipped first in the first epoch, the others in the second.
+    """
     n, size = len(train), train.X.shape[-1]
     where = train.X.device
     rng = torch.Generator(where).manual_seed(seed)
@@ -236,7 +250,7 @@ def batches_of(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, the seconds that training took, and its number of steps."""
+    """A trained network, the seconds that training and watching took, and the number of steps."""
 
     net: SpeedNet
     seconds: float
@@ -256,8 +270,8 @@ def train(
     """Train a new network.
 
     n_epochs : passes over these images, also a fraction.
-    watch : called with the network and the learning rate, ``n_watched`` times, evenly spaced, the
-        last time at the end.
+    watch : called with the network and the learning rate for the mean loss of a batch, after
+        ``n_watched`` evenly spaced steps, the last of all included.
     """
     torch.manual_seed(seed)
     where = images.X.device
@@ -270,9 +284,7 @@ def train(
     net.whiten(images.X[:_N_WHITENED])
     batch_size = min(recipe.batch_size, len(images))
     n_steps = max(1, round(n_epochs * len(images) / batch_size))
-    watched = (
-        {-(-n_steps * j // n_watched) for j in range(1, n_watched + 1)} if n_watched else set()
-    )
+    watched = {-(-n_steps * j // n_watched) for j in range(1, n_watched + 1)}
     optimizer = _optimizer(net, recipe)
     base_rates = [group["lr"] for group in optimizer.param_groups]
     averaged = [tensor.clone() for tensor in _moving(net)]
@@ -282,14 +294,7 @@ def train(
         share = _share_of_rate(recipe, step / n_steps)
         for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
             group["lr"] = share * rate
-        with reduced_precision():
-            logits = net(X)
-        loss = F.cross_entropy(
-            logits.float(), y, label_smoothing=recipe.label_smoothing, reduction="sum"
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        _step(net, optimizer, X, y, recipe.label_smoothing)
         n_done = step + 1
         if n_done % recipe.averaged_every == 0 or n_done == n_steps:
             _look_ahead(net, averaged, recipe, n_done / n_steps)
@@ -301,11 +306,29 @@ def train(
     return Trained(net, _now(where) - started, n_steps)
 
 
+def _step(
+    net: SpeedNet,
+    optimizer: torch.optim.SGD,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    label_smoothing: float,
+) -> None:
+    """Take a step on the sum of the losses."""
+    with reduced_precision():
+        logits = net(X)
+    loss = F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing, reduction="sum")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
 def _optimizer(net: SpeedNet, recipe: Recipe) -> torch.optim.SGD:
-    """Return SGD on the sum of the losses; normalisations' biases learn faster."""
-    # In the long run, Nesterov momentum m moves 1 + 1 / (1 - m) times as far as the recipe counts.
-    decay = recipe.weight_decay / (1 + 1 / (1 - recipe.momentum))
-    rate = recipe.lr / recipe.weight_decay * decay / recipe.batch_size
+    """Return SGD on the sum of the losses; normalisations' biases learn faster.
+
+    Decay is divided by the rate, since SGD multiplies it by that.
+    """
+    decay = recipe.weight_decay / recipe.slowdown
+    rate = recipe.lr * (1 / recipe.slowdown) / recipe.batch_size
     biases = [p for name, p in net.named_parameters() if p.requires_grad and _is_bias(name)]
     others = [p for name, p in net.named_parameters() if p.requires_grad and not _is_bias(name)]
     fast = rate * recipe.bias_factor
@@ -330,7 +353,10 @@ def _share_of_rate(recipe: Recipe, done: float) -> float:
 
 
 def _moving(net: SpeedNet) -> list[torch.Tensor]:
-    """Return the tensors that training changes."""
+    """Return the parameters, and the means and variances of normalisations.
+
+    Constants are among them; an average of equal numbers leaves them as they are.
+    """
     return [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
 
 
@@ -338,7 +364,8 @@ def _moving(net: SpeedNet) -> list[torch.Tensor]:
 def _look_ahead(net: SpeedNet, averaged: list[torch.Tensor], recipe: Recipe, done: float) -> None:
     """Move the average towards the network, and the network to the average.
 
-    At the end, when the average is all that counts, it stays.
+    ``average += (1 - averaging done³) (network - average)``, except at the end (``done = 1``), when
+    the average stays as it is.
     """
     if done < 1:
         torch._foreach_lerp_(averaged, _moving(net), 1 - recipe.averaging * done**3)
@@ -355,7 +382,10 @@ def _now(where: torch.device) -> float:
 def read(
     net: SpeedNet, X: torch.Tensor, *, mirrored: bool = False
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield features and logits (of the images and their mirror images) in batches, float32."""
+    """Yield features and logits of a batch at a time, float32.
+
+    mirrored : logits are the mean of those of an image and of its mirror image.
+    """
     for part in X.split(_READ_AT_ONCE):
         with reduced_precision():
             features = net.features(part)

@@ -413,12 +413,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             saved, instead of as many rows as possible dropped.
         sample_priority : array-like of shape (n_samples,), default=None
             How much models learn from each row, 0 or more, such as its loss in another network's
-            training. It replaces what the pruner estimates of the target's uncertainty: the
-            search starts at a draw with probabilities in proportion to it and to the distance to a
-            row's neighbours, and rows of low priority may still be exchanged in. Very small values
-            count as the lowest twentieth. Not with a tolerance,
-            costs, reference rows or ``distribution_weight=0``. In classes that keep fewer than five
-            rows, and with 32 free rows or fewer, it is not used.
+            training. It takes the place of the pruner's own estimate of how uncertain the target
+            is. The search starts at a random draw, which keeps a row with a probability in
+            proportion to its priority and to the distance to its neighbours; rows of low priority
+            may still be exchanged in. Of the positive priorities, the lowest twentieth, and what is
+            less than a twentieth of the median, are raised to the larger of these two limits, and
+            so are zeros. Beside a tolerance, costs, reference rows or ``distribution_weight=0``,
+            priorities are refused. In classes that keep fewer than five rows, and with 32 free rows
+            or fewer, they are not used.
         X_ref : {array-like, sparse matrix} of shape (n_reference, n_features) or dict, default=None
             Reference rows: rows whose targets you trust, or rows of the population that matters.
             The rows kept are to give the last layer that is fitted on these. They are not pruned
@@ -491,7 +493,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             clock = StageClock(self.verbose, task)
             unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
-            # Not needed with weight 0; `select` computes priorities later if it needs them.
+            # Not needed with weight 0 (`select` computes them later if it needs them), or if given.
             with_priorities = self.distribution_weight != 0 and terms.priority is None
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
@@ -611,8 +613,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         """Choose the rows, and their weights if ``reweight``, in what is left of the time limit."""
         left = self.time_limit - clock.spent_in("influence", "distribution")
         with clock.stage("selection", n_parts=None):
-            self.matched_ = self.matched_.prioritised(self._terms_.priority)
             deadline = time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit)
+            self.matched_ = self.matched_.prioritised(self._terms_.priority)
             choice = choose_rows(
                 self.matched_,
                 self._terms_,

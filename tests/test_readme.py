@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import (
     cifar10,
+    cifar10_speed_jobs,
     cifar10_speed_report,
-    cifar10_speed_table,
     cost,
     damping,
     defaults,
@@ -117,7 +117,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("defaults", defaults.Cell, defaults.markdown),
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
-        ("cifar10_speed", cifar10_speed_table.SpeedCell, cifar10_speed_report.report),
+        ("cifar10_speed", cifar10_speed_jobs.SpeedCell, cifar10_speed_report.report),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
         ("distributed", distributed.Cell, distributed.report),
         ("kernels", kernels.Cell, kernels.report),

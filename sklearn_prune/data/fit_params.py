@@ -27,8 +27,12 @@ from .containers import n_rows, take_rows
 
 # In scikit-learn and in pruners these have one entry per row; any other length is a mistake.
 _ROW_ALIGNED = {
-    *("sample_weight", "sample_cost", "sample_priority"),
-    *("groups", "must_keep", "must_drop"),
+    "sample_weight",
+    "sample_cost",
+    "sample_priority",
+    "groups",
+    "must_keep",
+    "must_drop",
 }
 # Other sample_... names, and names of XGBoost, LightGBM, CatBoost, fairlearn and count models.
 _OFTEN_ROW_ALIGNED = re.compile(

@@ -12,7 +12,8 @@ where d is the distance to a row's neighbours (large in sparse regions), σ the 
 target according to trees, and p, for classes, the probability that the trees give to the row's own
 class (a label that its neighbourhood contradicts is likely to be wrong, or rare). The vector a
 holds the head's gradient and the trees' class probabilities; l is chosen so that their means over
-the draw equal those over all rows.
+the draw equal those over all rows. Numbers that the user gives as ``sample_priority`` stand for
+σ p; no trees are grown then, and a holds the gradient alone.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities
     Parameters
     ----------
     table : Table or None
-        The inputs of the heads; None makes all distances equal.
+        As in `row_priorities`; None makes all distances equal.
     sample_priority : ndarray of shape (n_samples,)
         Not negative, and positive for some rows.
     """

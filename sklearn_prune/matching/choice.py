@@ -85,18 +85,20 @@ def check_counts(terms: RowTerms, request: Request) -> None:
 
 def check_priority(terms: RowTerms, request: Request, *, is_led: bool) -> None:
     """Raise ValueError if priorities are given and something else already decides between sets."""
-    reasons = {
+    if terms.priority is None:
+        return
+    others = {
         f"tolerance={request.tolerance}": request.tolerance is not None,
         "sample_cost": terms.cost is not None,
         "X_ref": is_led,
         "distribution_weight=0": request.distribution_weight == 0,
     }
-    if terms.priority is not None and any(reasons.values()):
-        reason = next(name for name, holds in reasons.items() if holds)
-        raise ValueError(
-            "sample_priority says which rows other models learn most from, and with "
-            f"{reason} nothing is kept for these; leave out one of the two."
-        )
+    for other, is_given in others.items():
+        if is_given:
+            raise ValueError(
+                "sample_priority says which rows other models learn most from, and with "
+                f"{other} nothing is kept for these; leave out one of the two."
+            )
 
 
 def choose_rows(
@@ -181,21 +183,24 @@ def _problem(
         weight,
         holds_norms=aim is None,
     )
-    if _is_allocated(problem):
+    if _is_allocated(problem, is_told=terms.priority is not None):
         priorities = matched.with_priorities().priorities
         if priorities is not None:
             problem = problem.aimed_at(kept_shares(problem, priorities, deadline=deadline))
     return problem
 
 
-def _is_allocated(problem: SelectionProblem) -> bool:
+def _is_allocated(problem: SelectionProblem, *, is_told: bool) -> bool:
     """Whether rows should be kept with unequal probabilities.
 
     Only with a ratio and without costs: a tolerance leaves the number of rows open, and costs
-    already decide between sets. Not with so few rows that branch and bound decides, and not if
-    every class keeps only a handful.
+    already decide between sets. Only beside a distribution, unless the user says which rows models
+    learn most from. Not with so few rows that branch and bound decides, and not if every class
+    keeps only a handful.
     """
-    if problem.n_drop is None or problem.cost is not None or not problem.is_balanced:
+    if problem.n_drop is None or problem.cost is not None:
+        return False
+    if not (problem.is_balanced or is_told):
         return False
     n_kept = problem.kept_range.counts(problem.n_samples - problem.n_drop)
     return bool(problem.free.sum() > FEWEST_ROWS and n_kept.max() >= LEAST_KEPT)

@@ -78,7 +78,9 @@ class Request:
 
 @dataclass(frozen=True)
 class RowTerms:
-    """Classes, groups, masks, costs and weights of the rows; arrays have shape (n_samples,).
+    """What the user says of the rows: classes, groups, masks, costs, weights, priorities.
+
+    Arrays have shape (n_samples,).
 
     Attributes
     ----------
@@ -224,8 +226,12 @@ def make_terms(
         strata, names = _strata(n_samples, codes, class_names, groups)
     weights = check_weights(sample_weight, n_samples)
     priority = None if sample_priority is None else _checked_priority(sample_priority, n_samples)
-    masks = keep, drop
-    return RowTerms(n_samples, codes, class_names, strata, names, *masks, cost, weights, priority)
+    return RowTerms(
+        *(n_samples, codes, class_names, strata, names, keep, drop),
+        cost=cost,
+        sample_weight=weights,
+        priority=priority,
+    )
 
 
 def _checked_priority(sample_priority: Values, n_samples: int) -> Floats:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
+from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner, PrunedClassifier
 
@@ -38,6 +40,49 @@ def test_select_and_search_use_the_priorities_of_fit(pruner):
     assert PRIORITY[kept].mean() > 1.1 * PRIORITY.mean()
     fitted = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, Y, sample_priority=PRIORITY)
     assert np.array_equal(kept, fitted.support_)
+
+
+class Named(torch.nn.Module):
+    """A network whose rows are a dict of arrays, which are no table to measure distances in."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(5, 2)
+
+    def forward(self, columns):
+        return self.head(columns)
+
+
+def test_they_count_also_where_no_distribution_is_matched():
+    net = NeuralNetClassifier(
+        Named, criterion=torch.nn.CrossEntropyLoss, max_epochs=3, train_split=None, verbose=0
+    )
+    pruner = InfluencePruner(net, layers="all", prune_ratio=0.6, random_state=0)
+    pruner.fit({"columns": X.astype(np.float32)}, Y, sample_priority=PRIORITY)
+    assert pruner.matched_.balance == ()
+    assert PRIORITY[pruner.support_].mean() > 1.1 * PRIORITY.mean()
+
+
+def test_a_mistake_is_reported_before_the_network_is_trained():
+    class Untrained(NeuralNetClassifier):
+        def fit(self, X, y, **fit_params):
+            raise AssertionError("trained")
+
+    net = Untrained(torch.nn.Linear, module__in_features=5, module__out_features=2)
+    with pytest.raises(ValueError, match="sample_priority"):
+        InfluencePruner(net, distribution_weight=0).fit(
+            X.astype(np.float32), Y, sample_priority=PRIORITY
+        )
+
+
+def test_small_priorities_are_raised_to_a_common_limit():
+    priority = np.where(np.arange(len(Y)) % 10 < 3, 0.0, 1.0)
+    pruner = InfluencePruner(prune_ratio=0.6, random_state=0).fit(X, Y, sample_priority=priority)
+    assert np.array_equal(pruner.matched_.priorities.spread, np.ones(len(Y)))
+    skewed = np.where(np.arange(len(Y)) % 10 < 3, 1e-6, PRIORITY)
+    pruner.fit(X, Y, sample_priority=skewed)
+    least = 0.05 * np.median(skewed)
+    assert np.array_equal(pruner.matched_.priorities.spread, np.maximum(skewed, least))
 
 
 def test_meta_estimators_hand_them_to_the_pruner(pruner):
