@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -31,13 +32,13 @@ from .data import (
     TargetKind,
     check_reference_rows,
     check_reference_target,
+    digest,
     n_rows,
     weight_unit,
 )
 from .influence import Influence, Norm
 from .matching import (
     Certificate,
-    Choice,
     Matched,
     Network,
     Reference,
@@ -54,11 +55,14 @@ from .matching import (
     kept_weights,
     kind_of_target,
     members,
+    recalled,
     train_once,
     unfrozen,
+    usable_memory,
 )
 from .networks import is_linear_model
 from .selection import Quota, Request, RowTerms, make_terms
+from .utils import warn_user
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.
@@ -67,6 +71,19 @@ _N_STAGES = 6
 _DEFAULT_DAMPING = 1e-4
 # Share of time_limit that selection and certificate each get at least, whatever came before.
 _LEAST_SHARE_OF_TIME = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class _Pruning:
+    """What `fit` returns for given influences: the mask of rows kept, their weights, what it costs.
+
+    ``is_cut`` says whether the time limit ended it.
+    """
+
+    support: Mask
+    weights: Floats | None
+    certificate: Certificate
+    is_cut: bool
 
 
 class InfluencePruner(CallbackSupportMixin, BasePruner):
@@ -140,19 +157,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Seconds for everything in `fit` after the networks and their last layers are fitted; the
         selection and the certificate get at least a tenth of it each. When the time is up, the
         selection returns the best rows found so far, and entries of the certificate that are not
-        computed are NaN. A fit that is not cut short gives the same result on every run.
+        computed are NaN, and a warning says so. A fit that is not cut short gives the same result
+        on every run.
     memory : str or object with the joblib.Memory interface, default=None
         Caches fitted networks and influences, so that a search over parameters that only the
         selection uses (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``,
-        ``time_limit``, masks, costs and groups) trains once for each set of rows. If a network is
-        trained, set ``random_state`` to an int, or nothing is reused. A change in the file of a
-        network's class is detected; a change in a module that the file imports is not. The files
-        are pickles, and loading a pickle can run any code: use a folder that only people you trust
-        can write to.
+        ``time_limit``, masks, costs and groups) trains once for each set of rows. It caches the
+        rows chosen as well, so that the same request is answered at once. Set ``random_state`` to
+        an int, or networks that are trained, and the rows chosen, are not reused. A change in the
+        file of a network's class is detected; a change in a module that the file imports is not.
+        The files are pickles, and loading a pickle can run any code: use a folder that only people
+        you trust can write to.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
-        1 prints one line for each stage.
+        1 prints a line when a stage starts, and its seconds when it ends.
 
     Attributes
     ----------
@@ -414,9 +433,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         NonConvexLossWarning
             If the loss is not convex.
         UserWarning
-            If the tolerance allows no row to be dropped, whole numbers are read as a regression
-            target, checkpoints were not reached, two networks are equal, or ``memory`` cannot be
-            used.
+            If ``time_limit`` cut the fit short, the tolerance allows no row to be dropped, whole
+            numbers are read as a regression target, checkpoints were not reached, two networks are
+            equal, or ``memory`` cannot be used.
         """
         return self._fit(
             X,
@@ -450,13 +469,18 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             clock = StageClock(self.verbose, task)
             unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
-            # Not needed with weight 0; `select` computes priorities later if it needs them.
-            with_priorities = self.distribution_weight != 0
+            # Not needed with weight 0, but whatever is cached serves all weights; `select` computes
+            # priorities later if it needs them.
+            with_priorities = self.distribution_weight != 0 or self.memory is not None
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
-            choice = self._choose_in_time(clock)
-            self.certificate_ = self._certify_in_time(choice, clock)
-        return choice.support
+            pruning = self._prune_once(trained.key, terms, clock)
+            self.certificate_ = replace(pruning.certificate, seconds=clock.seconds)
+            if pruning.weights is not None:
+                self.sample_weight_ = pruning.weights
+        if pruning.is_cut:
+            self._warn_of_time()
+        return pruning.support
 
     def _checked_reference(
         self, X: Rows, y: Array, X_ref: Rows, y_ref: ArrayLike | None
@@ -528,11 +552,24 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.influence_norms_ = trained.row_changes
         self._terms_ = replace(terms, sample_weight=self.matched_.sample_weight)
 
-    def _choose_in_time(self, clock: StageClock) -> Choice:
-        """Choose the rows, and their weights if ``reweight``, in what is left of the time limit."""
-        left = self.time_limit - clock.spent_in("influence", "distribution")
+    def _prune_once(self, job_key: str | None, terms: RowTerms, clock: StageClock) -> _Pruning:
+        """Choose and certify, or load both from the memory that keeps the influences.
+
+        A selection that the time limit cuts is not kept, nor one whose seed was drawn.
+        """
+        prune, memory = partial(self._prune_in_time, clock), usable_memory(self.memory)
+        if memory is None or job_key is None or not isinstance(self.random_state, Integral):
+            return prune()
+        key = digest(job_key, self._request(), terms, self._seed_, self.reweight)
+        pruning, _ = recalled(
+            memory, key, prune, _Pruning, clock, is_lasting=lambda pruning: not pruning.is_cut
+        )
+        return pruning
+
+    def _prune_in_time(self, clock: StageClock) -> _Pruning:
+        """Choose the rows and certify them, in what is left of the time limit."""
+        deadline = self._deadline(clock.spent_in("influence", "distribution"))
         with clock.stage("selection", n_parts=None):
-            deadline = time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit)
             choice = choose_rows(
                 self.matched_,
                 self._terms_,
@@ -540,22 +577,28 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 deadline=deadline,
                 random_state=self._seed_,
             )
-            if not self.reweight:
-                return choice
-            self.sample_weight_ = self.weigh(choice.support)
-            return replace(choice, weights=self.sample_weight_)
-
-    def _certify_in_time(self, choice: Choice, clock: StageClock) -> Certificate:
-        """Compute the certificate in what is left of the time limit."""
-        left = self.time_limit - clock.spent_in("influence", "distribution", "selection")
+            if self.reweight:
+                choice = replace(choice, weights=self.weigh(choice.support))
+        is_cut = time.perf_counter() > deadline
+        deadline = self._deadline(clock.spent_in("influence", "distribution", "selection"))
         with clock.stage("certificate"):
             certificate = certify(
-                self.matched_,
-                choice,
-                deadline=time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit),
-                random_state=self._seed_,
+                self.matched_, choice, deadline=deadline, random_state=self._seed_
             )
-        return replace(certificate, seconds=clock.seconds)
+        is_cut |= certificate.status == "time limit" or certificate.refits_timed_out
+        return _Pruning(choice.support, choice.weights, certificate, is_cut)
+
+    def _deadline(self, spent: float) -> float:
+        """Return when the next stage must end, with so many seconds of the limit spent."""
+        left = max(self.time_limit - spent, _LEAST_SHARE_OF_TIME * self.time_limit)
+        return time.perf_counter() + left
+
+    def _warn_of_time(self) -> None:
+        warn_user(
+            f"time_limit={self.time_limit:g} seconds cut this fit short, so the rows kept may be "
+            "worse than with more time, differ on the next run, or lack a part of the certificate. "
+            "Raise time_limit; estimate_cost says how much a fit needs.",
+        )
 
     def _target_kind(self, y: ArrayLike | None) -> Kind | None:
         return kind_of_target(self.estimator, y)

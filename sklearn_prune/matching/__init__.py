@@ -13,6 +13,7 @@ from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
 from .job import Layers, Reference, TrainingJob
 from .matched import Matched
+from .memory import recalled, usable_memory
 from .network_checks import (
     check_damping,
     check_ensemble,
@@ -51,7 +52,9 @@ __all__ = [
     "kept_weights",
     "kind_of_target",
     "members",
+    "recalled",
     "target_labels",
     "train_once",
     "unfrozen",
+    "usable_memory",
 ]
