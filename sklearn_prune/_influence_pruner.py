@@ -69,6 +69,8 @@ UNCHANGED: Any = "unchanged"
 _N_STAGES = 6
 # Of networks' last layers.
 _DEFAULT_DAMPING = 1e-4
+# The stages before the selection that time_limit counts.
+_TIMED = ("head", "influence", "distribution")
 # Share of time_limit that selection and certificate each get at least, whatever came before.
 _LEAST_SHARE_OF_TIME = 0.1
 
@@ -154,11 +156,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         `PruneRatioSearchCV` pass them to the final estimator, multiplied by the weights you give
         it.
     time_limit : float, default=60.0
-        Seconds for everything in `fit` after the networks and their last layers are fitted; the
-        selection and the certificate get at least a tenth of it each. When the time is up, the
+        Seconds for everything in `fit` after the networks are trained; the selection and the
+        certificate get at least a tenth of it each. When the time is up, a warning says so, the
         selection returns the best rows found so far, and entries of the certificate that are not
-        computed are NaN, and a warning says so. A fit that is not cut short gives the same result
-        on every run.
+        computed are NaN. A fit that is not cut short gives the same result on every run.
     memory : str or object with the joblib.Memory interface, default=None
         Caches fitted networks and influences, so that a search over parameters that only the
         selection uses (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``,
@@ -568,7 +569,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
 
     def _prune_in_time(self, clock: StageClock) -> _Pruning:
         """Choose the rows and certify them, in what is left of the time limit."""
-        deadline = self._deadline(clock.spent_in("influence", "distribution"))
+        deadline = self._deadline(clock.spent_in(*_TIMED))
         with clock.stage("selection", n_parts=None):
             choice = choose_rows(
                 self.matched_,
@@ -580,7 +581,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             if self.reweight:
                 choice = replace(choice, weights=self.weigh(choice.support))
         is_cut = time.perf_counter() > deadline
-        deadline = self._deadline(clock.spent_in("influence", "distribution", "selection"))
+        deadline = self._deadline(clock.spent_in(*_TIMED, "selection"))
         with clock.stage("certificate"):
             certificate = certify(
                 self.matched_, choice, deadline=deadline, random_state=self._seed_
