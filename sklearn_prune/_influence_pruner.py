@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from joblib import Memory
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,20 +27,24 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._types import Array, Floats, Mask, Rows
-from .base import BasePruner
+from ._types import Array, Floats, Integers, Mask, Rows
+from .base import BasePruner, targets_of
 from .data import (
     Kind,
+    Target,
     TargetKind,
     check_reference_rows,
     check_reference_target,
+    check_rows,
     digest,
     n_rows,
+    take_rows,
     weight_unit,
 )
 from .influence import Influence, Norm
 from .matching import (
     Certificate,
+    CostEstimate,
     Matched,
     Network,
     Reference,
@@ -55,7 +61,9 @@ from .matching import (
     kept_weights,
     kind_of_target,
     members,
+    n_trial_rows,
     recalled,
+    scaled_cost,
     train_once,
     unfrozen,
     usable_memory,
@@ -292,6 +300,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     (57, 30)
     >>> pruner.certificate_.predicted_change < pruner.certificate_.random_change
     True
+
+    Before a long fit, ask for its cost (`estimate_cost`). With scikit-learn 1.9 or newer, a
+    progress bar shows the stages, epochs and rounds (it needs ``rich``):
+
+    >>> from sklearn.callback import ProgressBar  # doctest: +SKIP
+    >>> pruner.set_callbacks(ProgressBar()).fit(X, y)  # doctest: +SKIP
 
     To match the model that is trained on the rows kept, hand it over:
 
@@ -604,6 +618,76 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     def _target_kind(self, y: ArrayLike | None) -> Kind | None:
         return kind_of_target(self.estimator, y)
 
+    def estimate_cost(
+        self, X: Rows, y: ArrayLike | None = None, *, target_kind: TargetKind = "auto"
+    ) -> CostEstimate:
+        """Return what `fit` will cost, about, from a trial on a twentieth of the rows.
+
+        The trial takes about a tenth of the fit, or a few tenths of a second if the fit takes no
+        longer than a few seconds. It changes neither the pruner nor its ``memory``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
+            Training rows, as for `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets, as for `fit`.
+        target_kind : {"auto", "classification", "regression"}, default="auto"
+            As for `fit`.
+
+        Returns
+        -------
+        estimate : CostEstimate
+            ``seconds`` (a dict, stage to seconds), ``memory`` in bytes, and ``n_coordinates``. The
+            sum of the seconds is mostly within a factor of two for a ``prune_ratio`` without masks,
+            costs and reference rows, if the machine is as busy in the fit as in the trial. It may
+            exceed ``time_limit``, at which the fit is cut short.
+
+        Raises
+        ------
+        ValueError
+            If rows, target or parameters are malformed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn_prune import InfluencePruner
+        >>> X, y = load_digits(return_X_y=True)
+        >>> cost = InfluencePruner(prune_ratio=0.9, random_state=0).estimate_cost(X, y)
+        >>> list(cost.seconds)
+        ['network', 'head', 'influence', 'distribution', 'selection', 'certificate']
+        >>> cost.n_coordinates
+        650
+        >>> 1e6 < cost.memory < 1e9
+        True
+        """
+        check_parameters(self)
+        ratio, rows = self._request().ratio, check_rows(clone(self), X, reset=True)
+        n_samples = n_rows(rows)
+        target = self._check_target(targets_of(rows, y), n_samples, target_kind)
+        assert target is not None
+        some = _some_rows(target, n_trial_rows(n_samples))
+        options: dict[str, Any] = {
+            "prune_ratio": 0.5,
+            "tolerance": None,
+            "quota": None,
+            "reweight": False,
+            # Ends the selection at once.
+            "time_limit": 1e-9,
+            "memory": None,
+            "verbose": 0,
+        }
+        if self.features is not None and not callable(self.features):
+            options["features"] = take_rows(self.features, some)
+        trial = clone(self).set_params(**options)
+        with warnings.catch_warnings():
+            # The fit itself will warn.
+            warnings.simplefilter("ignore")
+            trial.fit(take_rows(X, some), take_rows(y, some), target_kind=target.kind)
+        share_kept = 0.5 if ratio is None else 1 - ratio
+        seconds = dict(trial.certificate_.seconds)
+        return scaled_cost(trial.matched_, seconds, n_samples, share_kept)
+
     def select(
         self,
         *,
@@ -703,6 +787,16 @@ def _checked_support(support: ArrayLike, n_samples: int) -> Mask:
             "rows. Give what select or get_support() returns."
         )
     return mask
+
+
+def _some_rows(target: Target, n_rows: int) -> Integers:
+    """Draw positions of rows, among them one of each class."""
+    order = np.random.default_rng(0).permutation(len(target.values))
+    if target.classes is not None:
+        _, first = np.unique(target.values[order], return_index=True)
+        order = np.concatenate([order[first], np.delete(order, first)])
+        n_rows = max(n_rows, len(first) + 1)
+    return np.sort(order[:n_rows])
 
 
 def _drawn_seed(random_state: int | np.random.RandomState | None) -> int:

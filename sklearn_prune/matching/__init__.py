@@ -8,6 +8,7 @@ coordinates sum to about zero, and the certificate says what that costs.
 from .certificate import Certificate, certify
 from .choice import Choice, check_counts, choose_rows
 from .clock import StageClock
+from .cost import CostEstimate, n_trial_rows, scaled_cost
 from .distribution import DistributionEmbedding, embed_distribution, target_labels
 from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
@@ -29,6 +30,7 @@ from .weights import kept_weights
 __all__ = [
     "Certificate",
     "Choice",
+    "CostEstimate",
     "DistributionEmbedding",
     "ENOUGH",
     "Layers",
@@ -52,7 +54,9 @@ __all__ = [
     "kept_weights",
     "kind_of_target",
     "members",
+    "n_trial_rows",
     "recalled",
+    "scaled_cost",
     "target_labels",
     "train_once",
     "unfrozen",

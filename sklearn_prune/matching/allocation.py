@@ -37,7 +37,7 @@ from .feature_maps import CHUNK, Table
 FEWEST_ROWS = 32
 # Most rows to grow trees on, most distances to compute, and fewest rows to compute them to. With
 # fewer of these, the distance is a coarser measure of sparsity.
-_GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 1e8, 1_000
+_GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e7, 1_000
 _N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
 # Rows in one group of the search for neighbours.
 _GROUP = 16
