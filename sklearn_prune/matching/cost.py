@@ -155,8 +155,9 @@ class _Work:
 
 
 def _n_columns(influence: Influence) -> int:
-    is_head = isinstance(influence, HeadInfluence)
-    return influence.objective.n_features if is_head else influence.shape[1]
+    if isinstance(influence, HeadInfluence):
+        return influence.objective.n_features
+    return influence.shape[1]
 
 
 def _head_seconds(influence: Influence, n_rows: float) -> float:
