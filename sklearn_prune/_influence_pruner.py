@@ -173,10 +173,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         selection uses (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``,
         ``time_limit``, masks, costs and groups) trains once for each set of rows. It caches the
         rows chosen as well, so that the same request is answered at once. Set ``random_state`` to
-        an int, or networks that are trained, and the rows chosen, are not reused. A change in the
-        file of a network's class is detected; a change in a module that the file imports is not.
-        The files are pickles, and loading a pickle can run any code: use a folder that only people
-        you trust can write to.
+        an int: otherwise neither trained networks nor chosen rows are reused. A change in the file
+        of a network's class is detected; a change in a module that the file imports is not. The
+        files are pickles, and loading a pickle can run any code: use a folder that only people you
+        trust can write to.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
@@ -675,6 +675,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             # Ends the selection at once.
             "time_limit": 1e-9,
             "memory": None,
+            "random_state": 0,
             "verbose": 0,
         }
         if self.features is not None and not callable(self.features):

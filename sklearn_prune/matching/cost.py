@@ -13,6 +13,7 @@ from ..influence import (
     influences_of,
 )
 from .certificate import LONG_REFIT
+from .distribution import STORED_ROWS
 from .matched import Matched
 
 # Rows that a trial takes: this share, and at least so many.
@@ -149,7 +150,7 @@ class _Work:
     def memory(self) -> int:
         """Return the bytes of features, a block's copy of them, a pool, Hessians and designs."""
         pool, block = min(self._n, _POOL), min(self._n, _BLOCK)
-        features = self._n_features * (min(self._n, 50_000) + block)
+        features = self._n_features * (min(self._n, STORED_ROWS) + block)
         numbers = features + 3 * pool**2 + 6 * self._n_params**2 + 2 * self._n * self._n_columns
         return int(4 * numbers + 2e7)
 

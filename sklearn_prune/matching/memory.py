@@ -57,8 +57,8 @@ def recalled(
         Its type; a result of any other type is computed anew.
     clock : StageClock
         Gets the seconds that the memory takes, as a stage of its own.
-    is_lasting : callable, default=None
-        Whether a result is kept.
+    is_lasting : callable
+        Says of a result whether it is kept; by default every one is.
 
     Returns
     -------

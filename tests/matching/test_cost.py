@@ -138,7 +138,9 @@ def test_nothing_is_left_of_the_trial(tmp_path):
     X, y = some_rows(600)
     pruner = InfluencePruner(random_state=np.random.RandomState(0), memory=str(tmp_path))
     before, drawn = vars(pruner).copy(), pruner.random_state.get_state()[2]
+    drawn_by_all = np.random.get_state()[2]
     pruner.estimate_cost(X, y)
+    assert np.random.get_state()[2] == drawn_by_all
     assert vars(pruner) == before
     assert pruner.random_state.get_state()[2] == drawn
     assert not list(tmp_path.iterdir())
