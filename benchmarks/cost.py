@@ -1,12 +1,18 @@
-"""What a fit costs: a small one, a wide one and one of a million rows, stage by stage.
+"""What a fit costs, stage by stage, and what a grid of ratios costs where ``memory=`` is given.
 
     python -m benchmarks.cost
+    python -m benchmarks.cost --job digits adult          # some of the jobs
     python -m benchmarks.cost --earlier ../release-0.1     # a checkout to compare with, in one run
 
 Each job runs in a process of its own, so that its peak memory can be told. Seconds are those of the
 processor (`cpu`), after all imports that the first fit of another size makes, and of the wall clock
 (`wall`), with the threads that BLAS is allowed. With `--earlier`, the package in that folder takes
 turns with this one on the jobs that both can do.
+
+Before each fit, `estimate_cost` foretells the seconds and the memory: `estimated` and
+`estimated_memory_mb` are what it says, and `trial` is what its trial takes. The job grid searches
+eight ratios in five folds of Adult, and one ratio, each from an empty memory (`benchmarks.search`):
+once for the pruner's own linear network, once for a network of one hidden layer.
 
 Figures go to `results/cost.csv`, where those of jobs that are not asked for stay; what they were
 measured on goes to `results/cost.json`.
@@ -23,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import Any
 
 import numpy as np
 
@@ -40,27 +47,51 @@ from ._common import (
 from .tables import Figures, read_figures
 
 ROOT = Path(__file__).parents[1]
-N_ROUNDS = {"digits": 3, "cifar10": 2, "million": 1}
-RATIO = {"digits": 0.4, "cifar10": 0.9, "million": 0.4}
+N_ROUNDS = {
+    "small": 3,
+    "breast_cancer": 3,
+    "digits": 3,
+    "adult": 3,
+    "diamonds": 3,
+    "cifar10": 2,
+    "million": 1,
+    "grid": 1,
+}
+RATIO = {
+    "small": 0.4,
+    "breast_cancer": 0.9,
+    "digits": 0.4,
+    "adult": 0.9,
+    "diamonds": 0.9,
+    "cifar10": 0.9,
+    "million": 0.4,
+    "grid": 0.9,
+}
 README_TABLE = "cost"
 METRICS = {"cpu": "processor, s", "wall": "wall clock, s", "peak_memory_mb": "peak memory, MB"}
+ESTIMATES = {
+    "estimated": "estimated, s",
+    "trial": "its trial, s",
+    "estimated_memory_mb": "estimated beside the data, MB",
+}
 
 
 def rows_of(job: str, data_dir: Path, subset: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows and labels of a job."""
+    if job in ("small", "million"):
+        rng = np.random.default_rng(0)
+        n_rows, n_columns = (1_000, 10) if job == "small" else (1_000_000, 30)
+        X = rng.standard_normal((subset or n_rows, n_columns))
+        noise = rng.standard_normal(len(X))
+        return X, (X[:, 0] + 0.5 * X[:, 1] ** 2 + noise > 0.5).astype(np.int64)
     if job == "digits":
         from sklearn.datasets import load_digits
 
         return load_digits(return_X_y=True)
-    if job == "cifar10":
-        from .data import load
+    from .data import load
 
-        split = load("cifar10", data_dir).subset(subset)
-        return split.X_train, split.y_train
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((subset or 1_000_000, 30))
-    noise = rng.standard_normal(len(X))
-    return X, (X[:, 0] + 0.5 * X[:, 1] ** 2 + noise > 0.5).astype(np.int64)
+    split = load(job, data_dir).subset(subset)
+    return split.X_train, split.y_train
 
 
 def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -> None:
@@ -73,13 +104,44 @@ def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -
     limit_threads()
     warm = np.random.default_rng(0).standard_normal((60, 3))
     InfluencePruner(random_state=0).fit(warm, np.arange(60) % 2)
-    X, y = rows_of(job, data_dir, subset)
     started, clock = process_time(), perf_counter()
-    pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0).fit(X, y)
-    costs = {"cpu": process_time() - started, "wall": perf_counter() - clock}
-    costs |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
+    costs: dict[str, float] = {}
+    if job == "grid":
+        costs |= costs_of_grid(data_dir, subset)
+    else:
+        X, y = rows_of(job, data_dir, subset)
+        pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0)
+        costs |= estimates(pruner, X, y)
+        started, clock = process_time(), perf_counter()
+        pruner.fit(X, y)
+        costs |= {f"wall, {stage}": seconds for stage, seconds in pruner.certificate_.seconds}
+    costs |= {"cpu": process_time() - started, "wall": perf_counter() - clock}
     costs["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(json.dumps(costs))
+
+
+def estimates(pruner: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Return what the pruner says that its fit will cost; nothing if it cannot say it."""
+    if not hasattr(pruner, "estimate_cost"):
+        return {}
+    clock = perf_counter()
+    estimate = pruner.estimate_cost(X, y)
+    return {
+        "trial": perf_counter() - clock,
+        "estimated": sum(estimate.seconds.values()),
+        "estimated_memory_mb": estimate.memory / 2**20,
+    }
+
+
+def costs_of_grid(data_dir: Path, subset: int | None) -> dict[str, float]:
+    """Return the seconds of a search over all ratios and over one, and how often the second."""
+    from .search import grid
+
+    figures = grid(argparse.Namespace(data_dir=data_dir, subset=subset))
+    costs = {f"{f.job}, {f.method}": f.value for f in figures if f.metric == "seconds"}
+    for name in ("search, linear", "search, hidden layer"):
+        costs[f"{name}, all / one"] = costs[f"{name}, all ratios"] / costs[f"{name}, one ratio"]
+    return costs
 
 
 def measured(job: str, package: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -108,11 +170,12 @@ def table(figures: Figures) -> str:
     """Return the mean cost of a fit by job, of this package and of the earlier one."""
     rows = []
     for job, name in product(RATIO, ("this", "earlier")):
-        runs = [figures.values(job, name, RATIO[job], metric) for metric in METRICS]
-        if all(runs):
-            shown = [f"{np.mean(values):,.1f}" for values in runs]
+        runs = [figures.values(job, name, RATIO[job], metric) for metric in (*METRICS, *ESTIMATES)]
+        if all(runs[: len(METRICS)]):
+            shown = [f"{np.mean(values):,.1f}" if values else "" for values in runs]
             rows.append([job, f"{RATIO[job]:.0%}", name, str(len(runs[0])), *shown])
-    return markdown_table(["job", "pruned", "package", "fits", *METRICS.values()], rows)
+    header = ["job", "pruned", "package", "fits", *METRICS.values(), *ESTIMATES.values()]
+    return markdown_table(header, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -130,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     taken = []
     for figure in figures(args):
         print(
-            f"{figure.job:8} {figure.method:8} {figure.seed} {figure.metric:22} {figure.value:.2f}"
+            f"{figure.job:13} {figure.method:8} {figure.seed} {figure.metric:30} {figure.value:.2f}"
         )
         taken.append(figure)
     if not folder:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from joblib import Memory
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,21 +28,25 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._types import Array, Floats, Mask, Metadata, Rows, Targets
-from .base import BasePruner, KeptPartitions
+from ._types import Array, Floats, Integers, Mask, Metadata, Rows, Targets
+from .base import BasePruner, KeptPartitions, targets_of
 from .data import (
     Kind,
+    Target,
     TargetKind,
     check_reference_rows,
     check_reference_target,
+    check_rows,
+    digest,
     n_rows,
     require_memory,
+    take_rows,
     weight_unit,
 )
 from .influence import Influence, Norm
 from .matching import (
     Certificate,
-    Choice,
+    CostEstimate,
     Matched,
     Network,
     Reference,
@@ -57,19 +64,39 @@ from .matching import (
     kept_weights,
     kind_of_target,
     members,
+    n_trial_rows,
+    recalled,
+    scaled_cost,
     train_once,
     unfrozen,
+    usable_memory,
 )
 from .networks import is_linear_model
 from .selection import Quota, Request, RowTerms, make_terms
+from .utils import warn_user
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.
 _N_STAGES = 6
 # Of networks' last layers.
 _DEFAULT_DAMPING = 1e-4
+# The stages before the selection that time_limit counts.
+_TIMED = ("head", "influence", "distribution")
 # Share of time_limit that selection and certificate each get at least, whatever came before.
 _LEAST_SHARE_OF_TIME = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class _Pruning:
+    """What `fit` returns for given influences: the mask of rows kept, their weights, what it costs.
+
+    ``is_cut`` says whether the time limit ended it.
+    """
+
+    support: Mask
+    weights: Floats | None
+    certificate: Certificate
+    is_cut: bool
 
 
 class InfluencePruner(CallbackSupportMixin, BasePruner):
@@ -140,22 +167,23 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         `PruneRatioSearchCV` pass them to the final estimator, multiplied by the weights you give
         it.
     time_limit : float, default=60.0
-        Seconds for everything in `fit` after the networks and their last layers are fitted; the
-        selection and the certificate get at least a tenth of it each. When the time is up, the
+        Seconds for everything in `fit` after the networks are trained; the selection and the
+        certificate get at least a tenth of it each. When the time is up, a warning says so, the
         selection returns the best rows found so far, and entries of the certificate that are not
         computed are NaN. A fit that is not cut short gives the same result on every run.
     memory : str or object with the joblib.Memory interface, default=None
         Caches fitted networks and influences, so that a search over parameters that only the
         selection uses (``prune_ratio``, ``tolerance``, ``quota``, ``distribution_weight``,
-        ``time_limit``, masks, costs and groups) trains once for each set of rows. If a network is
-        trained, set ``random_state`` to an int, or nothing is reused. A change in the file of a
-        network's class is detected; a change in a module that the file imports is not. The files
-        are pickles, and loading a pickle can run any code: use a folder that only people you trust
-        can write to.
+        ``time_limit``, masks, costs and groups) trains once for each set of rows. It caches the
+        rows chosen as well, so that the same request is answered at once. Set ``random_state`` to
+        an int: otherwise neither trained networks nor chosen rows are reused. A change in the file
+        of a network's class is detected; a change in a module that the file imports is not. The
+        files are pickles, and loading a pickle can run any code: use a folder that only people you
+        trust can write to.
     random_state : int, RandomState instance or None, default=None
         Seeds the training of the network and the selection.
     verbose : int, default=0
-        1 prints one line for each stage.
+        1 prints a line when a stage starts, and its seconds when it ends.
 
     Attributes
     ----------
@@ -301,6 +329,12 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     (57, 30)
     >>> pruner.certificate_.predicted_change < pruner.certificate_.random_change
     True
+
+    Before a long fit, ask for its cost (`estimate_cost`). With scikit-learn 1.9 or newer, a
+    progress bar shows the stages, epochs and rounds (it needs ``rich``):
+
+    >>> from sklearn.callback import ProgressBar  # doctest: +SKIP
+    >>> pruner.set_callbacks(ProgressBar()).fit(X, y)  # doctest: +SKIP
 
     To match the model that is trained on the rows kept, hand it over:
 
@@ -455,9 +489,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         NonConvexLossWarning
             If the loss is not convex.
         UserWarning
-            If the tolerance allows no row to be dropped, whole numbers are read as a regression
-            target, checkpoints were not reached, two networks are equal, or ``memory`` cannot be
-            used.
+            If ``time_limit`` cut the fit short, the tolerance allows no row to be dropped, whole
+            numbers are read as a regression target, checkpoints were not reached, two networks are
+            equal, or ``memory`` cannot be used.
         """
         return self._fit(
             X,
@@ -493,13 +527,23 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             clock = StageClock(self.verbose, task)
             unit = weight_unit(row_params.get("sample_weight"), len(y))
             job = self._training_job(X, y, terms, reference, unit)
-            # Not needed with weight 0 (`select` computes them later if it needs them), or if given.
-            with_priorities = self.distribution_weight != 0 and terms.priority is None
+            # Not needed if given, nor with weight 0, but whatever is cached serves all weights;
+            # `select` computes priorities later if it needs them.
+            is_for_all = self.distribution_weight != 0 or self.memory is not None
+            with_priorities = terms.priority is None and is_for_all
             trained = train_once(job, self.memory, clock, with_priorities=with_priorities)
             self._keep(trained, terms)
-            choice = self._choose_in_time(clock)
-            self.certificate_ = self._certify_in_time(choice, clock)
-        return choice.support
+            if terms.priority is not None:
+                started = time.perf_counter()
+                self.matched_ = self.matched_.prioritised(terms.priority)
+                clock.add("distribution", time.perf_counter() - started)
+            pruning = self._prune_once(trained.key, terms, clock)
+            self.certificate_ = replace(pruning.certificate, seconds=clock.seconds)
+            if pruning.weights is not None:
+                self.sample_weight_ = pruning.weights
+        if pruning.is_cut:
+            self._warn_of_time()
+        return pruning.support
 
     def _select_partitions(
         self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
@@ -609,12 +653,24 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         self.influence_norms_ = trained.row_changes
         self._terms_ = replace(terms, sample_weight=self.matched_.sample_weight)
 
-    def _choose_in_time(self, clock: StageClock) -> Choice:
-        """Choose the rows, and their weights if ``reweight``, in what is left of the time limit."""
-        left = self.time_limit - clock.spent_in("influence", "distribution")
+    def _prune_once(self, job_key: str | None, terms: RowTerms, clock: StageClock) -> _Pruning:
+        """Choose and certify, or load both from the memory that keeps the influences.
+
+        A selection that the time limit cuts is not kept, nor one whose seed was drawn.
+        """
+        prune, memory = partial(self._prune_in_time, clock), usable_memory(self.memory)
+        if memory is None or job_key is None or not isinstance(self.random_state, Integral):
+            return prune()
+        key = digest(job_key, self._request(), terms, self._seed_, self.reweight)
+        pruning, _ = recalled(
+            memory, key, prune, _Pruning, clock, is_lasting=lambda pruning: not pruning.is_cut
+        )
+        return pruning
+
+    def _prune_in_time(self, clock: StageClock) -> _Pruning:
+        """Choose the rows and certify them, in what is left of the time limit."""
+        deadline = self._deadline(clock.spent_in(*_TIMED))
         with clock.stage("selection", n_parts=None):
-            deadline = time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit)
-            self.matched_ = self.matched_.prioritised(self._terms_.priority)
             choice = choose_rows(
                 self.matched_,
                 self._terms_,
@@ -622,25 +678,102 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 deadline=deadline,
                 random_state=self._seed_,
             )
-            if not self.reweight:
-                return choice
-            self.sample_weight_ = self.weigh(choice.support)
-            return replace(choice, weights=self.sample_weight_)
-
-    def _certify_in_time(self, choice: Choice, clock: StageClock) -> Certificate:
-        """Compute the certificate in what is left of the time limit."""
-        left = self.time_limit - clock.spent_in("influence", "distribution", "selection")
+            if self.reweight:
+                choice = replace(choice, weights=self.weigh(choice.support))
+        is_cut = time.perf_counter() > deadline
+        deadline = self._deadline(clock.spent_in(*_TIMED, "selection"))
         with clock.stage("certificate"):
             certificate = certify(
-                self.matched_,
-                choice,
-                deadline=time.perf_counter() + max(left, _LEAST_SHARE_OF_TIME * self.time_limit),
-                random_state=self._seed_,
+                self.matched_, choice, deadline=deadline, random_state=self._seed_
             )
-        return replace(certificate, seconds=clock.seconds)
+        is_cut |= certificate.status == "time limit" or certificate.refits_timed_out
+        return _Pruning(choice.support, choice.weights, certificate, is_cut)
+
+    def _deadline(self, spent: float) -> float:
+        """Return when the next stage must end, with so many seconds of the limit spent."""
+        left = max(self.time_limit - spent, _LEAST_SHARE_OF_TIME * self.time_limit)
+        return time.perf_counter() + left
+
+    def _warn_of_time(self) -> None:
+        warn_user(
+            f"time_limit={self.time_limit:g} seconds cut this fit short, so the rows kept may be "
+            "worse than with more time, differ on the next run, or lack a part of the certificate. "
+            "Raise time_limit; estimate_cost says how much a fit needs.",
+        )
 
     def _target_kind(self, y: ArrayLike | None) -> Kind | None:
         return kind_of_target(self.estimator, y)
+
+    def estimate_cost(
+        self, X: Rows, y: ArrayLike | None = None, *, target_kind: TargetKind = "auto"
+    ) -> CostEstimate:
+        """Return what `fit` will cost, about, from a trial on a twentieth of the rows.
+
+        The trial takes about a tenth of the fit, or a few tenths of a second if the fit takes no
+        longer than a few seconds. It changes neither the pruner nor its ``memory``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), dict or Dataset
+            Training rows, as for `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets, as for `fit`.
+        target_kind : {"auto", "classification", "regression"}, default="auto"
+            As for `fit`.
+
+        Returns
+        -------
+        estimate : CostEstimate
+            ``seconds`` (a dict, stage to seconds), ``memory`` in bytes, and ``n_coordinates``. The
+            sum of the seconds is mostly within a factor of two for a ``prune_ratio`` without masks,
+            costs and reference rows, if the machine is as busy in the fit as in the trial. It may
+            exceed ``time_limit``, at which the fit is cut short.
+
+        Raises
+        ------
+        ValueError
+            If rows, target or parameters are malformed.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn_prune import InfluencePruner
+        >>> X, y = load_digits(return_X_y=True)
+        >>> cost = InfluencePruner(prune_ratio=0.9, random_state=0).estimate_cost(X, y)
+        >>> list(cost.seconds)
+        ['network', 'head', 'influence', 'distribution', 'selection', 'certificate']
+        >>> cost.n_coordinates
+        650
+        >>> 1e6 < cost.memory < 1e9
+        True
+        """
+        check_parameters(self)
+        ratio, rows = self._request().ratio, check_rows(clone(self), X, reset=True)
+        n_samples = n_rows(rows)
+        target = self._check_target(targets_of(rows, y), n_samples, target_kind)
+        assert target is not None
+        some = _some_rows(target, n_trial_rows(n_samples))
+        options: dict[str, Any] = {
+            "prune_ratio": 0.5,
+            "tolerance": None,
+            "quota": None,
+            "reweight": False,
+            # Ends the selection at once.
+            "time_limit": 1e-9,
+            "memory": None,
+            "random_state": 0,
+            "verbose": 0,
+        }
+        if self.features is not None and not callable(self.features):
+            options["features"] = take_rows(self.features, some)
+        trial = clone(self).set_params(**options)
+        with warnings.catch_warnings():
+            # The fit itself will warn.
+            warnings.simplefilter("ignore")
+            trial.fit(take_rows(X, some), take_rows(y, some), target_kind=target.kind)
+        share_kept = 0.5 if ratio is None else 1 - ratio
+        seconds = dict(trial.certificate_.seconds)
+        return scaled_cost(trial.matched_, seconds, n_samples, share_kept)
 
     def select(
         self,
@@ -743,6 +876,16 @@ def _checked_support(support: ArrayLike, n_samples: int) -> Mask:
             "rows. Give what select or get_support() returns."
         )
     return mask
+
+
+def _some_rows(target: Target, n_rows: int) -> Integers:
+    """Draw positions of rows, among them one of each class."""
+    order = np.random.default_rng(0).permutation(len(target.values))
+    if target.classes is not None:
+        _, first = np.unique(target.values[order], return_index=True)
+        order = np.concatenate([order[first], np.delete(order, first)])
+        n_rows = max(n_rows, len(first) + 1)
+    return np.sort(order[:n_rows])
 
 
 def _drawn_seed(random_state: int | np.random.RandomState | None) -> int:

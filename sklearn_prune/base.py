@@ -174,7 +174,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 self._keep_partitions(X, self._select_partitions(X, y, kind, **fit_params))
                 return self
             rows = check_rows(self, X, reset=True)
-            y = _targets(rows, y)
+            y = targets_of(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
             if target is not None and target.classes is not None:
                 self.classes_ = target.classes
@@ -402,7 +402,7 @@ def fit_pruner(
     The user's ``target_kind`` and the pruner's network take precedence. A pruner whose ``fit`` has
     no ``target_kind`` decides by itself.
     """
-    y = _targets(X, y)
+    y = targets_of(X, y)
     is_open = fit_params.get("target_kind", "auto") == "auto" and pruner._target_kind(y) is None
     if kind is not None and is_open and has_fit_parameter(pruner, "target_kind"):
         fit_params = {**fit_params, "target_kind": kind}
@@ -423,5 +423,5 @@ def deployable(estimator: Estimator) -> Estimator:
     )
 
 
-def _targets(X: Rows, y: Targets) -> Targets:
+def targets_of(X: Rows, y: Targets) -> Targets:
     return dataset_targets(X) if y is None and isinstance(X, Dataset) else y

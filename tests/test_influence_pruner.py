@@ -440,12 +440,15 @@ def test_fit_arguments_are_routed(iris):
     assert pipeline[-1].support_[:10].all()
 
 
-def test_verbose_prints_a_line_a_stage(iris, capsys):
+def test_verbose_prints_a_line_when_a_stage_starts_and_when_it_ends(iris, capsys):
     InfluencePruner(**CALM, verbose=1).fit(*iris)
     lines = capsys.readouterr().out.splitlines()
-    assert "dense curvature of 15 parameters, 15 coordinates" in lines.pop(4)
+    assert "dense curvature of 15 parameters, 15 coordinates" in lines.pop(8)
     stages = ["network", "head", "influence", "distribution", "selection", "certificate"]
-    assert [line.split()[1] for line in lines] == stages
+    assert [line.split()[1] for line in lines[::2]] == stages
+    assert all(line.endswith(" ...") for line in lines[::2])
+    assert [line.split()[1] for line in lines[1::2]] == stages
+    assert all(line.endswith(" s") for line in lines[1::2])
 
 
 @pytest.mark.parametrize("was_fitted", [False, True])

@@ -22,7 +22,7 @@ from .head.head_influence import (
     retraining_steps,
 )
 from .head.objective import HeadObjective, warn_if_not_convex
-from .head.refit import HeadFit, fit_head, newton_step, refit_head
+from .head.refit import CHEAP_FLOPS, HeadFit, fit_head, newton_step, refit_head
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
@@ -32,6 +32,7 @@ from .row_coordinates import RowCoordinates, RowMatrix, norms_of, part_of, rows_
 from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
+    "CHEAP_FLOPS",
     "DenseCurvature",
     "DenseHeadInfluence",
     "DenseNetworkCurvature",

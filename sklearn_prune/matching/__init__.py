@@ -15,6 +15,7 @@ from .choice import (
     weight_of_distribution,
 )
 from .clock import StageClock
+from .cost import CostEstimate, n_trial_rows, scaled_cost
 from .distribution import (
     DistributionEmbedding,
     NonlinearHead,
@@ -26,6 +27,7 @@ from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
 from .job import Layers, Reference, TrainingJob
 from .matched import Matched
+from .memory import recalled, usable_memory
 from .network_checks import (
     check_damping,
     check_ensemble,
@@ -43,6 +45,7 @@ __all__ = [
     "CLOSE",
     "Certificate",
     "Choice",
+    "CostEstimate",
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",
@@ -76,8 +79,12 @@ __all__ = [
     "kept_weights",
     "kind_of_target",
     "members",
+    "n_trial_rows",
+    "recalled",
+    "scaled_cost",
     "target_labels",
     "train_once",
     "unfrozen",
+    "usable_memory",
     "weight_of_distribution",
 ]

@@ -19,14 +19,12 @@ the draw equal those over all rows. Numbers that the user gives as ``sample_prio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Mask
@@ -39,8 +37,10 @@ from .feature_maps import CHUNK, Table
 FEWEST_ROWS = 32
 # Most rows to grow trees on, most distances to compute, and fewest rows to compute them to. With
 # fewer of these, the distance is a coarser measure of sparsity.
-_GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e8, 1_000
+_GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e7, 1_000
 _N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
+# Rows in one group of the search for neighbours.
+_GROUP = 16
 # Fewest rows in a leaf of the trees that predict the target, and of those for its variance.
 _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
 # Odds below this quantile, or below this share of the median, are raised to the larger of the two.
@@ -137,9 +137,7 @@ def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities
         rng = np.random.default_rng(0)
         reference = _reference_rows(table, len(even), rng)
         is_reference = np.isin(np.arange(len(even)), reference)
-        distance = _floored(
-            _distance_to_neighbours(table, table[reference], is_reference, euclidean_distances)
-        )
+        distance = _floored(_distance_to_neighbours(table, table[reference], is_reference))
     none_expected = np.zeros((len(even), 0), dtype=np.float32)
     return Priorities(distance, _floored(sample_priority), even, none_expected)
 
@@ -195,38 +193,37 @@ def _calibrated(
     if chance == 0:
         return shares
 
-    def at(tilt: Floats) -> _Point:
-        odds = shares[free] * np.exp(np.clip(totals.scores(tilt)[free], -_LONGEST, _LONGEST))
+    def at(scores: Floats) -> _Point:
         result = shares.copy()
+        odds = shares[free] * np.exp(np.clip(scores, -_LONGEST, _LONGEST))
         result[free] = inclusion_probabilities(odds, shares[free].sum())
-        return _Point(tilt, result, totals.of(1.0 - result))
+        return _Point(scores, result, totals.of(1.0 - result))
 
-    left = totals.of(1.0 - shares)
-    best = point = _Point(np.zeros(len(left)), shares, left)
-    last, n_momentum, n_stalled = best.tilt, 0, 0
+    best = point = _Point(np.zeros(int(free.sum())), shares, totals.of(1.0 - shares))
+    last, n_momentum, n_stalled = best.scores, 0, 0
     step_size = _CAUTION / totals.largest_eigenvalue(movable)
     for _ in range(_N_STEPS):
         is_enough = best.norm <= _CALIBRATED * chance or n_stalled == 2
         if is_enough or time.perf_counter() > deadline:
             break
-        moved = step_size * point.left
-        longest = float(np.abs(totals.scores(moved)[free]).max())
-        reached = point.tilt + moved * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
+        moved = step_size * totals.scores(point.left)[free]
+        longest = float(np.abs(moved).max())
+        reached = point.scores + moved * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
         point = at(reached + n_momentum / (n_momentum + 3) * (reached - last))
         if point.norm < best.norm:
             n_stalled = n_stalled + 1 if point.norm > (1 - _LEAST_GAIN) * best.norm else 0
             best, last, n_momentum = point, reached, n_momentum + 1
         else:
             step_size *= 1.0 if n_momentum else 0.5
-            point, last, n_momentum = best, best.tilt, 0
+            point, last, n_momentum = best, best.scores, 0
     return best.shares
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A point of the calibration: l, the shares, and the totals of the dropped rows."""
+    """A point of the calibration: ``l · a_i`` of the free rows, the shares, and the totals left."""
 
-    tilt: Floats
+    scores: Floats
     shares: Floats
     left: Floats
 
@@ -294,8 +291,8 @@ class PriorityScale:
     is_labels : bool
         Whether the target holds class codes.
     is_fast : bool, default=False
-        Whether distances are computed in float32, and each row that no forest has seen by one of
-        them instead of all: enough for very many rows.
+        Whether each row that no forest has seen is predicted by one of them instead of all: enough
+        for very many rows.
     """
 
     reference: Floats
@@ -357,8 +354,7 @@ class PriorityScale:
             Position of each row among those that were fitted on; -1 for other rows.
         """
         is_own = (fitted >= 0) & self.is_reference[fitted]
-        distances = _fast_distances if self.is_fast else euclidean_distances
-        distance = _distance_to_neighbours(table, self.reference, is_own, distances)
+        distance = _distance_to_neighbours(table, self.reference, is_own)
         forest = self.forest.spread(fitted) if self.is_fast else self.forest
         every = np.arange(len(target))
         predicted = forest.predict(table, every, every if self.is_fast else fitted)
@@ -481,34 +477,56 @@ def _reference_rows(table: Table, n_rows: int, rng: np.random.Generator) -> Inte
     return table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
 
 
-def _fast_distances(rows: Floats, reference: Floats) -> Floats:
-    """Return all distances, in the float32 of the rows."""
-    squared = (rows @ reference.T) * np.float32(-2)
-    squared += np.einsum("ij,ij->i", rows, rows)[:, None]
-    squared += np.einsum("ij,ij->i", reference, reference)
-    np.maximum(squared, 0, out=squared)
-    return np.sqrt(squared, out=squared)
-
-
 def _distance_to_neighbours(
     table: Table,
     reference: Floats,
     is_reference: Mask,
-    distances_of: Callable[[Floats, Floats], Floats],
 ) -> Floats:
     """Return each row's mean distance to the nearest five of other rows."""
     n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
-
-    def nearest(rows: slice) -> Floats:
-        distances = distances_of(table[rows], reference)
-        return np.sort(np.partition(distances, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
-
-    parts = map_threads(nearest, list(gen_batches(len(is_reference), CHUNK)))
-    distances = np.concatenate(parts).astype(np.float64)
+    nearest = _Nearest(reference, n_nearest)
+    batches = list(gen_batches(len(is_reference), CHUNK))
+    distances = np.concatenate(map_threads(lambda rows: nearest(table[rows]), batches))
     mean = distances[:, :_N_NEIGHBOURS].mean(axis=1)
     # A reference row is its own nearest one.
     mean[is_reference] = distances[is_reference, -_N_NEIGHBOURS:].mean(axis=1)
     return np.asarray(mean)
+
+
+class _Nearest:
+    """The distances from rows to the nearest of some others.
+
+    The candidates are found in float32: the nearest k lie in the k groups of others whose minima
+    are smallest. Their distances are then computed from differences, since a difference of squares
+    loses digits where rows are nearly equal.
+    """
+
+    def __init__(self, others: Floats, n_nearest: int) -> None:
+        self._others, self._n_nearest = others, n_nearest
+        self._n_groups = -(-len(others) // _GROUP)
+        # Others that fill the last groups are infinitely far.
+        self._terms = np.zeros((others.shape[1] + 1, _GROUP * self._n_groups), np.float32)
+        self._terms[-1] = np.inf
+        self._terms[:-1, : len(others)] = -others.T
+        self._terms[-1, : len(others)] = np.einsum("ij,ij->i", others, others) / 2
+
+    def __call__(self, rows: Floats) -> Floats:
+        """Return the distances in ascending order, float64 of shape (n_rows, n_nearest)."""
+        # Half the squared distance, less that of the row from zero.
+        order = np.column_stack([rows, np.ones(len(rows), np.float32)]) @ self._terms
+        groups = order.reshape(len(rows), _GROUP, self._n_groups)
+        n_best = min(self._n_nearest, self._n_groups)
+        best = np.argpartition(groups.min(axis=1), n_best - 1, axis=1)[:, None, :n_best]
+        members = np.arange(_GROUP)[:, None] * self._n_groups + best
+        candidates = members.reshape(len(rows), -1)
+        order = np.take_along_axis(order, candidates, axis=1)
+        chosen = np.argpartition(order, self._n_nearest - 1, axis=1)[:, : self._n_nearest]
+        nearest = np.take_along_axis(candidates, chosen, axis=1)
+        squared = [
+            np.sum((rows - self._others[column]) ** 2, axis=1, dtype=np.float64)
+            for column in nearest.T
+        ]
+        return np.sort(np.sqrt(np.column_stack(squared)), axis=1)
 
 
 def _floored(odds: Floats) -> Floats:

@@ -11,7 +11,7 @@ from ..utils import telling
 
 
 class StageClock:
-    """Times each stage, prints it if ``verbose``, and reports it to scikit-learn's callbacks."""
+    """Times each stage, prints its start and end if ``verbose``, and tells scikit-learn of it."""
 
     def __init__(self, verbose: int = 0, task: Task | None = None) -> None:
         self.verbose, self._task = verbose, task or Task()
@@ -19,18 +19,25 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str, n_parts: int | None = 0) -> Iterator[None]:
-        """Add the seconds spent inside to ``seconds``, and report the stage to the callbacks.
+        """Add the seconds spent inside to ``seconds``; print, and report the stage to callbacks.
 
         ``n_parts`` is the number of parts that `part_done` will report; None if that is unknown.
         """
+        self.say(f"{name} ...")
         start = time.perf_counter()
         with self._task.part(name, n_parts) as task, telling(task.tick):
             yield
         self.add(name, time.perf_counter() - start)
 
+    @property
+    def total(self) -> float:
+        """The seconds spent in all stages."""
+        return sum(seconds for _, seconds in self.seconds)
+
     def add(self, name: str, seconds: float) -> None:
-        """Add a stage that was timed elsewhere."""
-        self.seconds += ((name, seconds),)
+        """Add the seconds of a stage that was timed elsewhere to those it has already."""
+        before = dict(self.seconds)
+        self.seconds = tuple((before | {name: before.get(name, 0.0) + seconds}).items())
         self.say(f"{name:<12} {seconds:8.2f} s")
 
     def spent_in(self, *names: str) -> float:

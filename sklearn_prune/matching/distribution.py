@@ -30,7 +30,7 @@ from .feature_maps import (
 )
 
 # The features of at most this many rows are stored; for more rows, each pass computes them again.
-STORED_ROWS = 20_000
+STORED_ROWS = 50_000
 
 
 class DistributionEmbedding(LinearOperator):

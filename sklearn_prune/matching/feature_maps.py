@@ -11,7 +11,6 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
-from sklearn.metrics.pairwise import rbf_kernel
 
 from .._types import Array, Floats, Integers, Positions, Rows
 from ..networks import column_scaler
@@ -251,4 +250,6 @@ class WhitenedKernelColumns:
 
 
 def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
-    return np.hstack([rows, rbf_kernel(rows, centres, gamma=gamma)])
+    squares, centre_squares = (np.einsum("ij,ij->i", part, part) for part in (rows, centres))
+    squared = squares[:, None] + centre_squares - 2.0 * (rows @ centres.T)
+    return np.hstack([rows, np.exp(np.float32(-gamma) * np.maximum(squared, 0.0))])

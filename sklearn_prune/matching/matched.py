@@ -67,10 +67,8 @@ class Matched:
         )
         return replace(self, priorities=priorities)
 
-    def prioritised(self, sample_priority: Floats | None) -> Matched:
-        """Return the same with the user's priorities; itself if none are given."""
-        if sample_priority is None:
-            return self
+    def prioritised(self, sample_priority: Floats) -> Matched:
+        """Return the same with the user's priorities."""
         return replace(self, priorities=given_priorities(self.table, sample_priority))
 
     def by_group(self, terms: RowTerms) -> Matched:

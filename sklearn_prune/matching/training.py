@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 from joblib import Memory
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_memory
 from skorch import NeuralNet
 
 from .._types import Floats, Rows
@@ -38,6 +33,7 @@ from .distribution import embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
 from .job import TrainingJob
 from .matched import Matched
+from .memory import recalled, usable_memory
 from .reference import ReferenceHead, aim_at_reference, fit_reference_head
 from .trained_members import Member, fitted_members, on_training_rows, product_of
 from .units import single_row_changes
@@ -55,11 +51,14 @@ class Trained:
         What the kept rows are to match.
     row_changes : ndarray of shape (n_samples,)
         First-order change from dropping each row alone, in the unit of the norm.
+    key : str or None
+        A digest of the job, if a memory keeps this result.
     """
 
     networks: tuple[NeuralNet | None, ...]
     matched: Matched
     row_changes: Floats
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,27 +98,19 @@ def train_once(
     NonConvexLossWarning
         If the loss of a head is not convex.
     """
-    store = _usable(memory)
+    store = usable_memory(memory)
     key = None if store is None else _key_of(job)
     if store is None or key is None:
         trained = train(job, clock, with_priorities)
     else:
-        trained = _recalled(store, key, job, clock, with_priorities)
+        compute = partial(train, job, clock, with_priorities)
+        trained, is_usable = recalled(store, key, compute, Trained, clock)
+        trained = replace(trained, key=key if is_usable else None)
     # Outside the cached call, so that a cache hit warns as well.
     for influence in influences_of(trained.matched.influence):
         if isinstance(influence, HeadInfluence):
             warn_if_not_convex(influence.objective, influence.theta)
     return trained
-
-
-def _usable(memory: str | Memory | None) -> Memory | None:
-    """Return the memory; None if it caches nothing."""
-    try:
-        memory = check_memory(memory)
-    except OSError as error:
-        _warn_of_memory(f"its folder cannot be used: {error}")
-        return None
-    return None if getattr(memory, "location", "unknown") is None else memory
 
 
 def _key_of(job: TrainingJob) -> str | None:
@@ -134,55 +125,6 @@ def _key_of(job: TrainingJob) -> str | None:
             "level of a module.",
         )
         return None
-
-
-def _recalled(
-    memory: Memory, key: str, job: TrainingJob, clock: StageClock, with_priorities: bool
-) -> Trained:
-    """Return the memory's result for this key; train if it has none."""
-    start, done = time.perf_counter(), list[Trained]()
-    try:
-        ignored = ["job", "clock", "with_priorities", "done"]
-        train_keyed = memory.cache(_train_keyed, ignore=ignored)
-        trained = train_keyed(key, job, clock, with_priorities, done)
-    except OSError as error:
-        _warn_of_memory(f"its folder cannot be used: {error}")
-        # Use the result if only storing it failed.
-        return done[0] if done else train(job, clock, with_priorities)
-    finally:
-        if done:
-            _remove_half_written(train_keyed)
-    if not isinstance(trained, Trained):
-        _warn_of_memory(f"one of its files holds a {type(trained).__name__} instead of a result")
-        return train(job, clock, with_priorities)
-    in_stages = sum(seconds for _, seconds in clock.seconds)
-    clock.add("memory", time.perf_counter() - start - in_stages)
-    return trained
-
-
-def _train_keyed(
-    key: str, job: TrainingJob, clock: StageClock, with_priorities: bool, done: list[Trained]
-) -> Trained:
-    """Train, and append the result to ``done``; the memory distinguishes calls by ``key`` alone."""
-    done.append(train(job, clock, with_priorities))
-    return done[0]
-
-
-def _remove_half_written(train_keyed: Any) -> None:
-    """Remove the files that this thread began to write to a joblib memory and did not finish."""
-    store = getattr(train_keyed, "store_backend", None)
-    if store is None or not hasattr(train_keyed, "func_id"):
-        return
-    # joblib writes under these names and renames complete files.
-    half_written = f"*/*.*.*-{os.getpid()}-{id(threading.current_thread())}"
-    for path in (Path(store.location) / train_keyed.func_id).glob(half_written):
-        path.unlink(missing_ok=True)
-
-
-def _warn_of_memory(fault: str) -> None:
-    warn_user(
-        f"memory does not cache this fit, since {fault}. Give another folder, or empty this one.",
-    )
 
 
 def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> Trained:

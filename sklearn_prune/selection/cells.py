@@ -24,6 +24,9 @@ _MAX_COORDINATES, _MAX_NUMBERS = 6, 1_000
 # The price of each row more or less than the proportional share of a group with a range, and the
 # reward for dropping the costliest row instead of the cheapest, in units of a typical row.
 _DEVIATION, _REWARD = 5e-2, 0.2
+# With more numbers in all means of cells together, the residual is left to the exchanges: they see
+# all of it, and the program only its few leading directions.
+_MAX_MEANS = 2e7
 # Total number of rows from which the means of the cells are estimated.
 _MEAN_ROWS = 20_000
 
@@ -175,10 +178,9 @@ def _with_residual(
 ) -> CellProgram:
     """Add the residual to the program, in the directions in which the counts move it most."""
     low, high = program.bounds()
-    n_open = int((low < high).sum())
-    if n_open == 0:
+    n_open, coordinates = int((low < high).sum()), problem.coordinates
+    if n_open == 0 or len(program.sizes) * coordinates.n_coordinates > _MAX_MEANS:
         return program
-    coordinates = problem.coordinates
     means = _cell_means(coordinates, labels, len(program.sizes), rng)
     offset = coordinates.residual(problem.must_drop)
     # How far the counts can move the residual, and where it starts.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import cost
+from benchmarks import cost, search
 from benchmarks._common import Figure
 from benchmarks.tables import Figures, read_figures
 
@@ -20,6 +20,17 @@ def test_a_process_prints_what_its_fit_costs(tmp_path, monkeypatch, capsys):
     stages = sum(seconds for name, seconds in costs.items() if name.startswith("wall, "))
     assert 0 < stages <= costs["wall"]
     assert costs["peak_memory_mb"] > 50
+    assert min(costs[name] for name in cost.ESTIMATES) > 0
+
+
+def test_a_grid_is_compared_with_one_ratio(data_dir, monkeypatch):
+    monkeypatch.setattr(search, "RATIOS", (0.5, 0.9))
+    monkeypatch.setattr(search, "N_FOLDS", 2)
+    monkeypatch.setattr(search, "N_EPOCHS", 1)
+    costs = cost.costs_of_grid(data_dir, None)
+    for name in ("search, linear", "search, hidden layer"):
+        one, both = costs[f"{name}, one ratio"], costs[f"{name}, all ratios"]
+        assert costs[f"{name}, all / one"] == both / one
 
 
 def test_each_package_and_job_has_its_own_process(tmp_path, monkeypatch, capsys):
@@ -50,7 +61,7 @@ def test_the_table_has_means_over_fits():
         for metric in cost.METRICS
     ]
     (line,) = cost.table(Figures(figures)).splitlines()[2:]
-    assert line == "| cifar10 | 90% | this | 2 | 1.5 | 1.5 | 1.5 |"
+    assert line == "| cifar10 | 90% | this | 2 | 1.5 | 1.5 | 1.5 |  |  |  |"
 
 
 def test_a_missing_file_is_said(tmp_path):

@@ -147,6 +147,20 @@ def test_rows_that_are_there_twice_have_no_more_odds():
         assert distance[:n_twice].max() <= distance[n_twice:].min()
 
 
+@pytest.mark.parametrize(("n_rows", "spread"), [(33, 1.0), (130, 1.0), (130, 1e-2)])
+def test_the_distance_is_the_mean_to_the_nearest_five(n_rows, spread):
+    rng = np.random.default_rng(0)
+    X = 7 + np.repeat(rng.standard_normal((n_rows // 10 + 1, 4)), 10, axis=0)[:n_rows]
+    X += spread * rng.standard_normal(X.shape)
+    rows = Table([X], np.ones(n_rows))[:].astype(np.float64)
+    every = np.sort(np.linalg.norm(rows[:, None] - rows[None], axis=2), axis=1)
+    expected = every[:, 1:6].mean(axis=1)
+    found = priorities_of(X, X[:, 0], is_labels=False).distance
+    # Very small distances are raised.
+    typical = expected > np.quantile(expected, 0.05)
+    np.testing.assert_allclose(found[typical], expected[typical], rtol=1e-5)
+
+
 def test_rows_that_weigh_as_several_are_believed_as_much():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((400, 2)), np.arange(400) % 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import sklearn_prune.matching.distribution as module
 from sklearn_prune.matching import NonlinearHead, Table, embed_distribution, target_labels
 from sklearn_prune.matching.distribution import DistributionEmbedding, embed_nonlinear_head
-from sklearn_prune.matching.feature_maps import FourierFeatures
+from sklearn_prune.matching.feature_maps import FourierFeatures, WhitenedKernelColumns
 
 
 def some_rows(n_rows=60, n_columns=3, n_classes=3, seed=0):
@@ -183,6 +183,16 @@ def test_fourier_features_estimate_the_kernel_of_the_median_distance():
     ]
     estimate = np.mean([m(table[:]) @ m(table[:]).T for m in draws], axis=0)
     assert np.abs(estimate - kernel).max() < 0.1
+
+
+def test_kernel_columns_are_those_of_float64():
+    X, _, _ = some_rows(n_rows=40)
+    table = Table([X * [1e3, 1.0, 1.0]], np.ones(40))
+    features = WhitenedKernelColumns.fit(table, np.random.default_rng(0))
+    rows, centres = table[:].astype(np.float64), features.centres.astype(np.float64)
+    squared = ((rows[:, None] - centres[None]) ** 2).sum(axis=2)
+    expected = np.hstack([rows, np.exp(-features.gamma * squared)]) - features.mean
+    np.testing.assert_allclose(features(table[:]), expected @ features.whitening, atol=2e-4)
 
 
 def test_wide_rows_are_projected_with_distances_kept():

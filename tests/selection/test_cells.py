@@ -269,3 +269,14 @@ def test_weight_can_stay_where_some_set_leaves_it(drawn):
     problem, _ = decide(*drawn)
     if problem is not None:
         assert can_keep_weight(problem) == (len(feasible_subsets(problem)) > 0)
+
+
+def test_very_many_coordinates_are_left_to_the_exchanges(monkeypatch):
+    rng = np.random.default_rng(0)
+    Z, options = rng.standard_normal((300, 4)), {"n_drop": 150, "groups": np.arange(300) % 7}
+    monkeypatch.setattr(cells_module, "_MAX_MEANS", 20)
+    # The means of the cells, each as long as all coordinates, would fill the memory.
+    monkeypatch.setattr(cells_module, "_cell_means", None)
+    problem, cells = decide(Z, options)
+    assert cells.n_dropped.sum() == 150
+    assert meets_every_rule(problem, cells)

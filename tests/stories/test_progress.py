@@ -121,9 +121,10 @@ def test_a_network_without_callbacks_tells_no_epochs():
 
 def test_what_the_memory_has_is_not_told_again(tmp_path):
     pruner = InfluencePruner(random_state=0, memory=str(tmp_path)).fit(X, Y)
-    log = Log()
-    pruner.set_callbacks(log).fit(X, Y)
-    assert [name for name in log.ended if name in STAGES] == ["selection", "certificate"]
+    for ratio, stages in ((0.4, []), (0.5, ["selection", "certificate"])):
+        log = Log()
+        pruner.set_params(prune_ratio=ratio).set_callbacks(log).fit(X, Y)
+        assert [name for name in log.ended if name in STAGES] == stages
 
 
 def test_an_error_ends_what_was_begun():

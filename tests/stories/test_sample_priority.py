@@ -134,3 +134,11 @@ def test_an_even_priority_prefers_sparse_regions_alone():
     distance = even.matched_.priorities.distance
     assert np.array_equal(even.matched_.priorities.odds, distance / distance.mean())
     assert distance[even.support_].mean() > distance.mean()
+
+
+def test_a_fit_from_memory_keeps_the_priorities_for_select(pruner, tmp_path):
+    for _ in range(2):
+        cached = InfluencePruner(prune_ratio=0.6, random_state=0, memory=str(tmp_path))
+        cached.fit(X, Y, sample_priority=PRIORITY)
+        assert np.array_equal(cached.support_, pruner.support_)
+        assert np.array_equal(cached.select(prune_ratio=0.8), pruner.select(prune_ratio=0.8))

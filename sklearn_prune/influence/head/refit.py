@@ -22,6 +22,9 @@ _TOL = 1e-8
 CHEAP_FLOPS = 2e9
 # Products in float32 are exact to about 1e-6, so the inner iteration cannot reach much less.
 _SMALLEST_FORCING = 1e-4
+# A step that shortens the gradient to less than this share came from a Hessian that is close enough
+# for the next step as well.
+_FAST = 0.2
 
 
 class DampedLoss(Protocol):
@@ -160,25 +163,38 @@ def _minimise(
     max_iter: int,
     precondition: Product | None,
 ) -> tuple[Array, int]:
-    """Return the parameters at which the Newton iteration ends, and its number of steps."""
+    """Return the parameters at which the Newton iteration ends, and its number of steps.
+
+    The Cholesky factor of a dense Hessian is used again as long as its steps shorten the gradient
+    enough: such a step costs one pass over the rows, so they go on until rounding ends them.
+    """
     point = _Point.at(objective, theta)
     exact = objective.hessian_flops <= CHEAP_FLOPS
-    n_iter, polished = 0, False
-    # If a step is cheap, one more reduces the gradient from the tolerance to rounding.
-    while n_iter < max_iter and point.gradient_norm > (0.0 if exact and not polished else _TOL):
+    n_iter, shortened, factor = 0, 0.0, None
+    while n_iter < max_iter and (point.gradient_norm > _TOL or (exact and shortened <= _FAST)):
         check_time()
-        polished = point.gradient_norm <= _TOL
         n_iter += 1
-        forcing = max(min(0.1, point.gradient_norm), 0.5 * _TOL / point.gradient_norm)
-        step = newton_step(
-            objective, point.theta, point.gradient, forcing, exact=exact, precondition=precondition
-        )
+        if exact:
+            if factor is None or shortened > _FAST:
+                factor = DenseCurvature(objective.hessian(point.theta))
+            step = -factor.solve(point.gradient.ravel()).reshape(objective.shape)
+        else:
+            forcing = max(min(0.1, point.gradient_norm), 0.5 * _TOL / point.gradient_norm)
+            step = newton_step(
+                objective,
+                point.theta,
+                point.gradient,
+                forcing,
+                exact=False,
+                precondition=precondition,
+            )
         previous, point = point, _backtrack(objective, point, step)
         if point is previous:
             if exact or objective.n_params > limits.DENSE_STEP_PARAMS:
                 break
             # Products in float32 allow no progress; continue with the dense Hessian.
             exact = True
+        shortened = point.gradient_norm / (previous.gradient_norm or 1.0)
     return point.theta, n_iter
 
 

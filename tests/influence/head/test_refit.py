@@ -62,6 +62,18 @@ def test_least_squares_takes_one_step_and_matches_the_normal_equations():
     np.testing.assert_allclose(fit.theta, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_a_factor_serves_several_steps_and_the_gradient_falls_to_rounding(name, monkeypatch):
+    objective, n_hessians = dataset_objective(name, 1e-4), []
+    hessian = HeadObjective.hessian
+    monkeypatch.setattr(
+        HeadObjective, "hessian", lambda self, theta: n_hessians.append(1) or hessian(self, theta)
+    )
+    fit = refit_head(objective)
+    assert len(n_hessians) < 0.7 * fit.n_iter
+    assert fit.gradient_norm < 1e-14 * objective.gradient_scale(fit.theta) + 1e-15
+
+
 def test_the_preconditioner_is_exact_for_squared_error(monkeypatch):
     objective, theta = random_objective("three targets", weighted=True)
     expected = newton_step(objective, theta, objective.gradient(theta), 0.0, exact=True)
