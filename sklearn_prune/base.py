@@ -148,7 +148,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             refusal = _REFUSALS.get(owner, _REFUSALS["sklearn.ColumnTransformer"])
             raise TypeError(refusal.format(owner.partition(".")[2], type(self).__name__))
         with refitting(self):
-            rows = check_rows(self, X, reset=True)
+            rows = self._checked_rows(X, reset=True)
             y = _targets(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
             if target is not None and target.classes is not None:
@@ -158,6 +158,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.sample_indices_ = np.flatnonzero(self.support_)
             self._fingerprint_ = fingerprint(rows)
         return self
+
+    def _checked_rows(self, X: Rows, *, reset: bool) -> Rows:
+        """Return X as ``_select_rows`` takes it; set ``n_features_in_`` if ``reset``."""
+        return check_rows(self, X, reset=reset)
 
     def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
         if target_kind not in get_args(TargetKind):
@@ -242,7 +246,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             If X is malformed, or its columns are not those seen in ``fit``.
         """
         check_is_fitted(self)
-        rows = check_rows(self, X, reset=False)
+        rows = self._checked_rows(X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
         if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)

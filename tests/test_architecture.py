@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("influence",),
     ("matching",),
     ("_influence_pruner", "baselines"),
-    ("_sample_weight",),
+    ("_sample_weight", "_given_pruner"),
     ("pipeline", "meta"),
     ("model_selection",),
     ("inspection",),

@@ -6,11 +6,19 @@ other arguments of `fit`, and `hashing` recognises rows and networks. `columns` 
 each column of a table, and `encoding` turns the columns into numbers for a pruner.
 """
 
-from .containers import StoredRows, dataset_targets, is_dict, n_rows, take_rows
+from .columns import has_categories, is_table
+from .containers import StoredRows, dataset_targets, flat_rows, is_dict, n_rows, take_rows
 from .encoding import ColumnsEncoder
 from .fit_params import check_params, take_params
 from .hashing import digest, fingerprint
-from .rows import check_reference_rows, check_rows, refuse_dates
+from .rows import (
+    NotNumbersError,
+    check_reference_rows,
+    check_rows,
+    record_columns,
+    refuse_dates,
+    require_rows,
+)
 from .target import (
     Kind,
     Target,
@@ -24,6 +32,7 @@ from .values import as_labels, as_numbers, check_weights, is_missing, weight_uni
 __all__ = [
     "ColumnsEncoder",
     "Kind",
+    "NotNumbersError",
     "StoredRows",
     "Target",
     "TargetKind",
@@ -38,11 +47,16 @@ __all__ = [
     "dataset_targets",
     "digest",
     "fingerprint",
+    "flat_rows",
+    "has_categories",
     "is_dict",
     "is_missing",
+    "is_table",
     "n_rows",
     "plain",
+    "record_columns",
     "refuse_dates",
+    "require_rows",
     "take_params",
     "take_rows",
     "weight_unit",

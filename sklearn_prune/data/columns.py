@@ -39,7 +39,7 @@ def is_table(X: Rows) -> bool:
 
 def has_categories(X: Rows) -> bool:
     """Whether X is a data frame with a column whose type says that it holds categories."""
-    return hasattr(X, "columns") and any(map(_is_categorical, X.dtypes))
+    return any(map(_is_categorical, getattr(X, "dtypes", ())))
 
 
 def table_columns(X: Rows) -> dict[Hashable, Rows]:

@@ -155,10 +155,9 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         validate_data(self, X, reset=False, skip_check_array=True)
         columns = dict(zip(self.kinds_, table_columns(X).values(), strict=True))
-        numbers = self._number_block(columns)
         encoded = []
-        if self._numbers_ is not None and numbers is not None:
-            encoded.append(self._numbers_.transform(numbers))
+        if self._numbers_ is not None:
+            encoded.append(self._numbers_.transform(self._number_block(columns)))
         for name, categories in self._categories_.items():
             encoded.append(categories.encode(as_text(columns[name])))
         return np.concatenate(encoded, axis=1, dtype=np.float32)

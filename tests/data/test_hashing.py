@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import gc
 import importlib.util
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -105,6 +107,17 @@ def test_a_class_without_source_has_no_digest(monkeypatch):
 @given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
 def test_a_fingerprint_does_not_know_where_numbers_lie(array):
     assert fingerprint(StoredRows(array)) == fingerprint(array)
+
+
+def test_rows_of_anything_have_a_fingerprint_by_value():
+    rows = [["a", dt.date(2026, 1, 1), None], ["b", dt.date(2026, 1, 1), np.nan]]
+    again = [["a", dt.date(2026, 1, 1), np.nan], ["b", dt.date(2026, 1, 1), None]]
+    frame, copied = (pd.DataFrame(r, columns=["x", "y", "z"]) for r in (rows, again))
+    assert fingerprint(frame) == fingerprint(copied)
+    assert fingerprint(frame) != fingerprint(frame.iloc[::-1])
+    assert fingerprint(frame) != fingerprint(frame.rename(columns={"x": "w"}))
+    assert fingerprint(["a", "b"]) == fingerprint(["a", "".join("b")]) != fingerprint(["b", "a"])
+    assert fingerprint([[1], [2, 3]]) == fingerprint([[1], [2, 3]]) != fingerprint([[1, 2], [3]])
 
 
 def test_identity_ends_with_the_object():
