@@ -267,8 +267,11 @@ class Pipeline(PlainPipeline):
 
         Pruners leave columns as they are, but rows may be encoded for them.
         """
-        reader = next((step for _, step in self.steps if _is_reader(step)), None)
-        return getattr(reader if hasattr(reader, name) else self.steps[0][1], name)
+        steps = [step for _, step in self.steps]
+        for step in [*filter(_is_reader, steps)][:1] + steps[:1]:
+            if hasattr(step, name):
+                return getattr(step, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _plain(self) -> PlainPipeline:
         steps = [

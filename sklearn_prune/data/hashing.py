@@ -125,7 +125,8 @@ def fingerprint(rows: Rows) -> str | Identity:
     if isinstance(rows, Mapping):
         parts = repr([(name, fingerprint(rows[name])) for name in sorted(rows)])
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    if not isinstance(rows, np.ndarray | csr_array | StoredRows) or rows.dtype.kind not in "biuf":
+    is_array = isinstance(rows, np.ndarray | StoredRows) or issparse(rows)
+    if not is_array or rows.dtype.kind not in "biuf":
         return _digest_of_cells(rows)
     result = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
     for piece in pieces(rows.shape):

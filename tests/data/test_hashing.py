@@ -13,6 +13,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,12 @@ def test_a_class_without_source_has_no_digest(monkeypatch):
 @given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
 def test_a_fingerprint_does_not_know_where_numbers_lie(array):
     assert fingerprint(StoredRows(array)) == fingerprint(array)
+
+
+@pytest.mark.parametrize("sparse", [sp.csr_array, sp.csr_matrix])
+def test_sparse_rows_have_the_fingerprint_of_dense_ones(sparse):
+    dense = np.array([[0.0, 1.0], [2.0, 0.0]])
+    assert fingerprint(sparse(dense)) == fingerprint(dense)
 
 
 def test_rows_of_anything_have_a_fingerprint_by_value():
