@@ -15,6 +15,7 @@ from benchmarks import (
     distribution,
     expected_gap,
     influence_report,
+    native_categories,
     quality_report,
     reference_report,
     search_on_kept,
@@ -110,6 +111,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
+        ("native_categories", native_categories.Cell, native_categories.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):
