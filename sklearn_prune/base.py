@@ -173,7 +173,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 kind = self._requested_kind(y, target_kind)
                 self._keep_partitions(X, self._select_partitions(X, y, kind, **fit_params))
                 return self
-            rows = check_rows(self, X, reset=True)
+            rows = self._checked_rows(X, reset=True)
             y = targets_of(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
             if target is not None and target.classes is not None:
@@ -189,6 +189,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._kept_partitions_ = kept
         self.support_, self.sample_indices_ = kept.support, kept.indices
         self._fingerprint_ = fingerprint(X)
+
+    def _checked_rows(self, X: Rows, *, reset: bool) -> Rows:
+        """Return X as ``_select_rows`` takes it; set ``n_features_in_`` if ``reset``."""
+        return check_rows(self, X, reset=reset)
 
     def _check_target(self, y: Targets, n_samples: int, target_kind: TargetKind) -> Target | None:
         kind = self._requested_kind(y, target_kind)
@@ -307,7 +311,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             check_rows(self, two_rows_like(X), reset=False)
             is_known = fingerprint(X) == self._fingerprint_
             return self._kept_partitions_.take(X) if is_known else X
-        rows = check_rows(self, X, reset=False)
+        rows = self._checked_rows(X, reset=False)
         container = X if hasattr(X, "shape") or is_dict(X) else rows
         if self.was_fitted_on(rows):
             return take_rows(container, self.sample_indices_)

@@ -22,12 +22,20 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from ._compat import HasMethods, fit_context
+from ._given_pruner import (
+    GIVEN_PRUNER,
+    FittedPruner,
+    fit_given,
+    input_tags,
+    pruner_of,
+    reads_numbers_only,
+)
 from ._influence_pruner import InfluencePruner
 from ._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from ._sample_weight import fit_weighted, gives_weights, weight_argument
 from ._types import Array, Constraints, Estimator, Floats, Metadata, Params, Rows, Targets
-from .base import BasePruner, deployable, fit_pruner
-from .data import Kind, check_params, prune_params
+from .base import BasePruner, deployable, refitting
+from .data import Kind, check_params, prune_params, record_columns
 
 __all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
 
@@ -60,9 +68,12 @@ class PruningMixin(MetaEstimatorMixin):
     """
 
     estimator: Estimator
-    pruner: BasePruner | None
+    # A pruner, a pipeline that ends in one, or None.
+    pruner: Estimator
     rescale: Rescale
     estimator_: Estimator
+    pruner_: BasePruner
+    encoder_: Estimator
 
     # Methods that pass their metadata to the estimator.
     _routed: ClassVar[tuple[str, ...]] = (
@@ -80,23 +91,32 @@ class PruningMixin(MetaEstimatorMixin):
         """Return the estimator, unfitted."""
         return self.estimator
 
-    def _pruner(self) -> BasePruner:
+    def _given_pruner(self) -> Estimator:
+        """Return the pruner, or the pipeline that ends in it, unfitted."""
         return InfluencePruner() if self.pruner is None else self.pruner
 
-    def _fit_pruner(self, X: Rows, y: Targets, params: Params, **changed: Any) -> BasePruner:
+    def _pruner(self) -> BasePruner:
+        """Return the pruner itself, unfitted."""
+        return pruner_of(self._given_pruner())
+
+    def _fit_pruner(self, X: Rows, y: Targets, params: Params, **changed: Any) -> FittedPruner:
         """Fit a clone of the pruner with some parameters changed."""
-        pruner = clone(self._pruner()).set_params(**changed)
-        return fit_pruner(pruner, X, y, self._kind, params)
+        given = clone(self._given_pruner())
+        pruner_of(given).set_params(**changed)
+        has_default = not reads_numbers_only(self._model())
+        return fit_given(given, X, y, self._kind, params, has_default=has_default)
 
     def _fit_on_kept(
         self, X: Rows, y: Targets, for_pruner: Params, for_estimator: Params, **changed: Any
-    ) -> tuple[BasePruner, Estimator]:
+    ) -> None:
         """Fit a clone of the pruner, and a clone of the estimator on the rows it keeps."""
-        pruner = self._fit_pruner(X, y, for_pruner, **changed)
-        weights = getattr(pruner, "sample_weight_", None)
-        share = len(pruner.sample_indices_) / len(pruner.support_)
-        model = self._fit_estimator(X, y, for_estimator, pruner.prune, share, weights)
-        return pruner, model
+        fitted = self._fit_pruner(X, y, for_pruner, **changed)
+        self.pruner_, self.encoder_ = fitted.pruner, fitted.encoder
+        weights = getattr(self.pruner_, "sample_weight_", None)
+        share = len(self.pruner_.sample_indices_) / len(self.pruner_.support_)
+        self.estimator_ = self._fit_estimator(
+            X, y, for_estimator, self.pruner_.prune, share, weights
+        )
 
     def _check_weights(self) -> None:
         """Raise if the pruner returns weights and the estimator takes none."""
@@ -235,7 +255,7 @@ class PruningMixin(MetaEstimatorMixin):
             methods.add(caller=method, callee=method)
         return (
             MetadataRouter(owner=self)
-            .add(pruner=self._pruner(), method_mapping=fit)
+            .add(pruner=self._given_pruner(), method_mapping=fit)
             .add(estimator=self._model(), method_mapping=methods)
         )
 
@@ -243,8 +263,9 @@ class PruningMixin(MetaEstimatorMixin):
         """Return the tags: what both pruner and estimator support."""
         tags: Tags = super().__sklearn_tags__()
         pruner, estimator = get_tags(self._pruner()), get_tags(self._model())
-        for name in ("sparse", "allow_nan", "three_d_array"):
-            both = getattr(pruner.input_tags, name) and getattr(estimator.input_tags, name)
+        of_pruner = input_tags(self._given_pruner())
+        for name in ("sparse", "allow_nan", "three_d_array", "string", "categorical"):
+            both = getattr(of_pruner, name) and getattr(estimator.input_tags, name)
             setattr(tags.input_tags, name, both)
         tags.input_tags.positive_only = estimator.input_tags.positive_only
         tags.target_tags.positive_only = estimator.target_tags.positive_only
@@ -264,17 +285,15 @@ class PrunedEstimator(PruningMixin):
 
     _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "pruner": [BasePruner, None],
+        "pruner": GIVEN_PRUNER,
         "rescale": RESCALE_TYPES,
     }
     _routed = (*PruningMixin._routed, "score")
 
-    pruner_: BasePruner
-
     def __init__(
         self,
         estimator: Estimator,
-        pruner: BasePruner | None = None,
+        pruner: Estimator = None,
         *,
         rescale: Rescale = None,
     ) -> None:
@@ -288,7 +307,7 @@ class PrunedEstimator(PruningMixin):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Training rows. A Dask collection is for estimators that take one, such as
             `lightgbm.DaskLGBMClassifier`: they get the kept rows as collections.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -318,7 +337,9 @@ class PrunedEstimator(PruningMixin):
         check_rules(self.estimator, self.rescale)
         for_pruner, for_estimator = self._sort_params(fit_params)
         check_params(X, for_estimator)
-        self.pruner_, self.estimator_ = self._fit_on_kept(X, y, for_pruner, for_estimator)
+        with refitting(self):
+            self._fit_on_kept(X, y, for_pruner, for_estimator)
+            record_columns(self, X, reset=True)
         return self
 
     @available_if(_estimator_has("score"))
@@ -341,16 +362,6 @@ class PrunedEstimator(PruningMixin):
         """
         return self._delegate("score", X, y, **params)
 
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns seen in `fit`."""
-        return self.pruner_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> Array:
-        """Names of the columns seen in `fit`, if all are strings."""
-        return self.pruner_.feature_names_in_
-
 
 class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     """Fit a classifier on the rows that a pruner keeps.
@@ -364,8 +375,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     ----------
     estimator : classifier
         A clone is fitted on the kept rows.
-    pruner : pruner or None, default=None
-        A clone chooses the rows. None means ``InfluencePruner()``.
+    pruner : pruner, pipeline that ends in one, or None, default=None
+        A clone chooses the rows. The steps of a pipeline encode the rows for the pruner alone; see
+        the notes. None means ``InfluencePruner()``.
     rescale : "auto", dict or None, default=None
         How parameters of ``estimator`` depend on the share of rows kept, as in
         :class:`~sklearn_prune.model_selection.PrunedSearchCV`. "auto" divides C and multiplies
@@ -376,6 +388,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     ----------
     pruner_ : pruner
         Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
+    encoder_ : transformer or None
+        What encoded the rows for ``pruner_``; None if it read them as they are.
     estimator_ : classifier
         Fitted on the kept rows.
     deployable_ : classifier
@@ -393,11 +407,17 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     PrunedRegressor : The same for regressors.
     sklearn_prune.model_selection.PruneRatioSearchCV : Finds the largest ratio that keeps the score.
     sklearn_prune.model_selection.PrunedSearchCV : Searches on few rows, and refits on all.
+    sklearn_prune.data.ColumnsEncoder : Encodes any table for a pruner.
 
     Notes
     -----
-    The pruner sees X as given, so encode text in an earlier step. A scaler may come before this
-    estimator or be part of ``estimator``. X and y keep their types on the way to ``estimator``.
+    **The pruner may read other columns than the estimator**, which gets the kept rows of X and y
+    as they are, with their types. Numbers reach the pruner as they are. A table with text, dates,
+    categories or missing values is encoded for it: by the steps of the pipeline that is given as
+    ``pruner``, else by a `ColumnsEncoder`. There is no default for a pruner with a network of its
+    own, which was made for certain columns, for rows that are no table, such as texts, and for an
+    estimator of scikit-learn that refuses such tables itself. A function as the pruner's
+    ``features`` gets the rows as they are; reference rows are encoded as X is.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
     stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a
@@ -424,6 +444,17 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     >>> model = make_pipeline(StandardScaler(), PrunedClassifier(LogisticRegression(), pruner))
     >>> bool(cross_val_score(model, X, y).mean() > 0.95)
     True
+
+    A model with native categories gets the table as it is, and the pruner numbers:
+
+    >>> import pandas as pd
+    >>> from sklearn.ensemble import HistGradientBoostingClassifier
+    >>> table = pd.DataFrame({"size": ["S", "M", "L", None] * 20, "age": [*range(79), None]})
+    >>> table = table.astype({"size": "category"})
+    >>> boosting = HistGradientBoostingClassifier(categorical_features="from_dtype")
+    >>> pruned = PrunedClassifier(boosting, pruner).fit(table, table["size"] == "S")
+    >>> pruned.encoder_, pruned.pruner_.n_features_in_, pruned.estimator_.n_features_in_
+    (ColumnsEncoder(), 6, 2)
     """
 
 
@@ -437,9 +468,9 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     ----------
     estimator : regressor
         A clone is fitted on the kept rows.
-    pruner : pruner or None, default=None
-        A clone chooses the rows. None means ``InfluencePruner()``. It reads y as numbers, even if
-        all are whole.
+    pruner : pruner, pipeline that ends in one, or None, default=None
+        A clone chooses the rows. The steps of a pipeline encode the rows for the pruner alone. None
+        means ``InfluencePruner()``. It reads y as numbers, even if all are whole.
     rescale : "auto", dict or None, default=None
         As in `PrunedClassifier`.
 
@@ -447,6 +478,8 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     ----------
     pruner_ : pruner
         Fitted on all rows; ``pruner_.get_support()`` is the mask of kept rows.
+    encoder_ : transformer or None
+        What encoded the rows for ``pruner_``; None if it read them as they are.
     estimator_ : regressor
         Fitted on the kept rows.
     deployable_ : regressor
@@ -485,13 +518,16 @@ class PruningSampler(BaseEstimator):
 
     Parameters
     ----------
-    pruner : pruner or None, default=None
-        A clone chooses the rows. None means ``InfluencePruner()``.
+    pruner : pruner, pipeline that ends in one, or None, default=None
+        A clone chooses the rows; `PrunedClassifier` says how they are encoded for it. None means
+        ``InfluencePruner()``.
 
     Attributes
     ----------
     pruner_ : pruner
         Fitted on all rows.
+    encoder_ : transformer or None
+        What encoded the rows for ``pruner_``; None if it read them as they are.
     sample_indices_ : ndarray of shape (n_kept,)
         Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
@@ -509,12 +545,12 @@ class PruningSampler(BaseEstimator):
     array(['a', 'a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b'], dtype='<U1')
     """
 
-    _parameter_constraints: ClassVar[Constraints] = {"pruner": [BasePruner, None]}
+    _parameter_constraints: ClassVar[Constraints] = {"pruner": GIVEN_PRUNER}
 
     # Tells imbalanced-learn that there is no sampling_strategy.
     _sampling_type: ClassVar[str] = "bypass"
 
-    def __init__(self, pruner: BasePruner | None = None) -> None:
+    def __init__(self, pruner: Estimator = None) -> None:
         self.pruner = pruner
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -523,7 +559,7 @@ class PruningSampler(BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
@@ -540,8 +576,10 @@ class PruningSampler(BaseEstimator):
         ValueError
             If the pruner refuses the data.
         """
-        pruner = clone(InfluencePruner() if self.pruner is None else self.pruner)
-        self.pruner_ = pruner.fit(X, y, **fit_params)
+        given = clone(InfluencePruner() if self.pruner is None else self.pruner)
+        fitted = fit_given(given, X, y, None, fit_params)
+        pruner = fitted.pruner
+        self.pruner_, self.encoder_ = pruner, fitted.encoder
         self.sample_indices_ = pruner.sample_indices_
         # Weights of an earlier fit belong to other rows.
         self.__dict__.pop("sample_weight_", None)

@@ -16,9 +16,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_time
+from ._given_pruner import fit_given, reads_numbers_only
 from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
-from ._types import Estimator, Metadata, Params, Rows, Targets
-from .base import BasePruner, deployable, fit_pruner
+from ._types import Array, Estimator, Metadata, Params, Rows, Targets
+from .base import BasePruner, deployable
 from .data import Kind, check_params, take_params
 
 __all__ = ["Pipeline", "make_pipeline"]
@@ -94,6 +95,11 @@ class Pipeline(PlainPipeline):
 
     Notes
     -----
+    A pruner reads the rows that reach it. If they are a table with text, dates, categories or
+    missing values, and the step after it takes such tables, they are encoded for a pruner without
+    a network, by a :class:`sklearn_prune.data.ColumnsEncoder`; later steps get them as they are. To
+    choose another encoder, use `PrunedClassifier` or `PrunedRegressor`.
+
     A pruner takes y as classes or numbers as the last step does. With ``reweight=True``, the last
     step's ``fit`` gets the pruner's ``sample_weight_``, multiplied by any ``sample_weight`` that is
     given for that step.
@@ -263,6 +269,27 @@ class Pipeline(PlainPipeline):
         check_is_fitted(self)
         return deployable(PlainPipeline(self.steps))
 
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns that reach the first step."""
+        return self._recorded("n_features_in_")
+
+    @property
+    def feature_names_in_(self) -> Array:
+        """Names of the columns that reach the first step, if all are strings."""
+        return self._recorded("feature_names_in_")
+
+    def _recorded(self, name: str) -> Any:
+        """Return what the first step that is no pruner, or else the first step, has recorded.
+
+        Pruners leave columns as they are, but rows may be encoded for them.
+        """
+        steps = [step for _, step in self.steps]
+        for step in [*filter(_is_reader, steps)][:1] + steps[:1]:
+            if hasattr(step, name):
+                return getattr(step, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def _plain(self) -> PlainPipeline:
         steps = [
             (name, "passthrough" if isinstance(step, BasePruner) else step)
@@ -336,9 +363,12 @@ class Pipeline(PlainPipeline):
         if getattr(memory, "location", "unknown") is not None:
             # As with cached transformers, the step that was given stays unfitted.
             pruner = clone(pruner)
-        fit = memory.cache(fit_pruner)
+        fit = memory.cache(fit_given)
+        readers = [step for _, step in self.steps[position:] if _is_reader(step)]
+        has_default = not (readers and reads_numbers_only(readers[0]))
         with print_elapsed_time("Pipeline", self._log_message(position)):
-            pruner = fit(pruner, X, y, self._kind(), params)
+            fitted = fit(pruner, X, y, self._kind(), params, has_default=has_default)
+            pruner = fitted.pruner
         self.steps[position] = (name, pruner)
         return pruner
 
@@ -431,6 +461,11 @@ def make_pipeline(
     """
     named = make_plain_pipeline(*steps).steps
     return Pipeline(named, transform_input=transform_input, memory=memory, verbose=verbose)
+
+
+def _is_reader(step: Estimator) -> bool:
+    """Whether a step reads rows as they are: it is no pruner, and no "passthrough"."""
+    return hasattr(step, "fit") and not isinstance(step, BasePruner)
 
 
 def _routing_enabled() -> bool:

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("matching",),
     ("distributed",),
     ("_influence_pruner", "baselines"),
-    ("_sample_weight", "_rescaling"),
+    ("_sample_weight", "_rescaling", "_given_pruner"),
     ("pipeline", "meta"),
     ("model_selection",),
     ("inspection",),

@@ -20,6 +20,7 @@ from benchmarks import (
     expected_gap,
     influence_report,
     kernels,
+    native_categories,
     quality_report,
     reference_report,
     search_on_kept,
@@ -121,6 +122,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
         ("distributed", distributed.Cell, distributed.report),
         ("kernels", kernels.Cell, kernels.report),
+        ("native_categories", native_categories.Cell, native_categories.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):

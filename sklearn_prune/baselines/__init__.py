@@ -1,4 +1,8 @@
-"""Pruners from the literature, for comparison."""
+"""Pruners from the literature, for comparison.
+
+All take images too, of shape (n_samples, channels, height, width) or any other: a network gets them
+as they are, and without one the values of an image are its columns. `RandomPruner` takes any rows.
+"""
 
 from ._coverage import CoveragePruner
 from ._d2 import D2Pruner

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.utils import Tags, check_random_state
+from torch.utils.data import Dataset
 
 from .. import distributed
 from .._types import Array, Mask, Metadata, RandomState, Rows, Targets
 from ..base import KeptPartitions
-from ..data import Kind, n_rows
+from ..data import Kind, n_rows, record_columns, require_rows
 from ._scored import RatioPruner, keep_first
 
 
 class RandomPruner(RatioPruner):
-    r"""Keep rows at random.
+    r"""Keep rows at random, whatever they hold.
 
     Drops ``n_drop = prune_ratio * n`` of ``n`` rows, rounded to the nearest whole number, halves
     down.
@@ -50,6 +51,12 @@ class RandomPruner(RatioPruner):
     --------
     sklearn_prune.InfluencePruner : Chooses rows by the joint effect of dropping them.
 
+    Notes
+    -----
+    X is not read for the draw. It may hold numbers, text, dates, images, missing values or any
+    objects, in any container with a length and rows by position. Only `transform` compares rows,
+    to recognise those of `fit`.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -73,6 +80,25 @@ class RandomPruner(RatioPruner):
         self.prune_ratio = prune_ratio
         self.stratify = stratify
         self.random_state = random_state
+
+    def _checked_rows(self, X: Rows, *, reset: bool) -> Rows:
+        """Return numbers checked, so that any container of them is recognised; others as they are.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is lazy or a malformed dataset, has fewer than two rows in `fit`, or has other
+            columns than in `fit`.
+        """
+        try:
+            return super()._checked_rows(X, reset=reset)
+        except (TypeError, ValueError):
+            has_length = hasattr(X, "__len__") or hasattr(X, "shape")
+            if isinstance(X, Dataset) or not has_length:
+                raise
+        require_rows(X, reset=reset)
+        record_columns(self, X, reset=reset)
+        return X
 
     def _select_rows(self, X: Rows, y: Array | None, **fit_params: Metadata) -> Mask:
         """Draw the rows to keep."""
@@ -104,8 +130,10 @@ class RandomPruner(RatioPruner):
         return keep_first(strata, ranked, self._labels_)
 
     def __sklearn_tags__(self) -> Tags:
-        """Return the tags: missing values are fine, and so are several targets."""
+        """Return the tags: any rows are fine, and so are several targets."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        tags.no_validation = True
+        for name in ("allow_nan", "string", "categorical", "three_d_array"):
+            setattr(tags.input_tags, name, True)
         tags.target_tags.multi_output = True
         return tags

@@ -28,7 +28,7 @@ from .._types import (
     Targets,
 )
 from ..base import BasePruner
-from ..data import Kind, Target, require_memory
+from ..data import Kind, Target, flat_rows, require_memory
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
@@ -59,7 +59,7 @@ class ScoringJob:
     estimator : skorch net, FrozenEstimator or None
         The pruner's parameter.
     X : ndarray or csr_array of shape (n_samples, n_features, ...)
-        Validated rows.
+        Validated rows. Without a network, of two dimensions.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Positions in ``classes``, or numbers.
     classes : ndarray of shape (n_classes,) or None
@@ -201,6 +201,9 @@ class ScoredPruner(RatioPruner):
         strata = self._strata(len(y))
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
+        if self.estimator is None:
+            # Without a network, the values of an image are its columns.
+            X = flat_rows(X)
         self.scores_ = self._score(ScoringJob(self.estimator, X, y, classes, strata, seed))
         # Infinite scores are valid: for example, those of rows that are never learned.
         require_finite("scores", np.where(np.isnan(self.scores_), np.nan, 0.0))
@@ -226,11 +229,11 @@ class ScoredPruner(RatioPruner):
         return None if self.estimator is None else target_kind(unfrozen(self.estimator), y)
 
     def __sklearn_tags__(self) -> Tags:
-        """Return the tags: y is required, and networks may take images."""
+        """Return the tags: y is required, and images are fine."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = not self._needs_classes
-        tags.input_tags.three_d_array = self.estimator is not None
+        tags.input_tags.three_d_array = True
         return tags
 
 

@@ -6,9 +6,11 @@ other arguments of `fit`, and `hashing` recognises rows and networks. `columns` 
 each column of a table, and `encoding` turns the columns into numbers for a pruner.
 """
 
+from .columns import has_categories, is_table
 from .containers import (
     StoredRows,
     dataset_targets,
+    flat_rows,
     is_collection,
     is_dict,
     n_rows,
@@ -19,7 +21,14 @@ from .containers import (
 from .encoding import ColumnsEncoder
 from .fit_params import check_params, prune_params, take_params
 from .hashing import digest, fingerprint
-from .rows import check_reference_rows, check_rows, refuse_dates
+from .rows import (
+    NotNumbersError,
+    check_reference_rows,
+    check_rows,
+    record_columns,
+    refuse_dates,
+    require_rows,
+)
 from .target import (
     Kind,
     Target,
@@ -44,6 +53,7 @@ from .values import (
 __all__ = [
     "ColumnsEncoder",
     "Kind",
+    "NotNumbersError",
     "StoredRows",
     "Target",
     "TargetKind",
@@ -60,16 +70,21 @@ __all__ = [
     "dataset_targets",
     "digest",
     "fingerprint",
+    "flat_rows",
+    "has_categories",
     "is_collection",
     "is_dict",
     "is_missing",
+    "is_table",
     "n_rows",
     "plain",
     "prune_params",
     "raw_weights",
+    "record_columns",
     "refuse_dates",
     "require_memory",
     "require_positive",
+    "require_rows",
     "take_params",
     "take_rows",
     "target_array",

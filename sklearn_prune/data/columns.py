@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 from scipy.sparse import issparse
 
 from .._types import Array, Floats, Rows
 from .values import is_missing, require_eager
 
 ColumnKind = Literal["number", "moment", "category"]
+# What a cell is mapped to.
+Image = TypeVar("Image")
 
 # A date of ISO 8601 with its dashes, so that a postal code is no year.
 _ISO = re.compile(
@@ -29,6 +30,16 @@ _LARGEST = 1e100
 
 DATE_PARTS = ("days", "month", "weekday", "hour")
 MISSING = "(missing)"
+
+
+def is_table(X: Rows) -> bool:
+    """Whether X has columns that `table_columns` can tell apart."""
+    return not issparse(X) and (hasattr(X, "columns") or np.ndim(X) == 2)
+
+
+def has_categories(X: Rows) -> bool:
+    """Whether X is a data frame with a column whose type says that it holds categories."""
+    return any(map(_is_categorical, getattr(X, "dtypes", ())))
 
 
 def table_columns(X: Rows) -> dict[Hashable, Rows]:
@@ -64,7 +75,8 @@ def table_columns(X: Rows) -> dict[Hashable, Rows]:
             f"X must be a table of shape (n_samples, n_features); it has shape {table.shape}. "
             "Give X.reshape(len(X), -1)."
         )
-    array = np.asarray(table)
+    # A masked array keeps its mask.
+    array = table if isinstance(table, np.ma.MaskedArray) else np.asarray(table)
     return {position: array[:, position] for position in range(array.shape[1])}
 
 
@@ -74,7 +86,7 @@ def column_kind(column: Rows) -> ColumnKind:
     Text counts as moments if every cell is a date of ISO 8601 (``2026-11-26``, with or without a
     time of day). Booleans, durations and decimals are numbers.
     """
-    if str(getattr(column, "dtype", "")).lower().startswith(("category", "categorical", "enum")):
+    if _is_categorical(getattr(column, "dtype", None)):
         return "category"
     cells = _cells(column)
     if cells.dtype.kind in "biufm":
@@ -104,7 +116,7 @@ def as_float(name: Hashable, column: Rows) -> Floats:
     elif cells.dtype.kind in "biuf":
         numbers = cells.astype(np.float64)
     else:
-        numbers = _mapped(cells, lambda cell: _float(name, cell), np.float64)
+        numbers = np.array(_mapped(cells, lambda cell: _float(name, cell)))
     numbers[~np.isfinite(numbers)] = np.nan
     return np.clip(numbers, -_LARGEST, _LARGEST)
 
@@ -122,7 +134,7 @@ def date_parts(name: Hashable, column: Rows) -> Floats:
     """
     cells = _cells(column)
     if cells.dtype.kind != "M":
-        cells = _mapped(cells, lambda cell: _moment(name, cell), "datetime64[us]")
+        cells = np.array(_mapped(cells, lambda cell: _moment(name, cell)), dtype="datetime64[us]")
     moments = cells.astype("datetime64[s]")
     missing = np.isnat(moments)
     seconds = np.where(missing, 0, moments.astype(np.int64))
@@ -135,9 +147,14 @@ def date_parts(name: Hashable, column: Rows) -> Floats:
     return parts
 
 
-def as_text(column: Rows) -> Array:
-    """Return a column of categories as str objects; missing cells are "(missing)"."""
-    return _mapped(_cells(column), lambda cell: MISSING if is_missing(cell) else str(cell), object)
+def as_text(column: Rows) -> list[str]:
+    """Return the cells of a column of categories as text; missing ones are "(missing)"."""
+    return _mapped(_cells(column), lambda cell: MISSING if is_missing(cell) else str(cell))
+
+
+def _is_categorical(dtype: object) -> bool:
+    # As pandas and polars, which may not be installed, name their types of categories.
+    return str(dtype).lower().startswith(("category", "categorical", "enum"))
 
 
 def _cells(column: Rows) -> Array:
@@ -148,27 +165,29 @@ def _cells(column: Rows) -> Array:
         return np.asarray(column, dtype="datetime64[us]")
     cells = np.asarray(column)
     if isinstance(column, np.ma.MaskedArray):
-        cells = np.ma.filled(column.astype(object), None)
+        cells = cells.astype(object)
+        cells[np.ma.getmaskarray(column)] = None
     return cells if cells.dtype.kind in "biufmM" else cells.astype(object)
 
 
 def _distinct(cells: Array) -> Iterable[object]:
     """Return the distinct cells; all, if some cannot be hashed."""
+    values = cells.tolist()
     try:
-        return dict.fromkeys(cells.tolist())
+        return dict.fromkeys(values)
     except TypeError:
-        return cells.tolist()
+        return values
 
 
-def _mapped(cells: Array, function: Callable[[object], object], dtype: DTypeLike) -> Array:
+def _mapped(cells: Array, function: Callable[[object], Image]) -> list[Image]:
     """Return ``function`` of each cell, called once for each distinct one."""
     values = cells.tolist()
     try:
         images = {cell: function(cell) for cell in dict.fromkeys(values)}
-        results = [images[cell] for cell in values]
     except TypeError:
-        results = [function(cell) for cell in values]
-    return np.array(results, dtype=dtype)
+        # Some cells, such as lists, cannot be hashed.
+        return [function(cell) for cell in values]
+    return [images[cell] for cell in values]
 
 
 def _float(name: Hashable, cell: object) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,17 @@ class StoredRows:
         Never turned into an array as a whole.
     dtype : dtype, default=None
         Type that rows are cast to when read; None keeps theirs.
+    is_flat : bool, default=False
+        Read each row as a vector, whatever its shape.
     """
 
-    def __init__(self, array: Rows, dtype: DTypeLike | None = None) -> None:
+    def __init__(
+        self, array: Rows, dtype: DTypeLike | None = None, *, is_flat: bool = False
+    ) -> None:
         self._array = array
-        self.shape = tuple(array.shape)
+        self._is_flat = is_flat
+        length, *row_shape = array.shape
+        self.shape = (length, math.prod(row_shape)) if is_flat else (length, *row_shape)
         self.dtype = np.dtype(array.dtype if dtype is None else dtype)
 
     def __len__(self) -> int:
@@ -40,11 +48,17 @@ class StoredRows:
 
     def __getitem__(self, rows: int | slice) -> Array:
         """Return one row or a slice of them, in memory."""
-        return np.array(self._array[rows], dtype=self.dtype)
+        values = np.array(self._array[rows], dtype=self.dtype)
+        is_one = isinstance(rows, Integral)
+        return values.reshape(self.shape[1:] if is_one else (len(values), *self.shape[1:]))
 
     def astype(self, dtype: DTypeLike, copy: bool = False) -> StoredRows:
         """Return the same rows, to be cast when read; reads nothing now."""
-        return StoredRows(self._array, dtype)
+        return StoredRows(self._array, dtype, is_flat=self._is_flat)
+
+    def flat(self) -> StoredRows:
+        """Return the same rows, each as a vector; reads nothing now."""
+        return StoredRows(self._array, self.dtype, is_flat=True)
 
 
 def is_dict(rows: Rows) -> bool:
@@ -89,6 +103,16 @@ def is_stored(rows: Rows) -> bool:
         and not isinstance(rows, np.generic)
         and not issparse(rows)
     )
+
+
+def flat_rows(rows: Rows) -> Rows:
+    """Return checked rows of more than two dimensions, such as images, with a vector for each.
+
+    Rows of two dimensions, dicts and datasets stay as they are.
+    """
+    if len(getattr(rows, "shape", ())) <= 2:
+        return rows
+    return rows.flat() if isinstance(rows, StoredRows) else rows.reshape(len(rows), -1)
 
 
 def pieces(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import hash as joblib_hash
 from joblib.hashing import Hasher, NumpyHasher
 from scipy.sparse import csr_array, issparse
 from torch.utils.data import Dataset
 
 from .._types import Rows
-from .containers import is_collection, pieces
+from .containers import StoredRows, is_collection, pieces
+from .values import is_missing
 
 # The version of these packages stands for their code.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
@@ -109,15 +111,15 @@ def _own_source() -> str:
 def fingerprint(rows: Rows) -> str | Identity:
     """Return a digest of the rows' values, order and shape, whatever their container.
 
-    Cells are hashed as float64, so the same numbers in float32, as integers or in a sparse matrix
-    have the same digest.
+    Numbers are hashed as float64, so the same numbers in float32, as integers or in a sparse matrix
+    have the same digest. Anything else has the same digest in the same kind of container.
 
     Parameters
     ----------
     rows : ndarray, csr_array or StoredRows of shape (n_samples, n_features, ...), dict or Dataset
-        Validated numbers, as `check_rows` returns them. A dataset, which may draw new rows each
-        time, is identified by being the same object. A Dask collection, which is not computed for
-        this, by its name, which says how it is computed.
+        Validated numbers, as `check_rows` returns them; or a table, array or list of anything. A
+        dataset, which may draw new rows each time, is identified by being the same object. A Dask
+        collection, which is not computed for this, by its name, which says how it is computed.
     """
     if is_collection(rows):
         from dask.base import tokenize
@@ -128,6 +130,9 @@ def fingerprint(rows: Rows) -> str | Identity:
     if isinstance(rows, Mapping):
         parts = repr([(name, fingerprint(rows[name])) for name in sorted(rows)])
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    is_array = isinstance(rows, np.ndarray | StoredRows) or issparse(rows)
+    if not is_array or rows.dtype.kind not in "biuf":
+        return _digest_of_cells(rows)
     result = hashlib.blake2b(repr(tuple(rows.shape)).encode(), digest_size=16)
     for piece in pieces(rows.shape):
         block = rows[piece]
@@ -145,6 +150,23 @@ def fingerprint(rows: Rows) -> str | Identity:
                 result.update(sparse.indices.astype(np.int64))
         result.update(values.data if values.size else b"")
     return result.hexdigest()
+
+
+def _digest_of_cells(rows: Rows) -> str:
+    """Return a digest of rows that are not numbers, or not in an array."""
+    if hasattr(rows, "columns"):
+        return str(joblib_hash([(name, _digest_of_cells(rows[name])) for name in rows.columns]))
+    cells = rows if isinstance(rows, list | tuple) else np.asarray(rows)
+    values = cells.ravel().tolist() if isinstance(cells, np.ndarray) else cells
+    try:
+        # Equal objects may have different pickles, and pickling many takes long.
+        values = [None if is_missing(value) else value for value in values]
+        code = {value: position for position, value in enumerate(dict.fromkeys(values))}
+        codes = np.array([code[value] for value in values])
+    except TypeError:
+        # Some cells, such as lists, cannot be hashed.
+        return str(joblib_hash(cells))
+    return str(joblib_hash((np.shape(cells), list(code), codes)))
 
 
 class Identity:

@@ -19,6 +19,10 @@ from .containers import StoredRows, check_dataset, is_dict, is_stored, n_rows, p
 from .values import date_dtype, masked_as_nan, require_eager
 
 
+class NotNumbersError(ValueError):
+    """Cells of a table are text, dates, missing or infinite, and the estimator needs numbers."""
+
+
 def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
     """Validate X for ``estimator``, and set its ``n_features_in_`` if ``reset``.
 
@@ -43,7 +47,9 @@ def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
     Raises
     ------
     ValueError
-        When X has a wrong shape, or cells that are not numbers, or are missing or infinite where
+        When X has a wrong shape.
+    NotNumbersError
+        A ValueError: cells of a table or array are not numbers, or are missing or infinite where
         the tags do not allow that.
     """
     if isinstance(X, Dataset):
@@ -73,21 +79,54 @@ def check_rows(estimator: BaseEstimator, X: Rows, *, reset: bool) -> Rows:
         message = _text_error(estimator, X)
         if message is None:
             raise
-        raise ValueError(message) from error
+        raise NotNumbersError(message) from error
     if rows.dtype == object:
         # scikit-learn converts objects, except those of a polars frame.
         message = _text_error(estimator, X)
         if message is not None:
-            raise ValueError(message)
+            raise NotNumbersError(message)
         rows = rows.astype(np.float64)
     if rows.dtype.kind not in "biuf":
-        raise ValueError(
+        raise NotNumbersError(
             f"{type(estimator).__name__} needs numeric columns; X has dtype {rows.dtype}. Encode "
             "it first, for example with sklearn.compose.ColumnTransformer."
         )
     if not tags.allow_nan:
         _check_finite(estimator, X, rows)
     return rows
+
+
+def require_rows(X: Rows, *, reset: bool) -> None:
+    """Raise ValueError unless there are two rows, or one if not ``reset``."""
+    n_samples = n_rows(X)
+    if n_samples < 1 + reset:
+        raise ValueError(
+            f"X has {n_samples} sample(s), and at least {1 + reset} are required; give more rows."
+        )
+
+
+def record_columns(estimator: BaseEstimator, X: Rows, *, reset: bool) -> None:
+    """Set ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else check them.
+
+    Cells are not read. Rows without columns set neither: texts, rows of different lengths, dicts
+    and datasets.
+
+    Raises
+    ------
+    ValueError
+        If columns differ from those that were set.
+    """
+    if not is_dict(X) and not isinstance(X, Dataset) and not _is_ragged(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+
+
+def _is_ragged(X: Rows) -> bool:
+    if isinstance(X, list | tuple):
+        try:
+            np.shape(X)
+        except ValueError:
+            return True
+    return False
 
 
 def _check_stored(estimator: BaseEstimator, X: Rows, *, reset: bool) -> StoredRows:
@@ -131,11 +170,7 @@ def _check_dict(
                 f"{type(value).__name__}. Give an array."
             )
         _check_pieces(estimator, rows[name], f"X[{name!r}]")
-    n_samples = n_rows(rows)
-    if n_samples < 1 + reset:
-        raise ValueError(
-            f"X has {n_samples} sample(s), and at least {1 + reset} are required; give more rows."
-        )
+    require_rows(rows, reset=reset)
     return rows
 
 
@@ -146,7 +181,7 @@ def tensor_values(tensor: torch.Tensor) -> Array:
 
 
 def refuse_dates(owner: str, X: Rows) -> None:
-    """Raise ValueError if a table has dates or durations, which would silently become numbers.
+    """Raise NotNumbersError if a table has dates or durations, which would become numbers unasked.
 
     Parameters
     ----------
@@ -158,10 +193,10 @@ def refuse_dates(owner: str, X: Rows) -> None:
     for name, column in _columns(X):
         dtype = date_dtype(column)
         if dtype is not None:
-            raise ValueError(
+            raise NotNumbersError(
                 f"{owner} needs numeric columns; {name} has dtype {dtype}. Turn dates and "
                 "durations into numbers, for example days since the first, or encode them with "
-                "sklearn.compose.ColumnTransformer."
+                "sklearn_prune.data.ColumnsEncoder or sklearn.compose.ColumnTransformer."
             )
 
 
@@ -188,13 +223,21 @@ def _text_error(estimator: BaseEstimator, X: Rows) -> str | None:
         table = np.asarray(X, dtype=object)
     except (TypeError, ValueError):
         return None
+    if table.ndim == 1 and len(table) and isinstance(table[0], str):
+        return (
+            f"{type(estimator).__name__} needs columns of numbers; X holds one text for each row. "
+            "Encode them in front of the pruner, for example with "
+            "sklearn.feature_extraction.text.TfidfVectorizer; PrunedClassifier takes a pipeline "
+            "of both as its pruner."
+        )
     for j, column in enumerate(table.T if table.ndim == 2 else ()):
         text = next((cell for cell in column if not _is_number(cell)), None)
         if text is not None:
             return (
                 f"{type(estimator).__name__} needs numeric columns; column {_name_of(X, j)} holds "
-                f"{text!r}. Encode such columns first: sklearn.compose.ColumnTransformer with "
-                "OneHotEncoder for text, in front of the pruner."
+                f"{text!r}. Encode such columns in front of the pruner, with "
+                "sklearn_prune.data.ColumnsEncoder or sklearn.compose.ColumnTransformer; "
+                "PrunedClassifier takes a pipeline of both as its pruner."
             )
     return None
 
@@ -223,7 +266,7 @@ def _check_finite(estimator: BaseEstimator, X: Rows, rows: Rows) -> None:
         column = int(rows.indices[bad].min())
     else:
         column = int(np.flatnonzero(bad.any(axis=(0, *range(2, bad.ndim))))[0])
-    raise ValueError(
+    raise NotNumbersError(
         f"{type(estimator).__name__} needs finite numbers; X has {n_nan} NaN and {n_bad - n_nan} "
         f"infinity cells, the first in column {_name_of(X, column)}. Impute or drop them first, "
         "for example with sklearn.impute.SimpleImputer in front of the pruner."

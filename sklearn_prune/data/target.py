@@ -173,7 +173,8 @@ def _label_error(target_type: str, values: Array) -> str:
     return (
         f"Unknown label type: {target_type} (dtype {values.dtype}, shape {values.shape}). Classes "
         "must be one column of strings, integers or booleans (y.astype(int) or y.astype(str) "
-        "makes them so); for numbers or several outputs give a NeuralNetRegressor."
+        "makes them so); for numbers or several outputs set target_kind='regression', or give a "
+        "model for them, such as Ridge or a NeuralNetRegressor."
     )
 
 
@@ -186,7 +187,7 @@ def _as_classes(values: Array) -> Target:
         raise ValueError(
             f"Classification needs at least two classes; y has one class, {plain(classes[0])!r}. "
             "Add rows of another class; where y is a number to predict, set "
-            "target_kind='regression' or give a NeuralNetRegressor."
+            "target_kind='regression', or give a model for numbers, such as Ridge."
         )
     return Target("classification", codes.astype(np.int64), classes)
 
@@ -197,7 +198,8 @@ def _as_numbers(values: Array) -> Target:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"A regression target must be numeric; y has dtype {values.dtype} and its first value "
-            f"is {plain(values.flat[0])!r}. For labels give a NeuralNetClassifier."
+            f"is {plain(values.flat[0])!r}. For labels set target_kind='classification', or give a "
+            "model for them, such as LogisticRegression or a NeuralNetClassifier."
         ) from error
 
 

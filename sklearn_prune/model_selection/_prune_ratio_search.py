@@ -15,14 +15,14 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
 
 from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
+from .._given_pruner import GIVEN_PRUNER
 from .._rescaling import RESCALE_TYPES, Rescale, check_rules
 from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
-from ..base import BasePruner, refitting
-from ..data import check_params, require_memory, take_params, take_rows
+from ..base import refitting
+from ..data import check_params, record_columns, require_memory, take_params, take_rows
 from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 
@@ -47,9 +47,10 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
     ----------
     estimator : classifier or regressor
         Trained on the kept rows.
-    pruner : pruner or None, default=None
-        A pruner with the parameter ``prune_ratio``, whose value is ignored. None means
-        ``InfluencePruner()``. A pruner with ``select(prune_ratio=...)`` is fitted once per fold.
+    pruner : pruner, pipeline that ends in one, or None, default=None
+        A pruner with the parameter ``prune_ratio``, whose value is ignored. `PrunedClassifier` says
+        how rows are encoded for it. None means ``InfluencePruner()``. A pruner with
+        ``select(prune_ratio=...)`` is fitted once per fold.
     ratios : array-like of float in [0, 1), default=(0.2, 0.4, 0.6, 0.8, 0.9)
         Shares of the rows to drop; 0 is added. The smallest must be feasible. A larger one that
         leaves too few rows in any fold is skipped with a warning.
@@ -93,6 +94,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
         Fitted on the kept rows. Like all attributes below, only with ``refit=True``.
     pruner_ : pruner
         Fitted on all rows with the best ratio. At ratio 0 it keeps every row.
+    encoder_ : transformer or None
+        What encoded the rows for ``pruner_``; None if it read them as they are.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only of a classifier.
     n_features_in_ : int
@@ -142,7 +145,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[Constraints] = {
         "estimator": [HasMethods(["fit", "predict"])],
-        "pruner": [BasePruner, None],
+        "pruner": GIVEN_PRUNER,
         "ratios": ["array-like"],
         "tolerance": [Interval(Real, 0, None, closed="left"), StrOptions({"one_se"})],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
@@ -156,7 +159,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
     def __init__(
         self,
         estimator: Estimator,
-        pruner: BasePruner | None = None,
+        pruner: Estimator = None,
         *,
         ratios: Sequence[float] = (0.2, 0.4, 0.6, 0.8, 0.9),
         tolerance: float | Literal["one_se"] = 0.005,
@@ -229,13 +232,11 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
             _report(results)
         with refitting(self):
             if self.refit:
-                self.pruner_, self.estimator_ = self._fit_on_kept(
-                    X, y, routed.pruner, routed.estimator, prune_ratio=ratios[best]
-                )
+                self._fit_on_kept(X, y, routed.pruner, routed.estimator, prune_ratio=ratios[best])
             self.cv_results_, self.n_splits_, self.scorer_ = results, len(folds), scorer
             self.best_index_, self.best_prune_ratio_ = best, ratios[best]
             self.best_score_ = float(results["mean_test_score"][best])
-            validate_data(self, X, skip_check_array=True)
+            record_columns(self, X, reset=True)
         return self
 
     def _check(self, X: Rows, y: Targets) -> None:
@@ -248,7 +249,7 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
             )
         if "prune_ratio" not in self._pruner().get_params(deep=False):
             raise ValueError(
-                f"pruner must have the parameter prune_ratio; {type(self.pruner).__name__} has "
+                f"pruner must have the parameter prune_ratio; {type(self._pruner()).__name__} has "
                 "none. Add it, or use GridSearchCV with a PrunedClassifier."
             )
         check_consistent_length(X, y)
@@ -308,7 +309,8 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
                 elif hasattr(pruner, "select"):
                     support = pruner.select(prune_ratio=ratio)
                 else:
-                    pruner = self._fit_pruner(X_train, y_train, for_pruner, prune_ratio=ratio)
+                    fitted = self._fit_pruner(X_train, y_train, for_pruner, prune_ratio=ratio)
+                    pruner = fitted.pruner
                     support = pruner.support_
                 if ratio and gives_weights(pruner):
                     weights = pruner.weigh(support)

@@ -13,14 +13,14 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
 
 from .._compat import HasMethods, StrOptions, fit_context
+from .._given_pruner import GIVEN_PRUNER
 from .._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from .._sample_weight import fit_weighted
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
-from ..base import BasePruner, refitting
-from ..data import check_params, n_rows, require_memory, take_params, take_rows
+from ..base import refitting
+from ..data import check_params, n_rows, record_columns, require_memory, take_params, take_rows
 from ._on_kept_rows import OnKeptRows
 from ._search import RoutedParams, SearchMixin
 
@@ -117,8 +117,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         of scikit-learn's searches. A clone searches on the kept rows, with its ``n_jobs``. With
         ``refit=False`` there is no ``best_estimator_``; a str or callable chooses the winner as in
         scikit-learn. Successive halving needs a ``resource`` other than ``"n_samples"``.
-    pruner : pruner or None, default=None
-        A clone chooses rows of each fold. None means ``InfluencePruner()``.
+    pruner : pruner, pipeline that ends in one, or None, default=None
+        A clone chooses rows of each fold; `PrunedClassifier` says how they are encoded for it. None
+        means ``InfluencePruner()``.
     refit : {"all", "kept"}, default="all"
         Rows that the winner is fitted on in the end: all, or those that the pruner keeps of all.
     rescale : "auto", dict or None, default="auto"
@@ -160,7 +161,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     refit_time_ : float
         Seconds of the refit, without pruning.
     pruner_ : pruner
-        Fitted on all rows. Only with ``refit="kept"``.
+        Fitted on all rows. Only with ``refit="kept"``, like the next one.
+    encoder_ : transformer or None
+        What encoded the rows for ``pruner_``; None if it read them as they are.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted. Only of a classifier.
     n_features_in_ : int
@@ -182,10 +185,10 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     If an error or Ctrl-C ends ``fit`` early, the search is left as it was before.
 
-    The pruner sees X as given, before any step of ``search.estimator``. Without metadata routing,
-    metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner with ``reweight=True``
-    reach the fits and never the scores. A callable ``scoring`` gets an object that has the fitted
-    estimator's methods and attributes, but is of another type.
+    The pruner reads X as given, before any step of ``search.estimator``, or an encoding of it.
+    Without metadata routing, metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner
+    with ``reweight=True`` reach the fits and never the scores. A callable ``scoring`` gets an
+    object that has the fitted estimator's methods and attributes, but is of another type.
 
     Examples
     --------
@@ -205,7 +208,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[Constraints] = {
         "search": [HasMethods(["fit", "get_params", "set_params"])],
-        "pruner": [BasePruner, None],
+        "pruner": GIVEN_PRUNER,
         "refit": [StrOptions({"all", "kept"})],
         "rescale": RESCALE_TYPES,
     }
@@ -221,7 +224,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     def __init__(
         self,
         search: Any,
-        pruner: BasePruner | None = None,
+        pruner: Estimator = None,
         *,
         refit: Literal["all", "kept"] = "all",
         rescale: Rescale = "auto",
@@ -275,7 +278,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         routed = self._route(fit_params)
         with refitting(self):
             self._search_and_refit(X, y, fit_params, routed)
-            validate_data(self, X, skip_check_array=True)
+            record_columns(self, X, reset=True)
         return self
 
     def _search_and_refit(
@@ -337,7 +340,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         # A splitter may also give masks.
         train, test = (np.arange(n_rows(X))[rows] for rows in (train, test))
         params = take_params(X, for_pruner, train)
-        pruner = self._fit_pruner(take_rows(X, train), take_rows(y, train), params)
+        pruner = self._fit_pruner(take_rows(X, train), take_rows(y, train), params).pruner
         weights = getattr(pruner, "sample_weight_", None)
         kept = train[pruner.sample_indices_]
         return Fold(kept, test, len(train), weights, perf_counter() - started)
@@ -391,7 +394,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         model.set_params(**clone(self.best_params_, safe=False))
         started, weights = perf_counter(), None
         if self.refit == "kept":
-            self.pruner_ = self._fit_pruner(X, y, routed.pruner)
+            fitted = self._fit_pruner(X, y, routed.pruner)
+            self.pruner_, self.encoder_ = fitted.pruner, fitted.encoder
             kept = self.pruner_.sample_indices_
             model = rescaled(model, self.rescale, len(kept) / n_rows(X))
             weights = getattr(self.pruner_, "sample_weight_", None)

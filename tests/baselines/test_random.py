@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.data import n_rows, take_rows
 from tests.expected_failures import expected_failures
 
 
@@ -91,6 +96,74 @@ def test_the_seed_decides(iris):
 def test_missing_values_do_not_matter():
     X = np.array([[np.nan], [1.0], [np.inf], [2.0]])
     assert RandomPruner(0.5, random_state=0).fit(X).transform(X).shape == (2, 1)
+
+
+class Opaque:
+    """Can be kept or dropped, and nothing else."""
+
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        [f"text {i}" for i in range(6)],
+        pd.Series([f"text {i}" for i in range(6)]),
+        np.array([["a", 1.0], ["b", None]] * 3, dtype=object),
+        pd.DataFrame({"when": pd.date_range("2026-01-01", periods=6), "what": list("abcdef")}),
+        pd.DataFrame({"what": pd.Categorical(list("abcabc")), "when": [None, *range(5)]}),
+        pl.DataFrame({"what": list("abcdef"), "many": [[1], [2], [3], [4], [5], [6]]}),
+        [RNG.normal(size=(i, 2)) for i in range(6)],
+        [{"words": i} for i in range(6)],
+        RNG.normal(size=(6, 3, 4, 4)),
+        RNG.normal(size=6),
+        RNG.normal(size=(6, 2)) * 1j,
+        {"image": RNG.normal(size=(6, 2, 2)), "text": np.array(list("abcdef"))},
+        csr_array(np.where(np.eye(6), np.nan, 0)),
+    ],
+    ids=[
+        *("texts", "series", "objects", "dates", "categories", "polars", "ragged", "dicts"),
+        *("images", "one dimension", "complex", "dict", "sparse gaps"),
+    ],
+)
+def test_rows_of_anything_are_drawn_and_recognised(X):
+    y = np.arange(6) % 2
+    pruner = RandomPruner(0.5, random_state=0).fit(X, y)
+    kept = RandomPruner(0.5, random_state=0).fit(np.zeros((6, 1)), y).support_
+    np.testing.assert_array_equal(pruner.support_, kept)
+    assert n_rows(pruner.transform(X)) == 3
+    assert n_rows(pruner.transform(copy.deepcopy(X))) == 3
+    reverse = take_rows(X, np.arange(6)[::-1])
+    assert n_rows(pruner.transform(reverse)) == 6
+
+
+def test_the_draw_reads_no_row(monkeypatch):
+    monkeypatch.setattr(RandomPruner, "_checked_rows", lambda self, X, reset: X)
+    monkeypatch.setattr("sklearn_prune.base.fingerprint", lambda rows: "")
+    assert RandomPruner(0.5, random_state=0).fit([Opaque()] * 8).support_.sum() == 4
+
+
+def test_columns_of_a_table_are_recorded_and_checked():
+    table = pd.DataFrame({"a": list("xyz"), "b": list("uvw")})
+    pruner = RandomPruner(0.4, random_state=0).fit(table)
+    assert pruner.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="Feature names unseen at fit time:\n- c"):
+        pruner.transform(table.rename(columns={"a": "c"}))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (pl.LazyFrame({"a": ["x", "y"]}), ValueError, "give X.collect"),
+        (["text"], ValueError, "X has 1 sample.*give more rows"),
+        (iter("ab"), ValueError, "Expected 2D array, got scalar"),
+    ],
+    ids=["lazy", "one", "iterator"],
+)
+def test_what_has_no_two_rows_is_refused(X, error, message):
+    with pytest.raises(error, match=message):
+        RandomPruner().fit(X)
 
 
 @pytest.mark.parametrize("name", ["must_keep", "nonsense"])

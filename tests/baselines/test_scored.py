@@ -24,6 +24,7 @@ from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
 from sklearn_prune.baselines import (
     CoveragePruner,
     D2Pruner,
+    DistributionPruner,
     DUALPruner,
     DynamicUncertaintyPruner,
     EL2NPruner,
@@ -194,6 +195,29 @@ def test_images_go_to_the_network_as_they_are(pruner):
     )
     scored = clone(pruner).set_params(estimator=net).fit(images, y)
     assert scored.transform(images).shape == (24, 1, 6, 6)
+
+
+@pytest.mark.parametrize("pruner", by_name([*PRUNERS, DistributionPruner(random_state=0)]))
+def test_without_a_network_images_are_rows_of_their_values(pruner):
+    rng = np.random.default_rng(0)
+    images, y = rng.normal(size=(40, 3, 2, 2)), np.arange(40) % 2
+    of_images = clone(pruner).fit(images, y)
+    np.testing.assert_array_equal(
+        of_images.support_, clone(pruner).fit(images.reshape(40, 12), y).support_
+    )
+    assert of_images.transform(images).shape == (24, 3, 2, 2)
+    assert of_images.select(prune_ratio=0.5).sum() == 20
+
+
+@pytest.mark.parametrize("pruner", by_name([HerdingPruner(), EL2NPruner(n_epochs=1)]))
+def test_images_on_disk_are_read_as_those_in_memory(pruner, tmp_path):
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 255, (40, 3, 2, 2)).astype(np.uint8), np.arange(40) % 2
+    pruner = clone(pruner).set_params(random_state=0)
+    expected = clone(pruner).fit(images, y).support_
+    np.save(tmp_path / "images.npy", images)
+    on_disk = np.load(tmp_path / "images.npy", mmap_mode="r")
+    np.testing.assert_array_equal(clone(pruner).fit(on_disk, y).support_, expected)
 
 
 @pytest.mark.parametrize("pruner", by_name([p for p in PRUNERS if isinstance(p, FROM_FEATURES)]))

@@ -128,6 +128,26 @@ def test_a_missing_moment_is_said_once():
     assert list(encoder.get_feature_names_out())[4:] == ["t is missing"]
 
 
+def test_masked_cells_are_missing():
+    X = np.ma.masked_equal([["a", "b"], ["-", "b"], ["a", "c"]], "-")
+    encoder = ColumnsEncoder().fit(X)
+    assert list(encoder.get_feature_names_out()) == [
+        *("column 0 = (missing)", "column 0 = a"),
+        *("column 1 = b", "column 1 = c"),
+    ]
+
+
+def test_an_unknown_category_counts_as_rare_or_as_none():
+    rare = [[name] for name in "aaaabbbbcd"]
+    encoder = ColumnsEncoder(max_categories=3).fit(rare)
+    # Of a, b, any other, and the rank.
+    known, unknown = encoder.transform([["d"], ["e"]])
+    np.testing.assert_array_equal(unknown[:3], [0, 0, 1])
+    assert unknown[3] > known[3]
+    few = ColumnsEncoder().fit([["a"], ["b"], ["a"], ["b"]])
+    np.testing.assert_array_equal(few.transform([["e"]]), [[0, 0]])
+
+
 def test_postal_codes_are_no_dates():
     assert ColumnsEncoder().fit([["12345"], ["12345"], ["2026"]]).kinds_ == {0: "category"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import gc
 import importlib.util
 import subprocess
@@ -10,7 +11,9 @@ import sys
 import types
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +108,23 @@ def test_a_class_without_source_has_no_digest(monkeypatch):
 @given(array=hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 5))))
 def test_a_fingerprint_does_not_know_where_numbers_lie(array):
     assert fingerprint(StoredRows(array)) == fingerprint(array)
+
+
+@pytest.mark.parametrize("sparse", [sp.csr_array, sp.csr_matrix])
+def test_sparse_rows_have_the_fingerprint_of_dense_ones(sparse):
+    dense = np.array([[0.0, 1.0], [2.0, 0.0]])
+    assert fingerprint(sparse(dense)) == fingerprint(dense)
+
+
+def test_rows_of_anything_have_a_fingerprint_by_value():
+    rows = [["a", dt.date(2026, 1, 1), None], ["b", dt.date(2026, 1, 1), np.nan]]
+    again = [["a", dt.date(2026, 1, 1), np.nan], ["b", dt.date(2026, 1, 1), None]]
+    frame, copied = (pd.DataFrame(r, columns=["x", "y", "z"]) for r in (rows, again))
+    assert fingerprint(frame) == fingerprint(copied)
+    assert fingerprint(frame) != fingerprint(frame.iloc[::-1])
+    assert fingerprint(frame) != fingerprint(frame.rename(columns={"x": "w"}))
+    assert fingerprint(["a", "b"]) == fingerprint(["a", "".join("b")]) != fingerprint(["b", "a"])
+    assert fingerprint([[1], [2, 3]]) == fingerprint([[1], [2, 3]]) != fingerprint([[1, 2], [3]])
 
 
 def test_identity_ends_with_the_object():

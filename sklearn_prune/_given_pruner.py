@@ -1,0 +1,173 @@
+"""The pruner that an estimator is given: alone, or as the last step of a pipeline of encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sklearn import get_config
+from sklearn.pipeline import Pipeline
+from sklearn.utils import InputTags, get_tags
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+
+from ._types import Estimator, Metadata, Params, Rows, Targets
+from .base import BasePruner, fit_pruner
+from .data import ColumnsEncoder, Kind, NotNumbersError, has_categories, is_table, n_rows
+from .networks import is_linear_model
+
+# The constraint of a parameter `pruner`; None means `InfluencePruner()`.
+GIVEN_PRUNER: list[Any] = [BasePruner, Pipeline, None]
+
+
+@dataclass(frozen=True)
+class FittedPruner:
+    """A fitted pruner, and what encoded the rows for it.
+
+    Attributes
+    ----------
+    pruner : pruner
+        Fitted on the encoded rows.
+    encoder : transformer or None
+        Fitted. None if the pruner read the rows as they are.
+    """
+
+    pruner: BasePruner
+    encoder: Estimator = None
+
+
+def pruner_of(given: Estimator) -> BasePruner:
+    """Return the pruner itself: the last step if ``given`` is a pipeline."""
+    return given.steps[-1][1] if isinstance(given, Pipeline) and given.steps else given
+
+
+def fit_given(
+    given: Estimator,
+    X: Rows,
+    y: Targets,
+    kind: Kind | None,
+    fit_params: Mapping[str, Metadata],
+    *,
+    has_default: bool = True,
+) -> FittedPruner:
+    """Fit what an estimator was given as its pruner, on rows that the estimator reads as they are.
+
+    Rows are encoded for the pruner alone: by the steps before it, or, if there are none and it
+    cannot read a table as numbers, by a `ColumnsEncoder`. A pruner with a network of its own has no
+    default encoder, since its network was made for certain columns. A function as the pruner's
+    ``features`` gets the rows as they are. Reference rows are encoded as the rows are.
+
+    Parameters
+    ----------
+    given : pruner or Pipeline
+        Fitted in place.
+    X : array-like of shape (n_samples, n_features), or any rows that the first step takes
+        Training rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Their targets.
+    kind : {"classification", "regression"} or None
+        How the estimator takes y; None if unknown.
+    fit_params : dict
+        Without metadata routing, those of the pruner's ``fit``; with it, those that ``given``
+        requests.
+    has_default : bool, default=True
+        False refuses tables that are not of numbers if no steps encode them.
+
+    Raises
+    ------
+    ValueError
+        If ``given`` does not end in a pruner, an encoder returns another number of rows, or the
+        pruner refuses the rows.
+    """
+    pruner = pruner_of(given)
+    if not isinstance(pruner, BasePruner):
+        raise ValueError(
+            f"pruner must be a pruner, or a pipeline that ends in one; it ends in {pruner!r}. Add "
+            "one, such as InfluencePruner(), as the last step."
+        )
+    encoder: Estimator = ColumnsEncoder()
+    for_encoder: Params = {}
+    if isinstance(given, Pipeline) and len(given.steps) > 1:
+        encoder = given[:-1]
+        for_encoder, fit_params = _sorted_params(given, fit_params)
+    else:
+        has_default = has_default and _reads_any_columns(pruner)
+        try:
+            if not (has_default and has_categories(X)):
+                return FittedPruner(fit_pruner(pruner, X, y, kind, fit_params))
+        except NotNumbersError:
+            if not (has_default and is_table(X)):
+                raise
+    rows = _encoded(encoder, X, y, for_encoder)
+    if fit_params.get("X_ref") is not None:
+        fit_params = {**fit_params, "X_ref": encoder.transform(fit_params["X_ref"])}
+    with _features_of(pruner, X):
+        return FittedPruner(fit_pruner(pruner, rows, y, kind, fit_params), encoder)
+
+
+def _encoded(encoder: Estimator, X: Rows, y: Targets, params: Params) -> Rows:
+    rows = encoder.fit_transform(X, y, **params)
+    if n_rows(rows) != n_rows(X):
+        raise ValueError(
+            f"the steps before the pruner must return a row for each of the {n_rows(X)} rows; they "
+            f"return {n_rows(rows)}. Leave out steps that drop or add rows."
+        )
+    return rows
+
+
+def _sorted_params(
+    given: Pipeline, fit_params: Mapping[str, Metadata]
+) -> tuple[Params, Mapping[str, Metadata]]:
+    """Return the ``fit`` parameters of the encoding steps, and those of the pruner."""
+    if not get_config()["enable_metadata_routing"]:
+        return {}, fit_params
+    consumed = get_routing_for_object(given[:-1]).consumes("fit_transform", fit_params.keys())
+    routed = process_routing(given, "fit", **fit_params)
+    return {name: fit_params[name] for name in consumed}, routed[given.steps[-1][0]].fit
+
+
+@contextmanager
+def _features_of(pruner: BasePruner, X: Rows) -> Iterator[None]:
+    """Let a function as the pruner's ``features`` read X instead of the encoded rows."""
+    features = getattr(pruner, "features", None)
+    if not callable(features):
+        yield
+        return
+    pruner.set_params(features=features(X))
+    try:
+        yield
+    finally:
+        pruner.set_params(features=features)
+
+
+def input_tags(given: Estimator) -> InputTags:
+    """Return which rows can be given to what an estimator has as its pruner."""
+    if isinstance(given, Pipeline):
+        first = next((step for _, step in given.steps if hasattr(step, "fit")), given)
+        return get_tags(first).input_tags
+    tags = get_tags(given).input_tags
+    if not _reads_any_columns(given):
+        return tags
+    return replace(tags, allow_nan=True, string=True, categorical=True)
+
+
+def reads_numbers_only(model: Estimator) -> bool:
+    """Whether a model is known to refuse text, categories and gaps.
+
+    A bad cell must not pass because its row happens to be pruned. Tags say nothing of the parts of
+    a composite model, and other packages seldom set them.
+    """
+    if not type(model).__module__.startswith("sklearn."):
+        return False
+    tags = get_tags(model).input_tags
+    takes_more = tags.allow_nan or tags.string or tags.categorical
+    is_composite = any(hasattr(value, "fit") for value in model.get_params().values())
+    return not (takes_more or is_composite)
+
+
+def _reads_any_columns(pruner: BasePruner) -> bool:
+    """Whether the pruner reads any columns of numbers, and nothing else."""
+    reads_anything = get_tags(pruner).input_tags.categorical
+    estimator = getattr(pruner, "estimator", None)
+    return not reads_anything and (estimator is None or is_linear_model(estimator))
