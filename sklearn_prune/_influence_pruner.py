@@ -345,6 +345,21 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     >>> pruner = InfluencePruner(model, prune_ratio=0.9, random_state=0).fit(X, y)
     >>> model.fit(*pruner.prune(X, y)).score(X, y) > 0.95
     True
+
+    A skorch network is trained on all rows, and its last layer is matched:
+
+    >>> import torch
+    >>> from skorch import NeuralNetClassifier
+    >>> module = torch.nn.Sequential(
+    ...     torch.nn.Linear(30, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+    ... )
+    >>> net = NeuralNetClassifier(
+    ...     module, criterion=torch.nn.CrossEntropyLoss, lr=0.1, train_split=None, verbose=0
+    ... )
+    >>> X_scaled = StandardScaler().fit_transform(X).astype("float32")
+    >>> pruner = InfluencePruner(net, prune_ratio=0.8, random_state=0).fit(X_scaled, y)
+    >>> pruner.get_support().sum()
+    np.int64(114)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {

@@ -169,6 +169,37 @@ def test_what_the_readme_says_of_when_it_helps_was_measured():
     shares = [[int(share) for share in re.findall(r"(-?\d+)%", line)] for line in lines]
     assert sum(kmeans > ours for ours, kmeans in shares) == 3
     assert len(shares) == 5 and "k-means more on three of five data sets" in TEXT
-    images = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
-    points = 100 * cifar10.gain_over_random(images, "influence, embedding", 0.9).mean
-    assert f"{points:+.1f} points on CIFAR-10, 90 % dropped" in TEXT
+
+
+def test_what_the_readme_says_of_deep_networks_was_measured():
+    cells = read_records(RESULTS / "cifar10_speed.csv", cifar10_speed_jobs.SpeedCell)
+
+    def mean(pruner: str, ratio: float, n_epochs: float) -> str:
+        chosen = [
+            cell.accuracy
+            for cell in cells
+            if (cell.split, cell.pruner, cell.design) == ("test", pruner, "standard")
+            and cell.prune_ratio == ratio
+            and cell.n_epochs == pytest.approx(n_epochs)
+        ]
+        return f"{100 * sum(chosen) / len(chosen):.1f}"
+
+    full, names = mean("all images", 0.0, 12), ("influence", "random", "el2n")
+    ours, random, el2n = (mean(name, 0.4, 12) for name in names)
+    text = " ".join(TEXT.split())
+    assert f"{ours} % (all {full}, random {random}, EL2N {el2n})" in text
+    ours, random, el2n = (mean(name, 0.9, 120) for name in names)
+    assert f"{ours} % (random {random}, EL2N {el2n})" in text
+
+
+def test_what_the_readme_says_of_when_pruning_pays_was_measured():
+    table = around_table(BENCHMARKS_README, search_on_kept.README_TABLE).table
+    lines = [[part.strip() for part in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    fits = {line[0]: line[6] for line in lines}
+    text = " ".join(TEXT.split())
+    assert f"from** {fits['adult, svc']} fits of an RBF SVC on 8,000 rows of Adult" in text
+    assert (
+        f"from {fits['digits, boosting']} of boosting, but {fits['digits, forest']} of a forest, "
+        f"{fits['digits, mlp']} of an MLP, {fits['digits, svc']} of an SVC and "
+        f"{fits['digits, logistic']} of a logistic regression"
+    ) in text
