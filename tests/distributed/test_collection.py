@@ -219,6 +219,7 @@ def _sleeps(block: Block) -> int:
     return 0
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_no_task_on_the_cluster(client):
     partitioned = read(da.ones((100, 2), chunks=(2, 2)))
     threading.Timer(0.5, _thread.interrupt_main).start()

@@ -65,6 +65,7 @@ def test_a_killed_worker_changes_nothing_and_a_deadly_partition_ends_in_a_clear_
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.usefixtures("interruptible")
 def test_a_fit_that_is_cut_off_leaves_the_pruner_as_it_was_and_no_task(client, error):
     n_calls = itertools.count()
 
