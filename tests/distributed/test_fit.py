@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
@@ -135,6 +136,13 @@ def test_a_sample_of_the_rows_is_enough_for_the_features(rows, pruner, monkeypat
     assert certificate.actual_change < 0.2 * certificate.random_actual_change
     assert certificate.distribution_error < 0.6 * certificate.random_distribution_error
     assert certificate.distribution_tilt == pytest.approx(of_all.distribution_tilt, rel=0.5)
+
+
+def test_sparse_partitions_give_the_rows_of_dense_ones(rows, pruner):
+    X, y = rows
+    sparse = in_parts(X, PARTS).map_blocks(csr_array)
+    again = InfluencePruner(prune_ratio=0.8, random_state=0).fit(sparse, in_parts(y, PARTS))
+    np.testing.assert_array_equal(again.get_support(indices=True), pruner.get_support(indices=True))
 
 
 def test_one_partition_gives_the_fit_in_memory(rows):
