@@ -311,7 +311,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
     so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
     bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
-    lazily filtered collections.
+    lazily filtered collections. The norms are computed from X and y when asked for, so they need
+    the Client that holds these, and pickle with them; delete them from a pruner that is stored.
 
     References
     ----------
