@@ -156,6 +156,19 @@ def test_one_partition_gives_the_fit_in_memory(rows):
     assert alone.certificate_.actual_change == in_memory.certificate_.actual_change
 
 
+def test_one_partition_draws_from_a_generator_as_in_memory(rows):
+    X, y = rows
+    kept = [
+        InfluencePruner(
+            prune_ratio=0.8, random_state=np.random.RandomState(0), distribution_weight=0
+        )
+        .fit(*given)
+        .get_support(indices=True)
+        for given in ((in_parts(X, (N,)), in_parts(y, (N,))), (X, y))
+    ]
+    np.testing.assert_array_equal(*kept)
+
+
 def test_the_rows_are_the_same_without_threads(rows, pruner):
     with dask.config.set(scheduler="synchronous"):
         again = fitted(*rows)
