@@ -311,7 +311,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
     so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
     bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
-    lazily filtered collections.
+    lazily filtered collections. The norms are computed from X and y when asked for, so they need
+    the Client that holds these, and pickle with them; delete them from a pruner that is stored.
 
     References
     ----------
@@ -565,13 +566,6 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     ) -> KeptPartitions:
         """Do what `_select_rows` does, for the partitions of a Dask collection."""
         distributed.require_partition_wise(self.get_params(deep=False), fit_params)
-        job = distributed.PartitionJob(
-            self.estimator,
-            self._request(),
-            self.norm,
-            self._head_damping,
-            _drawn_seed(self.random_state),
-        )
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             partitioned = distributed.Partitioned.of(X, y, **fit_params)
@@ -589,6 +583,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 )
                 self.influence_norms_ = partitioned.of_rows([norms])
                 return distributed.KeptRows.of(partitioned, [support])
+            job = distributed.PartitionJob(
+                self.estimator,
+                self._request(),
+                self.norm,
+                self._head_damping,
+                _drawn_seed(self.random_state),
+            )
             selected = distributed.select_partitions(first, job, clock)
         self.certificate_, self.estimator_ = selected.certificate, selected.network
         self.influence_norms_ = selected.row_changes

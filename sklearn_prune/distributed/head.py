@@ -43,6 +43,8 @@ def _gradient_scale(
     rows = reader(block)
     if bits is not None:
         rows = rows.take(unpacked(bits, len(block)))
+    if not len(rows):
+        return np.zeros(theta.shape)
     objective = reader.objective(rows, 0.0, 1.0)
     residual = np.abs(rows.sample_weight[:, None] * objective.residual(theta))
     return residual.T @ np.abs(rows.design)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse, vstack
 from skorch import NeuralNet
 
 from .._types import Array, Floats, Integers, Mask, Positions
@@ -150,8 +151,9 @@ class RowReader:
         if self.is_linear:
             # In NumPy, since torch lets one thread at a time work.
             module = self.network.module_
-            design = np.ones((len(block), block.X.shape[1] + 1))
-            np.subtract(block.X, module.mean.numpy(), out=design[:, :-1])
+            X = block.X.toarray() if issparse(block.X) else block.X
+            design = np.ones((len(block), X.shape[1] + 1))
+            np.subtract(X, module.mean.numpy(), out=design[:, :-1])
             design[:, :-1] /= module.scale.numpy()
             return design, head_targets(self.network, self.loss, block.y, self.n_outputs)
         codes = block.y
@@ -189,6 +191,8 @@ def joined_blocks(blocks: list[Block]) -> Block:
 
     def joined(name: str) -> Any:
         arrays = [getattr(block, name) for block in blocks]
+        if issparse(arrays[0]):
+            return vstack(arrays, format="csr")
         return None if arrays[0] is None else np.concatenate(arrays)
 
     names = [name for name in vars(blocks[0]) if name != "position"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
@@ -137,6 +138,13 @@ def test_a_sample_of_the_rows_is_enough_for_the_features(rows, pruner, monkeypat
     assert certificate.distribution_tilt == pytest.approx(of_all.distribution_tilt, rel=0.5)
 
 
+def test_sparse_partitions_give_the_rows_of_dense_ones(rows, pruner):
+    X, y = rows
+    sparse = in_parts(X, PARTS).map_blocks(csr_array)
+    again = InfluencePruner(prune_ratio=0.8, random_state=0).fit(sparse, in_parts(y, PARTS))
+    np.testing.assert_array_equal(again.get_support(indices=True), pruner.get_support(indices=True))
+
+
 def test_one_partition_gives_the_fit_in_memory(rows):
     X, y = rows
     groups, options = np.arange(N) % 2, {"distribution_weight": 0.5}
@@ -146,6 +154,19 @@ def test_one_partition_gives_the_fit_in_memory(rows):
     np.testing.assert_array_equal(alone.get_support(indices=True), in_memory.sample_indices_)
     np.testing.assert_array_equal(alone.influence_norms_.compute(), in_memory.influence_norms_)
     assert alone.certificate_.actual_change == in_memory.certificate_.actual_change
+
+
+def test_one_partition_draws_from_a_generator_as_in_memory(rows):
+    X, y = rows
+    kept = [
+        InfluencePruner(
+            prune_ratio=0.8, random_state=np.random.RandomState(0), distribution_weight=0
+        )
+        .fit(*given)
+        .get_support(indices=True)
+        for given in ((in_parts(X, (N,)), in_parts(y, (N,))), (X, y))
+    ]
+    np.testing.assert_array_equal(*kept)
 
 
 def test_the_rows_are_the_same_without_threads(rows, pruner):

@@ -51,6 +51,7 @@ def test_with_a_mask_they_are_those_of_the_rows_kept(both):
     kept, theta = whole.subset(support), np.zeros(whole.shape)
     np.testing.assert_allclose(summed.gradient(theta), kept.gradient(theta), atol=1e-12)
     np.testing.assert_allclose(summed.hessian(theta), kept.hessian(theta), atol=1e-12)
+    assert summed.gradient_scale(theta) == pytest.approx(kept.gradient_scale(theta))
     np.testing.assert_allclose(refit_head(summed).theta, refit_head(kept).theta, atol=1e-7)
 
 
