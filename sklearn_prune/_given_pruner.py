@@ -55,8 +55,9 @@ def fit_given(
 
     Rows are encoded for the pruner alone: by the steps before it, or, if there are none and it
     cannot read a table as numbers, by a `ColumnsEncoder`. A pruner with a network of its own has no
-    default encoder, since its network was made for certain columns. A function as the pruner's
-    ``features`` gets the rows as they are. Reference rows are encoded as the rows are.
+    default encoder, since its network was made for certain columns. Where rows are encoded, a
+    function as the pruner's ``features`` gets them as they are, and reference rows are encoded as
+    the rows are.
 
     Parameters
     ----------
