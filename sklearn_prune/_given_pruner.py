@@ -55,8 +55,9 @@ def fit_given(
 
     Rows are encoded for the pruner alone: by the steps before it, or, if there are none and it
     cannot read a table as numbers, by a `ColumnsEncoder`. A pruner with a network of its own has no
-    default encoder, since its network was made for certain columns. A function as the pruner's
-    ``features`` gets the rows as they are. Reference rows are encoded as the rows are.
+    default encoder, since its network was made for certain columns. Where rows are encoded, a
+    function as the pruner's ``features`` gets them as they are, and reference rows are encoded as
+    the rows are.
 
     Parameters
     ----------
@@ -88,9 +89,10 @@ def fit_given(
         )
     encoder: Estimator = ColumnsEncoder()
     for_encoder: Params = {}
+    if isinstance(given, Pipeline):
+        for_encoder, fit_params = _sorted_params(given, fit_params)
     if isinstance(given, Pipeline) and len(given.steps) > 1:
         encoder = given[:-1]
-        for_encoder, fit_params = _sorted_params(given, fit_params)
     else:
         has_default = has_default and _reads_any_columns(pruner)
         try:
@@ -122,9 +124,11 @@ def _sorted_params(
     """Return the ``fit`` parameters of the encoding steps, and those of the pruner."""
     if not get_config()["enable_metadata_routing"]:
         return {}, fit_params
+    for_pruner = process_routing(given, "fit", **fit_params)[given.steps[-1][0]].fit
+    if len(given.steps) == 1:
+        return {}, for_pruner
     consumed = get_routing_for_object(given[:-1]).consumes("fit_transform", fit_params.keys())
-    routed = process_routing(given, "fit", **fit_params)
-    return {name: fit_params[name] for name in consumed}, routed[given.steps[-1][0]].fit
+    return {name: fit_params[name] for name in consumed}, for_pruner
 
 
 @contextmanager

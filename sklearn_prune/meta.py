@@ -416,8 +416,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     categories or missing values is encoded for it: by the steps of the pipeline that is given as
     ``pruner``, else by a `ColumnsEncoder`. There is no default for a pruner with a network of its
     own, which was made for certain columns, for rows that are no table, such as texts, and for an
-    estimator of scikit-learn that refuses such tables itself. A function as the pruner's
-    ``features`` gets the rows as they are; reference rows are encoded as X is.
+    estimator of scikit-learn that refuses such tables itself. Where X is encoded, a function as the
+    pruner's ``features`` gets it as it is, and reference rows are encoded as X is.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
     stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a

@@ -350,6 +350,14 @@ def test_routed_metadata_reaches_encoders_and_pruner(table):
     np.testing.assert_array_equal(model.pruner_.given_["groups"], groups)
 
 
+@pytest.mark.usefixtures("routing")
+def test_routed_metadata_reaches_a_pruner_that_is_the_only_step(table):
+    groups = np.arange(N) % 4
+    given = make_pipeline(Reader().set_fit_request(groups="cohort"))
+    model = PrunedClassifier(Model(), given).fit(table, Y, cohort=groups)
+    np.testing.assert_array_equal(model.pruner_.given_["groups"], groups)
+
+
 @pytest.mark.parametrize("given", [make_pipeline(ColumnsEncoder()), PlainPipeline([])])
 def test_a_pipeline_must_end_in_a_pruner(given, table):
     with pytest.raises(ValueError, match="pruner must be a pruner, or a pipeline that ends in one"):

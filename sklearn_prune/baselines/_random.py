@@ -17,10 +17,9 @@ class RandomPruner(RatioPruner):
     r"""Keep rows at random, whatever they hold.
 
     Drops ``n_drop = prune_ratio * n`` of ``n`` rows, rounded to the nearest whole number, halves
-    down.
-    With ``stratify``, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so that the
-    counts sum to ``n_drop``. These are the numbers that `InfluencePruner` drops with its default
-    quota, to within one row.
+    down. With ``stratify``, class c loses ``n_drop * n_c / n`` of its ``n_c`` rows, rounded so that
+    the counts sum to ``n_drop``. These are the numbers that `InfluencePruner` drops with its
+    default quota, to within one row.
 
     X may be a Dask array or data frame. The draw then depends on the seed and the partitions.
 

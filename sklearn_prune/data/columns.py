@@ -149,7 +149,14 @@ def date_parts(name: Hashable, column: Rows) -> Floats:
 
 def as_text(column: Rows) -> list[str]:
     """Return the cells of a column of categories as text; missing ones are "(missing)"."""
-    return _mapped(_cells(column), lambda cell: MISSING if is_missing(cell) else str(cell))
+    return _mapped(_cells(column), _text)
+
+
+def _text(cell: object) -> str:
+    if is_missing(cell):
+        return MISSING
+    # Beside a missing cell, NumPy makes floats of pandas' whole numbers.
+    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell)
 
 
 def _is_categorical(dtype: object) -> bool:

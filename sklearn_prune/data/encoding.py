@@ -130,7 +130,7 @@ class ColumnsEncoder(TransformerMixin, BaseEstimator):
         if numbers is not None:
             imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
             self._numbers_ = make_pipeline(imputer, StandardScaler())
-            blocks.insert(0, self._numbers_.fit_transform(numbers).astype(np.float32))
+            blocks.insert(0, np.asarray(self._numbers_.fit_transform(numbers)))
         if not blocks:
             raise ValueError(
                 f"X has no informative column: in each of its {len(columns)} columns, text values "

@@ -166,7 +166,7 @@ def _digest_of_cells(rows: Rows) -> str:
     except TypeError:
         # Some cells, such as lists, cannot be hashed.
         return str(joblib_hash(cells))
-    return str(joblib_hash((np.shape(cells), list(code), codes)))
+    return str(joblib_hash((getattr(cells, "shape", None), list(code), codes)))
 
 
 class Identity:

@@ -112,7 +112,8 @@ class TrainingJob:
 
     def key(self) -> str:
         """Return a digest of everything that the result depends on."""
-        # Only training a network draws numbers, and only a frozen network has seen labels.
+        # Only training a network draws numbers. Only a frozen network has seen labels, and only a
+        # scikit-learn model may have a class_weight that names them.
         is_frozen = [isinstance(network, FrozenEstimator) for network in self.estimators]
         trains = any(
             not (network is None or frozen or is_linear_model(network))
@@ -126,7 +127,7 @@ class TrainingJob:
             [_network_state(network) for network in self.estimators],
             _hashable(self.X),
             self.y,
-            self.classes if any(is_frozen) else None,
+            self.classes if any(is_frozen) or has_model else None,
             0 if self.classes is None else len(self.classes),
             self.sample_weight,
             self.weight_unit if has_model else None,

@@ -13,6 +13,7 @@ import sklearn.pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import eye_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -99,6 +100,22 @@ def test_a_missing_category_is_one_of_its_own():
     encoded = encoder.fit_transform(pd.DataFrame({"x": ["a", None, "b", None]}))
     missing = list(encoder.get_feature_names_out()).index("x = (missing)")
     np.testing.assert_array_equal(encoded[:, missing], [0, 1, 0, 1])
+
+
+def test_whole_numbers_as_categories_stay_the_same_beside_a_missing_one():
+    encoder = ColumnsEncoder().fit(pd.DataFrame({"x": pd.Categorical([1, 2, 1, 2])}))
+    encoded = encoder.transform(pd.DataFrame({"x": pd.Categorical([1, 2, None])}))
+    np.testing.assert_array_equal(encoded, [[1, 0], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+def test_frames_as_scikit_learns_output_change_no_number(output):
+    X = pd.DataFrame({"x": ["a", None, "b", "a"], "y": [1.0, None, 2.0, 3.0]})
+    encoded = ColumnsEncoder().fit_transform(X)
+    with config_context(transform_output=output):
+        encoder = ColumnsEncoder()
+        np.testing.assert_array_equal(encoder.fit_transform(X), encoded)
+        np.testing.assert_array_equal(encoder.transform(X), encoded)
 
 
 @pytest.mark.parametrize(

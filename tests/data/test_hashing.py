@@ -125,6 +125,7 @@ def test_rows_of_anything_have_a_fingerprint_by_value():
     assert fingerprint(frame) != fingerprint(frame.rename(columns={"x": "w"}))
     assert fingerprint(["a", "b"]) == fingerprint(["a", "".join("b")]) != fingerprint(["b", "a"])
     assert fingerprint([[1], [2, 3]]) == fingerprint([[1], [2, 3]]) != fingerprint([[1, 2], [3]])
+    assert fingerprint([(1,), (2, 3)]) == fingerprint([(1,), (2, 3)]) != fingerprint([(1, 2), (3,)])
 
 
 def test_identity_ends_with_the_object():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from skorch import NeuralNetClassifier
 
 from sklearn_prune import checkpoints
@@ -51,11 +52,14 @@ def test_a_seed_matters_only_where_a_network_is_trained():
     assert replace(linear, seed=1).key() == linear.key()
 
 
-def test_labels_matter_only_to_a_frozen_network():
+def test_labels_matter_only_to_a_frozen_network_and_to_class_weights():
     named = {"classes": np.array(["c", "d"], dtype=object)}
     assert replace(JOB, **named).key() == JOB.key()
     frozen = replace(JOB, estimators=[FrozenEstimator(NET.initialize())])
     assert replace(frozen, **named).key() != frozen.key()
+    weighted = LogisticRegression(class_weight={"a": 1, "b": 2, "c": 2, "d": 1})
+    weighing = replace(JOB, estimators=[weighted])
+    assert replace(weighing, **named).key() != weighing.key()
 
 
 def test_a_job_at_its_reference_rows_has_no_weights():
