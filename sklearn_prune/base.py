@@ -342,7 +342,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the pruner is not fitted.
         ValueError
-            If no container is given, or one has another number of rows.
+            If no container is given, one has another number of rows, or one is a Dask collection
+            and the pruner was fitted in memory.
         """
         check_is_fitted(self)
         if not containers:
@@ -352,6 +353,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return taken[0] if len(taken) == 1 else taken
         n_samples = len(self.support_)
         for position, container in enumerate(containers):
+            if is_collection(container):
+                raise ValueError(
+                    f"prune takes rows in memory if the pruner was fitted on such; argument "
+                    f"{position} is a Dask collection. Give its compute(), or fit the pruner on a "
+                    "collection."
+                )
             if container is not None and n_rows(container) != n_samples:
                 raise ValueError(
                     f"prune needs containers aligned with the {n_samples} training rows; argument "

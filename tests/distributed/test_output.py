@@ -12,7 +12,7 @@ from scipy import sparse
 
 from sklearn_prune.distributed import KeptRows, Partitioned
 
-from .conftest import LENGTHS, in_parts
+from .conftest import LENGTHS, PositiveRows, in_parts
 
 # No row of the third partition is kept.
 KEPT = (np.arange(90) % 4 == 1) & ~((np.arange(90) >= 30) & (np.arange(90) < 70))
@@ -156,3 +156,14 @@ def test_a_failed_fit_leaves_the_pruner_as_it_was(positive_rows, table):
 def test_a_pruner_that_needs_all_rows_says_so(third_out, table):
     with pytest.raises(ValueError, match=r"ThirdOut needs all rows in memory.*X\.compute\(\)"):
         third_out.fit(in_parts(table[0]))
+
+
+def test_a_pruner_fitted_in_memory_prunes_no_collection():
+    X = np.arange(20.0).reshape(10, 2) - 5
+    pruner = PositiveRows().fit(X, np.arange(10) % 2)
+    for collection in (
+        da.from_array(X, chunks=(5, 2)),
+        dd.from_pandas(pd.DataFrame(X), npartitions=2),
+    ):
+        with pytest.raises(ValueError, match=r"argument 1 is a Dask collection\. Give its compute"):
+            pruner.prune(X, collection)
