@@ -164,9 +164,11 @@ def try_more_damping(
         return selection
     pays, longest, timed_out = True, selection.certificate.seconds, False
     for factor in _DAMPING_FACTORS:
+        if not pays:
+            break
         started = time.perf_counter()
         timed_out = deadline - started < longest
-        if timed_out or not pays:
+        if timed_out:
             break
         damped = influence.damped(factor)
         trial = _trial(damped, problem, selection.drop, deadline, random_state, enough)

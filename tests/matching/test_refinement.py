@@ -235,6 +235,21 @@ def test_a_trial_that_the_deadline_cuts_is_a_time_limit(monkeypatch):
     assert ended.certificate.status == "time limit"
 
 
+def test_trials_that_end_because_they_gain_little_need_no_time_for_another(monkeypatch):
+    influence, problem, selection = few_kept()
+    deadline, changes = seconds_from_now(60), [np.inf, 1.0, 1.0]
+
+    def just_in_time(*_):
+        change = changes.pop(0)
+        if not changes:
+            monkeypatch.setattr("time.perf_counter", lambda: deadline - 1e-9)
+        return change
+
+    monkeypatch.setattr(DenseHeadInfluence, "retrained_change", just_in_time)
+    ended = with_more_damping(influence, problem, selection, deadline)
+    assert ended.certificate.status == "feasible"
+
+
 def test_random_rows_that_do_not_converge_do_not_end_the_trials(monkeypatch):
     influence, problem, selection = few_kept()
     changes = iter([np.inf, 1.0, 0.5, 0.5])
