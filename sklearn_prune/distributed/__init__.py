@@ -1,6 +1,6 @@
 """Rows beyond one machine's memory: the same selection over the partitions of a Dask collection.
 
-Start at `collection.Partitioned`, of whose partitions functions see one block at a time.
+Start at `collection.Partitioned`, which applies a function to one partition after another.
 `first_pass` checks all of them, `fit` goes from the head to the certificate, and `output` keeps
 rows of collections. Importing this room imports Dask; a pruner does so when it is given a
 collection.

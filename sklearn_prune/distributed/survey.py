@@ -74,7 +74,8 @@ class _BlockCounts:
 
 
 def _count_block(block: Block, size: int, n_classes: int, n_groups: int, seed: int) -> _BlockCounts:
-    rng = np.random.default_rng([seed, block.position])
+    # The last number tells this stream from those of later stations.
+    rng = np.random.default_rng([seed, block.position, 3])
     positions = np.sort(rng.choice(len(block), size=size, replace=False))
     y_moments, codes = None, block.y
     if codes is None or not n_classes:
