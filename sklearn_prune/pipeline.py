@@ -16,11 +16,17 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._compat import Segment, check_steps, fit_context, fit_task, print_elapsed_time
-from ._given_pruner import fit_given, reads_numbers_only
-from ._sample_weight import gives_weights, requested_weight, weight_argument, weighted
 from ._types import Array, Estimator, Metadata, Params, Rows, Targets
 from .base import BasePruner, deployable
 from .data import Kind, check_params, take_params
+from .meta import (
+    fit_given,
+    gives_weights,
+    reads_numbers_only,
+    requested_weight,
+    weight_argument,
+    weighted,
+)
 
 __all__ = ["Pipeline", "make_pipeline"]
 

@@ -9,9 +9,8 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 
-from .._rescaling import Rescale, rescaled
-from .._sample_weight import fit_weighted
 from .._types import Estimator, Floats, Metadata, Params, Rows, Targets
+from ..meta import Rescale, fit_weighted, rescaled
 
 __all__ = ["OnKeptRows"]
 

@@ -17,12 +17,10 @@ from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import HasMethods, Interval, StrOptions, fit_context, takes_weights
-from .._given_pruner import GIVEN_PRUNER
-from .._rescaling import RESCALE_TYPES, Rescale, check_rules
-from .._sample_weight import gives_weights
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import refitting
 from ..data import check_params, record_columns, require_memory, take_params, take_rows
+from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, gives_weights
 from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 

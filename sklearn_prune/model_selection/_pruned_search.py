@@ -15,12 +15,10 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
 from .._compat import HasMethods, StrOptions, fit_context
-from .._given_pruner import GIVEN_PRUNER
-from .._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
-from .._sample_weight import fit_weighted
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import refitting
 from ..data import check_params, n_rows, record_columns, require_memory, take_params, take_rows
+from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, fit_weighted, rescaled
 from ._on_kept_rows import OnKeptRows
 from ._search import RoutedParams, SearchMixin
 

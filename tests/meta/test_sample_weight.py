@@ -23,8 +23,7 @@ from sklearn_prune import (
     PrunedRegressor,
     make_pipeline,
 )
-from sklearn_prune._sample_weight import weight_argument, weighted
-from sklearn_prune.meta import PruningSampler
+from sklearn_prune.meta import PruningSampler, weight_argument, weighted
 from sklearn_prune.model_selection import PruneRatioSearchCV
 
 PRUNER = InfluencePruner(prune_ratio=0.8, random_state=0, reweight=True)

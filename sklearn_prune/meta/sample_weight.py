@@ -10,8 +10,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object, process_routing
 from sklearn.utils.validation import has_fit_parameter
 
-from ._types import Estimator, Floats, Params, Rows, Targets
-from .base import BasePruner
+from .._types import Estimator, Floats, Params, Rows, Targets
+from ..base import BasePruner
 
 
 def gives_weights(pruner: BasePruner | None) -> bool:

@@ -17,8 +17,8 @@ from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge, Ridg
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 
-from ._compat import StrOptions
-from ._types import Array, Estimator
+from .._compat import StrOptions
+from .._types import Array, Estimator
 
 __all__ = ["RESCALE_TYPES", "Rescale", "Rule", "check_rules", "rescaled"]
 

@@ -1,4 +1,4 @@
-"""Meta-estimators that prune the rows they are fitted on."""
+"""Estimators that fit a model on the rows that a pruner keeps."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from ._compat import HasMethods, fit_context
-from ._given_pruner import (
+from .._compat import HasMethods, fit_context
+from .._influence_pruner import InfluencePruner
+from .._types import Array, Constraints, Estimator, Floats, Metadata, Params, Rows, Targets
+from ..base import BasePruner, deployable, refitting
+from ..data import Kind, check_params, prune_params, record_columns
+from .given_pruner import (
     GIVEN_PRUNER,
     FittedPruner,
     fit_given,
@@ -30,14 +34,10 @@ from ._given_pruner import (
     pruner_of,
     reads_numbers_only,
 )
-from ._influence_pruner import InfluencePruner
-from ._rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
-from ._sample_weight import fit_weighted, gives_weights, weight_argument
-from ._types import Array, Constraints, Estimator, Floats, Metadata, Params, Rows, Targets
-from .base import BasePruner, deployable, refitting
-from .data import Kind, check_params, prune_params, record_columns
+from .rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
+from .sample_weight import fit_weighted, gives_weights, weight_argument
 
-__all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]
+__all__ = ["PrunedClassifier", "PrunedRegressor", "PruningMixin"]
 
 
 def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
@@ -507,82 +507,3 @@ class PrunedRegressor(PrunedEstimator, RegressorMixin, BaseEstimator):
     >>> model.score(X, y) > 0.48
     True
     """
-
-
-class PruningSampler(BaseEstimator):
-    """Use a pruner as a step of an imbalanced-learn pipeline.
-
-    ``fit_resample(X, y) = (X[s], y[s])``, where ``s = pruner_.support_`` and
-    ``pruner_ = clone(pruner).fit(X, y)``. imbalanced-learn calls ``fit_resample`` in training
-    alone, so prediction prunes nothing.
-
-    Parameters
-    ----------
-    pruner : pruner, pipeline that ends in one, or None, default=None
-        A clone chooses the rows; `PrunedClassifier` says how they are encoded for it. None means
-        ``InfluencePruner()``.
-
-    Attributes
-    ----------
-    pruner_ : pruner
-        Fitted on all rows.
-    encoder_ : transformer or None
-        What encoded the rows for ``pruner_``; None if it read them as they are.
-    sample_indices_ : ndarray of shape (n_kept,)
-        Positions of the kept rows, ascending.
-    sample_weight_ : ndarray of shape (n_kept,)
-        Weights of the kept rows. Only of a pruner with ``reweight=True``. imbalanced-learn does not
-        pass them on, so give them to the estimator yourself.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_prune.baselines import RandomPruner
-    >>> from sklearn_prune.meta import PruningSampler
-    >>> X, y = np.zeros((100, 2)), np.repeat(["a", "b"], 50)
-    >>> X_small, y_small = PruningSampler(RandomPruner(0.9)).fit_resample(X, y)
-    >>> y_small
-    array(['a', 'a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'b'], dtype='<U1')
-    """
-
-    _parameter_constraints: ClassVar[Constraints] = {"pruner": GIVEN_PRUNER}
-
-    # Tells imbalanced-learn that there is no sampling_strategy.
-    _sampling_type: ClassVar[str] = "bypass"
-
-    def __init__(self, pruner: Estimator = None) -> None:
-        self.pruner = pruner
-
-    @fit_context(prefer_skip_nested_validation=False)
-    def fit_resample(self, X: Rows, y: Targets, **fit_params: Metadata) -> tuple[Rows, Targets]:
-        """Choose the rows to keep, and return them.
-
-        Parameters
-        ----------
-        X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Target of each row.
-        **fit_params : dict
-            Passed to the pruner's ``fit``.
-
-        Returns
-        -------
-        X_kept, y_kept : same types
-            The kept rows and their targets.
-
-        Raises
-        ------
-        ValueError
-            If the pruner refuses the data.
-        """
-        given = clone(InfluencePruner() if self.pruner is None else self.pruner)
-        fitted = fit_given(given, X, y, None, fit_params)
-        pruner = fitted.pruner
-        self.pruner_, self.encoder_ = pruner, fitted.encoder
-        self.sample_indices_ = pruner.sample_indices_
-        # Weights of an earlier fit belong to other rows.
-        self.__dict__.pop("sample_weight_", None)
-        if gives_weights(pruner):
-            self.sample_weight_ = pruner.sample_weight_
-        return pruner.prune(X, y)

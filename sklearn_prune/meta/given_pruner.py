@@ -12,10 +12,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import InputTags, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 
-from ._types import Estimator, Metadata, Params, Rows, Targets
-from .base import BasePruner, fit_pruner
-from .data import ColumnsEncoder, Kind, NotNumbersError, has_categories, is_table, n_rows
-from .networks import is_linear_model
+from .._types import Estimator, Metadata, Params, Rows, Targets
+from ..base import BasePruner, fit_pruner
+from ..data import ColumnsEncoder, Kind, NotNumbersError, has_categories, is_table, n_rows
+from ..networks import is_linear_model
 
 # The constraint of a parameter `pruner`; None means `InfluencePruner()`.
 GIVEN_PRUNER: list[Any] = [BasePruner, Pipeline, None]
