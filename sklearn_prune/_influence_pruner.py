@@ -142,7 +142,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     features : array-like of shape (n_samples, n_features), callable or None, default=None
         Features that no training changes, such as an embedding, or a function that computes them
         from rows. A linear model on them is matched together with ``estimator``. An array must have
-        one row for each row of X; if X is split, as in cross-validation, give a function.
+        one row for each row of X; if X is split, as in cross-validation, give a function. `fit`
+        calls it with an array of the numbers in X; a pipeline or meta-estimator that the pruner is
+        given to calls it with X as it is, text and dates included.
     layers : "last", "all" or list of str, default="last"
         Layers to match. "last" refits the last layer first. "all", or patterns of parameter names
         such as ``"encoder.*"``, match more layers, as they were trained; see

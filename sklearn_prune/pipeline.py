@@ -22,6 +22,7 @@ from .data import Kind, check_params, take_params
 from .meta import (
     fit_given,
     gives_weights,
+    noting_columns,
     reads_numbers_only,
     requested_weight,
     weight_argument,
@@ -213,7 +214,7 @@ class Pipeline(PlainPipeline):
                 params = self._transform_inputs(segment, params)
             start, stop = segments[-1]
             segment = Segment.of(self, start, stop)
-            with task.part(f"fit-{segment.steps[-1][0]}", segment=segment):
+            with task.part(f"fit-{segment.steps[-1][0]}", segment=segment), noting_columns(X):
                 segment.fit(X, y, **_taken(segment, "fit", params))
             self.steps[start:stop] = segment.steps
         return self

@@ -53,8 +53,8 @@ class RandomPruner(RatioPruner):
     Notes
     -----
     X is not read for the draw. It may hold numbers, text, dates, images, missing values or any
-    objects, in any container with a length and rows by position. Only `transform` compares rows,
-    to recognise those of `fit`.
+    objects that can be pickled, in any container with a length and rows by position. Only
+    `transform` compares rows, to recognise those of `fit`.
 
     Examples
     --------

@@ -6,7 +6,7 @@ other arguments of `fit`, and `hashing` recognises rows and networks. `columns` 
 each column of a table, and `encoding` turns the columns into numbers for a pruner.
 """
 
-from .columns import has_categories, is_table
+from .columns import has_categories, is_table, other_columns
 from .containers import (
     StoredRows,
     dataset_targets,
@@ -77,6 +77,7 @@ __all__ = [
     "is_missing",
     "is_table",
     "n_rows",
+    "other_columns",
     "plain",
     "prune_params",
     "raw_weights",

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from .._types import Array, Floats, Rows
+from .containers import is_collection
 from .values import is_missing, require_eager
 
 ColumnKind = Literal["number", "moment", "category"]
@@ -99,6 +100,20 @@ def column_kind(column: Rows) -> ColumnKind:
     if all(_is_moment(cell) for cell in held):
         return "moment"
     return "category"
+
+
+def other_columns(X: Rows) -> dict[Hashable, ColumnKind]:
+    """Return what the columns of a table that are not of numbers hold; {} of rows without columns.
+
+    Raises
+    ------
+    ValueError
+        If two columns have one name.
+    """
+    if is_collection(X) or not is_table(X):
+        return {}
+    kinds = {name: column_kind(column) for name, column in table_columns(X).items()}
+    return {name: kind for name, kind in kinds.items() if kind != "number"}
 
 
 def as_float(name: Hashable, column: Rows) -> Floats:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from pickle import PicklingError
 from types import FunctionType
 from typing import Any
 
@@ -120,6 +121,11 @@ def fingerprint(rows: Rows) -> str | Identity:
         Validated numbers, as `check_rows` returns them; or a table, array or list of anything. A
         dataset, which may draw new rows each time, is identified by being the same object. A Dask
         collection, which is not computed for this, by its name, which says how it is computed.
+
+    Raises
+    ------
+    TypeError
+        If a cell that is no number cannot be pickled.
     """
     if is_collection(rows):
         from dask.base import tokenize
@@ -155,7 +161,7 @@ def fingerprint(rows: Rows) -> str | Identity:
 def _digest_of_cells(rows: Rows) -> str:
     """Return a digest of rows that are not numbers, or not in an array."""
     if hasattr(rows, "columns"):
-        return str(joblib_hash([(name, _digest_of_cells(rows[name])) for name in rows.columns]))
+        return _hash([(name, _digest_of_cells(rows[name])) for name in rows.columns])
     cells = rows if isinstance(rows, list | tuple) else np.asarray(rows)
     values = cells.ravel().tolist() if isinstance(cells, np.ndarray) else cells
     try:
@@ -165,8 +171,18 @@ def _digest_of_cells(rows: Rows) -> str:
         codes = np.array([code[value] for value in values])
     except TypeError:
         # Some cells, such as lists, cannot be hashed.
+        return _hash(cells)
+    return _hash((getattr(cells, "shape", None), list(code), codes))
+
+
+def _hash(cells: object) -> str:
+    try:
         return str(joblib_hash(cells))
-    return str(joblib_hash((getattr(cells, "shape", None), list(code), codes)))
+    except (PicklingError, TypeError, AttributeError) as error:
+        raise TypeError(
+            f"rows are recognised by what they hold, and a cell cannot be pickled: {error.args[0]} "
+            "Give cells that can, such as numbers, text or the positions of what these stand for."
+        ) from error
 
 
 class Identity:

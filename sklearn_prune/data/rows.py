@@ -139,7 +139,7 @@ def _check_stored(estimator: BaseEstimator, X: Rows, *, reset: bool) -> StoredRo
 
 def _check_pieces(estimator: BaseEstimator, rows: Array | StoredRows, name: str = "X") -> None:
     if rows.dtype.kind not in "biuf":
-        raise ValueError(
+        raise NotNumbersError(
             f"{type(estimator).__name__} needs numbers; {name} has dtype {rows.dtype}. Encode it "
             "as numbers first."
         )
@@ -148,10 +148,11 @@ def _check_pieces(estimator: BaseEstimator, rows: Array | StoredRows, name: str 
     for piece in pieces(rows.shape):
         bad = ~np.isfinite(rows[piece])
         if bad.any():
-            row = piece.start + int(np.argwhere(bad)[0, 0])
-            raise ValueError(
+            row, *cell = np.argwhere(bad)[0]
+            column = f" and column {cell[0]}" if cell else ""
+            raise NotNumbersError(
                 f"{type(estimator).__name__} needs finite numbers; {name} has NaN or infinity, the "
-                f"first in row {row}. Impute or drop such rows first."
+                f"first in row {piece.start + row}{column}. Impute or drop such rows first."
             )
 
 

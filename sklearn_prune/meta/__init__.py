@@ -6,7 +6,7 @@ penalties for the share of rows kept by `rescaling`.
 """
 
 from .estimators import PrunedClassifier, PrunedRegressor, PruningMixin
-from .given_pruner import GIVEN_PRUNER, fit_given, reads_numbers_only
+from .given_pruner import GIVEN_PRUNER, fit_given, noting_columns, reads_numbers_only
 from .rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from .sample_weight import (
     fit_weighted,
@@ -29,6 +29,7 @@ __all__ = [
     "fit_given",
     "fit_weighted",
     "gives_weights",
+    "noting_columns",
     "reads_numbers_only",
     "requested_weight",
     "rescaled",

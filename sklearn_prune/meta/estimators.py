@@ -31,6 +31,7 @@ from .given_pruner import (
     FittedPruner,
     fit_given,
     input_tags,
+    noting_columns,
     pruner_of,
     reads_numbers_only,
 )
@@ -139,7 +140,8 @@ class PruningMixin(MetaEstimatorMixin):
         """
         model = rescaled(clone(self._model()), self.rescale, share)
         params = prune_params(X, params, take)
-        return fit_weighted(model, take(X), take(y), params, weights)
+        with noting_columns(X):
+            return fit_weighted(model, take(X), take(y), params, weights)
 
     def _sort_params(self, fit_params: Params) -> tuple[Params, Params]:
         """Return the ``fit`` parameters of the pruner, and those of the estimator."""
@@ -416,8 +418,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     categories or missing values is encoded for it: by the steps of the pipeline that is given as
     ``pruner``, else by a `ColumnsEncoder`. There is no default for a pruner with a network of its
     own, which was made for certain columns, for rows that are no table, such as texts, and for an
-    estimator of scikit-learn that refuses such tables itself. Where X is encoded, a function as the
-    pruner's ``features`` gets it as it is, and reference rows are encoded as X is.
+    estimator of scikit-learn that refuses such tables itself. Reference rows are encoded as X is. A
+    function as the pruner's ``features`` gets X, and reference rows, always as they are. Where the
+    estimator fails, a note of its error names the columns that are not of numbers.
 
     A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
     stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sklearn import get_config
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import InputTags, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from torch.utils.data import Dataset
 
 from .._types import Estimator, Metadata, Params, Rows, Targets
 from ..base import BasePruner, fit_pruner
-from ..data import ColumnsEncoder, Kind, NotNumbersError, has_categories, is_table, n_rows
+from ..data import (
+    ColumnsEncoder,
+    Kind,
+    NotNumbersError,
+    check_reference_rows,
+    check_rows,
+    fingerprint,
+    has_categories,
+    is_collection,
+    is_table,
+    n_rows,
+    other_columns,
+)
 from ..networks import is_linear_model
 
 # The constraint of a parameter `pruner`; None means `InfluencePruner()`.
@@ -55,9 +69,8 @@ def fit_given(
 
     Rows are encoded for the pruner alone: by the steps before it, or, if there are none and it
     cannot read a table as numbers, by a `ColumnsEncoder`. A pruner with a network of its own has no
-    default encoder, since its network was made for certain columns. Where rows are encoded, a
-    function as the pruner's ``features`` gets them as they are, and reference rows are encoded as
-    the rows are.
+    default encoder, since its network was made for certain columns. Reference rows are encoded as
+    the rows are. A function as the pruner's ``features`` gets both as they were given.
 
     Parameters
     ----------
@@ -97,14 +110,31 @@ def fit_given(
         has_default = has_default and _reads_any_columns(pruner)
         try:
             if not (has_default and has_categories(X)):
-                return FittedPruner(fit_pruner(pruner, X, y, kind, fit_params))
+                return _fit_encoded(pruner, X, X, y, kind, fit_params)
         except NotNumbersError:
             if not (has_default and is_table(X)):
                 raise
     rows = _encoded(encoder, X, y, for_encoder)
-    if fit_params.get("X_ref") is not None:
-        fit_params = {**fit_params, "X_ref": encoder.transform(fit_params["X_ref"])}
-    with _features_of(pruner, X):
+    return _fit_encoded(pruner, X, rows, y, kind, fit_params, encoder)
+
+
+def _fit_encoded(
+    pruner: BasePruner,
+    X: Rows,
+    rows: Rows,
+    y: Targets,
+    kind: Kind | None,
+    fit_params: Mapping[str, Metadata],
+    encoder: Estimator = None,
+) -> FittedPruner:
+    """Fit the pruner on ``rows``, which encode X."""
+    encoded = [(rows, X)]
+    X_ref = fit_params.get("X_ref")
+    if X_ref is not None:
+        if encoder is not None:
+            fit_params = {**fit_params, "X_ref": encoder.transform(X_ref)}
+        encoded.append((fit_params["X_ref"], X_ref))
+    with _features_of_given(pruner, encoded):
         return FittedPruner(fit_pruner(pruner, rows, y, kind, fit_params), encoder)
 
 
@@ -131,18 +161,71 @@ def _sorted_params(
     return {name: fit_params[name] for name in consumed}, for_pruner
 
 
+@dataclass(frozen=True)
+class _FeaturesOfGiven:
+    """A function of rows as they were given, that is called with rows as the pruner reads them.
+
+    Attributes
+    ----------
+    function : callable
+        Takes rows as they were given.
+    given : dict
+        These rows, by the fingerprint of what the pruner reads.
+    """
+
+    function: Callable[[Rows], Rows]
+    given: dict[object, Rows]
+
+    def __call__(self, rows: Rows) -> Rows:
+        return self.function(self.given[fingerprint(rows)])
+
+
 @contextmanager
-def _features_of(pruner: BasePruner, X: Rows) -> Iterator[None]:
-    """Let a function as the pruner's ``features`` read X instead of the encoded rows."""
+def _features_of_given(pruner: BasePruner, encoded: list[tuple[Rows, Rows]]) -> Iterator[None]:
+    """Let a function as the pruner's ``features`` get rows as they were given.
+
+    Parameters
+    ----------
+    pruner : pruner
+        Changed, and as before in the end.
+    encoded : list of tuple
+        The training rows, and any reference rows: each encoded, and as they were given.
+    """
     features = getattr(pruner, "features", None)
-    if not callable(features):
+    rows, X = encoded[0]
+    # A pruner reads these as they are.
+    if not callable(features) or isinstance(X, Dataset) or is_collection(X):
         yield
         return
-    pruner.set_params(features=features(X))
+    reader = clone(pruner)
+    given: dict[object, Rows] = {}
+    given[fingerprint(check_rows(reader, rows, reset=True))] = X
+    for rows_ref, X_ref in encoded[1:]:
+        given[fingerprint(check_reference_rows(reader, rows_ref))] = X_ref
+    pruner.set_params(features=_FeaturesOfGiven(features, given))
     try:
         yield
     finally:
         pruner.set_params(features=features)
+
+
+@contextmanager
+def noting_columns(X: Rows) -> Iterator[None]:
+    """Add to an error of an estimator which columns of its rows X are not of numbers."""
+    try:
+        yield
+    except Exception as error:
+        # The estimator's error counts, not one of its explanation.
+        with suppress(TypeError, ValueError):
+            shown = ", ".join(f"{name!r} ({kind})" for name, kind in other_columns(X).items())
+            if shown:
+                error.add_note(
+                    f"The estimator got columns that are not of numbers as they are: {shown}. A "
+                    "pruner encodes them for itself alone. If the estimator cannot read them, "
+                    "encode them in front of it, for example with "
+                    "make_pipeline(sklearn_prune.data.ColumnsEncoder(), estimator)."
+                )
+        raise
 
 
 def input_tags(given: Estimator) -> InputTags:

@@ -183,7 +183,10 @@ def test_what_is_stored_and_what_is_not(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (np.where(np.arange(N)[:, None] == 70, np.nan, X), "NaN or infinity, the first in row 70"),
+        (
+            np.where(np.arange(N)[:, None] == 70, np.nan, X),
+            "infinity, the first in row 70 and column 0\\.",
+        ),
         (X.astype("S8"), "Encode"),
         (X[:, 0], "Expected 2D array"),
         (X[:1], "minimum of 2"),

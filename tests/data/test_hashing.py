@@ -128,6 +128,13 @@ def test_rows_of_anything_have_a_fingerprint_by_value():
     assert fingerprint([(1,), (2, 3)]) == fingerprint([(1,), (2, 3)]) != fingerprint([(1, 2), (3,)])
 
 
+@pytest.mark.parametrize("make", [list, np.array, lambda cells: pd.DataFrame({"a": cells})])
+@pytest.mark.parametrize("cell", [lambda: 0, (i for i in range(2))], ids=["function", "generator"])
+def test_cells_that_cannot_be_pickled_are_refused_with_the_remedy(make, cell):
+    with pytest.raises(TypeError, match=r"a cell cannot be pickled: .* Give cells that can, such"):
+        fingerprint(make([cell, cell]))
+
+
 def test_identity_ends_with_the_object():
     thing = net(2, 1)
     identity = Identity(thing)

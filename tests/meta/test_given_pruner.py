@@ -53,7 +53,8 @@ class Reader(BasePruner):
         return self._fit(X, y, groups=groups, X_ref=X_ref, kind=target_kind or None)
 
     def _select_rows(self, X: Any, y: Any, **given: Any) -> Any:
-        self.given_ = {"X": X, "features": self.features, **given}
+        features = self.features(X) if self.features else None
+        self.given_ = {"X": X, "features": features, **given}
         return np.arange(X.shape[0]) % 2 == 0
 
 
@@ -370,6 +371,27 @@ def test_steps_that_drop_rows_are_refused():
         PrunedClassifier(Model(), make_pipeline(drop, Reader())).fit(np.ones((N, 1)), Y)
 
 
+@pytest.mark.parametrize("given", [RandomPruner(), Reader()], ids=["random", "encoded"])
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_an_error_of_the_model_notes_the_columns_that_are_not_of_numbers(given, in_pipeline):
+    dated = pd.DataFrame({"born": pd.date_range("2026-01-01", periods=N), "age": range(N)})
+    boosting = HistGradientBoostingClassifier(max_iter=2)
+    with pytest.raises(TypeError, match="promoted") as failure:
+        if in_pipeline:
+            sklearn_prune.make_pipeline(given, boosting).fit(dated, Y)
+        PrunedClassifier(boosting, given).fit(dated, Y)
+    (note,) = failure.value.__notes__
+    assert "'born' (moment). " in note and "age" not in note
+    assert "make_pipeline(sklearn_prune.data.ColumnsEncoder(), estimator)" in note
+
+
+def test_an_error_of_a_model_of_numbers_has_no_note():
+    with pytest.raises(ValueError, match="max_iter") as failure:
+        model = HistGradientBoostingClassifier(max_iter=-1)
+        PrunedClassifier(model, Reader()).fit(np.arange(2.0 * N).reshape(N, 2), Y)
+    assert not hasattr(failure.value, "__notes__")
+
+
 # --- features and reference rows
 
 
@@ -386,6 +408,14 @@ def test_a_function_as_features_gets_the_rows_as_they_are(encoder, table):
     assert fitted.features is sizes
 
 
+@pytest.mark.parametrize("steps", [[], [StandardScaler()]], ids=["as it is", "scaled"])
+def test_a_function_as_features_gets_a_frame_of_numbers_as_it_is(steps):
+    frame = pd.DataFrame({"a": range(N), "b": range(N)})
+    given = make_pipeline(*steps, Reader(features=lambda X: X["b"]))
+    fitted = PrunedClassifier(Model(), given).fit(frame, Y).pruner_
+    pd.testing.assert_series_equal(fitted.given_["features"], frame["b"])
+
+
 def test_a_failed_fit_leaves_the_features_of_a_step_as_they_were(table):
     pipe = sklearn_prune.make_pipeline(Reader(features=sizes), NATIVE)
     with pytest.raises(TypeError, match="nonsense"):
@@ -397,6 +427,18 @@ def test_influences_of_features_are_matched(table):
     pruner = InfluencePruner(features=sizes, prune_ratio=0.5, random_state=0)
     model = PrunedClassifier(Model(), pruner).fit(table, Y)
     assert len(model.pruner_.influence_.influences) == 2
+
+
+def test_a_function_as_features_gets_reference_rows_as_they_are(table):
+    seen = []
+    pruner = InfluencePruner(
+        features=lambda X: seen.append(X) or sizes(X), prune_ratio=0.5, random_state=0
+    )
+    reference = {"X_ref": table.iloc[:40], "y_ref": Y[:40]}
+    PrunedClassifier(Model(), pruner).fit(table, Y, **reference)
+    assert len(seen) == 2
+    pd.testing.assert_frame_equal(seen[0], table.iloc[:40])
+    pd.testing.assert_frame_equal(seen[1], table)
 
 
 @pytest.mark.parametrize("encoder", [None, ColumnsEncoder()])
