@@ -24,7 +24,7 @@ import numpy as np
 from sklearn_prune.baselines import RandomPruner
 
 from . import quality
-from ._common import argument_parser, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder, with_release
 from .cells import Done, Key, measure
 from .data import Split, load
 from .models import Tuned, score_of, tune_damping
@@ -170,7 +170,7 @@ def markdown(measured: Sequence[Cell]) -> str:
     ]
     for job, downstream in distinct((key[0], key[3]) for key in scores):
         parts += [f"## {job}, {downstream}", table(scores, job, downstream, DEFAULT)]
-    return "\n\n".join(parts)
+    return with_release("defaults", "\n\n".join(parts))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,6 +36,7 @@ from ._common import (
     limit_threads,
     markdown_table,
     output_folder,
+    with_release,
     write_figures,
 )
 from .data import Split, load
@@ -259,7 +260,8 @@ def markdown(measured: Sequence[Point]) -> str:
             bound_table(measured),
         ),
     }
-    return "\n\n".join("\n\n".join([f"## {title}", *part]) for title, part in parts.items())
+    sections = ["\n\n".join([f"## {title}", *part]) for title, part in parts.items()]
+    return with_release("expected_gap", "\n\n".join(sections))
 
 
 def draw(measured: Sequence[Point], path: Path) -> None:

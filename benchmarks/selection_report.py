@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._common import RESULTS, environment, markdown_table
+from ._common import RESULTS, environment, markdown_table, with_release
 
 RIVALS = ("herding", "exchange", "annealing")
 
@@ -305,7 +305,8 @@ def tables(measured: Sequence[Measured]) -> dict[str, str]:
 
 def markdown(measured: Sequence[Measured]) -> str:
     """The tables, each under its title."""
-    return "\n\n".join(f"## {title}\n\n{table}" for title, table in tables(measured).items())
+    parts = [f"## {title}\n\n{table}" for title, table in tables(measured).items()]
+    return with_release("selection", "\n\n".join(parts))
 
 
 def write_report(folder: Path) -> None:

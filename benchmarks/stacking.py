@@ -31,7 +31,7 @@ from sklearn_prune import InfluencePruner, checkpoints
 from sklearn_prune.baselines import RandomPruner
 
 from . import models
-from ._common import argument_parser, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder, with_release
 from .cells import Done, Key, measure
 from .data import Split, load
 from .defaults import SIZES
@@ -170,7 +170,7 @@ def markdown(measured: Sequence[Cell]) -> str:
     ]
     for dataset, downstream in distinct((key[0], key[3]) for key in scores):
         parts += [f"## {dataset}, {downstream}", table(scores, dataset, downstream, RANDOM)]
-    return "\n\n".join(parts)
+    return with_release("stacking", "\n\n".join(parts))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

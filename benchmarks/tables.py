@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._common import BENCHMARKS_README, RESULTS, Figure, insert_table, markdown_table
+from ._common import BENCHMARKS_README, RESULTS, Figure, insert_table, markdown_table, with_release
 
 README_TABLE = "core"
 
@@ -173,7 +173,9 @@ def all_tables(figures: Figures) -> dict[str, str]:
         "targets": target_table(figures),
         "forecast": forecast_table(figures),
     }
-    return {name: table for name, table in tables.items() if table.count("\n") > 1}
+    return {
+        name: with_release(name, table) for name, table in tables.items() if table.count("\n") > 1
+    }
 
 
 def write(folder: Path) -> None:

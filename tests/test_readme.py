@@ -203,3 +203,35 @@ def test_what_the_readme_says_of_when_pruning_pays_was_measured():
         f"{fits['digits, mlp']} of an MLP, {fits['digits, svc']} of an SVC and "
         f"{fits['digits, logistic']} of a logistic regression"
     ) in text
+
+
+def test_what_the_readme_says_of_more_rows_than_fit_was_measured():
+    cells = read_records(RESULTS / "distributed.csv", distributed.Cell)
+    peaks = [
+        cell.value
+        for cell in cells
+        if cell.n_samples == 10_000_000
+        and cell.measure in (distributed.CLIENT_PEAK, distributed.WORKER_PEAK)
+    ]
+    assert len(peaks) == 2 and max(peaks) < 1_500
+    assert (distributed.N_COLUMNS, distributed.N_WORKERS) == (20, 2)
+    assert distributed.MEMORY_LIMIT == "1.5GB"
+    claim = "Ten million rows of 20 columns fit two workers of 1.5 GB."
+    assert claim in " ".join(TEXT.split())
+
+
+def test_what_the_readme_says_of_trusted_rows_was_measured():
+    cells = read_records(RESULTS / "reference.csv", reference_report.Cell)
+    table = reference_report.figures(cells)
+    lines = [[part.strip() for part in line.split("|")[1:-1]] for line in table.splitlines()]
+    column = {name: position for position, name in enumerate(lines[0])}
+    (shift,) = (
+        line
+        for line in lines
+        if line[:3]
+        == ["adult, another population, 300 reference rows", "40%", "rows kept and reference"]
+    )
+    above = f"above {reference_report.NOISY}", f"above {reference_report.ALONE}"
+    assert [shift[column[name]] for name in above] == ["4 of 4", "4 of 4"]
+    claim = "train on both: better than on either for four of four models"
+    assert claim in " ".join(TEXT.split())
