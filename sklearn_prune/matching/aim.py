@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .._types import Floats, Integers
+from .._types import Floats, Integers, Positions
 from ..influence import RowMatrix, norms_of, part_of, rows_of
 
 
@@ -47,19 +49,9 @@ class AimedRows(LinearOperator):
         """Return the norm of every row, of shape (n_samples,)."""
         return self._norms
 
-    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
-        """Return the Gram matrix of the rows at `indices`, and their products with v."""
-        if not hasattr(self._Z, "products"):
-            rows = self.rows(indices)
-            return rows @ rows.T, rows @ v.astype(rows.dtype)
-        gram, scores = self._Z.products(indices, v)
-        _, crossed = self._Z.products(indices, self._shift)
-        gram = gram - crossed[:, None] - crossed[None, :] + np.float32(self._shift @ self._shift)
-        return gram, scores - float(self._shift @ v)
-
-    def take(self, indices: Integers) -> AimedRows:
+    def take(self, indices: Positions) -> Self:
         """Return the operator of the rows at `indices` alone; the shift stays that of all rows."""
-        part = object.__new__(AimedRows)
+        part = object.__new__(type(self))
         part._set(part_of(self._Z, indices), self._shift, self._norms[indices])
         return part
 
@@ -75,6 +67,19 @@ class AimedRows(LinearOperator):
         return np.asarray(self._Z.T @ w, dtype=np.float64) - w.sum() * self._shift
 
 
+class AimedEmbedding(AimedRows):
+    """An `AimedRows` of rows whose Gram matrix costs less than the rows."""
+
+    def gram(self) -> Floats:
+        """Return the Gram matrix of all rows; they should be few."""
+        gram, crossed = self._Z.gram(), self._Z @ self._shift
+        gram += np.float32(self._shift @ self._shift)
+        gram -= (crossed[:, None] + crossed[None, :]).astype(gram.dtype)
+        return gram
+
+
 def aimed(Z: RowMatrix, n_drop: int | None, *, is_centred: bool) -> RowMatrix:
     """Return Z if all of its rows sum to zero or `n_drop` is 0 or None, else shifted rows."""
-    return Z if is_centred or not n_drop else AimedRows(Z, n_drop)
+    if is_centred or not n_drop:
+        return Z
+    return (AimedEmbedding if hasattr(Z, "gram") else AimedRows)(Z, n_drop)

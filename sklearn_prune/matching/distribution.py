@@ -165,20 +165,22 @@ class DistributionEmbedding(LinearOperator):
         products -= self._centre.ravel().astype(np.float32)
         return products * self._share(indices)[:, None]
 
-    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
-        """Return the Gram matrix of the rows at `indices`, and their products with v.
+    def gram(self) -> Floats:
+        """Return ``B Bᵀ``, float32; the rows should be few.
 
         No row of B is made: ``(t_i ⊗ φ_i)·(t_j ⊗ φ_j) = (t_i·t_j)(φ_i·φ_j)``.
         """
-        features, labels = self._features_of(indices), self.labels[indices]
-        share, centre = self._share(indices), self._centre.astype(np.float32)
+        everything = slice(None)
+        features, labels = self._features_of(everything), self.labels
+        share, centre = self._share(everything), self._centre.astype(np.float32)
         crossed = np.einsum("ij,ij->i", features @ centre.T, labels)
-        gram = _gram(features, labels)
+        gram: Floats = features @ features.T
+        gram *= labels @ labels.T
         gram -= crossed[:, None] + crossed[None, :] - np.sum(centre**2)
         gram *= share[:, None] * share[None, :]
-        return gram, self._scores(features, labels, share, v)
+        return gram
 
-    def take(self, indices: Integers) -> DistributionEmbedding:
+    def take(self, indices: Positions) -> DistributionEmbedding:
         """Return the operator of the rows at `indices` alone; N and μ stay those of all rows."""
         part = copy.copy(self)
         part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
@@ -216,7 +218,8 @@ class DistributionEmbedding(LinearOperator):
         return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
 
     def _batches(self) -> list[slice]:
-        return list(gen_batches(len(self.labels), CHUNK))
+        n_rows = len(self.labels)
+        return [slice(start, start + CHUNK) for start in range(0, n_rows, CHUNK)]
 
     def _measure_rows(self) -> None:
         norms = map_threads(self._norms_of, self._batches())
@@ -271,20 +274,6 @@ class DistributionEmbedding(LinearOperator):
         for column, w in enumerate(W.T):
             products[:, column] = self._rmatvec(w)
         return products
-
-
-def _gram(features: Floats, labels: Floats) -> Floats:
-    """Return ``(t_i·t_j)(φ_i·φ_j)``; pairs of different classes, for which it is 0, are skipped."""
-    is_one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
-    if not is_one_hot:
-        products: Floats = labels @ labels.T
-        products *= features @ features.T
-        return products
-    gram: Floats = np.zeros((len(labels), len(labels)), dtype=np.float32)
-    for column in labels.T:
-        members = np.flatnonzero(column)
-        gram[np.ix_(members, members)] = features[members] @ features[members].T
-    return gram
 
 
 def embed_distribution(

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .._types import Floats, Integers, Mask
+from .._types import Floats, Integers, Mask, Positions
 
 # Rows of numbers: an array, or an operator that computes them on demand (see `Coordinates`).
 Matrix: TypeAlias = Floats | LinearOperator
@@ -21,6 +21,9 @@ BLOCK_SIZE = 4_000_000
 # An operator of at most this many numbers (8 MB) becomes an array: on small problems the overhead
 # of its products would dominate.
 TABLE_SIZE = 1_000_000
+# Rows to search in are stored if they have at most this many numbers (32 MB in float32): building
+# more takes longer than products with operators.
+STORED_SIZE = 8_000_000
 # Squared norms in this range are exact enough; rows outside are scaled first.
 _SQUARES = (1e-280, 1e300)
 # A factor between this and its inverse has a square that fits float32.
@@ -38,9 +41,9 @@ class Coordinates:
     ----------
     Z : ndarray or LinearOperator of shape (n_samples, n_coordinates)
         An operator must also have ``rows(indices)``, ``row_norms()`` and ``take(indices)`` (the
-        operator of those rows alone). It may have ``products(indices, v)``, which returns the Gram
-        matrix of some rows and their products with v without computing the rows. An operator of at
-        most a million numbers is turned into an array.
+        operator of those rows alone). It may have ``gram()``, which returns the Gram matrix of its
+        rows without computing them; ``take`` then takes slices too. An operator of at most a
+        million numbers is turned into an array.
     balance : sequence of ndarray or LinearOperator of shape (n_samples, n_more)
         Further coordinates ``B_b``, whose sums are to be small as well.
     ratios : sequence of float
@@ -145,12 +148,24 @@ class Coordinates:
         ratios, targets = self._weights[1:], self._targets[1:]
         return Coordinates(Z, self._blocks[1:], ratios=ratios, targets=targets)
 
-    def take(self, indices: Integers) -> Coordinates:
+    def take(self, indices: Positions) -> Coordinates:
         """Return the coordinates of these rows alone, in the same unit."""
+        return self._of_rows([block.take(indices) for block in self._blocks], indices)
+
+    def gathered(self, indices: Integers) -> Coordinates:
+        """Return the coordinates of these rows alone, for many products.
+
+        Rows are computed now where that is cheaper than again and again. Parts of the result that
+        `take` cuts by slices share its memory.
+        """
+        if len(indices) * self.n_coordinates <= STORED_SIZE:
+            return Coordinates(self.rows(indices), scale=1.0)
+        return self._of_rows([block.gathered(indices) for block in self._blocks], indices)
+
+    def _of_rows(self, blocks: list[_Block], rows: Positions) -> Coordinates:
         part = copy.copy(self)
-        part._blocks = [block.take(indices) for block in self._blocks]
-        part.n_samples = len(indices)
-        part.squared_norms = self.squared_norms[indices]
+        part._blocks, part.squared_norms = blocks, self.squared_norms[rows]
+        part.n_samples = len(part.squared_norms)
         return part
 
     def with_offset(self, offset: Floats) -> Coordinates:
@@ -204,20 +219,16 @@ class Coordinates:
     def rows(self, indices: Integers) -> Floats:
         """Return these rows of ``[Z, ρ B] / scale``, shape (len(indices), n_coordinates)."""
         parts = [
-            (weight / self.scale) * block.rows(indices)
+            block.rows(indices, weight / self.scale)
             for weight, block in zip(self._weights, self._blocks, strict=True)
         ]
         return parts[0] if len(parts) == 1 else np.hstack(parts)
 
-    def products(self, indices: Integers, v: Floats) -> tuple[Floats, Floats]:
-        """Return the Gram matrix of these rows, and their inner products with v."""
-        gram: Floats = np.zeros((len(indices), len(indices)), dtype=np.float32)
-        scores: Floats = np.zeros(len(indices))
-        for block, factor, part in self._split(v):
-            block_gram, block_scores = block.products(indices, part, factor)
-            gram = gram + block_gram
-            scores += block_scores
-        return gram, scores
+    def gram(self) -> Floats:
+        """Return the Gram matrix of all rows, shape (n_samples, n_samples); they should be few."""
+        factors = (weight / self.scale for weight in self._weights)
+        grams = [b.gram(factor) for b, factor in zip(self._blocks, factors, strict=True)]
+        return sum(grams[1:], start=grams[0])
 
 
 def _block(Z: Matrix | _Block, name: str) -> _Block:
@@ -271,25 +282,32 @@ class _Block:
         """Return ``Z v``."""
         return np.asarray(self._Z @ (v if self._is_operator else v.astype(self._Z.dtype)))
 
-    def rows(self, indices: Integers) -> Floats:
-        """Return ``Z[indices]``."""
-        return np.asarray(self._Z.rows(indices) if self._is_operator else self._Z[indices])
+    def rows(self, indices: Integers, factor: float = 1.0) -> Floats:
+        """Return ``factor * Z[indices]``."""
+        rows = self._Z.rows(indices) if self._is_operator else self._Z[indices]
+        return np.asarray(rows * (factor if _is_moderate(factor) else np.float64(factor)))
 
-    def products(self, indices: Integers, v: Floats, factor: float) -> tuple[Floats, Floats]:
-        """Return the Gram matrix of ``factor * Z[indices]``, and ``factor * Z[indices] v``."""
-        is_moderate = 1 / _FLOAT32_ROOM < factor < _FLOAT32_ROOM
-        if is_moderate and hasattr(self._Z, "products"):
-            gram, scores = self._Z.products(indices, factor * v)
-            return np.float32(factor**2) * gram, scores
-        rows = self.rows(indices) * (factor if is_moderate else np.float64(factor))
-        return rows @ rows.T, rows @ v.astype(rows.dtype)
+    def gram(self, factor: float) -> Floats:
+        """Return the Gram matrix of ``factor * Z``."""
+        if _is_moderate(factor) and hasattr(self._Z, "gram"):
+            return np.asarray(np.float32(factor**2) * self._Z.gram())
+        rows = self.rows(np.arange(self.shape[0]), factor)
+        return np.asarray(rows @ rows.T)
 
-    def take(self, indices: Integers) -> _Block:
+    def take(self, indices: Positions) -> _Block:
         """Return the rows at ``indices`` alone."""
+        Z = self._Z.take(indices) if self._is_operator else self._Z[indices]
+        return self._of_rows(Z, indices)
+
+    def gathered(self, indices: Integers) -> _Block:
+        """Return the rows at ``indices`` alone, computed unless the operator has a Gram matrix."""
+        is_cheap = hasattr(self._Z, "gram")
+        return self.take(indices) if is_cheap else self._of_rows(self.rows(indices), indices)
+
+    def _of_rows(self, Z: Matrix, rows: Positions) -> _Block:
         part = object.__new__(_Block)
-        part._is_operator = self._is_operator
-        part._Z = self._Z.take(indices) if self._is_operator else self._Z[indices]
-        part.shape, part.norms = part._Z.shape, self.norms[indices]
+        part._is_operator = isinstance(Z, LinearOperator)
+        part._Z, part.shape, part.norms = Z, Z.shape, self.norms[rows]
         return part
 
     def _block_rows(self) -> int:
@@ -304,6 +322,11 @@ class _Block:
             block = slice(start, start + step)
             norms[block] = norms_of(self._Z[block].astype(np.float64, copy=False))
         return norms
+
+
+def _is_moderate(factor: float) -> bool:
+    """Whether float32 numbers can be multiplied by the factor and squared."""
+    return 1 / _FLOAT32_ROOM < factor < _FLOAT32_ROOM
 
 
 def norms_of(rows: Floats) -> Floats:

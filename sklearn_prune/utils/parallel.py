@@ -39,8 +39,8 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     number of threads, neither do the results.
     """
     with serial_blas():
-        n_threads = min(len(items), _n_workers())
-        if n_threads <= 1:
+        n_threads = min(len(items), _n_workers()) if len(items) > 1 else 1
+        if n_threads == 1:
             return [function(item) for item in items]
         with ThreadPoolExecutor(n_threads) as pool:
             return list(pool.map(partial(_run_as_worker, function), items))

@@ -115,9 +115,9 @@ def test_blocks_side_by_side_are_one_matrix():
     np.testing.assert_allclose(coordinates.total(~w), joined.T @ ~w, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(coordinates.scores(v), joined @ v, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(coordinates.rows(rows), joined[rows], rtol=1e-5)
-    gram, scores = coordinates.products(rows, v)
-    np.testing.assert_allclose(gram, joined[rows] @ joined[rows].T, rtol=1e-5)
-    np.testing.assert_allclose(scores, joined[rows] @ v, rtol=1e-5, atol=1e-6)
+    for part in (coordinates.take(rows), coordinates.gathered(rows)):
+        np.testing.assert_allclose(part.gram(), joined[rows] @ joined[rows].T, rtol=1e-5)
+        np.testing.assert_allclose(part.scores(v), joined[rows] @ v, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(coordinates.squared_norms, (joined**2).sum(axis=1), rtol=1e-5)
     lengths = [np.linalg.norm(part.T @ w) for part in (Z, B, C)]
     np.testing.assert_allclose(coordinates.lengths(w), lengths, rtol=1e-5)

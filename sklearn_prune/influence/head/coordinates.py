@@ -16,6 +16,9 @@ from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Norm
 from .gradients import HeadGradients, row_blocks
 
+# Rows of Z that a thread computes at a time.
+_BLOCK_ROWS = 512
+
 
 @dataclass(frozen=True)
 class LinearMap:
@@ -45,8 +48,10 @@ def by_another_curvature(other: DenseCurvature, curvature: DenseCurvature, norm:
     """
     if norm == "parameter":
         return LinearMap(other.solve, other.solve)
+    # For many rows, one product with M is faster than two solves and a product.
+    matrix = other.solve(curvature.factor.astype(np.float32)).T
     return LinearMap(
-        lambda G: curvature.color(other.solve(G)),
+        lambda G: matrix @ G if G.dtype == np.float32 else curvature.color(other.solve(G)),
         lambda V: other.solve(curvature.uncolor(V)),
     )
 
@@ -76,7 +81,12 @@ class HeadCoordinates(LinearOperator):
 
     def rows(self, indices: Array) -> Array:
         """Return the rows of Z at `indices`, float32 of shape (len(indices), n_params)."""
-        return self._map.forward(self.gradients.rows(np.asarray(indices)).T).T
+        indices = np.asarray(indices)
+        parts = np.array_split(indices, max(1, -(-len(indices) // _BLOCK_ROWS)))
+        return np.concatenate(map_threads(self._rows, parts))
+
+    def _rows(self, indices: Array) -> Array:
+        return self._map.forward(self.gradients.rows(indices).T).T
 
     def take(self, indices: Array) -> HeadCoordinates:
         """Return the operator of the rows at `indices` alone; N and M stay those of all rows."""
@@ -89,7 +99,7 @@ class HeadCoordinates(LinearOperator):
     @cached_property
     def _row_norms(self) -> Array:
         blocks = row_blocks(np.arange(self.shape[0]), self.shape[1])
-        norms = map_threads(lambda rows: np.linalg.norm(self.rows(rows), axis=1), blocks)
+        norms = map_threads(lambda rows: np.linalg.norm(self._rows(rows), axis=1), blocks)
         return np.concatenate(norms).astype(np.float64)
 
     def _matmat(self, V: Array) -> Array:

@@ -115,6 +115,12 @@ def refit_head(
         If the tolerance was not reached; names the gradient norm that was.
     """
     fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
+    warn_unless_converged(objective, fit)
+    return fit
+
+
+def warn_unless_converged(objective: DampedLoss, fit: HeadFit) -> None:
+    """Warn that a fit of the objective did not reach the tolerance, if it did not."""
     if not fit.converged:
         warn_user(
             f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
@@ -122,7 +128,6 @@ def refit_head(
             "features that enter the last layer, or raise damping.",
             ConvergenceWarning,
         )
-    return fit
 
 
 def fit_head(

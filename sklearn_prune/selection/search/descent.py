@@ -230,23 +230,25 @@ class _Descent:
         linear_rows: LinearRows | None = None,
     ) -> Mask:
         """Return an improved set, and record in ``timed_out`` whether the deadline passed."""
-        norm, stalled = float(np.linalg.norm(coordinates.residual(drop))), 0
-        is_done = False
+        residual, stalled, is_done = coordinates.residual(drop), 0, False
+        norm = float(np.linalg.norm(residual))
         while not (self._is_over() or is_done) and norm > self.target:
             improved, is_exhaustive = exchange_round(
                 coordinates,
                 labels,
                 drop,
                 self.rng,
+                residual=residual,
                 linear_rows=linear_rows,
                 deadline=self.deadline,
             )
             part_done("exchange")
-            reached = float(np.linalg.norm(coordinates.residual(improved)))
+            moved = coordinates.residual(improved)
+            reached = float(np.linalg.norm(moved))
             stalled = stalled + 1 if reached >= (1 - self.least_progress) * norm else 0
             is_done = is_exhaustive or stalled == _STALLED_ROUNDS
             if reached < norm:
-                drop, norm = improved, reached
+                drop, residual, norm = improved, moved, reached
         return drop
 
     def _is_over(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy as np
 from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
-from .pool import Pool, draw_pool
+from .pool import draw_pool
 
-# Size of a round's pool: room for many swaps, and a Gram matrix cheaper than a few passes over Z.
+# Size of a round's pool: room for many swaps, and Gram matrices cheaper than a few passes over Z.
 _MAX_POOL = 3000
+# The last pass over the strata of a pool gains less than this share of what the round has gained,
+# unless the pool holds every row: the next pool offers more.
+_LEAST_OF_ROUND = 0.01
 # Swaps between two checks of the clock, and the most swaps in a round.
 _SWAPS_PER_LOOK, _MAX_SWAPS = 64, 100_000
 # Dropped rows that are tried against every kept row before a stratum counts as exhausted.
@@ -41,6 +45,7 @@ def exchange_round(
     drop: Mask,
     rng: np.random.Generator,
     *,
+    residual: Floats | None = None,
     reward: Floats | None = None,
     deadline: float = np.inf,
     linear_rows: LinearRows | None = None,
@@ -54,9 +59,10 @@ def exchange_round(
               = -(2 s_i - q_i) + (2 s_j + q_j) - 2 z_i \cdot z_j,
               \qquad s = Z c,\quad q_i = \|z_i\|^2
 
-    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside the pool the
-    Gram matrix has every product: scores are updated, never recomputed, so a swap costs O(pool) for
-    any number of coordinates.
+    All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside a stratum of the
+    pool the Gram matrix has every product: scores are updated, not recomputed, so a swap costs
+    O(stratum) for any number of coordinates. Then c is updated, by which the next stratum is scored
+    anew.
 
     Parameters
     ----------
@@ -68,6 +74,8 @@ def exchange_round(
         The set to improve, fixed rows included.
     rng : numpy.random.Generator
         Draws half of the pool.
+    residual : ndarray of shape (n_coordinates,), default=None
+        c, if it is known already.
     deadline : float, default=inf
         ``time.perf_counter()`` value at which the round ends with the swaps made so far.
     reward : ndarray of shape (n_rows,), default=None
@@ -75,47 +83,102 @@ def exchange_round(
     linear_rows : LinearRows, default=None
         Rules ``low <= A w <= high`` that hold now and continue to hold.
     """
-    pool = draw_pool(coordinates, labels, drop, rng, size=_MAX_POOL, reward=reward)
-    room = None if not linear_rows else _Room.of(linear_rows, drop, pool.indices)
+    if residual is None:
+        residual = coordinates.residual(drop)
+    pool = draw_pool(coordinates, labels, drop, residual, rng, size=_MAX_POOL, reward=reward)
+    if not pool:
+        return Exchanged(drop, is_exhaustive=True)
+    indices = np.concatenate(pool)
+    rows = coordinates.gathered(indices)
+    worth = np.zeros(len(indices)) if reward is None else reward[indices]
+    ends = np.cumsum([len(stratum) for stratum in pool])
+    strata = [
+        _Stratum(rows.take(part), part.start, drop[indices[part]], worth[part])
+        for part in map(slice, np.r_[0, ends[:-1]], ends)
+    ]
+    room = None if not linear_rows else _Room.of(linear_rows, drop, indices)
+    is_exhaustive = len(indices) == np.count_nonzero(labels >= 0)
+    search = _PoolSearch(strata, residual, room, deadline)
+    search.run(least_share=0.0 if is_exhaustive else _LEAST_OF_ROUND)
     improved = drop.copy()
-    improved[pool.indices] = _PoolSearch(pool, room, deadline).run()
-    return Exchanged(improved, len(pool.indices) == np.count_nonzero(labels >= 0))
+    improved[indices] = np.concatenate([stratum.drop for stratum in strata])
+    return Exchanged(improved, is_exhaustive)
+
+
+@dataclass(eq=False)
+class _Stratum:
+    """The rows of one stratum of the pool.
+
+    Attributes
+    ----------
+    rows : Coordinates
+        These rows alone.
+    start : int
+        Position of the first of them in the pool.
+    drop : ndarray of bool of shape (n_rows,)
+        Which of them are dropped.
+    worth : ndarray of shape (n_rows,)
+        What dropping each is worth.
+    n_seen : int
+        Swaps in the whole pool after which no swap in this stratum helped.
+    """
+
+    rows: Coordinates
+    start: int
+    drop: Mask
+    worth: Floats
+    n_seen: int = -1
+
+    def __post_init__(self) -> None:
+        self.gram = self.rows.gram()
+        self.norms = np.diag(self.gram).astype(np.float64)
 
 
 class _PoolSearch:
-    """Best-improvement exchange inside a pool, by its Gram matrix alone."""
+    """Best-improvement exchange inside the strata of a pool."""
 
-    def __init__(self, pool: Pool, room: _Room | None, deadline: float) -> None:
-        self._room, self._deadline = room, deadline
-        self._gram = pool.gram
-        self._scores = pool.scores.astype(np.float64)
-        self._norms = np.diag(pool.gram).astype(np.float64)
-        self._drop, self._n_swaps = pool.drop.copy(), 0
-        self._slices = [slice(a, b) for a, b in pool.bounds]
+    def __init__(
+        self, strata: list[_Stratum], residual: Floats, room: _Room | None, deadline: float
+    ) -> None:
+        self._strata, self._residual = strata, residual
+        self._room, self._deadline, self._n_swaps = room, deadline, 0
         # Smaller gains are float32 rounding, and the search might cycle.
-        self._least_gain = 1e-5 * float(np.median(self._norms)) if len(pool.labels) else 0.0
+        norms = np.concatenate([stratum.norms for stratum in strata])
+        self._least_gain = 1e-5 * float(np.median(norms))
 
-    def run(self) -> Mask:
-        """Swap until a whole pass over the strata finds no swap; return the pool's new set."""
-        before = -1
-        while before < self._n_swaps < _MAX_SWAPS:
-            before = self._n_swaps
-            for stratum in self._slices:
-                self._exhaust(stratum)
-        return self._drop
+    def run(self, least_share: float) -> None:
+        """Swap until a whole pass over the strata gains nothing, or this share of all gains."""
+        start = objective = self._objective()
+        before = np.inf
+        while before - objective > max(self._least_gain, least_share * (start - objective)):
+            for stratum in self._strata:
+                if stratum.n_seen < self._n_swaps:
+                    self._exhaust(stratum)
+            objective, before = self._objective(), objective
 
-    def _exhaust(self, stratum: slice) -> None:
-        """Swap inside a stratum until no swap helps."""
-        dropped = np.where(self._drop[stratum], 0.0, -np.inf)
-        kept = np.where(self._drop[stratum], -np.inf, 0.0)
-        norms, gram = self._norms[stratum], self._gram[stratum, stratum]
+    def _objective(self) -> float:
+        worth = sum(float(stratum.worth[stratum.drop].sum()) for stratum in self._strata)
+        return float(self._residual @ self._residual) - worth
+
+    def _exhaust(self, stratum: _Stratum) -> None:
+        """Swap inside a stratum until no swap helps, and update the residual."""
+        before = stratum.drop.copy()
+        self._swap_in(stratum)
+        stratum.n_seen = self._n_swaps
+        swapped = stratum.drop.astype(np.float64) - before
+        if swapped.any():
+            self._residual = self._residual + stratum.rows.total(swapped)
+
+    def _swap_in(self, stratum: _Stratum) -> None:
+        drop, norms, gram = stratum.drop, stratum.norms, stratum.gram
+        scores = stratum.rows.scores(self._residual) - stratum.worth / 2
+        dropped, kept = np.where(drop, 0.0, -np.inf), np.where(drop, -np.inf, 0.0)
         n_swaps = 0
         while self._n_swaps < _MAX_SWAPS:
             if n_swaps % _SWAPS_PER_LOOK == 0 and time.perf_counter() > self._deadline:
                 return
-            twice = 2.0 * self._scores[stratum]
-            back = twice - norms + dropped
-            out = kept - twice - norms
+            back = 2.0 * scores - norms + dropped
+            out = kept - 2.0 * scores - norms
             for n_try in (1, _BEST_DROPPED):
                 i, j, gain = self._best_pair(back, out, gram, stratum.start, n_try)
                 if gain > self._least_gain:
@@ -124,11 +187,10 @@ class _PoolSearch:
                 return
             n_swaps, self._n_swaps = n_swaps + 1, self._n_swaps + 1
             dropped[i], kept[i], dropped[j], kept[j] = -np.inf, 0.0, 0.0, -np.inf
-            i, j = i + stratum.start, j + stratum.start
-            self._drop[i], self._drop[j] = False, True
-            self._scores += self._gram[j] - self._gram[i]
+            drop[i], drop[j] = False, True
+            scores += gram[j] - gram[i]
             if self._room is not None:
-                self._room.swap(i, j)
+                self._room.swap(i + stratum.start, j + stratum.start)
 
     def _best_pair(
         self, back: Floats, out: Floats, gram: Floats, start: int, n_try: int

@@ -1,8 +1,6 @@
-"""The pool of one round: the rows that may be swapped, and their Gram matrix."""
+"""The pool of one round: the rows that may be swapped."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,47 +8,16 @@ from ..._types import Floats, Integers, Mask
 from ..coordinates import Coordinates
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Rows of one round, stratum by stratum.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (n_pool,)
-        Positions of the rows.
-    labels : ndarray of shape (n_pool,)
-        Stratum of each, ascending.
-    gram : ndarray of shape (n_pool, n_pool)
-        Inner products of the rows, in units of ``scale ** 2``.
-    scores : ndarray of shape (n_pool,)
-        Inner product of each row with the residual, less half of the row's reward.
-    drop : ndarray of bool of shape (n_pool,)
-        True where the row is dropped.
-    """
-
-    indices: Integers
-    labels: Integers
-    gram: Floats
-    scores: Floats
-    drop: Mask
-
-    @property
-    def bounds(self) -> list[tuple[int, int]]:
-        """First and past-the-last position of each stratum with two or more rows."""
-        edges = np.flatnonzero(np.diff(self.labels)) + 1
-        ends = zip(np.r_[0, edges], np.r_[edges, len(self.labels)], strict=True)
-        return [(int(a), int(b)) for a, b in ends if b - a > 1]
-
-
 def draw_pool(
     coordinates: Coordinates,
     labels: Integers,
     drop: Mask,
+    residual: Floats,
     rng: np.random.Generator,
     *,
     size: int,
     reward: Floats | None = None,
-) -> Pool:
+) -> list[Integers]:
     r"""Draw the rows of one round, as many dropped as kept ones if there are enough.
 
     Let c be the residual, ``s_i = z_i · c`` and ``q_i = ‖z_i‖²``. A quarter of the pool are the
@@ -67,14 +34,20 @@ def draw_pool(
         Stratum of each row; -1 for fixed rows.
     drop : ndarray of bool of shape (n_rows,)
         The current set.
+    residual : ndarray of shape (n_coordinates,)
+        c.
     rng : numpy.random.Generator
         Draws the random half.
     size : int
         Size of the pool, at most.
     reward : ndarray of shape (n_rows,), default=None
         What dropping each row is worth.
+
+    Returns
+    -------
+    list of ndarray of int
+        Positions of the rows of each stratum.
     """
-    residual = coordinates.residual(drop)
     scores, norms = coordinates.scores(residual), coordinates.squared_norms
     worth = 0.0 if reward is None else reward / 2
     typical = float(np.median(norms[labels >= 0])) if (labels >= 0).any() else 1.0
@@ -86,9 +59,9 @@ def draw_pool(
     n_strata = int(labels.max(initial=-1)) + 1
     share = max(4, size // max(1, 2 * n_strata))
     parts = ((promise, share // 4), (race, share // 2), (parallel, share // 4))
-    chosen = []
+    pool = []
     for stratum in range(n_strata):
-        members = labels == stratum
+        members, chosen = labels == stratum, []
         for side in (members & drop, members & ~drop):
             candidates = np.flatnonzero(side)
             for key, count in parts:
@@ -97,8 +70,6 @@ def draw_pool(
                     best = np.argpartition(-key[candidates], n_best - 1)[:n_best]
                     chosen.append(candidates[best])
                     candidates = np.delete(candidates, best)
-    indices = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
-    gram, in_pool = coordinates.products(indices, residual)
-    if reward is not None:
-        in_pool = in_pool - reward[indices] / 2
-    return Pool(indices, labels[indices], gram, in_pool, drop[indices])
+        if chosen:
+            pool.append(np.concatenate(chosen))
+    return pool
