@@ -21,6 +21,7 @@ from ..data import (
     codes_in,
     n_rows,
     raw_weights,
+    record_columns,
     require_positive,
     target_array,
 )
@@ -76,8 +77,8 @@ def first_pass(
     Parameters
     ----------
     estimator : estimator
-        Its tags say which rows are accepted. Its ``n_features_in_`` and ``feature_names_in_`` are
-        set.
+        Its tags say which rows are accepted; with ``no_validation``, X is not read, and blocks have
+        no columns. Its ``n_features_in_`` and ``feature_names_in_`` are set.
     partitioned : Partitioned
         What `Partitioned.of` returns.
     kind : {"classification", "regression"} or None
@@ -98,9 +99,13 @@ def first_pass(
         partition's number where the fault is in one.
     """
     checker = clone(estimator)
+    tags = get_tags(estimator)
     for checked in (estimator, checker):
-        check_rows(checked, partitioned.like, reset=True)
-    if "y" not in partitioned.columns and get_tags(estimator).target_tags.required:
+        check = record_columns if tags.no_validation else check_rows
+        check(checked, partitioned.like, reset=True)
+    if tags.no_validation:
+        partitioned = partitioned.without_rows()
+    if "y" not in partitioned.columns and tags.target_tags.required:
         check_target(estimator, None, 0, kind)
     raw = RawReader(checker)
     surveys = partitioned.read_by(raw).compute(_survey, sums)
@@ -141,7 +146,8 @@ class RawReader:
 
     def __call__(self, position: int, parts: Parts) -> Block | None:
         """Return the block; None where a partition has no rows."""
-        n_samples = n_rows(parts["X"])
+        X = parts["X"]
+        n_samples = n_rows(X)
         for name, part in parts.items():
             if n_rows(part) != n_samples:
                 raise ValueError(
@@ -153,8 +159,10 @@ class RawReader:
         given = {name: part for name, part in parts.items() if name not in ("X", "y")}
         weights, groups = given.pop("sample_weight", None), given.get("groups")
         terms = make_terms(n_samples, None, **given)
+        if not get_tags(self.checker).no_validation:
+            X = check_rows(self.checker, X, reset=False)
         return Block(
-            X=check_rows(self.checker, parts["X"], reset=False),
+            X=X,
             y=target_array(self.checker, parts["y"]) if "y" in parts else None,
             sample_weight=None if weights is None else raw_weights(weights, n_samples),
             groups=None if groups is None else as_labels("groups", groups),
