@@ -15,7 +15,7 @@ each partition of at most 100,000 rows, so that no process ever holds them all.
   distribution's error is that of each certificate.
 - `lightgbm`: Adult in 30 copies with noise, 95 % pruned, and `DaskLGBMClassifier` trained on these
   rows, on random ones and on all.
-- `killed`: a worker is killed halfway; are the rows the same?
+- `killed`: a worker is killed halfway; was it lost in the fit, and are the rows the same?
 
 One line a cell goes to `results/distributed.csv`; a run that was cut off goes on where it stopped.
 The report is `results/distributed.md`, and time against rows is `results/distributed.png`.
@@ -56,8 +56,9 @@ Client: TypeAlias = Any
 PARTITIONS, ONE_MACHINE, RANDOM, ALL = "partitions", "one machine", "random", "all rows"
 SECONDS, TRAINING = "seconds", "training, s"
 CLIENT_PEAK, WORKER_PEAK = "client, MB", "worker, MB"
-PASSES, MEGABYTES, SAME_ROWS = "passes", "moved, MB", "same rows"
-CHANGE, DISTRIBUTION, ACCURACY = "refitted change", "distribution", "accuracy"
+PASSES, MEGABYTES, LOST, SAME_ROWS = "passes", "moved, MB", "worker lost", "same rows"
+CHANGE, DISTRIBUTION = "refitted change", "distribution"
+ACCURACY, LOG_LOSS = "accuracy", "log loss"
 SHUFFLED, SORTED, DRAWN, ADULT = "shuffled", "sorted by target", "drawn", "adult"
 DOWNSTREAM = ("logistic", "boosting")
 
@@ -216,10 +217,14 @@ def measure_killed(task: Task, data_dir: Path) -> Iterator[Figure]:
         killer = threading.Timer(seconds / 2, os.kill, (victim, signal.SIGKILL))
         killer.start()
         after, seconds_killed = timed(lambda: pruner_of(RATIO, task.seed).fit(X, y))
+        # A fit that ends before its worker is killed has lost none.
+        killer.cancel()
         killer.join()
+        is_lost = victim not in client.run(os.getpid).values()
         same = np.array_equal(before.sample_indices_, after.sample_indices_)
         yield PARTITIONS, SECONDS, seconds
         yield "worker killed", SECONDS, seconds_killed
+        yield "worker killed", LOST, float(is_lost)
         yield "worker killed", SAME_ROWS, float(same)
         yield from peaks(client)
 
@@ -298,6 +303,7 @@ def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
 def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
     """Train LightGBM on the rows chosen, on random ones and on all; score it on Adult's test."""
     from lightgbm.dask import DaskLGBMClassifier
+    from sklearn.metrics import log_loss
 
     from sklearn_prune.baselines import RandomPruner
 
@@ -315,8 +321,9 @@ def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
             model = DaskLGBMClassifier(client=client, random_state=task.seed, verbose=-1)
             _, seconds = timed(partial(model.fit, *rows))
             yield method, TRAINING, seconds
-            guess = model.to_local().predict(test.X_test.astype(np.float32))
-            yield method, ACCURACY, float(np.mean(guess == test.y_test))
+            guess = model.to_local().predict_proba(test.X_test.astype(np.float32))
+            yield method, ACCURACY, float(np.mean(guess.argmax(axis=1) == test.y_test))
+            yield method, LOG_LOSS, float(log_loss(test.y_test, guess))
         yield from peaks(client)
 
 
@@ -442,25 +449,27 @@ def quality_table(found: Found) -> str:
 
 def lightgbm_table(found: Found) -> str:
     """Return accuracy and times of LightGBM, by the rows that it is trained on."""
-    names = (ACCURACY, SECONDS, TRAINING)
+    names = (ACCURACY, LOG_LOSS, SECONDS, TRAINING)
     rows = [
         [f"{n:,}", method, *(found.shown("lightgbm", ADULT, n, method, name) for name in names)]
         for n in found.sizes("lightgbm")
         for method in (ALL, PARTITIONS, RANDOM)
     ]
-    return markdown_table(["rows", "trained on", ACCURACY, "pruning, s", TRAINING], rows)
+    return markdown_table(["rows", "trained on", ACCURACY, LOG_LOSS, "pruning, s", TRAINING], rows)
 
 
 def killed_table(found: Found) -> str:
     """Return whether a killed worker changes the rows, and what it costs."""
+    killed, shown = "worker killed", {1.0: "yes", 0.0: "no"}
     rows = []
     for n in found.sizes("killed"):
         undisturbed = found.mean("killed", DRAWN, n, PARTITIONS, SECONDS)
-        disturbed, same = (
-            found.mean("killed", DRAWN, n, "worker killed", name) for name in (SECONDS, SAME_ROWS)
-        )
-        rows.append([f"{n:,}", f"{undisturbed:.1f}", f"{disturbed:.1f}", "yes" if same else "no"])
-    return markdown_table(["rows", SECONDS, "with a worker killed, s", SAME_ROWS], rows)
+        disturbed = found.mean("killed", DRAWN, n, killed, SECONDS)
+        answers = (found.mean("killed", DRAWN, n, killed, name) for name in (LOST, SAME_ROWS))
+        # An answer that was not measured is left open.
+        cells = [shown.get(answer, "") for answer in answers]
+        rows.append([f"{n:,}", f"{undisturbed:.1f}", f"{disturbed:.1f}", *cells])
+    return markdown_table(["rows", SECONDS, f"with a {killed}, s", LOST, SAME_ROWS], rows)
 
 
 def report(cells: Sequence[Cell]) -> str:
