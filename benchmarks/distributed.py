@@ -321,7 +321,7 @@ def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
             model = DaskLGBMClassifier(client=client, random_state=task.seed, verbose=-1)
             _, seconds = timed(partial(model.fit, *rows))
             yield method, TRAINING, seconds
-            guess = model.to_local().predict_proba(test.X_test.astype(np.float32))
+            guess = np.asarray(model.to_local().predict_proba(test.X_test.astype(np.float32)))
             yield method, ACCURACY, float(np.mean(guess.argmax(axis=1) == test.y_test))
             yield method, LOG_LOSS, float(log_loss(test.y_test, guess))
         yield from peaks(client)

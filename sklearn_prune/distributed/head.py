@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._types import Floats, Mask
+from .._types import Array, Floats, Mask
 from .collection import Block, EachOwn, Partitioned
-from .masks import PackedMask
+from .masks import packed, unpacked
 from .reading import RowReader
 from .sums import Sums
 
@@ -24,11 +24,11 @@ class _HeadSums(Sums):
 
 
 def _head_sums(
-    block: Block, reader: RowReader, theta: Floats, mask: PackedMask | None = None
+    block: Block, reader: RowReader, theta: Floats, bits: Array | None = None
 ) -> _HeadSums:
     rows = reader(block)
-    if mask is not None:
-        rows = rows.take(mask.unpacked())
+    if bits is not None:
+        rows = rows.take(unpacked(bits, len(block)))
     if not len(rows):
         p = theta.size
         return _HeadSums(0.0, 0.0, np.zeros(theta.shape), np.zeros((p, p)))
@@ -39,11 +39,11 @@ def _head_sums(
 
 
 def _gradient_scale(
-    block: Block, reader: RowReader, theta: Floats, mask: PackedMask | None = None
+    block: Block, reader: RowReader, theta: Floats, bits: Array | None = None
 ) -> Floats:
     rows = reader(block)
-    if mask is not None:
-        rows = rows.take(mask.unpacked())
+    if bits is not None:
+        rows = rows.take(unpacked(bits, len(block)))
     if not len(rows):
         return np.zeros(theta.shape)
     objective = reader.objective(rows, 0.0, 1.0)
@@ -82,7 +82,7 @@ class SummedObjective:
         self._partitioned, self._reader, self.damping = partitioned, reader, damping
         self.shape = (reader.n_outputs, n_features)
         self.n_params = reader.n_outputs * n_features
-        self._support = [] if support is None else [EachOwn([*map(PackedMask.of, support)])]
+        self._support = [] if support is None else [EachOwn(packed(support))]
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
 

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Mask
+from .._types import Array, Mask
 
 
-@dataclass(frozen=True, eq=False)
-class PackedMask:
-    """The mask of a partition.
+def packed(masks: Iterable[Mask]) -> list[NDArray[np.uint8]]:
+    """Return masks as bits; the last byte of each is filled up with zeros."""
+    return [np.packbits(mask) for mask in masks]
 
-    Attributes
-    ----------
-    bits : ndarray of uint8
-        As `numpy.packbits` packs it.
-    length : int
-        Number of rows.
-    """
 
-    bits: NDArray[np.uint8]
-    length: int
-
-    @classmethod
-    def of(cls, mask: Mask) -> PackedMask:
-        """Pack a mask."""
-        return cls(np.packbits(mask), len(mask))
-
-    def unpacked(self) -> Mask:
-        """Return the mask, of shape (length,)."""
-        return np.unpackbits(self.bits, count=self.length).astype(bool)
+def unpacked(bits: Array, length: int) -> Mask:
+    """Return the mask of so many rows."""
+    return np.unpackbits(bits, count=length).astype(bool)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .._types import Integers, Mask, Rows
+from .._types import Array, Integers, Mask, Rows
 from ..data import is_collection, n_rows, take_rows
 from .alignment import Collection, Lazy, joined, parts_like
 from .collection import Partitioned
-from .masks import PackedMask
+from .masks import packed, unpacked
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class KeptRows:
 
     Attributes
     ----------
-    masks : tuple of PackedMask
-        Of each partition of the user's collection, those without rows too.
+    lengths : tuple of int
+        Rows of each partition of the user's collection, those without rows too.
+    bits : tuple of ndarray of uint8
+        Mask of each, packed.
 
     Examples
     --------
@@ -37,33 +40,31 @@ class KeptRows:
     array([1, 2])
     """
 
-    masks: tuple[PackedMask, ...]
+    lengths: tuple[int, ...]
+    bits: tuple[NDArray[np.uint8], ...]
 
     @classmethod
     def of(cls, partitioned: Partitioned, masks: Sequence[Mask]) -> KeptRows:
         """Take masks, one for each of the partitions that have rows."""
         every = partitioned.for_all(masks, np.zeros(0, dtype=bool))
-        return cls(tuple(map(PackedMask.of, every)))
+        return cls(tuple(map(len, every)), tuple(packed(every)))
 
     @property
-    def lengths(self) -> tuple[int, ...]:
-        """Rows of each partition."""
-        return tuple(mask.length for mask in self.masks)
+    def _masks(self) -> list[Mask]:
+        return list(map(unpacked, self.bits, self.lengths))
 
     @property
     def support(self) -> Collection:
         """A Dask array of bool of shape (n_samples,), with the partitions of X."""
         from dask.delayed import delayed
 
-        unpack = delayed(PackedMask.unpacked, pure=True)
-        return joined([unpack(mask) for mask in self.masks], self.lengths, bool)
+        parts = map(delayed(unpacked, pure=True), self.bits, self.lengths)
+        return joined(list(parts), self.lengths, bool)
 
     @property
     def indices(self) -> Integers:
         """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
-        starts = np.cumsum([0, *self.lengths])[:-1]
-        kept = [np.flatnonzero(mask.unpacked()) for mask in self.masks]
-        return np.concatenate([start + rows for start, rows in zip(starts, kept, strict=True)])
+        return np.flatnonzero(np.concatenate(self._masks))
 
     def take(self, container: Rows) -> Rows:
         """Return the rows kept of what is aligned with the training rows.
@@ -101,10 +102,10 @@ class KeptRows:
         from dask.delayed import delayed
 
         parts = parts_like("a container to prune", collection, self.lengths)
-        counts = [int(np.count_nonzero(mask.unpacked())) for mask in self.masks]
+        counts = [int(np.count_nonzero(mask)) for mask in self._masks]
         filled = np.flatnonzero(counts).tolist()
         take = delayed(_take, pure=True)
-        kept = [take(parts[i], self.masks[i], i) for i in filled]
+        kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]
         if hasattr(collection, "divisions"):
             return _as_frame(kept, collection, filled)
         return _as_array(kept, collection, [counts[i] for i in filled])
@@ -134,11 +135,10 @@ def _as_array(kept: Sequence[Lazy], collection: Collection, counts: Sequence[int
     return da.concatenate(blocks)
 
 
-def _take(part: Rows, mask: PackedMask, position: int) -> Rows:
-    if n_rows(part) != mask.length:
+def _take(part: Rows, bits: Array, length: int, position: int) -> Rows:
+    if n_rows(part) != length:
         raise ValueError(
             f"prune needs containers aligned with the training rows; partition {position} has "
-            f"{n_rows(part)} rows, and had {mask.length} in fit. Give the same rows in the same "
-            "order."
+            f"{n_rows(part)} rows, and had {length} in fit. Give the same rows in the same order."
         )
-    return take_rows(part, np.flatnonzero(mask.unpacked()))
+    return take_rows(part, np.flatnonzero(unpacked(bits, length)))
