@@ -13,8 +13,8 @@ each partition of at most 100,000 rows, so that no process ever holds them all.
 - `quality`: 300,000 such rows in 16 partitions, shuffled and sorted by the target, pruned here and
   on one machine; the change of the refitted head is measured by the influences of one machine, the
   distribution's error is that of each certificate.
-- `lightgbm`: Adult in 30 copies with noise, 95 % pruned, and `DaskLGBMClassifier` trained on these
-  rows, on random ones and on all.
+- `lightgbm`: Adult in 1, 4 and 30 copies with noise, 95 % pruned, and `DaskLGBMClassifier` trained
+  on these rows, on random ones and on all.
 - `killed`: a worker is killed halfway; was it lost in the fit, and are the rows the same?
 
 One line a cell goes to `results/distributed.csv`; a run that was cut off goes on where it stopped.
@@ -97,7 +97,7 @@ SIZES = {
     "million": (10_000_000,),
     "scale": (100_000, 300_000, 1_000_000, 3_000_000),
     "quality": (300_000,),
-    "lightgbm": (30 * 32_561,),
+    "lightgbm": (32_561, 4 * 32_561, 30 * 32_561),
     "killed": (1_000_000,),
 }
 DATA = {"quality": (SHUFFLED, SORTED), "lightgbm": (ADULT,)}
@@ -291,13 +291,17 @@ def noisy_copy(data_dir: str, n_rows: int, seed: int, position: int) -> np.ndarr
 
 
 def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
-    """Return copies of Adult, a partition each."""
+    """Return copies of Adult, a partition each; a single copy in eight."""
     X, _ = adult(str(data_dir))
     n_rows = min(len(X), task.n_samples)
     n_copies = -(-task.n_samples // n_rows)
     arguments = [(str(data_dir), n_rows, task.seed, i) for i in range(n_copies)]
     # LightGBM holds all rows twice while it bins them.
-    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
+    rows, classes = apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
+    if n_copies > 1:
+        return rows, classes
+    length = -(-n_rows // 8)
+    return rows.rechunk({0: length}), classes.rechunk({0: length})
 
 
 def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:

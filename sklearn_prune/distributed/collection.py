@@ -218,7 +218,7 @@ class Partitioned:
     def without_rows(self) -> Partitioned:
         """Return the same partitions with rows of no columns, so that X is not read.
 
-        Where no lengths are known, the rows of y are counted instead, or those of X without y.
+        Where lengths are unknown, rows of y are counted, or those of X where there is no y.
         """
         if self.lengths is None:
             counted = self.columns.get("y", self.columns["X"])

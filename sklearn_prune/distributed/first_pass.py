@@ -46,8 +46,6 @@ class FirstPass:
         positions.
     target : Target or None
         Kind and classes of y; its values are those of some rows. None without y.
-    class_counts : ndarray of int of shape (n_classes,) or None
-        Rows of each class; None where y does not hold classes.
     group_names : ndarray of shape (n_groups,) or None
         The groups, sorted; None where none are given.
     sums : object
@@ -56,7 +54,6 @@ class FirstPass:
 
     partitioned: Partitioned
     target: Target | None
-    class_counts: Integers | None
     group_names: Array | None
     sums: Sums
 
@@ -126,7 +123,6 @@ def first_pass(
     return FirstPass(
         partitioned.read_by(reader, [survey.n_rows for survey in surveys]),
         target,
-        None if labels is None or classes is None else labels.counts,
         group_names,
         None if sums is None else added([survey.sums for survey in filled]),
     )
@@ -215,30 +211,25 @@ class CodedReader:
 
 @dataclass(frozen=True)
 class _Distinct:
-    """Distinct values of a partition's labels, sorted, and how many rows have each.
-
-    Only some of them, where ``is_all`` is false.
-    """
+    """Distinct values of a partition's labels, sorted; only some of them where not ``is_all``."""
 
     values: Array
-    counts: Integers
     is_all: bool = True
 
     @classmethod
     def of(cls, labels: Array) -> _Distinct:
         if labels.ndim > 1:
             # Several outputs are never classes, so their kind is all that matters.
-            some = labels[:_MOST_LABELS]
-            return cls(some, np.ones(len(some), dtype=np.int64), is_all=False)
+            return cls(labels[:_MOST_LABELS], is_all=False)
         if labels.dtype.kind == "f":
             broken = labels[labels != np.floor(labels)]
             if len(broken):
-                return cls(broken[:1], np.ones(1, dtype=np.int64), is_all=False)
+                return cls(broken[:1], is_all=False)
         if labels.dtype.kind == "O":
             # Labels of several types have no order; `_united` refuses them.
-            return cls(labels[:1], np.ones(1, dtype=np.int64))
-        values, counts = np.unique(labels, return_counts=True)
-        return cls(values[:_MOST_LABELS], counts[:_MOST_LABELS], len(values) <= _MOST_LABELS)
+            return cls(labels[:1])
+        values = np.unique(labels)
+        return cls(values[:_MOST_LABELS], len(values) <= _MOST_LABELS)
 
 
 @dataclass(frozen=True)
@@ -288,14 +279,8 @@ def _united(
                 f"Convert {name} first, for example by astype(str)."
             )
     together = np.concatenate([part.values for part in known])
-    counts = np.concatenate([part.counts for part in known])
-    is_all = all(part.is_all for part in known)
-    if together.ndim > 1:
-        return _Distinct(together, counts, is_all)
-    values, inverse = np.unique(together, return_inverse=True)
-    summed = np.zeros(len(values), dtype=np.int64)
-    np.add.at(summed, inverse, counts)
-    return _Distinct(values, summed, is_all)
+    values = together if together.ndim > 1 else np.unique(together)
+    return _Distinct(values, all(part.is_all for part in known))
 
 
 def _type(values: Array) -> tuple[str, tuple[int, ...]] | str:

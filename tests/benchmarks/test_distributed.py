@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,9 +51,10 @@ def test_drawn_rows_are_the_same_in_each_pass_and_differ_by_partition(small):
 
 
 def test_copies_of_adult_have_noise_on_numbers_alone(small, data_dir):
-    task = benchmark.Task("lightgbm", benchmark.ADULT, 900, 0)
-    X, y = benchmark.adult_copies(task, data_dir)
     original, classes = benchmark.adult(str(data_dir))
+    task = benchmark.Task("lightgbm", benchmark.ADULT, len(classes), 0)
+    assert benchmark.adult_copies(task, data_dir)[0].numblocks == (8, 1)
+    X, y = benchmark.adult_copies(replace(task, n_samples=900), data_dir)
     assert X.shape == (900, original.shape[1])
     copy = X[300:600].compute()
     np.testing.assert_array_equal(y[300:600].compute(), classes)
