@@ -46,26 +46,16 @@ def random_support(
 
 
 def drawn_counts(sizes: Integers, n_drawn: int, rng: np.random.Generator) -> Integers:
-    """Return how many of so many rows, drawn without replacement, lie in each part.
+    """Return how many of ``n_drawn`` rows are from each part, of shape (n_parts,).
 
-    Parameters
-    ----------
-    sizes : ndarray of int of shape (n_parts,)
-        Rows of each part.
-    n_drawn : int
-        Rows to draw from all of them.
-    rng : numpy.random.Generator
-        Draws.
-
-    Returns
-    -------
-    counts : ndarray of int of shape (n_parts,)
-        They follow the multivariate hypergeometric distribution.
+    They are drawn without replacement from parts of these sizes: the counts are multivariate
+    hypergeometric.
     """
     n_rows = int(sizes.sum())
     if n_rows < _MOST_ROWS:
         return rng.multivariate_hypergeometric(sizes, n_drawn, method="marginals")
-    # Each row by a draw of its own, and then so many more or fewer, all rows alike: exact too.
+    # Draw each row on its own, then draw those that are missing, or put back the surplus. In both
+    # steps all rows are alike, so this is exact too.
     counts = rng.binomial(sizes, n_drawn / n_rows)
     surplus = int(counts.sum()) - n_drawn
     movable = counts if surplus > 0 else sizes - counts
