@@ -13,9 +13,9 @@ each partition of at most 100,000 rows, so that no process ever holds them all.
 - `quality`: 300,000 such rows in 16 partitions, shuffled and sorted by the target, pruned here and
   on one machine; the change of the refitted head is measured by the influences of one machine, the
   distribution's error is that of each certificate.
-- `lightgbm`: Adult in 30 copies with noise, 95 % pruned, and `DaskLGBMClassifier` trained on these
-  rows, on random ones and on all.
-- `killed`: a worker is killed halfway; are the rows the same?
+- `lightgbm`: Adult in 1, 4 and 30 copies with noise, 95 % pruned, and `DaskLGBMClassifier` trained
+  on these rows, on random ones and on all.
+- `killed`: a worker is killed halfway; was it lost in the fit, and are the rows the same?
 
 One line a cell goes to `results/distributed.csv`; a run that was cut off goes on where it stopped.
 The report is `results/distributed.md`, and time against rows is `results/distributed.png`.
@@ -56,8 +56,9 @@ Client: TypeAlias = Any
 PARTITIONS, ONE_MACHINE, RANDOM, ALL = "partitions", "one machine", "random", "all rows"
 SECONDS, TRAINING = "seconds", "training, s"
 CLIENT_PEAK, WORKER_PEAK = "client, MB", "worker, MB"
-PASSES, MEGABYTES, SAME_ROWS = "passes", "moved, MB", "same rows"
-CHANGE, DISTRIBUTION, ACCURACY = "refitted change", "distribution", "accuracy"
+PASSES, MEGABYTES, LOST, SAME_ROWS = "passes", "moved, MB", "worker lost", "same rows"
+CHANGE, DISTRIBUTION = "refitted change", "distribution"
+ACCURACY, LOG_LOSS = "accuracy", "log loss"
 SHUFFLED, SORTED, DRAWN, ADULT = "shuffled", "sorted by target", "drawn", "adult"
 DOWNSTREAM = ("logistic", "boosting")
 
@@ -96,7 +97,7 @@ SIZES = {
     "million": (10_000_000,),
     "scale": (100_000, 300_000, 1_000_000, 3_000_000),
     "quality": (300_000,),
-    "lightgbm": (30 * 32_561,),
+    "lightgbm": (32_561, 4 * 32_561, 30 * 32_561),
     "killed": (1_000_000,),
 }
 DATA = {"quality": (SHUFFLED, SORTED), "lightgbm": (ADULT,)}
@@ -216,10 +217,14 @@ def measure_killed(task: Task, data_dir: Path) -> Iterator[Figure]:
         killer = threading.Timer(seconds / 2, os.kill, (victim, signal.SIGKILL))
         killer.start()
         after, seconds_killed = timed(lambda: pruner_of(RATIO, task.seed).fit(X, y))
+        # A fit that ends before its worker is killed has lost none.
+        killer.cancel()
         killer.join()
+        is_lost = victim not in client.run(os.getpid).values()
         same = np.array_equal(before.sample_indices_, after.sample_indices_)
         yield PARTITIONS, SECONDS, seconds
         yield "worker killed", SECONDS, seconds_killed
+        yield "worker killed", LOST, float(is_lost)
         yield "worker killed", SAME_ROWS, float(same)
         yield from peaks(client)
 
@@ -286,18 +291,23 @@ def noisy_copy(data_dir: str, n_rows: int, seed: int, position: int) -> np.ndarr
 
 
 def adult_copies(task: Task, data_dir: Path) -> tuple[Collection, Collection]:
-    """Return copies of Adult, a partition each."""
+    """Return copies of Adult, a partition each; a single copy in eight."""
     X, _ = adult(str(data_dir))
     n_rows = min(len(X), task.n_samples)
     n_copies = -(-task.n_samples // n_rows)
     arguments = [(str(data_dir), n_rows, task.seed, i) for i in range(n_copies)]
     # LightGBM holds all rows twice while it bins them.
-    return apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
+    rows, classes = apart(noisy_copy, arguments, [n_rows] * n_copies, X.shape[1], np.float32)
+    if n_copies > 1:
+        return rows, classes
+    length = -(-n_rows // 8)
+    return rows.rechunk({0: length}), classes.rechunk({0: length})
 
 
 def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
     """Train LightGBM on the rows chosen, on random ones and on all; score it on Adult's test."""
     from lightgbm.dask import DaskLGBMClassifier
+    from sklearn.metrics import log_loss
 
     from sklearn_prune.baselines import RandomPruner
 
@@ -315,8 +325,9 @@ def measure_lightgbm(task: Task, data_dir: Path) -> Iterator[Figure]:
             model = DaskLGBMClassifier(client=client, random_state=task.seed, verbose=-1)
             _, seconds = timed(partial(model.fit, *rows))
             yield method, TRAINING, seconds
-            guess = model.to_local().predict(test.X_test.astype(np.float32))
-            yield method, ACCURACY, float(np.mean(guess == test.y_test))
+            guess = np.asarray(model.to_local().predict_proba(test.X_test.astype(np.float32)))
+            yield method, ACCURACY, float(np.mean(guess.argmax(axis=1) == test.y_test))
+            yield method, LOG_LOSS, float(log_loss(test.y_test, guess))
         yield from peaks(client)
 
 
@@ -442,25 +453,27 @@ def quality_table(found: Found) -> str:
 
 def lightgbm_table(found: Found) -> str:
     """Return accuracy and times of LightGBM, by the rows that it is trained on."""
-    names = (ACCURACY, SECONDS, TRAINING)
+    names = (ACCURACY, LOG_LOSS, SECONDS, TRAINING)
     rows = [
         [f"{n:,}", method, *(found.shown("lightgbm", ADULT, n, method, name) for name in names)]
         for n in found.sizes("lightgbm")
         for method in (ALL, PARTITIONS, RANDOM)
     ]
-    return markdown_table(["rows", "trained on", ACCURACY, "pruning, s", TRAINING], rows)
+    return markdown_table(["rows", "trained on", ACCURACY, LOG_LOSS, "pruning, s", TRAINING], rows)
 
 
 def killed_table(found: Found) -> str:
     """Return whether a killed worker changes the rows, and what it costs."""
+    killed, shown = "worker killed", {1.0: "yes", 0.0: "no"}
     rows = []
     for n in found.sizes("killed"):
         undisturbed = found.mean("killed", DRAWN, n, PARTITIONS, SECONDS)
-        disturbed, same = (
-            found.mean("killed", DRAWN, n, "worker killed", name) for name in (SECONDS, SAME_ROWS)
-        )
-        rows.append([f"{n:,}", f"{undisturbed:.1f}", f"{disturbed:.1f}", "yes" if same else "no"])
-    return markdown_table(["rows", SECONDS, "with a worker killed, s", SAME_ROWS], rows)
+        disturbed = found.mean("killed", DRAWN, n, killed, SECONDS)
+        answers = (found.mean("killed", DRAWN, n, killed, name) for name in (LOST, SAME_ROWS))
+        # An answer that was not measured is left open.
+        cells = [shown.get(answer, "") for answer in answers]
+        rows.append([f"{n:,}", f"{undisturbed:.1f}", f"{disturbed:.1f}", *cells])
+    return markdown_table(["rows", SECONDS, f"with a {killed}, s", LOST, SAME_ROWS], rows)
 
 
 def report(cells: Sequence[Cell]) -> str:

@@ -21,6 +21,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils._repr_html.estimator import _VisualBlock
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils._user_interface import _print_elapsed_time as print_elapsed_time
 from sklearn.utils.validation import _num_samples as num_samples
 
@@ -48,6 +49,7 @@ __all__ = [
     "fit_task",
     "owner_that_keeps_rows",
     "num_samples",
+    "output_container",
     "print_elapsed_time",
     "safe_indexing",
     "takes_weights",
@@ -70,6 +72,11 @@ def takes_weights(scorer: Any) -> bool:
 def check_steps(pipeline: Pipeline) -> None:
     """Raise if names or steps are not valid for a pipeline."""
     pipeline._validate_steps()
+
+
+def output_container(transformer: BaseEstimator) -> str:
+    """Return what ``set_output`` or scikit-learn's configuration asks of ``transform``."""
+    return str(_get_output_config("transform", transformer)["dense"])
 
 
 def visual_block(estimator: BaseEstimator, caption: str | None) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from joblib import Memory
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from . import distributed
@@ -38,6 +38,7 @@ from .data import (
     check_reference_target,
     check_rows,
     digest,
+    is_collection,
     n_rows,
     require_memory,
     take_rows,
@@ -73,7 +74,7 @@ from .matching import (
 )
 from .networks import is_linear_model
 from .selection import Quota, Request, RowTerms, make_terms
-from .utils import warn_user
+from .utils import drawn_seed, warn_user
 
 UNCHANGED: Any = "unchanged"
 # Network, head, influence, distribution, selection, certificate.
@@ -313,8 +314,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
     so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
     bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
-    lazily filtered collections. The norms are computed from X and y when asked for, so they need
-    the Client that holds these, and pickle with them; delete them from a pruner that is stored.
+    lazily filtered collections. Row i of everything given is the same row, as in scikit-learn: an
+    index is not compared, only divisions that are known. The norms are computed from X and y when
+    asked for, by the scheduler that is active then; what you persisted needs the Client that holds
+    it. They are not pickled or copied with the pruner, since they would take the rows along: store
+    ``influence_norms_.compute()``.
 
     References
     ----------
@@ -540,7 +544,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         terms = make_terms(len(y), self._labels(y), **row_params)
         check_priority(terms, self._request(), is_led=reference is not None)
         self._check_before_training(terms)
-        self._seed_ = _drawn_seed(self.random_state)
+        self._seed_ = drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             unit = weight_unit(row_params.get("sample_weight"), len(y))
@@ -576,13 +580,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             first = distributed.first_pass(self, partitioned, kind, moments)
             clock.add("first pass", time.perf_counter() - started)
             partitioned = first.partitioned
-            if first.target is not None and first.target.classes is not None:
-                self.classes_ = first.target.classes
-            if len(partitioned.positions) == 1:
-                names = ("support_", "certificate_", "estimator_", "influence_norms_")
-                support, self.certificate_, self.estimator_, norms = distributed.fitted_alone(
-                    first, self, names
-                )
+            self._note_classes(first.target)
+            names = ("support_", "certificate_", "estimator_", "influence_norms_")
+            alone = distributed.fitted_alone(first, self, *names)
+            if alone is not None:
+                support, self.certificate_, self.estimator_, norms = alone
                 self.influence_norms_ = partitioned.of_rows([norms])
                 return distributed.KeptRows.of(partitioned, [support])
             job = distributed.PartitionJob(
@@ -590,7 +592,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 self._request(),
                 self.norm,
                 self._head_damping,
-                _drawn_seed(self.random_state),
+                drawn_seed(self.random_state),
             )
             selected = distributed.select_partitions(first, job, clock)
         self.certificate_, self.estimator_ = selected.certificate, selected.network
@@ -719,6 +721,13 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             "Raise time_limit; estimate_cost says how much a fit needs.",
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what refers to the rows of a Dask collection; see the notes of the class."""
+        state = dict(super().__getstate__())
+        if is_collection(state.get("influence_norms_")):
+            del state["influence_norms_"]
+        return state
+
     def _target_kind(self, y: ArrayLike | None) -> Kind | None:
         return kind_of_target(self.estimator, y)
 
@@ -845,7 +854,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             self._terms_,
             changed._request(),
             deadline=time.perf_counter() + changed.time_limit,
-            random_state=self._seed_ if random_state is UNCHANGED else _drawn_seed(random_state),
+            random_state=self._seed_ if random_state is UNCHANGED else drawn_seed(random_state),
         )
         return choice.support
 
@@ -904,7 +913,3 @@ def _some_rows(target: Target, n_rows: int) -> Integers:
         order = np.concatenate([order[first], np.delete(order, first)])
         n_rows = max(n_rows, len(first) + 1)
     return np.sort(order[:n_rows])
-
-
-def _drawn_seed(random_state: int | np.random.RandomState | None) -> int:
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch.utils.data import Dataset
 
-from ._compat import fit_context, owner_that_keeps_rows, visual_block
+from ._compat import fit_context, output_container, owner_that_keeps_rows, visual_block
 from ._types import Array, Constraints, Estimator, Integers, Mask, Metadata, Rows, Targets
 from .data import (
     Kind,
@@ -176,13 +176,17 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             rows = self._checked_rows(X, reset=True)
             y = targets_of(rows, y)
             target = self._check_target(y, n_rows(rows), target_kind)
-            if target is not None and target.classes is not None:
-                self.classes_ = target.classes
+            self._note_classes(target)
             values = None if target is None else target.values
             self.support_ = np.asarray(self._select_rows(rows, values, **fit_params), dtype=bool)
             self.sample_indices_ = np.flatnonzero(self.support_)
             self._fingerprint_ = fingerprint(rows)
         return self
+
+    def _note_classes(self, target: Target | None) -> None:
+        """Set ``classes_``, where the target holds classes."""
+        if target is not None and target.classes is not None:
+            self.classes_ = target.classes
 
     def _keep_partitions(self, X: Rows, kept: KeptPartitions) -> None:
         """Set what `fit` promises, of the rows kept of a Dask collection."""
@@ -304,11 +308,18 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the pruner is not fitted.
         ValueError
-            If X is malformed, or its columns are not those seen in ``fit``.
+            If X is malformed, or its columns are not those seen in ``fit``; or if X is a Dask
+            collection and ``set_output`` asks for another container.
         """
         check_is_fitted(self)
         if is_collection(X):
-            check_rows(self, two_rows_like(X), reset=False)
+            if output_container(self) != "default":
+                raise ValueError(
+                    "transform of a Dask collection returns one, and set_output asks for "
+                    f"{output_container(self)!r}, for which all rows would be computed. Call "
+                    "set_output(transform='default'), or give X.compute()."
+                )
+            self._checked_rows(two_rows_like(X), reset=False)
             is_known = fingerprint(X) == self._fingerprint_
             return self._kept_partitions_.take(X) if is_known else X
         rows = self._checked_rows(X, reset=False)

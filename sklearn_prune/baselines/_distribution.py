@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from .. import distributed
 from .._types import Floats, Metadata, Rows, Targets
@@ -90,14 +90,10 @@ class DistributionPruner(ScoredPruner):
         distributed.require_frozen(self.estimator)
         moments = distributed.column_moments if self.estimator is None else None
         first = distributed.first_pass(self, distributed.Partitioned.of(X, y), kind, moments)
-        self._note_classes(first.target)
-        if len(first.partitioned.positions) == 1:
-            (support,) = distributed.fitted_alone(first, self, ["support_"])
-            masks = [support]
-        else:
-            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-            masks = distributed.select_by_distribution(first, self.estimator, self._request(), seed)
-        kept = distributed.KeptRows.of(first.partitioned, masks)
+        kept = self._choose_partitions(
+            first,
+            partial(distributed.select_by_distribution, first, self.estimator, self._request()),
+        )
         self.scores_ = kept.support.astype(np.float64)
         return kept
 

@@ -54,7 +54,8 @@ class RandomPruner(RatioPruner):
     -----
     X is not read for the draw. It may hold numbers, text, dates, images, missing values or any
     objects that can be pickled, in any container with a length and rows by position. Only
-    `transform` compares rows, to recognise those of `fit`.
+    `transform` compares rows, to recognise those of `fit`. Partitions of a Dask collection are not
+    even computed, unless no other way is left to count their rows.
 
     Examples
     --------
@@ -112,15 +113,12 @@ class RandomPruner(RatioPruner):
         """Draw the rows to keep of a Dask collection, as many of each class."""
         self._refuse(fit_params)
         first = distributed.first_pass(self, distributed.Partitioned.of(X, y), kind)
-        self._note_classes(first.target)
-        if len(first.partitioned.positions) == 1:
-            (support,) = distributed.fitted_alone(first, self, ["support_"])
-            return distributed.KeptRows.of(first.partitioned, [support])
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        support = distributed.drawn_partitions(
-            first, self._request(), np.random.default_rng(seed), stratify=self.stratify
+        return self._choose_partitions(
+            first,
+            lambda seed: distributed.drawn_partitions(
+                first, self._request(), np.random.default_rng(seed), stratify=self.stratify
+            ),
         )
-        return distributed.KeptRows.of(first.partitioned, support)
 
     def _choose(self) -> Mask:
         strata, order = self._strata(len(self._order_)), self._order_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
@@ -13,6 +13,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .. import distributed
 from .._compat import Interval, check_parameters
 from .._types import (
     Array,
@@ -27,11 +28,12 @@ from .._types import (
     Rows,
     Targets,
 )
-from ..base import BasePruner
-from ..data import Kind, Target, flat_rows, require_memory
+from ..base import BasePruner, KeptPartitions
+from ..data import Kind, flat_rows, require_memory
 from ..matching import default_network, unfrozen
 from ..networks import Head, fit_network, network_codes, read_head, require_finite, target_kind
 from ..selection import Request, count_problem, make_terms
+from ..utils import drawn_seed
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,16 @@ class RatioPruner(BasePruner):
     def _request(self) -> Request:
         return Request(self.prune_ratio, None, "class" if self.stratify else None, 0.0)
 
-    def _note_classes(self, target: Target | None) -> None:
-        """Set ``classes_``, where the target of a Dask collection holds classes."""
-        if target is not None and target.classes is not None:
-            self.classes_ = target.classes
+    def _choose_partitions(
+        self, first: distributed.FirstPass, choose: Callable[[int], list[Mask]]
+    ) -> KeptPartitions:
+        """Return the rows to keep of a Dask collection: in several partitions ``choose(seed)``."""
+        self._note_classes(first.target)
+        # The mask of the only partition.
+        masks = distributed.fitted_alone(first, self, "support_")
+        if masks is None:
+            masks = choose(drawn_seed(self.random_state))
+        return distributed.KeptRows.of(first.partitioned, masks)
 
     def _refuse(self, fit_params: Params) -> None:
         """Raise if ``fit`` was given more than these pruners take."""
@@ -200,7 +208,7 @@ class ScoredPruner(RatioPruner):
         self._labels_ = None if classes is None else classes[y]
         strata = self._strata(len(y))
         rng = check_random_state(self.random_state)
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        seed = drawn_seed(rng)
         if self.estimator is None:
             # Without a network, the values of an image are its columns.
             X = flat_rows(X)

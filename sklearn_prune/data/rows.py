@@ -15,7 +15,16 @@ from sklearn.utils.validation import validate_data
 from torch.utils.data import Dataset
 
 from .._types import Array, Rows, Values
-from .containers import StoredRows, check_dataset, is_dict, is_stored, n_rows, pieces
+from .containers import (
+    StoredRows,
+    check_dataset,
+    is_collection,
+    is_dict,
+    is_stored,
+    n_rows,
+    pieces,
+    two_rows_like,
+)
 from .values import date_dtype, masked_as_nan, require_eager
 
 
@@ -116,6 +125,8 @@ def record_columns(estimator: BaseEstimator, X: Rows, *, reset: bool) -> None:
     ValueError
         If columns differ from those that were set.
     """
+    if is_collection(X):
+        X = two_rows_like(X)
     if not is_dict(X) and not isinstance(X, Dataset) and not _is_ragged(X):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
 

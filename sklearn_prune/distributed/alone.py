@@ -13,23 +13,25 @@ from .collection import Block
 from .first_pass import FirstPass
 
 
-def fitted_alone(first: FirstPass, pruner: BaseEstimator, attributes: Sequence[str]) -> list[Any]:
-    """Fit a clone of the pruner on the worker that holds the partition.
+def fitted_alone(first: FirstPass, pruner: BaseEstimator, *attributes: str) -> list[Any] | None:
+    """Fit a clone of the pruner where a single partition has rows, on the worker that holds it.
 
     Parameters
     ----------
     first : FirstPass
-        Of a collection of which one partition has rows.
+        What the partitions hold.
     pruner : BasePruner
         What to fit.
-    attributes : sequence of str
+    *attributes : str
         Fitted attributes to return.
 
     Returns
     -------
-    values : list
-        One for each attribute.
+    values : list or None
+        One for each attribute; None if several partitions have rows.
     """
+    if len(first.partitioned.positions) > 1:
+        return None
     target = first.target
     kind, classes = (None, None) if target is None else (target.kind, target.classes)
     (values,) = first.partitioned.compute(

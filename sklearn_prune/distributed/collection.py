@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -14,11 +13,8 @@ from numpy.typing import DTypeLike
 from .._types import Array, Floats, Mask, Rows, Values
 from ..data import as_labels, is_collection, n_rows, two_rows_like
 from ..utils import serial_blas, warn_user
+from .alignment import Collection, Lazy, aligned_parts, joined
 
-# A dask.delayed.Delayed: a value that a worker will compute. Dask has no types.
-Lazy: TypeAlias = Any
-# A dask.array.Array, or a DataFrame or Series of dask.dataframe.
-Collection: TypeAlias = Any
 # What a partition holds, by the name of the argument of fit: parts of arrays and frames.
 Parts: TypeAlias = dict[str, Values]
 
@@ -51,7 +47,8 @@ class Block:
     Attributes
     ----------
     X : ndarray or csr_array of shape (n_rows, n_features, ...)
-        Checked as the rows of one machine are.
+        Checked as the rows of one machine are. Without columns for an estimator that does not
+        validate X, since it is not read.
     y : ndarray of shape (n_rows,) or (n_rows, n_outputs), or None
         Positions in the classes of all partitions (int64), or numbers (float64). The labels as they
         are, until the first pass knows all of them.
@@ -118,6 +115,8 @@ class Partitioned:
     ----------
     columns : dict
         From the name of each argument of ``fit`` to its parts, one a partition.
+    sent : dict
+        The parts of arrays in memory once more, as the workers hold them.
     positions : tuple of int
         Number of each partition in the user's collection; those without rows are missing after the
         first pass.
@@ -147,6 +146,7 @@ class Partitioned:
     n_partitions: int
     like: Rows
     reader: Reader | None = None
+    sent: dict[str, list[Lazy]] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
 
     @classmethod
@@ -158,7 +158,8 @@ class Partitioned:
         X : dask array or data frame of shape (n_samples, n_features, ...)
             The rows; an array has one block along its columns.
         y : dask array, series or data frame, or array-like, of shape (n_samples, ...), default=None
-            Of the same partitions, or in memory.
+            Of the same partitions, or in memory. Row i of all is the same row: an index is not
+            compared, except for divisions that are known.
         **aligned : as y
             By name; None is left out.
 
@@ -183,12 +184,8 @@ class Partitioned:
         named = {"y": y, **aligned}
         given = {name: value for name, value in named.items() if value is not None}
         lazy = {"X": X, **{name: value for name, value in given.items() if is_collection(value)}}
-        pieces = {name: _Pieces.of(name, value) for name, value in lazy.items()}
-        for name, own in pieces.items():
-            _require_same_partitions(name, own, pieces["X"])
-        lengths = next((own.lengths for own in pieces.values() if own.lengths is not None), None)
-        columns = {name: own.parts for name, own in pieces.items()}
-        n_partitions = len(pieces["X"].parts)
+        columns, lengths = aligned_parts(lazy)
+        n_partitions = len(columns["X"])
         positions = tuple(range(n_partitions))
         partitioned = cls(columns, positions, lengths, n_partitions, two_rows_like(X))
         eager = {name: as_labels(name, value) for name, value in given.items() if name not in lazy}
@@ -196,6 +193,8 @@ class Partitioned:
 
     def _with_arrays(self, arrays: Mapping[str, Array]) -> Partitioned:
         """Add arrays in memory, split along the partitions."""
+        from dask.base import persist
+
         lengths = self.lengths
         if lengths is None:
             warn_user(
@@ -203,7 +202,7 @@ class Partitioned:
                 f"{', '.join(arrays)} must be split along them; they are counted in one pass. Give "
                 "collections of the same partitions, or X.compute_chunk_sizes() of an array."
             )
-            lengths = tuple(self._computed([_lazy(_length)(part) for part in self.columns["X"]]))
+            lengths = tuple(self._computed([_lazy(n_rows)(part) for part in self.columns["X"]]))
         n_samples = sum(lengths)
         for name, array in arrays.items():
             if n_rows(array) != n_samples:
@@ -211,8 +210,22 @@ class Partitioned:
                     f"{name} must have one entry for each row of X; it has {len(array)}, and X has "
                     f"{n_samples} rows. Take both from the same table."
                 )
-        split = {name: _split(array, lengths) for name, array in arrays.items()}
-        return replace(self, lengths=lengths, columns=self.columns | split)
+        bounds = np.cumsum(lengths)[:-1]
+        split = {name: [*map(_constant, np.split(a, bounds))] for name, a in arrays.items()}
+        sent = {name: list(persist(*parts)) for name, parts in split.items()}
+        return replace(self, lengths=lengths, columns=self.columns | split, sent=sent)
+
+    def without_rows(self) -> Partitioned:
+        """Return the same partitions with rows of no columns, so that X is not read.
+
+        Where lengths are unknown, rows of y are counted, or those of X where there is no y.
+        """
+        if self.lengths is None:
+            counted = self.columns.get("y", self.columns["X"])
+            parts = [_lazy(_without_columns)(part) for part in counted]
+        else:
+            parts = [_lazy(np.empty)((length, 0)) for length in self.lengths]
+        return replace(self, columns=self.columns | {"X": parts})
 
     @property
     def n_samples(self) -> int:
@@ -228,13 +241,23 @@ class Partitioned:
         if lengths is None:
             return replace(self, reader=reader)
         filled = [i for i, length in enumerate(lengths) if length]
+        columns, sent = (
+            {name: [parts[i] for i in filled] for name, parts in table.items()}
+            for table in (self.columns, self.sent)
+        )
         return replace(
             self,
             reader=reader,
             lengths=tuple(lengths[i] for i in filled),
             positions=tuple(self.positions[i] for i in filled),
-            columns={name: [parts[i] for i in filled] for name, parts in self.columns.items()},
+            columns=columns,
+            sent=sent,
         )
+
+    def for_all(self, values: Sequence[T], empty: T) -> list[T]:
+        """Return one value for each partition of the user's collection; ``empty`` without rows."""
+        known = dict(zip(self.positions, values, strict=True))
+        return [known.get(i, empty) for i in range(self.n_partitions)]
 
     def compute(self, function: Callable[..., T], *args: object) -> list[T]:
         """Return ``function(block, *args)`` of each partition, in one pass.
@@ -306,7 +329,8 @@ class Partitioned:
     def lazy(self, function: Callable[..., Array], *args: object, dtype: DTypeLike) -> Collection:
         """Return ``function(block, *args)``, one number per row, as a Dask array; computes nothing.
 
-        Its partitions are those of X.
+        Its partitions are those of X. It needs no Client but that of collections that are persisted
+        or made of futures: what was given in memory is read from there.
 
         Parameters
         ----------
@@ -315,27 +339,27 @@ class Partitioned:
         dtype : dtype
             Of the numbers.
         """
-        return self.rows_of(self._tasks(function, args), dtype)
-
-    def rows_of(self, parts: Sequence[Lazy], dtype: DTypeLike) -> Collection:
-        """Return parts of one entry per row as a Dask array with the partitions of X."""
-        return joined(parts, self.positions, self.lengths or (), self.n_partitions, dtype)
+        return self._rows_of(replace(self, sent={})._tasks(function, args), dtype)
 
     def of_rows(self, parts: Sequence[Array]) -> Collection:
         """Return one array for each partition, in memory, as a Dask array."""
-        return self.rows_of([_lazy_constant(part) for part in parts], parts[0].dtype)
+        return self._rows_of([_constant(part) for part in parts], parts[0].dtype)
+
+    def _rows_of(self, parts: Sequence[Lazy], dtype: DTypeLike) -> Collection:
+        empty = _constant(np.zeros(0, dtype))
+        return joined(self.for_all(parts, empty), self.for_all(self.lengths or (), 0), dtype)
 
     def _tasks(self, function: Callable[..., T], args: Sequence[object]) -> list[Lazy]:
         assert self.reader is not None, "the first pass says how blocks are read"
-        reader = _lazy_constant(self.reader)
-        shared = [arg if isinstance(arg, EachOwn) else _lazy_constant(arg) for arg in args]
+        reader, columns = _constant(self.reader), self.columns | self.sent
+        shared = [arg if isinstance(arg, EachOwn) else _constant(arg) for arg in args]
         return [
             _lazy(_run)(
                 function,
                 reader,
                 position,
-                {name: parts[i] for name, parts in self.columns.items()},
-                *(_lazy_constant(a.values[i]) if isinstance(a, EachOwn) else a for a in shared),
+                {name: parts[i] for name, parts in columns.items()},
+                *(_constant(arg.values[i]) if isinstance(arg, EachOwn) else arg for arg in shared),
             )
             for i, position in enumerate(self.positions)
         ]
@@ -360,141 +384,6 @@ class Partitioned:
             else:
                 self.traffic.bytes_moved += _n_bytes(arg) * len(self.positions)
         self.traffic.bytes_moved += n_result_bytes
-
-
-def joined(
-    parts: Sequence[Lazy],
-    positions: Sequence[int],
-    lengths: Sequence[int],
-    n_partitions: int,
-    dtype: DTypeLike,
-) -> Collection:
-    """Return a Dask array of one dimension, made of these parts and of empty partitions."""
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
-
-    name = f"rows-{uuid4().hex}"
-    # dask.array.concatenate would leave the empty partitions out.
-    graph: dict[Any, Any] = {(name, i): (np.zeros, 0, dtype) for i in range(n_partitions)}
-    chunks = [0] * n_partitions
-    for position, length, part in zip(positions, lengths, parts, strict=True):
-        graph[name, position], chunks[position] = part.key, length
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=parts)
-    return da.Array(layers, name, (tuple(chunks),), dtype=dtype)
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """One collection, taken apart.
-
-    Attributes
-    ----------
-    parts : list
-        One a partition.
-    lengths : tuple of int or None
-        Their rows, where the collection knows them.
-    is_frame : bool
-        Whether they are parts of a frame.
-    """
-
-    parts: list[Lazy]
-    lengths: tuple[int, ...] | None
-    is_frame: bool
-
-    @classmethod
-    def of(cls, name: str, collection: Collection) -> _Pieces:
-        if _is_frame(collection):
-            # Dask's own optimization would read several partitions of few columns as one.
-            return cls(collection.simplify().to_delayed(optimize_graph=False), None, True)
-        if not hasattr(type(collection), "chunks"):
-            raise TypeError(
-                f"{name} must be an array or a data frame of Dask; it is a "
-                f"{type(collection).__name__}. Turn it into one: to_dataframe() of a bag, "
-                "dask.array.from_delayed of a delayed value."
-            )
-        if not collection.chunks:
-            raise ValueError(f"{name} must have rows; it is a single number.")
-        for axis, chunks in enumerate(collection.chunks):
-            if axis and (len(chunks) > 1 or np.isnan(chunks[0])):
-                raise ValueError(
-                    f"{name} must have one block of known size along its columns; it has "
-                    f"{_shown(chunks)} along axis {axis}. Give {name}.rechunk({{{axis}: -1}})."
-                )
-        lengths = collection.chunks[0]
-        is_known = not any(np.isnan(length) for length in lengths)
-        # Optimized one by one, X and y would each compute anew what both are made of.
-        parts = collection.to_delayed(optimize_graph=False).ravel().tolist()
-        return cls(parts, tuple(map(int, lengths)) if is_known else None, False)
-
-    def __str__(self) -> str:
-        if self.lengths is None:
-            return f"{len(self.parts)} partitions"
-        return f"{len(self.parts)} partitions of {_shown(self.lengths)}, {sum(self.lengths)} rows"
-
-
-def _is_frame(collection: Collection) -> bool:
-    # A delayed value has every attribute that it is asked for; its type has not.
-    return hasattr(type(collection), "divisions") and hasattr(type(collection), "simplify")
-
-
-def parts_of(name: str, collection: Collection, lengths: tuple[int, ...]) -> list[Lazy]:
-    """Return the partitions of a collection that is aligned with the training rows.
-
-    Parameters
-    ----------
-    name : str
-        Its name in errors.
-    collection : dask array, data frame or series
-        Several blocks along its columns are united.
-    lengths : tuple of int
-        Rows of each partition of the training rows.
-
-    Raises
-    ------
-    ValueError
-        If it is known to have other partitions.
-    """
-    if hasattr(collection, "chunks"):
-        collection = collection.rechunk({axis: -1 for axis in range(1, collection.ndim)})
-    pieces = _Pieces.of(name, collection)
-    if len(pieces.parts) != len(lengths) or pieces.lengths not in (None, lengths):
-        raise ValueError(
-            f"{name} must have the partitions of the training rows; it has {pieces}, and they have "
-            f"{len(lengths)} partitions of {_shown(lengths)}, {sum(lengths)} rows. Give an array's "
-            "rechunk({0: X.chunks[0]}), or take both from one frame."
-        )
-    return pieces.parts
-
-
-def _require_same_partitions(name: str, own: _Pieces, rows: _Pieces) -> None:
-    same_count = len(own.parts) == len(rows.parts)
-    if same_count and (None in (own.lengths, rows.lengths) or own.lengths == rows.lengths):
-        return
-    if own.lengths and rows.lengths and sum(own.lengths) != sum(rows.lengths):
-        remedy = "Take both from the same table."
-    elif own.is_frame and rows.is_frame:
-        remedy = f"Give {name}.repartition(divisions=X.divisions), or take both from one frame."
-    elif own.is_frame or rows.is_frame:
-        frame = name if own.is_frame else "X"
-        remedy = f"Take both from one frame, or give {frame}.to_dask_array(lengths=True) rechunked."
-    else:
-        remedy = f"Give {name}.rechunk({{0: X.chunks[0]}})."
-    raise ValueError(
-        f"{name} and X must have the same partitions; {name} has {own}, and X has {rows}. {remedy}"
-    )
-
-
-def _shown(lengths: Sequence[int]) -> str:
-    shown = ", ".join(map(str, lengths[:6]))
-    return f"({shown}{', ...' if len(lengths) > 6 else ''})"
-
-
-def _split(array: Array, lengths: Sequence[int]) -> list[Lazy]:
-    """Return the pieces of an array, which are sent to the workers now."""
-    from dask.base import persist
-
-    pieces = np.split(array, np.cumsum(lengths)[:-1])
-    return list(persist(*map(_lazy_constant, pieces)))
 
 
 def _run(
@@ -526,8 +415,8 @@ def added(sums: Sequence[Any]) -> Any:
     return first
 
 
-def _length(part: Values) -> int:
-    return int(part.shape[0])
+def _without_columns(part: Values) -> Array:
+    return np.empty((n_rows(part), 0))
 
 
 def _n_bytes(value: object) -> int:
@@ -545,7 +434,7 @@ def _lazy(function: Callable[..., T]) -> Callable[..., Lazy]:
     return delayed(function, pure=False)
 
 
-def _lazy_constant(value: object) -> Lazy:
+def _constant(value: object) -> Lazy:
     """Return a value as a node of its own, so that a worker gets it once."""
     from dask.delayed import delayed
 

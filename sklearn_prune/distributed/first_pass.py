@@ -21,6 +21,7 @@ from ..data import (
     codes_in,
     n_rows,
     raw_weights,
+    record_columns,
     require_positive,
     target_array,
 )
@@ -45,8 +46,6 @@ class FirstPass:
         positions.
     target : Target or None
         Kind and classes of y; its values are those of some rows. None without y.
-    class_counts : ndarray of int of shape (n_classes,) or None
-        Rows of each class; None where y does not hold classes.
     group_names : ndarray of shape (n_groups,) or None
         The groups, sorted; None where none are given.
     sums : object
@@ -55,7 +54,6 @@ class FirstPass:
 
     partitioned: Partitioned
     target: Target | None
-    class_counts: Integers | None
     group_names: Array | None
     sums: Sums
 
@@ -76,8 +74,8 @@ def first_pass(
     Parameters
     ----------
     estimator : estimator
-        Its tags say which rows are accepted. Its ``n_features_in_`` and ``feature_names_in_`` are
-        set.
+        Its tags say which rows are accepted; with ``no_validation``, X is not read, and blocks have
+        no columns. Its ``n_features_in_`` and ``feature_names_in_`` are set.
     partitioned : Partitioned
         What `Partitioned.of` returns.
     kind : {"classification", "regression"} or None
@@ -98,9 +96,13 @@ def first_pass(
         partition's number where the fault is in one.
     """
     checker = clone(estimator)
+    tags = get_tags(estimator)
     for checked in (estimator, checker):
-        check_rows(checked, partitioned.like, reset=True)
-    if "y" not in partitioned.columns and get_tags(estimator).target_tags.required:
+        check = record_columns if tags.no_validation else check_rows
+        check(checked, partitioned.like, reset=True)
+    if tags.no_validation:
+        partitioned = partitioned.without_rows()
+    if "y" not in partitioned.columns and tags.target_tags.required:
         check_target(estimator, None, 0, kind)
     raw = RawReader(checker)
     surveys = partitioned.read_by(raw).compute(_survey, sums)
@@ -121,7 +123,6 @@ def first_pass(
     return FirstPass(
         partitioned.read_by(reader, [survey.n_rows for survey in surveys]),
         target,
-        None if labels is None or classes is None else labels.counts,
         group_names,
         None if sums is None else added([survey.sums for survey in filled]),
     )
@@ -141,7 +142,8 @@ class RawReader:
 
     def __call__(self, position: int, parts: Parts) -> Block | None:
         """Return the block; None where a partition has no rows."""
-        n_samples = n_rows(parts["X"])
+        X = parts["X"]
+        n_samples = n_rows(X)
         for name, part in parts.items():
             if n_rows(part) != n_samples:
                 raise ValueError(
@@ -153,8 +155,10 @@ class RawReader:
         given = {name: part for name, part in parts.items() if name not in ("X", "y")}
         weights, groups = given.pop("sample_weight", None), given.get("groups")
         terms = make_terms(n_samples, None, **given)
+        if not get_tags(self.checker).no_validation:
+            X = check_rows(self.checker, X, reset=False)
         return Block(
-            X=check_rows(self.checker, parts["X"], reset=False),
+            X=X,
             y=target_array(self.checker, parts["y"]) if "y" in parts else None,
             sample_weight=None if weights is None else raw_weights(weights, n_samples),
             groups=None if groups is None else as_labels("groups", groups),
@@ -207,30 +211,25 @@ class CodedReader:
 
 @dataclass(frozen=True)
 class _Distinct:
-    """Distinct values of a partition's labels, sorted, and how many rows have each.
-
-    Only some of them, where ``is_all`` is false.
-    """
+    """Distinct values of a partition's labels, sorted; only some of them where not ``is_all``."""
 
     values: Array
-    counts: Integers
     is_all: bool = True
 
     @classmethod
     def of(cls, labels: Array) -> _Distinct:
         if labels.ndim > 1:
             # Several outputs are never classes, so their kind is all that matters.
-            some = labels[:_MOST_LABELS]
-            return cls(some, np.ones(len(some), dtype=np.int64), is_all=False)
+            return cls(labels[:_MOST_LABELS], is_all=False)
         if labels.dtype.kind == "f":
             broken = labels[labels != np.floor(labels)]
             if len(broken):
-                return cls(broken[:1], np.ones(1, dtype=np.int64), is_all=False)
+                return cls(broken[:1], is_all=False)
         if labels.dtype.kind == "O":
             # Labels of several types have no order; `_united` refuses them.
-            return cls(labels[:1], np.ones(1, dtype=np.int64))
-        values, counts = np.unique(labels, return_counts=True)
-        return cls(values[:_MOST_LABELS], counts[:_MOST_LABELS], len(values) <= _MOST_LABELS)
+            return cls(labels[:1])
+        values = np.unique(labels)
+        return cls(values[:_MOST_LABELS], len(values) <= _MOST_LABELS)
 
 
 @dataclass(frozen=True)
@@ -280,14 +279,8 @@ def _united(
                 f"Convert {name} first, for example by astype(str)."
             )
     together = np.concatenate([part.values for part in known])
-    counts = np.concatenate([part.counts for part in known])
-    is_all = all(part.is_all for part in known)
-    if together.ndim > 1:
-        return _Distinct(together, counts, is_all)
-    values, inverse = np.unique(together, return_inverse=True)
-    summed = np.zeros(len(values), dtype=np.int64)
-    np.add.at(summed, inverse, counts)
-    return _Distinct(values, summed, is_all)
+    values = together if together.ndim > 1 else np.unique(together)
+    return _Distinct(values, all(part.is_all for part in known))
 
 
 def _type(values: Array) -> tuple[str, tuple[int, ...]] | str:

@@ -33,6 +33,7 @@ from ..matching import (
 from ..networks import write_head
 from ..selection import Request
 from ..utils import serial_blas
+from .alignment import Collection
 from .cells import (
     CellRule,
     CountedCells,
@@ -42,13 +43,14 @@ from .cells import (
     partition_sums,
 )
 from .certificate import KeptHead, RandomRows, certify_partitions, first_order_change
-from .collection import Block, Collection, EachOwn
+from .collection import Block, EachOwn
 from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
 from .groups import Groups
 from .head import SummedObjective
 from .random_rows import random_support
+from .reading import RowReader
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .survey import Survey, survey
 
@@ -150,7 +152,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         n_passes=traffic.n_passes,
         bytes_moved=traffic.bytes_moved,
     )
-    changes = known.partitioned.lazy(_row_changes, maps, dtype=np.float64)
+    changes = known.partitioned.lazy(_row_changes, known.reader, maps.head, dtype=np.float64)
     return SelectedPartitions(last.support, certificate, known.reader.network, changes)
 
 
@@ -342,9 +344,8 @@ def select_by_distribution(
         return _exchanged(search, seed)[0].support
 
 
-def _row_changes(block: Block, maps: RowMaps) -> Floats:
+def _row_changes(block: Block, reader: RowReader, head: HeadMap) -> Floats:
     """Return the first-order change from dropping each row alone."""
-    rows, head = maps.reader(block), maps.head
-    assert head is not None
-    lengths = head.influences(maps.reader, rows).row_norms()
+    rows = reader(block)
+    lengths = head.influences(reader, rows).row_norms()
     return changes_of_single_rows(lengths, rows.sample_weight, head.weight_sum, head.norm)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._types import Array, Floats, Mask
 from .collection import Block, EachOwn, Partitioned
+from .masks import packed, unpacked
 from .reading import RowReader
 from .sums import Sums
 
@@ -81,7 +82,7 @@ class SummedObjective:
         self._partitioned, self._reader, self.damping = partitioned, reader, damping
         self.shape = (reader.n_outputs, n_features)
         self.n_params = reader.n_outputs * n_features
-        self._support = [] if support is None else [packed(support)]
+        self._support = [] if support is None else [EachOwn(packed(support))]
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
 
@@ -116,13 +117,3 @@ class SummedObjective:
         args = (self._reader, theta, *self._support)
         scale = self._partitioned.total(_gradient_scale, *args) / self.weight_sum(theta)
         return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
-
-
-def packed(masks: list[Mask]) -> EachOwn:
-    """Return masks as arguments of `Partitioned.compute` that take a bit for each row."""
-    return EachOwn([np.packbits(mask) for mask in masks])
-
-
-def unpacked(bits: Array, length: int) -> Mask:
-    """Return the mask of a partition."""
-    return np.unpackbits(bits, count=length).astype(bool)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Integers, Mask, Rows
+from .._types import Array, Integers, Mask, Rows
 from ..data import is_collection, n_rows, take_rows
-from .collection import Collection, Lazy, Partitioned, joined, parts_of
+from .alignment import Collection, Lazy, joined, parts_like
+from .collection import Partitioned
+from .masks import packed, unpacked
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,8 @@ class KeptRows:
     ----------
     lengths : tuple of int
         Rows of each partition of the user's collection, those without rows too.
-    counts : tuple of int
-        How many of them are kept.
     bits : tuple of ndarray of uint8
-        The mask of each partition, as `numpy.packbits` packs it.
+        Mask of each, packed.
 
     Examples
     --------
@@ -41,39 +41,30 @@ class KeptRows:
     """
 
     lengths: tuple[int, ...]
-    counts: tuple[int, ...]
     bits: tuple[NDArray[np.uint8], ...]
 
     @classmethod
     def of(cls, partitioned: Partitioned, masks: Sequence[Mask]) -> KeptRows:
         """Take masks, one for each of the partitions that have rows."""
-        lengths = [0] * partitioned.n_partitions
-        counts = [0] * partitioned.n_partitions
-        bits = [np.zeros(0, dtype=np.uint8)] * partitioned.n_partitions
-        for position, mask in zip(partitioned.positions, masks, strict=True):
-            lengths[position], counts[position] = len(mask), int(np.count_nonzero(mask))
-            bits[position] = np.packbits(mask)
-        return cls(tuple(lengths), tuple(counts), tuple(bits))
+        every = partitioned.for_all(masks, np.zeros(0, dtype=bool))
+        return cls(tuple(map(len, every)), tuple(packed(every)))
+
+    @property
+    def _masks(self) -> list[Mask]:
+        return list(map(unpacked, self.bits, self.lengths))
 
     @property
     def support(self) -> Collection:
         """A Dask array of bool of shape (n_samples,), with the partitions of X."""
         from dask.delayed import delayed
 
-        unpack = delayed(_unpacked, pure=True)
-        parts = [unpack(bits, n) for bits, n in zip(self.bits, self.lengths, strict=True)]
-        return joined(parts, range(len(parts)), self.lengths, len(parts), bool)
+        parts = map(delayed(unpacked, pure=True), self.bits, self.lengths)
+        return joined(list(parts), self.lengths, bool)
 
     @property
     def indices(self) -> Integers:
         """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
-        starts = np.cumsum([0, *self.lengths])[:-1]
-        return np.concatenate(
-            [
-                start + np.flatnonzero(_unpacked(bits, length))
-                for start, bits, length in zip(starts, self.bits, self.lengths, strict=True)
-            ]
-        )
+        return np.flatnonzero(np.concatenate(self._masks))
 
     def take(self, container: Rows) -> Rows:
         """Return the rows kept of what is aligned with the training rows.
@@ -110,13 +101,14 @@ class KeptRows:
     def _take_lazily(self, collection: Collection) -> Collection:
         from dask.delayed import delayed
 
-        parts = parts_of("a container to prune", collection, self.lengths)
-        filled = [i for i, count in enumerate(self.counts) if count]
+        parts = parts_like("a container to prune", collection, self.lengths)
+        counts = [int(np.count_nonzero(mask)) for mask in self._masks]
+        filled = np.flatnonzero(counts).tolist()
         take = delayed(_take, pure=True)
         kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]
         if hasattr(collection, "divisions"):
             return _as_frame(kept, collection, filled)
-        return _as_array(kept, collection, [self.counts[i] for i in filled])
+        return _as_array(kept, collection, [counts[i] for i in filled])
 
 
 def _as_frame(kept: Sequence[Lazy], collection: Collection, filled: Sequence[int]) -> Collection:
@@ -143,14 +135,10 @@ def _as_array(kept: Sequence[Lazy], collection: Collection, counts: Sequence[int
     return da.concatenate(blocks)
 
 
-def _unpacked(bits: NDArray[np.uint8], length: int) -> Mask:
-    return np.unpackbits(bits, count=length).astype(bool)
-
-
-def _take(part: Rows, bits: NDArray[np.uint8], length: int, position: int) -> Rows:
+def _take(part: Rows, bits: Array, length: int, position: int) -> Rows:
     if n_rows(part) != length:
         raise ValueError(
             f"prune needs containers aligned with the training rows; partition {position} has "
             f"{n_rows(part)} rows, and had {length} in fit. Give the same rows in the same order."
         )
-    return take_rows(part, np.flatnonzero(_unpacked(bits, length)))
+    return take_rows(part, np.flatnonzero(unpacked(bits, length)))

@@ -311,7 +311,8 @@ class PrunedEstimator(PruningMixin):
         ----------
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Training rows. A Dask collection is for estimators that take one, such as
-            `lightgbm.DaskLGBMClassifier`: they get the kept rows as collections.
+            `lightgbm.DaskLGBMClassifier` or `xgboost.dask.DaskXGBClassifier`: they get the kept
+            rows as collections.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target of each row.
         **fit_params : dict

@@ -2,20 +2,21 @@
 
 `parallel` maps over threads or joblib's workers with BLAS on one thread, so that rounding does not
 depend on the machine. `progress` and `time_limit` reach iterations many calls down. `random_state`
-lets one thread at a time use torch, and restores its generators. `interrupts` completes a clean-up
-that a second Ctrl-C cuts short. `warning` names the user's line.
+draws seeds, lets one thread at a time use torch, and restores its generators. `interrupts`
+completes a clean-up that a second Ctrl-C cuts short. `warning` names the user's line.
 """
 
 from .interrupts import put_back
 from .parallel import map_chunks, map_threads, serial_blas
 from .progress import part_done, telling
-from .random_state import own_random_state
+from .random_state import drawn_seed, own_random_state
 from .time_limit import OutOfTimeError, check_time, time_limited
 from .warning import warn_user
 
 __all__ = [
     "OutOfTimeError",
     "check_time",
+    "drawn_seed",
     "map_chunks",
     "map_threads",
     "own_random_state",

@@ -1,4 +1,4 @@
-"""One lock for all work with torch, and torch's random state restored after it.
+"""A seed drawn from ``random_state``, and one lock for work with torch that restores its state.
 
 All threads draw from torch's one generator, and while one thread reads a network, others would see
 its hooks and flags. So threads take turns to train and read networks, under one lock.
@@ -11,14 +11,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
+from .._types import RandomState
 from .warning import warn_user
 
 _turn = threading.RLock()
 # Whether torch has run in this process, and whether it had run in the parent before a fork.
 _has_worked = False
 _is_forked = False
+
+
+def drawn_seed(random_state: RandomState) -> int:
+    """Return a seed; the same whenever ``random_state`` is the same number."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 @contextmanager

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import subprocess
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,9 +51,10 @@ def test_drawn_rows_are_the_same_in_each_pass_and_differ_by_partition(small):
 
 
 def test_copies_of_adult_have_noise_on_numbers_alone(small, data_dir):
-    task = benchmark.Task("lightgbm", benchmark.ADULT, 900, 0)
-    X, y = benchmark.adult_copies(task, data_dir)
     original, classes = benchmark.adult(str(data_dir))
+    task = benchmark.Task("lightgbm", benchmark.ADULT, len(classes), 0)
+    assert benchmark.adult_copies(task, data_dir)[0].numblocks == (8, 1)
+    X, y = benchmark.adult_copies(replace(task, n_samples=900), data_dir)
     assert X.shape == (900, original.shape[1])
     copy = X[300:600].compute()
     np.testing.assert_array_equal(y[300:600].compute(), classes)
@@ -112,13 +117,37 @@ def test_tables_have_a_line_for_each_way_to_choose_rows():
     assert len(table) == 2 + 6
     assert "| 1,000 | sorted by target | random | 0.25 |  |" in table[-1]
     cells = cells_of("lightgbm", [("all rows", "accuracy", 0.875)], data=benchmark.ADULT)
-    assert "| 1,000 | all rows | 0.875 |" in benchmark.lightgbm_table(benchmark.Found(cells))
+    assert "| 1,000 | all rows | 0.875 |  |" in benchmark.lightgbm_table(benchmark.Found(cells))
     figures = [("worker killed", "seconds", 3.0), ("worker killed", "same rows", 1.0)]
-    cells = cells_of("killed", [*figures, ("partitions", "seconds", 2.0)])
-    assert "| 1,000 | 2.0 | 3.0 | yes |" in benchmark.killed_table(benchmark.Found(cells))
+    figures.append(("partitions", "seconds", 2.0))
+    unknown = cells_of("killed", figures)
+    assert "| 1,000 | 2.0 | 3.0 |  | yes |" in benchmark.killed_table(benchmark.Found(unknown))
+    cells = cells_of("killed", [*figures, ("worker killed", "worker lost", 0.0)])
+    assert "| 1,000 | 2.0 | 3.0 | no | yes |" in benchmark.killed_table(benchmark.Found(cells))
     # What was not measured is left out.
     titles = [line for line in benchmark.report(cells).splitlines() if line.startswith("##")]
     assert titles == ["## A killed worker"]
+
+
+@pytest.mark.parametrize(("pauses", "is_lost"), [((0.2, 0.6), True), ((2.0, 0.0), False)])
+def test_a_worker_is_lost_only_if_it_is_killed_during_the_fit(monkeypatch, pauses, is_lost):
+    pause = iter(pauses)
+    fit = SimpleNamespace(fit=lambda X, y: time.sleep(next(pause)) or kept)
+    kept = SimpleNamespace(sample_indices_=np.arange(3))
+    monkeypatch.setattr(benchmark, "pruner_of", lambda ratio, seed: fit)
+    with subprocess.Popen(["sleep", "60"]) as worker:
+
+        def run(function):
+            if function is benchmark.peak_memory_mb:
+                return {"worker": 1.0}
+            return {"worker": worker.pid if worker.poll() is None else -1}
+
+        client = SimpleNamespace(run=run)
+        monkeypatch.setattr(benchmark, "cluster", lambda: nullcontext(client))
+        figures = measured("killed", 600)
+        worker.kill()
+    assert figures["worker killed", "worker lost"] == is_lost
+    assert figures["worker killed", "same rows"] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import dask
 import dask.array as da
 import dask.bag
 import dask.dataframe as dd
+import distributed
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,6 +138,15 @@ def test_a_lazy_array_has_the_partitions_of_the_rows(table):
     np.testing.assert_array_equal(first.compute(), X[:, 0])
 
 
+def test_a_lazy_array_of_what_was_in_memory_needs_no_client(table, cluster):
+    X, y = table
+    with distributed.Client(cluster):
+        codes = read(in_parts(X), y).lazy(lambda block: block.y, dtype=int)
+        on_cluster = codes.compute()
+    np.testing.assert_array_equal(np.unique(y)[on_cluster], y)
+    np.testing.assert_array_equal(codes.compute(scheduler="synchronous"), on_cluster)
+
+
 def test_passes_and_bytes_are_counted(table):
     X, _ = table
     partitioned = read(in_parts(X))
@@ -182,6 +192,16 @@ def test_frames_of_other_partitions_are_refused(table):
         Partitioned.of(frame, frame[0].repartition(npartitions=2))
     with pytest.raises(ValueError, match=r"X has 4 partitions.*X\.to_dask_array"):
         Partitioned.of(frame, da.ones(90, chunks=45))
+
+
+def test_frames_of_other_divisions_are_refused(table):
+    frame = dd.from_pandas(pd.DataFrame(table[0]), npartitions=4)
+    every_other = frame[0].map_partitions(lambda part: part.set_axis(part.index * 2))
+    labels = every_other.clear_divisions()
+    assert Partitioned.of(frame, labels).n_partitions == 4
+    labels = dd.from_pandas(labels.compute(), npartitions=4)
+    with pytest.raises(ValueError, match=r"y has \(0, 46, .*X has \(0, 23,.*y\.clear_divisions"):
+        Partitioned.of(frame, labels)
 
 
 def test_other_collections_are_refused():

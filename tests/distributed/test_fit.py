@@ -1,5 +1,7 @@
 """A fit on partitions against that in memory, and against the definitions of the certificate."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +106,18 @@ def test_the_norms_are_those_in_memory_in_the_partitions_of_x(rows, pruner):
     np.testing.assert_allclose(
         pruner.influence_norms_.compute(), in_memory.influence_norms_, rtol=1e-3
     )
+
+
+def test_a_pickled_pruner_leaves_rows_and_norms_behind():
+    X = np.random.default_rng(0).standard_normal((N, 100))
+    pruner = fitted(X, X[:, 0] > 0, prune_ratio=0.5, distribution_weight=0)
+    assert hasattr(pruner, "influence_norms_")
+    stored = pickle.dumps(pruner)
+    assert len(stored) < 0.1 * X.nbytes
+    again = pickle.loads(stored)
+    assert not hasattr(again, "influence_norms_")
+    np.testing.assert_array_equal(again.support_.compute(), pruner.support_.compute())
+    np.testing.assert_array_equal(again.prune(X), pruner.prune(X))
 
 
 def test_it_matches_as_well_as_in_memory(rows, pruner):

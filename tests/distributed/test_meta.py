@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import dask.array as da
+import dask.dataframe as dd
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_prune import InfluencePruner
+from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.inspection import report
 from sklearn_prune.meta import PrunedClassifier
 from sklearn_prune.model_selection import PrunedSearchCV, PruneRatioSearchCV
@@ -53,12 +56,26 @@ def test_weights_of_another_length_are_refused(table):
         model.fit(in_parts(X), in_parts(y), sample_weight=np.ones(80))
 
 
-def test_lightgbm_is_trained_on_the_rows_that_are_kept(client):
-    lightgbm = pytest.importorskip("lightgbm.dask")
+def test_column_names_of_a_frame_are_known(table):
+    frame = dd.from_pandas(pd.DataFrame(table[0], columns=list("abc")), npartitions=2)
+    model = PrunedClassifier(RemembersParts(), RandomPruner()).fit(frame, frame["a"] > 0)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert model.n_features_in_ == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "options"),
+    [
+        ("lightgbm.dask", "DaskLGBMClassifier", {"verbose": -1}),
+        ("xgboost.dask", "DaskXGBClassifier", {}),
+    ],
+)
+def test_boosting_is_trained_on_the_rows_that_are_kept(client, module, name, options):
+    boosting = pytest.importorskip(module)
     X = da.random.default_rng(0).standard_normal((1200, 3), chunks=(300, 3))
     y = (X[:, 0] > 0).astype(int)
     pruner = InfluencePruner(prune_ratio=0.75, random_state=0)
-    booster = lightgbm.DaskLGBMClassifier(n_estimators=20, verbose=-1)
+    booster = getattr(boosting, name)(n_estimators=20, **options)
     model = PrunedClassifier(booster, pruner).fit(X, y)
     assert model.pruner_.support_.chunks == y.chunks
     assert len(model.pruner_.sample_indices_) == 300

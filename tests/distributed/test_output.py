@@ -144,6 +144,19 @@ def test_transform_keeps_rows_of_the_training_collection_alone(positive_rows, ta
         pruner.transform(rows[:, :2])
 
 
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_transform_computes_no_collection_for_another_container(positive_rows, table, name):
+    rows = in_parts(table[0]).map_blocks(_fail_if_computed, dtype=float, meta=np.empty((0, 3)))
+    pruner = positive_rows.fit(in_parts(table[0])).set_output(transform=name)
+    with pytest.raises(ValueError, match=f"asks for '{name}'.*set_output.transform='default'"):
+        pruner.transform(rows)
+    assert pruner.set_output(transform="default").transform(rows) is rows
+
+
+def _fail_if_computed(part: np.ndarray) -> np.ndarray:
+    raise AssertionError("a partition was computed")
+
+
 def test_a_failed_fit_leaves_the_pruner_as_it_was(positive_rows, table):
     X, y = table
     pruner = positive_rows.fit(in_parts(X), in_parts(y))

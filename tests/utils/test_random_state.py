@@ -13,11 +13,18 @@ from torch import nn
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import EL2NPruner, HerdingPruner
+from sklearn_prune.utils import drawn_seed
 from sklearn_prune.utils.random_state import own_random_state
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 4)).astype(np.float32)
 Y = (X[:, 0] + 0.3 * RNG.standard_normal(120) > 0).astype(int)
+
+
+def test_a_seed_is_the_same_for_a_number_and_new_at_each_draw_from_a_generator():
+    assert drawn_seed(0) == drawn_seed(0) != drawn_seed(1)
+    generator = np.random.RandomState(0)
+    assert drawn_seed(generator) == drawn_seed(0) != drawn_seed(generator)
 
 
 class Dropping(nn.Sequential):
