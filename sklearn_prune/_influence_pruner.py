@@ -310,7 +310,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     all of them, decide which. The rows depend on the seed and the partitions, and not on workers or
     scheduler. Those of a single partition are the rows that are chosen in memory. X is read
     25 to 50 times, so persist it where it fits the workers' memory. The network is the default one,
-    or a trained one in a FrozenEstimator, with at most 6,000 parameters in its last layer. Costs,
+    or a trained one in a FrozenEstimator, with at most 20,000 parameters in its last layer. Beyond
+    6,000, whose Hessian is too large to sum, X is read 100 to 300 times. Costs,
     reference rows, a tolerance, weights of zero and several networks need all rows in memory, and
     so do `select` and `weigh`. ``time_limit`` does not apply, more damping is not tried, and no
     bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .._types import Floats, Mask
-from ..influence import HeadFit, fit_head, newton_step, refit_head
+from ..influence import MatchedCoordinates
 from ..matching import Certificate, in_unit_of
 from .cells import CountedCells, PartitionSums
 from .collection import Partitioned
 from .exchange import LastExchange
 from .groups import Groups
-from .head import SummedObjective
+from .head import MatchedHead, SummedObjective
 from .reading import ReadRows, RowReader
-from .row_maps import HeadMap, RowMaps
+from .row_maps import RowMaps
 
 
 class KeptHead:
-    """The head on the rows kept: its Newton step, and its refit.
+    """The head on the rows kept: its prediction, its Newton step, and its refit.
+
+    Steps are of shape (n_params,), and changes in the unit of the norm.
 
     Parameters
     ----------
@@ -27,10 +30,8 @@ class KeptHead:
         All rows.
     reader : RowReader
         Reads them.
-    head : HeadMap
+    head : MatchedHead
         The head of all rows.
-    damping : float
-        Of the head.
     support : list of ndarray of bool
         Rows of each partition that are kept.
     """
@@ -39,46 +40,50 @@ class KeptHead:
         self,
         partitioned: Partitioned,
         reader: RowReader,
-        head: HeadMap,
-        damping: float,
+        head: MatchedHead,
         support: list[Mask],
     ) -> None:
-        self._head = head
-        n_features = head.theta.shape[1]
-        self.objective = SummedObjective(partitioned, reader, damping, n_features, support)
+        self._head, self._theta = head, head.map.theta
+        n_features = self._theta.shape[1]
+        self._objective = SummedObjective(partitioned, reader, head.damping, n_features, support)
 
-    @property
+    @cached_property
     def weight(self) -> float:
         """Weight of the rows kept."""
-        return self.objective.weight_sum(self._head.theta)
+        return self._objective.weight_sum(self._theta)
+
+    @cached_property
+    def _gradient(self) -> Floats:
+        return self._objective.gradient(self._theta).ravel()
 
     @property
     def hessian(self) -> Floats:
-        """Hessian of the rows kept at the head of all rows."""
-        return self.objective.hessian(self._head.theta)
+        """Hessian of the rows kept at the head of all rows; not of a wide head."""
+        return self._objective.hessian(self._theta)
 
-    def step(self) -> Floats:
-        """Return the Newton step on the rows kept."""
-        theta = self._head.theta
-        return newton_step(self.objective, theta, self.objective.gradient(theta), 0.0, exact=True)
+    @cached_property
+    def _step(self) -> Floats:
+        """The Newton step on the rows kept."""
+        gradient, theta = self._gradient, self._theta
+        return -self._objective.exact(theta, self._objective.curvature(theta)).solve(gradient)
 
     def step_change(self) -> float:
-        """Return the size of this step, in the unit of the norm."""
-        return self._head.measure(self.step())
+        """Return the size of the Newton step on the rows kept."""
+        return self._head.measure(self._step)
+
+    def first_order_change(self) -> float:
+        """Return the predicted change, with the size factor.
+
+        ``N Σ w_i s_i / (N - Σ ν_i w_i)`` over the rows dropped is minus ``H⁻¹`` times the kept
+        rows' gradient less that of all rows, since centred gradients sum to zero.
+        """
+        return self._head.measure(self._head.hessian.solve(self._gradient - self._head.gradient))
 
     def refitted_change(self, *, warns: bool) -> float:
         """Return how far the head moves when it is refitted; NaN if that does not converge."""
-        start = self._head.theta + self.step()
-        fit: HeadFit = (refit_head if warns else fit_head)(self.objective, start)
-        return self._head.measure(fit.theta - self._head.theta) if fit.converged else np.nan
-
-
-def first_order_change(last: LastExchange, kept_weight: float) -> float:
-    """Return the predicted change, with the size factor, in the unit of the norm."""
-    head = last.maps.head
-    assert head is not None
-    z = last.maps.part(last.dropped, 0)
-    return in_unit_of(head.norm, head.weight_sum / kept_weight * float(np.linalg.norm(z)))
+        start = self._theta + self._step.reshape(self._theta.shape)
+        fit = self._objective.minimised(start, warns=warns)
+        return self._head.measure((fit.theta - self._theta).ravel()) if fit.converged else np.nan
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,8 @@ def certify_partitions(
     random_refit: float,
     groups: Groups,
     random: RandomRows,
-    fit: HeadFit,
+    head: MatchedHead,
+    measured: MatchedCoordinates,
     *,
     is_aimed: bool,
 ) -> Certificate:
@@ -188,27 +194,28 @@ def certify_partitions(
         How many rows of each go.
     random : RandomRows
         What random rows cost.
-    fit : HeadFit
-        Of the head of all rows.
+    head : MatchedHead
+        The head of all rows.
+    measured : MatchedCoordinates
+        How far its coordinates are from exact.
     is_aimed : bool
         Whether the rows kept are to look like a draw with unequal probabilities.
     """
-    maps, head = last.maps, last.maps.head
-    assert head is not None
-    n, n_drop, weight = groups.n_samples, groups.n_drop, kept.weight
-    distribution = distribution_costs(last, sums, weight, groups, random, is_aimed=is_aimed)
+    maps, norm = last.maps, head.map.norm
+    n, n_drop = groups.n_samples, groups.n_drop
+    distribution = distribution_costs(last, sums, kept.weight, groups, random, is_aimed=is_aimed)
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 0)
-    random_length = n / (n - n_drop) * random.length(0, randoms, groups)
-    predicted = first_order_change(last, weight)
+    random_length = n / (n - n_drop) * random.length(0, randoms, groups) * measured.length_ratio
+    predicted = kept.first_order_change()
     return Certificate(
         n_samples=n,
         n_dropped=n_drop,
         n_kept=n - n_drop,
-        norm=head.norm,
+        norm=norm,
         predicted_change=predicted,
         kept_hessian_change=kept.step_change(),
         actual_change=kept.refitted_change(warns=True),
-        random_change=in_unit_of(head.norm, random_length),
+        random_change=in_unit_of(norm, random_length),
         random_actual_change=random_refit,
         refits_timed_out=False,
         distribution_error=distribution.error,
@@ -232,12 +239,12 @@ def certify_partitions(
         n_nodes=cells.n_nodes,
         milp_gap=cells.gap,
         milp_seconds=cells.seconds,
-        gradient_norm=fit.gradient_norm,
-        n_iter=fit.n_iter,
+        gradient_norm=head.fit.gradient_norm,
+        n_iter=head.fit.n_iter,
         n_networks=1,
-        curvature="dense",
-        n_parameters=head.theta.size,
-        n_coordinates=head.theta.size,
-        coordinate_share=1.0,
-        coordinate_error=0.0,
+        curvature=head.curvature_name,
+        n_parameters=head.map.theta.size,
+        n_coordinates=head.map.theta.size,
+        coordinate_share=measured.energy_share,
+        coordinate_error=measured.relative_error,
     )

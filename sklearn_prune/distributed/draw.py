@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._types import Floats, Integers
+from ..influence import most_dense_params
 from ..matching import Priorities, PriorityScale
+from ..selection import leading_directions
 from .collection import Block, EachOwn, Partitioned
 from .groups import Groups
 from .reading import ReadRows
@@ -32,6 +34,9 @@ _NORMING_STEPS = 2
 # Bound on the change of an exponent by all steps; on that by one step, for this share of the rows;
 # and what is added to the diagonal of the Hessian, as a share of its largest eigenvalue.
 _LONGEST, _LONGEST_STEP, _TYPICAL, _RIDGE = 3.0, 1.5, 0.99, 1e-2
+# Leading directions in which a wide head is calibrated, whose Newton steps would need a Hessian of
+# all parameters otherwise, and rows of the sample that they are found on.
+_N_DIRECTIONS, _DIRECTION_ROWS = 256, 2_000
 # Distances are measured to as many rows as for this many rows in memory, or fewer.
 _MANY_ROWS = 100_000
 
@@ -128,6 +133,8 @@ class Draw:
         What is subtracted from the expected classes, and what they are divided by.
     unit : float
         What the influences are divided by.
+    directions : ndarray of shape (n_params, n_directions) or None
+        Directions of the influences of a wide head that are calibrated; None means all.
     """
 
     even: Floats
@@ -136,6 +143,7 @@ class Draw:
     expected_mean: Floats
     expected_size: Floats
     unit: float
+    directions: Floats | None = None
 
     @classmethod
     def with_shares(cls, even: Floats) -> Draw:
@@ -151,9 +159,13 @@ class Draw:
     def vectors(self, maps: RowMaps, rows: ReadRows, expected: Floats) -> Floats:
         """Return ``a_i`` of each row."""
         assert maps.head is not None
-        influences = maps.head.influences(maps.reader, rows).rows(np.arange(len(rows)))
+        influences = maps.head.influences(maps.reader, rows)
         classes = (expected - self.expected_mean) / self.expected_size
-        return np.hstack([classes, influences / self.unit])
+        if self.directions is None:
+            projected = influences.rows(np.arange(len(rows)))
+        else:
+            projected = influences @ self.directions
+        return np.hstack([classes, projected / self.unit])
 
     def shares(self, groups: Integers, rows: ReadRows, odds: Floats, score: Floats) -> Floats:
         """Return the probability of each row; ``score`` is ``l·a_i``."""
@@ -244,7 +256,12 @@ def _block_sums(
 
 
 def first_draw(
-    maps: RowMaps, groups: Groups, sample: ReadRows, odds: Odds, even: Floats
+    maps: RowMaps,
+    groups: Groups,
+    sample: ReadRows,
+    odds: Odds,
+    even: Floats,
+    rng: np.random.Generator,
 ) -> tuple[Draw, Floats]:
     """Return the draw calibrated on the sample, and ``a_i`` of its rows.
 
@@ -260,17 +277,25 @@ def first_draw(
         Of its rows.
     even : ndarray of shape (n_groups,)
         As in `Draw`.
+    rng : numpy.random.Generator
+        Draws rows of the sample for the directions of a wide head.
     """
     assert maps.head is not None
     share = sample.sample_weight / sample.sample_weight.sum()
     mean = share @ odds.expected
     size = np.sqrt(np.mean((odds.expected - mean) ** 2, axis=0))
-    lengths = maps.head.influences(maps.reader, sample).row_norms()
+    influences = maps.head.influences(maps.reader, sample)
+    lengths = influences.row_norms()
+    directions, n_directions = None, maps.head.theta.size
+    if n_directions > most_dense_params():
+        some = influences.rows(rng.permutation(len(sample))[:_DIRECTION_ROWS])
+        directions = leading_directions(some.astype(np.float64), _N_DIRECTIONS, rng)
+        n_directions = directions.shape[1]
     group, n_groups = groups.group_of[sample.strata], len(even)
     n_sampled = np.bincount(group[sample.free], minlength=n_groups)
     summed = np.bincount(group[sample.free], odds.odds[sample.free], minlength=n_groups)
     wanted = n_sampled * groups.n_kept / np.maximum(groups.n_free, 1)
-    n_vectors = odds.expected.shape[1] + maps.head.theta.size
+    n_vectors = odds.expected.shape[1] + n_directions
     draw = Draw(
         even,
         np.full(n_groups, np.log(max(wanted.sum(), 1e-12) / max(summed.sum(), 1e-12))),
@@ -278,6 +303,7 @@ def first_draw(
         mean,
         np.where(size > 0, size, 1.0),
         float(np.sqrt(np.mean(lengths**2))) or 1.0,
+        directions,
     )
 
     def sums_at(draw: Draw) -> _DrawSums:

@@ -8,17 +8,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from .._types import Floats, Mask
-from ..influence import (
-    DenseCurvature,
-    HeadFit,
-    Norm,
-    by_curvature,
-    centre_of,
-    fit_head,
-    map_given,
-    refit_head,
-    warn_if_not_convex,
-)
+from ..influence import DenseCurvature, Norm, map_given
 from ..matching import (
     CLOSE,
     FEWEST_ROWS,
@@ -30,7 +20,6 @@ from ..matching import (
     changes_of_single_rows,
     weight_of_distribution,
 )
-from ..networks import write_head
 from ..selection import Request
 from ..utils import serial_blas
 from .alignment import Collection
@@ -42,13 +31,13 @@ from .cells import (
     main_directions,
     partition_sums,
 )
-from .certificate import KeptHead, RandomRows, certify_partitions, first_order_change
+from .certificate import KeptHead, RandomRows, certify_partitions
 from .collection import Block, EachOwn
 from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
 from .groups import Groups
-from .head import SummedObjective
+from .head import MatchedHead, match_head, measured_coordinates
 from .random_rows import random_support
 from .reading import RowReader
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
@@ -123,16 +112,17 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         groups = Groups.of(known.counted, job.request)
     with serial_blas():
         with clock.stage("head"):
-            maps, fit = match_head(known, job)
+            head = match_head(known, job.norm, job.damping)
+            maps = RowMaps(known.reader, head.map, None)
         with clock.stage("influence", n_parts=None):
             maps = with_distribution(maps, known, groups, job.request)
-            draw, odds = _draw(maps, known, groups)
+            draw, odds = _draw(maps, known, groups, job.seed)
         with clock.stage("distribution"):
             search = _summed(maps, known, groups, draw, odds, job.seed)
         with clock.stage("selection", n_parts=None):
             last, cells = _exchanged(search, job.seed)
-            random_refit = _random_refit(search, job)
-            last, kept = _refined(search, last, job, random_refit)
+            random_refit = _random_refit(search, head, job.seed)
+            last, kept = _refined(search, last, head, job.seed, random_refit)
         with clock.stage("certificate"):
             certificate = certify_partitions(
                 last,
@@ -142,7 +132,8 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 random_refit,
                 groups,
                 RandomRows.of(maps, known.sample, groups),
-                fit,
+                head,
+                measured_coordinates(known, head),
                 is_aimed=not draw.is_even,
             )
     traffic = known.partitioned.traffic
@@ -154,28 +145,6 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     )
     changes = known.partitioned.lazy(_row_changes, known.reader, maps.head, dtype=np.float64)
     return SelectedPartitions(last.support, certificate, known.reader.network, changes)
-
-
-def match_head(known: Survey, job: PartitionJob) -> tuple[RowMaps, HeadFit]:
-    """Fit the head of all rows, from that of the sample."""
-    reader, sample, damping = known.reader, known.sample, job.damping
-    on_sample = reader.objective(sample, damping, None)
-    start = fit_head(on_sample, known.theta)
-    objective = SummedObjective(known.partitioned, reader, damping, known.theta.shape[1])
-    fit = refit_head(objective, start.theta)
-    if reader.is_linear:
-        write_head(reader.network, fit.theta)
-    warn_if_not_convex(on_sample, fit.theta)
-    curvature = DenseCurvature(objective.hessian(fit.theta))
-    head = HeadMap(
-        fit.theta,
-        centre_of(objective.gradient(fit.theta), fit.theta, damping),
-        objective.weight_sum(fit.theta),
-        curvature,
-        job.norm,
-        by_curvature(curvature, job.norm),
-    )
-    return RowMaps(reader, head, None), fit
 
 
 def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
@@ -191,7 +160,7 @@ def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Req
     return maps.scaled_on(known.sample, weight)
 
 
-def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
+def _draw(maps: RowMaps, known: Survey, groups: Groups, seed: int) -> tuple[Draw, EachOwn]:
     """Return the draw that the rows kept are to look like, and the priorities behind it."""
     even = groups.n_kept / np.maximum(groups.n_free, 1)
     is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
@@ -205,7 +174,8 @@ def _draw(maps: RowMaps, known: Survey, groups: Groups) -> tuple[Draw, EachOwn]:
     odds = known.partitioned.keep(
         block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
     )
-    draw, vectors = first_draw(maps, groups, known.sample, of_sample, even)
+    rng = np.random.default_rng([seed, 6])
+    draw, vectors = first_draw(maps, groups, known.sample, of_sample, even, rng)
     if not draw.is_even:
         draw = calibrated_draw(known.partitioned, maps, odds, groups, draw, vectors)
     return draw, odds
@@ -291,36 +261,37 @@ def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
     return last, cells
 
 
-def _random_refit(search: _Search, job: PartitionJob) -> float:
+def _random_refit(search: _Search, head: MatchedHead, seed: int) -> float:
     """Return the change of the head when it is refitted on random rows, of one draw."""
-    rng = np.random.default_rng([job.seed, 4])
+    rng = np.random.default_rng([seed, 4])
     support = random_support(search.known.partitioned, search.groups, rng)
-    return _kept_head(search, job, support).refitted_change(warns=False)
+    return _kept_head(search, head, support).refitted_change(warns=False)
 
 
-def _kept_head(search: _Search, job: PartitionJob, support: list[Mask]) -> KeptHead:
-    known, head = search.known, search.maps.head
-    assert head is not None
-    return KeptHead(known.partitioned, known.reader, head, job.damping, support)
+def _kept_head(search: _Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
+    return KeptHead(search.known.partitioned, search.known.reader, head, support)
 
 
 def _refined(
-    search: _Search, last: LastExchange, job: PartitionJob, random_refit: float
+    search: _Search, last: LastExchange, head: MatchedHead, seed: int, random_refit: float
 ) -> tuple[LastExchange, KeptHead]:
-    """Exchange more rows of the pools, with the Hessian of the rows kept; see `refine`."""
-    head = search.maps.head
-    assert head is not None
-    rng = np.random.default_rng([job.seed, 5])
+    """Exchange more rows of the pools, with the Hessian of the rows kept; see `refine`.
+
+    A wide head has none.
+    """
+    best, kept = last, _kept_head(search, head, last.support)
+    curvature = head.map.curvature
+    if not isinstance(curvature, DenseCurvature):
+        return best, kept
+    rng = np.random.default_rng([seed, 5])
     enough = NEGLIGIBLE * random_refit if np.isfinite(random_refit) else 0.0
-    best, kept = last, _kept_head(search, job, last.support)
     shortest, hessian = kept.step_change(), kept.hessian
     for _ in range(_N_ROUNDS):
-        predicted = first_order_change(best, kept.weight)
-        if shortest <= max(CLOSE * predicted, enough):
+        if shortest <= max(CLOSE * kept.first_order_change(), enough):
             break
-        given = map_given(hessian, head.curvature, head.norm)
+        given = map_given(hessian, curvature, head.map.norm)
         last = last.exchanged(rng, search.maps.with_map(given))
-        trial = _kept_head(search, job, last.support)
+        trial = _kept_head(search, head, last.support)
         change, hessian = trial.step_change(), trial.hessian
         if change < shortest:
             best, kept, shortest = last, trial, change

@@ -1,21 +1,69 @@
-"""The head of all rows, by Newton steps on sums over the partitions."""
+"""The head of all rows or of some, by steps on sums over the partitions.
+
+Up to `most_dense_params` parameters the Hessian is summed, and the steps are Newton's. The Hessian
+of a wider head is too large to travel. Two thin factors are summed instead, whose Kronecker product
+approximates it, and L-BFGS steps in the coordinates in which that is the identity (Liu & Nocedal
+1989): a step takes one pass, for the exact value and gradient. Where changes are predicted or
+measured, products with the Hessian itself take a pass each.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
+from scipy.optimize import OptimizeResult, minimize
+from sklearn.exceptions import ConvergenceWarning
 
 from .._types import Array, Floats, Mask
+from ..influence import (
+    DenseCurvature,
+    HeadFit,
+    HeadObjective,
+    HessianProduct,
+    IterativeHessian,
+    KroneckerCurvature,
+    MatchedCoordinates,
+    Norm,
+    by_curvature,
+    centre_of,
+    fit_head,
+    head_coordinates,
+    head_influence,
+    most_dense_params,
+    refit_head,
+    warn_if_not_convex,
+)
+from ..networks import write_head
+from ..utils import warn_user
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
 from .reading import RowReader
+from .row_maps import HeadMap
 from .sums import Sums
+from .survey import Survey
+
+T = TypeVar("T")
+Curvature: TypeAlias = DenseCurvature | KroneckerCurvature
+Hessian: TypeAlias = DenseCurvature | IterativeHessian
+
+# Gradient norm that a wide head is to reach: its objective is then within 1e-12 / (2 damping) of
+# the least. Most passes for it, and steps that L-BFGS remembers.
+_WIDE_TOL, _MOST_PASSES, _N_REMEMBERED = 1e-6, 150, 50
+# Residual, as a share of the right-hand side, to which a wide head's Hessian is solved, and the
+# most products, of a pass each, for it.
+_RTOL, _MOST_PRODUCTS = 1e-3, 50
 
 
 @dataclass(frozen=True)
 class _HeadSums(Sums):
-    """Sums over rows, each multiplied by its weight; see `HeadObjective`."""
+    """Sums over rows, each multiplied by its weight; see `HeadObjective`.
+
+    The Hessian of a wide head has no entries.
+    """
 
     weight: float
     value: float
@@ -23,32 +71,62 @@ class _HeadSums(Sums):
     hessian: Floats
 
 
-def _head_sums(
-    block: Block, reader: RowReader, theta: Floats, bits: Array | None = None
-) -> _HeadSums:
+@dataclass(frozen=True)
+class _Factors(Sums):
+    """Weighted sums of ``C_i`` and of ``a_i a_i^T``, whose product approximates the Hessian."""
+
+    outputs: Floats
+    features: Floats
+
+
+def _counting(block: Block, reader: RowReader, bits: Array | None) -> HeadObjective:
+    """Return the undamped objective of the rows of a block that count, with sums for means."""
     rows = reader(block)
     if bits is not None:
         rows = rows.take(unpacked(bits, len(block)))
-    if not len(rows):
-        p = theta.size
-        return _HeadSums(0.0, 0.0, np.zeros(theta.shape), np.zeros((p, p)))
-    objective = reader.objective(rows, 0.0, 1.0)
+    return reader.objective(rows, 0.0, 1.0)
+
+
+def _head_sums(
+    block: Block, reader: RowReader, theta: Floats, is_dense: bool, bits: Array | None = None
+) -> _HeadSums:
+    objective = _counting(block, reader, bits)
+    hessian = np.zeros((theta.size, theta.size) if is_dense else 0)
+    if not objective.n_samples:
+        return _HeadSums(0.0, 0.0, np.zeros(theta.shape), hessian)
     value, gradient = objective.value_and_gradient(theta)
-    weight = float(rows.sample_weight.sum())
-    return _HeadSums(weight, value, gradient, objective.hessian(theta))
+    weight = float(objective.sample_weight.sum())
+    if is_dense:
+        hessian = objective.hessian(theta)
+    return _HeadSums(weight, value, gradient, hessian)
 
 
 def _gradient_scale(
     block: Block, reader: RowReader, theta: Floats, bits: Array | None = None
 ) -> Floats:
-    rows = reader(block)
-    if bits is not None:
-        rows = rows.take(unpacked(bits, len(block)))
-    if not len(rows):
+    objective = _counting(block, reader, bits)
+    if not objective.n_samples:
         return np.zeros(theta.shape)
-    objective = reader.objective(rows, 0.0, 1.0)
-    residual = np.abs(rows.sample_weight[:, None] * objective.residual(theta))
-    return residual.T @ np.abs(rows.design)
+    residual = np.abs(objective.sample_weight[:, None] * objective.residual(theta))
+    return residual.T @ np.abs(objective.design)
+
+
+def _factors(block: Block, reader: RowReader, theta: Floats, bits: Array | None = None) -> _Factors:
+    objective = _counting(block, reader, bits)
+    if not objective.n_samples:
+        n_outputs, n_features = theta.shape
+        return _Factors(np.zeros((n_outputs, n_outputs)), np.zeros((n_features, n_features)))
+    hessians = objective.output_hessians(theta)
+    return _Factors(hessians.weighted_sum(objective.sample_weight), objective.feature_moment())
+
+
+def _hessian_product(
+    block: Block, reader: RowReader, theta: Floats, V: Floats, bits: Array | None = None
+) -> Floats:
+    objective = _counting(block, reader, bits)
+    if not objective.n_samples:
+        return np.zeros(V.shape)
+    return HessianProduct(objective, theta)(V)
 
 
 class SummedObjective:
@@ -82,6 +160,7 @@ class SummedObjective:
         self._partitioned, self._reader, self.damping = partitioned, reader, damping
         self.shape = (reader.n_outputs, n_features)
         self.n_params = reader.n_outputs * n_features
+        self.is_dense = self.n_params <= most_dense_params()
         self._support = [] if support is None else [EachOwn(packed(support))]
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
@@ -89,13 +168,13 @@ class SummedObjective:
     def _at(self, theta: Floats) -> _HeadSums:
         if self._sums is None or self._theta is None or not np.array_equal(theta, self._theta):
             self._theta = theta.copy()
-            args = (self._reader, theta, *self._support)
+            args = (self._reader, theta, self.is_dense, *self._support)
             self._sums = self._partitioned.total(_head_sums, *args)
         return self._sums
 
     def weight_sum(self, theta: Floats) -> float:
         """Return N, the weight of the rows that count."""
-        return self._at(theta).weight
+        return (self._sums or self._at(theta)).weight
 
     def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         """Return the objective and its gradient, from one pass."""
@@ -108,12 +187,146 @@ class SummedObjective:
         return self.value_and_gradient(theta)[1]
 
     def hessian(self, theta: Floats) -> Floats:
-        """Return the Hessian with the damping, from the same pass."""
+        """Return the Hessian with the damping, from the same pass; not of a wide head."""
         sums = self._at(theta)
         return sums.hessian / sums.weight + self.damping * np.eye(self.n_params)
 
     def gradient_scale(self, theta: Floats) -> float:
         """Return the size of the gradient's terms, from a pass of its own."""
-        args = (self._reader, theta, *self._support)
-        scale = self._partitioned.total(_gradient_scale, *args) / self.weight_sum(theta)
+        scale = self._total(_gradient_scale, theta) / self.weight_sum(theta)
         return float(np.linalg.norm(scale + np.abs(self.damping * theta)))
+
+    def curvature(self, theta: Floats) -> Curvature:
+        """Return the Hessian's factor; of a wide head a Kronecker product, from a pass."""
+        if self.is_dense:
+            return DenseCurvature(self.hessian(theta))
+        sums, weight = self._total(_factors, theta), self.weight_sum(theta)
+        factors = sums.outputs / weight, sums.features / weight
+        return KroneckerCurvature.of_factors(*factors, self.damping)
+
+    def exact(self, theta: Floats, curvature: Curvature) -> Hessian:
+        """Return the Hessian, which solves by passes where its ``curvature`` approximates it."""
+        if isinstance(curvature, DenseCurvature):
+            return curvature
+        product = partial(self._product, theta)
+        return IterativeHessian(product, curvature.solve, _RTOL, _MOST_PRODUCTS)
+
+    def minimised(self, start: Floats, *, warns: bool) -> HeadFit:
+        """Return where steps from ``start`` end; ``warns`` if the gradient is not small there."""
+        if self.is_dense:
+            return (refit_head if warns else fit_head)(self, start)
+        fit = _minimised_by_passes(self, start)
+        if warns and not fit.converged:
+            warn_user(
+                f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in "
+                f"{fit.n_iter} steps; {_WIDE_TOL:.2g} was asked for. Scale the features that enter "
+                "the last layer, or raise damping.",
+                ConvergenceWarning,
+            )
+        return fit
+
+    def _product(self, theta: Floats, V: Floats) -> Floats:
+        return self._total(_hessian_product, theta, V) / self.weight_sum(theta) + self.damping * V
+
+    def _total(self, function: Callable[..., T], *args: Floats) -> T:
+        return self._partitioned.total(function, self._reader, *args, *self._support)
+
+
+def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
+    """Minimise by L-BFGS over u, with ``theta = start + c L^-T u``.
+
+    ``L L^T`` is the Kronecker product at the start. The first step has the length 1 in u, so c
+    makes it Newton's.
+    """
+    curvature = objective.curvature(start)
+    c = float(np.linalg.norm(curvature.whiten(objective.gradient(start).ravel()))) or 1.0
+
+    def theta_at(u: Floats) -> Floats:
+        return start + c * curvature.unwhiten(u).reshape(start.shape)
+
+    def value_and_gradient(u: Floats) -> tuple[float, Floats]:
+        value, gradient = objective.value_and_gradient(theta_at(u))
+        return value, c * curvature.whiten(gradient.ravel())
+
+    def stop_if_small(intermediate_result: OptimizeResult) -> None:
+        if np.linalg.norm(objective.gradient(theta_at(intermediate_result.x))) <= _WIDE_TOL:
+            raise StopIteration
+
+    result = minimize(
+        value_and_gradient,
+        np.zeros(objective.n_params),
+        jac=True,
+        method="L-BFGS-B",
+        callback=stop_if_small,
+        options={"maxfun": _MOST_PASSES, "maxcor": _N_REMEMBERED, "ftol": 0.0, "gtol": 0.0},
+    )
+    theta = theta_at(result.x)
+    norm = float(np.linalg.norm(objective.gradient(theta)))
+    converged = norm <= _WIDE_TOL or norm <= _WIDE_TOL * objective.gradient_scale(theta)
+    return HeadFit(theta, norm, int(result.nit), converged)
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedHead:
+    """The head of all rows.
+
+    Attributes
+    ----------
+    map : HeadMap
+        From rows to their influences on it.
+    damping : float
+        Of the head.
+    fit : HeadFit
+        How exactly it was fitted.
+    hessian : DenseCurvature or IterativeHessian
+        H, with which changes are predicted and measured.
+    """
+
+    map: HeadMap
+    damping: float
+    fit: HeadFit
+    hessian: Hessian
+
+    @property
+    def curvature_name(self) -> Literal["dense", "kronecker"]:
+        """Which curvature the coordinates are computed with."""
+        return "dense" if isinstance(self.hessian, DenseCurvature) else "kronecker"
+
+    @property
+    def gradient(self) -> Floats:
+        """Gradient of the objective on all rows, of shape (n_params,); about zero."""
+        return self.damping * self.map.theta.ravel() - self.map.centre
+
+    def measure(self, delta: Floats) -> float:
+        """Return the size of a change of shape (n_params,), in the unit of the norm."""
+        if self.map.norm == "loss":
+            return 0.5 * self.hessian.quadratic_form(delta)
+        return float(np.linalg.norm(delta))
+
+
+def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
+    """Fit the head of all rows, from that of the sample."""
+    reader, sample = known.reader, known.sample
+    on_sample = reader.objective(sample, damping, None)
+    start = fit_head(on_sample, known.theta).theta
+    objective = SummedObjective(known.partitioned, reader, damping, start.shape[1])
+    fit = objective.minimised(start, warns=True)
+    if reader.is_linear:
+        write_head(reader.network, fit.theta)
+    warn_if_not_convex(on_sample, fit.theta)
+    curvature = objective.curvature(fit.theta)
+    head = HeadMap(
+        fit.theta,
+        centre_of(objective.gradient(fit.theta), fit.theta, damping),
+        objective.weight_sum(fit.theta),
+        curvature,
+        norm,
+        by_curvature(curvature, norm),
+    )
+    return MatchedHead(head, damping, fit, objective.exact(fit.theta, curvature))
+
+
+def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates:
+    """Return how far the coordinates are from exact, as measured on the sample."""
+    objective = known.reader.objective(known.sample, head.damping, None)
+    return head_coordinates(head_influence(objective, head.map.theta, head.map.norm))

@@ -8,7 +8,15 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from .._types import Floats, Integers
-from ..influence import DenseCurvature, HeadCoordinates, HeadGradients, LinearMap, Norm
+from ..influence import (
+    DenseCurvature,
+    HeadCoordinates,
+    HeadGradients,
+    KroneckerCurvature,
+    LinearMap,
+    Norm,
+    WideHeadCoordinates,
+)
 from ..matching import DistributionEmbedding, NonlinearHead, Table, embed_labels
 from ..selection import Coordinates
 from .reading import ReadRows, RowReader
@@ -29,8 +37,8 @@ class HeadMap:
         As in `HeadGradients`.
     weight_sum : float
         N, of all rows.
-    curvature : DenseCurvature
-        H of all rows.
+    curvature : DenseCurvature or KroneckerCurvature
+        H of all rows, or of a wide head what approximates it.
     norm : {"loss", "parameter"}
         How a change is measured.
     linear_map : LinearMap
@@ -40,26 +48,26 @@ class HeadMap:
     theta: Floats
     centre: Floats
     weight_sum: float
-    curvature: DenseCurvature
+    curvature: DenseCurvature | KroneckerCurvature
     norm: Norm
     linear_map: LinearMap
 
     def gradient(self, z: Floats) -> Floats:
-        """Return the sum of ``g_i / N`` whose influences sum to z; not after `with_map`."""
+        """Return the sum of ``g_i / N`` whose influences sum to z; not after `with_map`.
+
+        Only with a dense curvature.
+        """
+        assert isinstance(self.curvature, DenseCurvature)
         if self.norm == "loss":
             return self.curvature.uncolor(z)
         return self.curvature.hessian() @ z
-
-    def measure(self, delta: Floats) -> float:
-        """Return the size of a change of the head, in the unit of the norm."""
-        if self.norm == "loss":
-            return 0.5 * self.curvature.quadratic_form(delta.ravel())
-        return float(np.linalg.norm(delta))
 
     def influences(self, reader: RowReader, rows: ReadRows) -> HeadCoordinates:
         """Return the influences of some rows."""
         objective = reader.objective(rows, 0.0, self.weight_sum)
         gradients = HeadGradients(objective, self.theta, self.centre)
+        if isinstance(self.curvature, KroneckerCurvature):
+            return WideHeadCoordinates(gradients, self.curvature, self.norm)
         return HeadCoordinates(gradients, self.linear_map)
 
 
@@ -216,7 +224,7 @@ class RowMaps:
         Not after `with_map`.
         """
         parts = np.split(sums, np.cumsum(self._widths())[:-1])
-        if self.head is not None and other.head is not None:
+        if self.head is not None and other.head is not None and other.head is not self.head:
             parts[0] = other.head.linear_map.forward(self.head.gradient(parts[0]))
         for b, (before, after) in enumerate(zip(self.ratios, other.ratios, strict=True), 1):
             parts[b] = after / before * parts[b]

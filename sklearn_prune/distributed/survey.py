@@ -9,7 +9,7 @@ import torch
 from skorch import NeuralNet
 
 from .._types import Array, Floats, Integers
-from ..influence import most_dense_params
+from ..influence import most_matched_params
 from ..matching import Network, unfrozen
 from ..networks import (
     UnsupportedNetworkError,
@@ -205,7 +205,7 @@ def survey(first: FirstPass, estimator: Network, seed: int, n_sample: int | None
     Raises
     ------
     UnsupportedNetworkError
-        If the head has more parameters than a dense Hessian can hold, or the criterion weighs
+        If the head has too many parameters for all of them to be matched, or the criterion weighs
         classes.
     """
     assert first.target is not None
@@ -265,11 +265,11 @@ def _read(
                 "without weights."
             )
         theta, loss = head.theta, head.loss
-    most = most_dense_params()
+    most = most_matched_params()
     if theta.size > most:
         raise UnsupportedNetworkError(
             f"the last layer has {theta.size} parameters, and at most {most} are matched "
-            "over a Dask collection, since their Hessian is summed over its partitions. "
+            "over a Dask collection, since each partition returns sums of all their gradients. "
             "Give fewer columns, or a network with a smaller last layer."
         )
     reader = RowReader(

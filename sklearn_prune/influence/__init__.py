@@ -9,6 +9,7 @@ holds Hessians to solve with, and `limits` the sizes at which the method changes
 
 from .curvature.conjugate_gradients import IterativeHessian
 from .curvature.dense import DenseCurvature
+from .curvature.kronecker import KroneckerCurvature
 from .head.coordinates import HeadCoordinates, LinearMap, by_curvature
 from .head.gradients import HeadGradients, centre_of
 from .head.head_influence import (
@@ -19,10 +20,13 @@ from .head.head_influence import (
     head_influence,
     map_given,
     most_dense_params,
+    most_matched_params,
     retraining_steps,
 )
+from .head.hessian_product import HessianProduct
 from .head.objective import HeadObjective, warn_if_not_convex
 from .head.refit import CHEAP_FLOPS, HeadFit, fit_head, newton_step, refit_head
+from .head.wide_coordinates import WideHeadCoordinates
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
@@ -41,8 +45,10 @@ __all__ = [
     "HeadGradients",
     "HeadInfluence",
     "HeadObjective",
+    "HessianProduct",
     "Influence",
     "IterativeHessian",
+    "KroneckerCurvature",
     "LayerCurvature",
     "LinearMap",
     "MatchedCoordinates",
@@ -54,6 +60,7 @@ __all__ = [
     "RowCoordinates",
     "RowMatrix",
     "StackedInfluence",
+    "WideHeadCoordinates",
     "WideHeadInfluence",
     "by_curvature",
     "centre_of",
@@ -63,6 +70,7 @@ __all__ = [
     "influences_of",
     "map_given",
     "most_dense_params",
+    "most_matched_params",
     "newton_step",
     "norms_of",
     "part_of",

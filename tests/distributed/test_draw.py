@@ -10,8 +10,10 @@ from sklearn_prune.distributed import (
     first_pass,
 )
 from sklearn_prune.distributed.draw import OddsRule, block_odds, calibrated_draw, first_draw
-from sklearn_prune.distributed.fit import match_head, with_distribution
+from sklearn_prune.distributed.fit import with_distribution
 from sklearn_prune.distributed.groups import Groups
+from sklearn_prune.distributed.head import match_head
+from sklearn_prune.distributed.row_maps import RowMaps
 from sklearn_prune.distributed.survey import survey
 from sklearn_prune.selection import Request
 from tests.distributed.conftest import in_parts
@@ -32,13 +34,15 @@ def drawn():
     job = PartitionJob(None, Request(0.8, None, "class", "auto"), "loss", 1e-2, 0)
     known = survey(first, None, 0, n_sample=300)
     groups = Groups.of(known.counted, job.request)
-    maps, _ = match_head(known, job)
-    maps = with_distribution(maps, known, groups, job.request)
+    head = match_head(known, job.norm, job.damping)
+    maps = with_distribution(RowMaps(known.reader, head.map, None), known, groups, job.request)
     rule, of_sample = OddsRule.fit(maps, known.sample, N)
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1].tolist()
     odds = first.partitioned.keep(block_odds, maps, rule, EachOwn(positions), EachOwn(firsts))
-    draw, vectors = first_draw(maps, groups, known.sample, of_sample, np.full(2, np.nan))
+    draw, vectors = first_draw(
+        maps, groups, known.sample, of_sample, np.full(2, np.nan), np.random.default_rng(0)
+    )
     draw = calibrated_draw(first.partitioned, maps, odds, groups, draw, vectors)
     parts = first.partitioned.compute(shares_of, odds, maps, groups, draw)
     shares, influences, labels = map(np.concatenate, zip(*parts, strict=True))

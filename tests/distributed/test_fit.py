@@ -11,7 +11,7 @@ from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.distributed import survey
-from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, refit_head
+from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, limits, refit_head
 from sklearn_prune.matching import Table, embed_distribution
 from sklearn_prune.networks import linear_network, network_kind, read_head
 from tests.distributed.conftest import in_parts
@@ -322,8 +322,6 @@ def test_a_weight_of_zero_is_refused_with_its_partition(rows):
 
 
 def test_too_many_parameters_are_refused(rows, monkeypatch):
-    from sklearn_prune.influence import limits
-
-    monkeypatch.setattr(limits, "DENSE_PARAMS", 10)
+    monkeypatch.setattr(limits, "ALL_MATCHED_PARAMS", 10)
     with pytest.raises(ValueError, match="15 parameters, and at most 10 are matched"):
         fitted(*rows)

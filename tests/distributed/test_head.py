@@ -30,9 +30,13 @@ def both(request, table):
     return known, whole
 
 
+def summed_over(known, whole, support=None):
+    return SummedObjective(known.partitioned, known.reader, 1e-2, whole.n_features, support)
+
+
 def test_its_sums_are_the_objective_of_all_rows(both):
     known, whole = both
-    summed = SummedObjective(known.partitioned, known.reader, 1e-2, whole.n_features)
+    summed = summed_over(known, whole)
     theta = np.random.default_rng(0).standard_normal(whole.shape)
     value, gradient = whole.value_and_gradient(theta)
     assert summed.value_and_gradient(theta)[0] == pytest.approx(value, rel=1e-12)
@@ -47,7 +51,7 @@ def test_with_a_mask_they_are_those_of_the_rows_kept(both):
     # No row of the last partition.
     support[70:] = False
     masks = np.split(support, np.cumsum([n for n in LENGTHS if n])[:-1])
-    summed = SummedObjective(known.partitioned, known.reader, 1e-2, whole.n_features, masks)
+    summed = summed_over(known, whole, masks)
     kept, theta = whole.subset(support), np.zeros(whole.shape)
     np.testing.assert_allclose(summed.gradient(theta), kept.gradient(theta), atol=1e-12)
     np.testing.assert_allclose(summed.hessian(theta), kept.hessian(theta), atol=1e-12)
@@ -57,7 +61,7 @@ def test_with_a_mask_they_are_those_of_the_rows_kept(both):
 
 def test_a_point_costs_one_pass(both):
     known, whole = both
-    summed = SummedObjective(known.partitioned, known.reader, 1e-2, whole.n_features)
+    summed = summed_over(known, whole)
     before, theta = known.partitioned.traffic.n_passes, np.zeros(whole.shape)
     summed.value_and_gradient(theta)
     summed.hessian(theta)

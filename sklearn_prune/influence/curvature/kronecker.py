@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..._types import Array
+from ...utils import serial_blas
 from .conjugate_gradients import Columns
 
 
@@ -28,6 +30,14 @@ class KroneckerCurvature:
     def __init__(self, output_basis: Columns, feature_basis: Columns, spectrum: Columns) -> None:
         self.spectrum = spectrum
         self._bases = {spectrum.dtype: (output_basis, feature_basis, spectrum)}
+
+    @classmethod
+    def of_factors(cls, outputs: Array, features: Array, damping: float) -> KroneckerCurvature:
+        """Return that of S, (n_outputs, n_outputs), and A, (n_features, n_features)."""
+        with serial_blas():
+            s, Q = np.linalg.eigh(outputs)
+            a, V = np.linalg.eigh(features)
+        return cls(Q, V, np.outer(np.maximum(s, 0), np.maximum(a, 0)) + damping)
 
     def rotate(self, rows: Columns) -> Columns:
         """Return ``Q^T G_i V`` for rows of shape (m, n_params), flattened."""

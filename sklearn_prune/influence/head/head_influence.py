@@ -64,6 +64,11 @@ def most_dense_params() -> int:
     return limits.DENSE_PARAMS
 
 
+def most_matched_params() -> int:
+    """Return the most parameters that a head may have for all of its coordinates to be matched."""
+    return limits.ALL_MATCHED_PARAMS
+
+
 class HeadInfluence(Influence):
     r"""The influences of all rows on a head.
 

@@ -221,8 +221,12 @@ class HeadObjective:
         if self.is_wide:
             values, vectors = self.projected(self.row_basis).feature_eigenbasis
             return values, self.row_basis @ vectors
-        values, vectors = np.linalg.eigh(self._weighted_moment(np.ones(self.n_samples)))
+        values, vectors = np.linalg.eigh(self.feature_moment())
         return np.maximum(values, 0), vectors
+
+    def feature_moment(self) -> Array:
+        """Return ``(1/N) sum nu_i a_i a_i^T``, of shape (n_features, n_features)."""
+        return self._weighted_moment(np.ones(self.n_samples))
 
     @property
     def is_wide(self) -> bool:
