@@ -7,7 +7,7 @@ that a second Ctrl-C cuts short. `warning` names the user's line.
 """
 
 from .interrupts import put_back
-from .parallel import map_chunks, map_threads, serial_blas
+from .parallel import joblib_threads, map_chunks, map_threads, serial_blas
 from .progress import part_done, telling
 from .random_state import own_random_state
 from .time_limit import OutOfTimeError, check_time, time_limited
@@ -16,6 +16,7 @@ from .warning import warn_user
 __all__ = [
     "OutOfTimeError",
     "check_time",
+    "joblib_threads",
     "map_chunks",
     "map_threads",
     "own_random_state",
