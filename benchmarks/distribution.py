@@ -29,6 +29,7 @@ import numpy as np
 from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.matching import DistributionEmbedding, choose_rows, target_labels
 from sklearn_prune.matching.feature_maps import FourierFeatures, LeafIndicators, Table
+from sklearn_prune.matching.features import TableFeatures
 from sklearn_prune.selection import Request, make_terms
 
 from . import quality
@@ -65,7 +66,8 @@ def with_features(pruner: Any, split: Split, features: str, seed: int) -> Distri
     if features == "leaves":
         feature_map = LeafIndicators.fit(table, y, rng, is_labels=classes)
     labels = target_labels(y, objective.sample_weight, is_labels=classes)
-    return DistributionEmbedding(table, [feature_map], labels, objective.sample_weight)
+    rows = TableFeatures(table, [feature_map], len(labels))
+    return DistributionEmbedding(rows, labels, objective.sample_weight)
 
 
 def choices(

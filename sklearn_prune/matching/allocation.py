@@ -19,8 +19,9 @@ the draw equal those over all rows. Numbers that the user gives as ``sample_prio
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.base import clone
@@ -29,7 +30,7 @@ from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Mask
 from ..selection import SelectionProblem, inclusion_probabilities
-from ..utils import map_threads
+from ..utils import joblib_threads, map_threads
 from .distribution import standardised
 from .feature_maps import CHUNK, Table
 
@@ -182,10 +183,11 @@ def _calibrated(
     """Return the shares tilted so that the totals of the dropped rows are close to zero.
 
     The tilt l minimises a convex function whose gradient these totals are, by accelerated gradient
-    steps (Nesterov 1983). A step that lengthens the gradient is undone: momentum restarts at zero,
-    and if it was zero already, the step size is halved. Newton steps would need fewer passes, but
-    where some rows are certain to be kept, or directions are many, rounding errors in them decide
-    which rows are chosen.
+    steps (Nesterov 1983). The steps of the expected classes and of the coordinates are scaled
+    separately, since a class may vary a hundred times as much as a coordinate. A step that
+    lengthens the gradient is undone: momentum restarts at zero, and if it was zero already, the
+    step size is halved. Newton steps would need fewer passes, but where some rows are certain to be
+    kept, or directions are many, rounding errors in them decide which rows are chosen.
     """
     free, totals = problem.free, _Totals(problem, priorities)
     movable = np.where(free & (shares < 1.0), shares, 0.0)
@@ -201,12 +203,12 @@ def _calibrated(
 
     best = point = _Point(np.zeros(int(free.sum())), shares, totals.of(1.0 - shares))
     last, n_momentum, n_stalled = best.scores, 0, 0
-    step_size = _CAUTION / totals.largest_eigenvalue(movable)
+    step_size = _CAUTION / totals.curvature(movable)
     for _ in range(_N_STEPS):
         is_enough = best.norm <= _CALIBRATED * chance or n_stalled == 2
         if is_enough or time.perf_counter() > deadline:
             break
-        moved = step_size * totals.scores(point.left)[free]
+        moved = totals.scores(step_size * point.left)[free]
         longest = float(np.abs(moved).max())
         reached = point.scores + moved * min(1.0, _LONGEST_STEP / max(longest, 1e-300))
         point = at(reached + n_momentum / (n_momentum + 3) * (reached - last))
@@ -214,9 +216,12 @@ def _calibrated(
             n_stalled = n_stalled + 1 if point.norm > (1 - _LEAST_GAIN) * best.norm else 0
             best, last, n_momentum = point, reached, n_momentum + 1
         else:
-            step_size *= 1.0 if n_momentum else 0.5
+            step_size = step_size * (1.0 if n_momentum else 0.5)
             point, last, n_momentum = best, best.scores, 0
     return best.shares
+
+
+_Product: TypeAlias = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
@@ -247,33 +252,47 @@ class _Totals:
         share = problem.sample_weight / problem.sample_weight.sum()
         expected = priorities.expected - share @ priorities.expected
         size = np.sqrt(np.mean(expected**2, axis=0))
-        self._expected = expected / np.where(size > 0, size, 1.0)
-        self._change = problem.coordinates.block(0)
-        self._unit = np.sqrt(np.mean(self._change.squared_norms)) or 1.0
+        expected = expected / np.where(size > 0, size, 1.0)
+        change = problem.coordinates.block(0)
+        unit = np.sqrt(np.mean(change.squared_norms)) or 1.0
         self.squared_norms = (
-            np.einsum("ij,ij->i", self._expected, self._expected)
-            + self._change.squared_norms / self._unit**2
+            np.einsum("ij,ij->i", expected, expected) + change.squared_norms / unit**2
+        )
+        self._n_classes = expected.shape[1]
+        self._parts: tuple[tuple[_Product, _Product], ...] = (
+            (lambda v: expected @ v, lambda w: expected.T @ w),
+            (lambda v: change.scores(v) / unit, lambda w: change.total(w) / unit),
         )
 
     def scores(self, v: Floats) -> Floats:
         """Return ``a_i · v`` for each row, of shape (n_samples,)."""
-        n_classes = self._expected.shape[1]
-        change_scores = self._change.scores(v[n_classes:]) / self._unit
-        return np.asarray(self._expected @ v[:n_classes] + change_scores)
+        of_expected, of_change = self._scores_by_part(v)
+        return of_expected + of_change
 
     def of(self, w: Floats) -> Floats:
         """Return ``Σ w_i a_i``."""
-        return np.concatenate([self._expected.T @ w, self._change.total(w) / self._unit])
+        return np.concatenate([total(w) for _, total in self._parts])
 
-    def largest_eigenvalue(self, w: Floats) -> float:
-        """Return the largest eigenvalue of ``Σ w_i a_i a_iᵀ``, by a few power iterations."""
+    def curvature(self, w: Floats) -> Floats:
+        """Return, for each entry of a, the largest eigenvalue of ``Σ w_i a_i a_iᵀ`` in its part.
+
+        The parts are the expected classes and the coordinates. By a few power iterations.
+        """
         v = self.of(w)
-        value = 1.0
         for _ in range(8):
-            v = v / (np.linalg.norm(v) or 1.0)
-            v = self.of(w * self.scores(v))
-            value = float(np.linalg.norm(v))
-        return value or 1.0
+            lengths = self._lengths(v)
+            pairs = zip(self._scores_by_part(v / lengths), self._parts, strict=True)
+            v = np.concatenate([total(w * scores) for scores, (_, total) in pairs])
+        return self._lengths(v)
+
+    def _scores_by_part(self, v: Floats) -> list[Floats]:
+        vectors = np.split(v, [self._n_classes])
+        return [scores(part) for (scores, _), part in zip(self._parts, vectors, strict=True)]
+
+    def _lengths(self, v: Floats) -> Floats:
+        """Return the length of each entry's part of a vector, 1 instead of 0."""
+        parts = np.split(v, [self._n_classes])
+        return np.concatenate([np.full(len(part), np.linalg.norm(part) or 1.0) for part in parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,21 +411,18 @@ class CrossFitted:
         ``fitted`` is the position of each row among those that were fitted on, or -1.
         """
         fold = np.where(fitted >= 0, self.fold[fitted], -1)
-        predicted = np.zeros((len(rows), self.n_columns))
-        others = np.flatnonzero(fold < 0)
-        batches = [others[part] for part in gen_batches(max(1, len(others)), CHUNK)]
-        for number, forest in enumerate(self.forests):
-            held_out = np.flatnonzero(fold == number)
 
-            def of_rows(chosen: Integers, forest: Any = forest) -> Floats:
-                return self._by(forest, table[rows[chosen]])
+        def of_rows(batch: slice) -> Floats:
+            inputs = table[rows[batch]]
+            predicted = np.zeros((len(inputs), self.n_columns))
+            for number, forest in enumerate(self.forests):
+                for which, n_forests in ((number, 1), (-1, len(self.forests))):
+                    chosen = np.flatnonzero(fold[batch] == which)
+                    if len(chosen):
+                        predicted[chosen] += self._by(forest, inputs[chosen]) / n_forests
+            return predicted
 
-            if len(held_out):
-                parts = [held_out[part] for part in gen_batches(len(held_out), CHUNK)]
-                predicted[held_out] = np.concatenate(map_threads(of_rows, parts))
-            if len(others):
-                predicted[others] += np.concatenate(map_threads(of_rows, batches)) / _N_FOLDS
-        return predicted
+        return np.concatenate(map_threads(of_rows, list(gen_batches(len(rows), CHUNK))))
 
     def spread(self, fitted: Integers) -> CrossFitted:
         """Return the same for these rows, each of which one forest predicts.
@@ -418,11 +434,12 @@ class CrossFitted:
         return replace(self, fold=np.where(fold < 0, turn, fold))
 
     def _by(self, forest: Any, rows: Floats) -> Floats:
-        if not hasattr(forest, "predict_proba"):
-            return np.asarray(forest.predict(rows)).reshape(len(rows), -1)
-        probability = np.zeros((len(rows), self.n_columns))
-        probability[:, forest.classes_] = forest.predict_proba(rows)
-        return probability
+        """Return what a forest predicts, from its trees: it would check the rows once more."""
+        total = sum(tree.tree_.predict(rows) for tree in forest.estimators_)
+        predicted = np.zeros((len(rows), self.n_columns))
+        columns = getattr(forest, "classes_", slice(None))
+        predicted[:, columns] = total.reshape(len(rows), -1) / len(forest.estimators_)
+        return predicted
 
 
 class _Trees:
@@ -460,14 +477,17 @@ class _Trees:
 
     def _options(self) -> dict[str, Any]:
         seed = int(self._rng.integers(np.iinfo(np.int32).max))
-        return {"n_estimators": _N_TREES // _N_FOLDS, "n_jobs": 1, "random_state": seed}
+        return {"n_estimators": _N_TREES // _N_FOLDS, "random_state": seed}
 
     def _grown(self, forest: Any, y: Array, n_columns: int) -> CrossFitted:
         forests, fold = [], np.full(len(y), -1)
         for number, held_out in enumerate(self._folds):
-            rows = np.setdiff1d(np.concatenate(self._folds), held_out)
-            weight = self._weight[rows]
-            forests.append(clone(forest).fit(self._table[rows], y[rows], sample_weight=weight))
+            rows = np.setdiff1d(self._grown_on, held_out)
+            with joblib_threads():
+                grown = clone(forest).fit(
+                    self._table[rows], y[rows], sample_weight=self._weight[rows]
+                )
+            forests.append(grown)
             fold[held_out] = number
         return CrossFitted(tuple(forests), fold, n_columns)
 

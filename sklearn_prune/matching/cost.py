@@ -13,7 +13,7 @@ from ..influence import (
     influences_of,
 )
 from .certificate import LONG_REFIT
-from .distribution import STORED_ROWS
+from .features import STORED_ROWS
 from .matched import Matched
 
 # Rows that a trial takes: this share, and at least so many.

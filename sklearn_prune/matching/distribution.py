@@ -10,12 +10,10 @@ the place of the features.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Positions
 from ..utils import map_threads
@@ -28,9 +26,7 @@ from .feature_maps import (
     Table,
     WhitenedKernelColumns,
 )
-
-# The features of at most this many rows are stored; for more rows, each pass computes them again.
-STORED_ROWS = 50_000
+from .features import Features, TableFeatures
 
 
 class DistributionEmbedding(LinearOperator):
@@ -47,39 +43,28 @@ class DistributionEmbedding(LinearOperator):
 
     Parameters
     ----------
-    table : Table
-        The rows.
-    maps : sequence of FeatureMap
-        The maps whose features are concatenated.
+    features : TableFeatures
+        ``φ_i``, not scaled yet; they are scaled here.
     labels : ndarray of shape (n_samples, n_labels)
         ``t_i``: one-hot classes, or ``[1, y]``.
     sample_weight : ndarray of shape (n_samples,)
         ν.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        maps: Sequence[FeatureMap],
-        labels: Floats,
-        sample_weight: Floats,
-    ) -> None:
-        self._table: Table | None = table
-        self._maps = maps
+    def __init__(self, features: TableFeatures, labels: Floats, sample_weight: Floats) -> None:
+        self._features = features
         self.labels = np.asarray(labels, dtype=np.float32)
         self.sample_weight = sample_weight
         self.weight_sum = float(sample_weight.sum())
-        self._set_moments()
-        n_rows, n_labels = self.labels.shape
-        super().__init__(np.float64, (n_rows, n_labels * (1 + len(self._mean))))
-        self._store_features()
+        self._scale_features()
+        super().__init__(np.float64, (len(self.labels), self._centre.size))
         self._measure_rows()
 
     def labelled(self, labels: Floats) -> DistributionEmbedding:
         """Return the embedding of the same rows with other labels ``t_i``."""
         part = copy.copy(self)
         part.labels = np.asarray(labels, dtype=np.float32)
-        part.shape = (len(part.labels), part.labels.shape[1] * (1 + len(self._mean)))
+        part.shape = (len(part.labels), part.labels.shape[1] * self._centre.shape[1])
         part._centre = part._moment(self.sample_weight) / self.weight_sum
         part._measure_rows()
         return part
@@ -92,10 +77,9 @@ class DistributionEmbedding(LinearOperator):
         The features and μ stay those of these rows; N is ``weight_sum``.
         """
         part = copy.copy(self)
-        part._table, part.weight_sum = table, weight_sum
+        part._features, part.weight_sum = self._features.of(table, len(labels)), weight_sum
         part.labels, part.sample_weight = np.asarray(labels, dtype=np.float32), sample_weight
         part.shape = (len(part.labels), self.shape[1])
-        part._store_features()
         # Many parts are only added up, for which the norms are not needed.
         part._norms = None
         return part
@@ -121,46 +105,35 @@ class DistributionEmbedding(LinearOperator):
         """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
         return self._centre
 
-    def _store_features(self) -> None:
-        self._features: Floats | None = None
-        if self.shape[0] <= STORED_ROWS:
-            # The rows themselves are no longer needed, nor pickled.
-            self._features, self._table = self._made(np.arange(self.shape[0])), None
+    def _scale_features(self) -> None:
+        """Centre the features, scale those of each map, and set μ."""
 
-    def _set_moments(self) -> None:
-        """Set μ, and the mean and scale of each feature, in one pass over the features."""
+        def moments(rows: slice) -> tuple[Floats, Floats]:
+            features, weight = self._features[rows], self.sample_weight[rows].astype(np.float32)
+            labels = np.column_stack([np.ones_like(weight), self.labels[rows]])
+            return features.sums(weight[:, None] * labels), features.column_squares(weight)
 
-        def moments(rows: slice) -> list[tuple[Floats, float, Floats]]:
-            chunk, weight = self._rows_of_table(rows), self.sample_weight[rows].astype(np.float32)
-            labels = self.labels[rows] * weight[:, None]
-            by_map: list[tuple[Floats, float, Floats]] = []
-            for feature_map in self._maps:
-                made = feature_map(chunk)
-                square = weight @ np.einsum("ij,ij->i", made, made)
-                by_map.append((weight @ made, float(square), labels.T @ made))
-            return by_map
-
-        batches = map_threads(moments, self._batches())
-        means, factors, centres = [], [], []
+        batches = map_threads(moments, self._features.batches())
+        sums, squares = (
+            np.asarray(np.sum(parts, axis=0, dtype=np.float64)) / self.weight_sum
+            for parts in zip(*batches, strict=True)
+        )
         label_mean = self.sample_weight @ self.labels.astype(np.float64) / self.weight_sum
-        for map_parts in zip(*batches, strict=True):
-            mean, square, products = (
-                np.asarray(np.sum(parts, axis=0, dtype=np.float64)) / self.weight_sum
-                for parts in zip(*map_parts, strict=True)
-            )
-            variance = float(square - mean @ mean)
+        mean, factor = sums[0], np.ones(len(squares))
+        # The first feature, 1, stays.
+        mean[0] = 0.0
+        for columns in self._features.columns[1:]:
+            square = squares[columns].sum()
+            variance = square - mean[columns] @ mean[columns]
             # A smaller variance is nothing but rounding of float32 sums.
-            factor = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
-            means.append(mean)
-            factors.append(np.full(len(mean), factor))
-            centres.append((products - np.outer(label_mean, mean)) * factor)
-        self._mean = np.concatenate(means).astype(np.float32)
-        self._factor = np.concatenate(factors).astype(np.float32)
-        self._centre = np.hstack([label_mean[:, None], *centres])
+            factor[columns] = 1 / np.sqrt(variance) if variance > 1e-5 * square else 0.0
+        self._centre: Floats = (sums[1:] - np.outer(label_mean, mean)) * factor
+        self._centre[:, 0] = label_mean
+        self._features.scale(mean.astype(np.float32), factor.astype(np.float32))
 
     def rows(self, indices: Positions) -> Floats:
         """Return the rows of B at `indices`, float32 of shape (len(indices), n_columns)."""
-        features, labels = self._features_of(indices), self.labels[indices]
+        features, labels = self._features[indices].toarray(), self.labels[indices]
         products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
         products -= self._centre.ravel().astype(np.float32)
         return products * self._share(indices)[:, None]
@@ -171,7 +144,7 @@ class DistributionEmbedding(LinearOperator):
         No row of B is made: ``(t_i ⊗ φ_i)·(t_j ⊗ φ_j) = (t_i·t_j)(φ_i·φ_j)``.
         """
         everything = slice(None)
-        features, labels = self._features_of(everything), self.labels
+        features, labels = self._features[everything].toarray(), self.labels
         share, centre = self._share(everything), self._centre.astype(np.float32)
         crossed = np.einsum("ij,ij->i", features @ centre.T, labels)
         gram: Floats = features @ features.T
@@ -185,7 +158,7 @@ class DistributionEmbedding(LinearOperator):
         part = copy.copy(self)
         part.labels, part.sample_weight = self.labels[indices], self.sample_weight[indices]
         part._norms = None if self._norms is None else self._norms[indices]
-        part._features, part._table = self._features_of(indices), None
+        part._features = self._features.take(indices)
         part.shape = (len(part.labels), self.shape[1])
         return part
 
@@ -196,40 +169,17 @@ class DistributionEmbedding(LinearOperator):
         assert self._norms is not None
         return self._norms
 
-    def _features_of(self, rows: Positions) -> Floats:
-        return self._made(rows) if self._features is None else self._features[rows]
-
-    def _made(self, rows: Positions) -> Floats:
-        """Return 1 and the features of these rows, centred and scaled, float32."""
-        if not isinstance(rows, slice) and len(rows) > CHUNK:
-            parts = [self._made(rows[part]) for part in gen_batches(len(rows), CHUNK)]
-            return np.concatenate(parts)
-        chunk = self._rows_of_table(rows)
-        made = np.hstack([feature_map(chunk) for feature_map in self._maps])
-        ones = np.ones((len(made), 1), dtype=np.float32)
-        return np.hstack([ones, (made - self._mean) * self._factor])
-
-    def _rows_of_table(self, rows: Positions) -> Floats:
-        # `take` stores features and leaves no table.
-        assert self._table is not None
-        return self._table[rows]
-
     def _share(self, rows: Positions) -> Floats:
         return (self.sample_weight[rows] / self.weight_sum).astype(np.float32)
 
-    def _batches(self) -> list[slice]:
-        n_rows = len(self.labels)
-        return [slice(start, start + CHUNK) for start in range(0, n_rows, CHUNK)]
-
     def _measure_rows(self) -> None:
-        norms = map_threads(self._norms_of, self._batches())
+        norms = map_threads(self._norms_of, self._features.batches())
         self._norms: Floats | None = np.concatenate(norms)
 
     def _norms_of(self, rows: slice) -> Floats:
-        features, labels = self._features_of(rows), self.labels[rows]
-        centre = self._centre.astype(np.float32)
-        squared = np.einsum("ij,ij->i", labels, labels) * np.einsum("ij,ij->i", features, features)
-        squared -= 2 * np.einsum("ij,ij->i", features @ centre.T, labels)
+        features, labels = self._features[rows], self.labels[rows]
+        squared = np.einsum("ij,ij->i", labels, labels) * features.squared_norms()
+        squared -= 2 * np.einsum("ij,ij->i", features @ self._centre.T, labels)
         squared = squared.astype(np.float64) + float(np.sum(self._centre**2))
         return np.sqrt(np.maximum(squared, 0.0)) * self._share(rows)
 
@@ -238,29 +188,31 @@ class DistributionEmbedding(LinearOperator):
 
         def moment(rows: Positions) -> Floats:
             weighted = self.labels[rows] * w[rows, None].astype(np.float32)
-            return (weighted.T @ self._features_of(rows)).astype(np.float64)
+            return self._features[rows].sums(weighted).astype(np.float64)
 
         # A set of few rows costs a pass over these rows only.
         nonzero = np.flatnonzero(w)
         batches = [nonzero[i : i + CHUNK] for i in range(0, len(nonzero), CHUNK)]
-        zeros = np.zeros((self.labels.shape[1], 1 + len(self._mean)))
+        zeros = np.zeros((self.labels.shape[1], self._centre.shape[1]))
         return sum(map_threads(moment, batches), start=zeros)
 
-    def _scores(self, features: Floats, labels: Floats, share: Floats, v: Floats) -> Floats:
+    def _scores(self, features: Features, labels: Floats, share: Floats, v: Floats) -> Floats:
         V = np.reshape(v, self._centre.shape)
         centred = float(np.sum(V * self._centre))
-        products = np.einsum("ij,ij->i", features @ V.T.astype(np.float32), labels)
+        products = np.einsum("ij,ij->i", features @ V.T, labels)
         return (products - np.float32(centred)) * share
 
     def _matvec(self, v: Floats) -> Floats:
         def scores(rows: slice) -> Floats:
-            return self._scores(self._features_of(rows), self.labels[rows], self._share(rows), v)
+            return self._scores(self._features[rows], self.labels[rows], self._share(rows), v)
 
-        return np.concatenate(map_threads(scores, self._batches())).astype(np.float64)
+        return np.concatenate(map_threads(scores, self._features.batches())).astype(np.float64)
 
     def _matmat(self, V: Floats) -> Floats:
         # One pass over the rows, not one for each column.
-        batches = [self.rows(np.arange(len(self.labels))[rows]) for rows in self._batches()]
+        batches = [
+            self.rows(np.arange(len(self.labels))[rows]) for rows in self._features.batches()
+        ]
         return np.concatenate([rows @ V for rows in batches])
 
     def _rmatvec(self, w: Floats) -> Floats:
@@ -314,7 +266,8 @@ def embed_labels(
         FourierFeatures.fit(table, rng),
         LeafIndicators.fit(table, targets, rng, is_labels=is_labels),
     ]
-    return DistributionEmbedding(table, maps, labels, sample_weight)
+    features = TableFeatures(table, maps, len(labels))
+    return DistributionEmbedding(features, labels, sample_weight)
 
 
 def embed_nonlinear_head(
@@ -378,14 +331,21 @@ class NonlinearHead:
 
     def residuals(self, table: Table, targets: Floats) -> Floats:
         """Return the targets of all rows of a table less what is predicted for them."""
-        batches = list(gen_batches(len(targets), CHUNK))
-        fitted = map_threads(lambda rows: self.features(table[rows]) @ self.coefficients, batches)
-        return targets - self.mean - np.concatenate(fitted)
+        return self._residuals(self._features_of(table, len(targets)), targets)
 
     def embed(self, table: Table, targets: Floats, sample_weight: Floats) -> DistributionEmbedding:
         """Return the influences of all rows of a table on it."""
-        residuals = self.residuals(table, targets)
-        return DistributionEmbedding(table, [self.features], residuals, sample_weight)
+        features = self._features_of(table, len(targets))
+        return DistributionEmbedding(features, self._residuals(features, targets), sample_weight)
+
+    def _features_of(self, table: Table, n_rows: int) -> TableFeatures:
+        return TableFeatures(table, [self.features], n_rows)
+
+    def _residuals(self, features: TableFeatures, targets: Floats) -> Floats:
+        def fitted(rows: slice) -> Floats:
+            return features[rows] @ np.vstack([self.mean, self.coefficients])
+
+        return targets - np.concatenate(map_threads(fitted, features.batches()))
 
 
 def target_labels(

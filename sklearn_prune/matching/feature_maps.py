@@ -9,11 +9,14 @@ from typing import Protocol
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.sparse import csr_array
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import pairwise_distances
+from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Positions, Rows
 from ..networks import column_scaler
+from ..utils import joblib_threads, map_threads
 
 # Bandwidths of the Gaussian kernel: γ is each of these over the median squared distance. Large γ
 # resolve what neighbours and forests use, the small one what nearly linear models use.
@@ -34,7 +37,7 @@ CHUNK = 4096
 class FeatureMap(Protocol):
     """Turns standardised rows into features whose means are compared."""
 
-    def __call__(self, rows: Floats) -> Floats:
+    def __call__(self, rows: Floats) -> Floats | csr_array:
         """Return the features of these rows, float32 of shape (n_rows, n_features)."""
 
 
@@ -78,11 +81,17 @@ class Table:
 
     def __getitem__(self, rows: Positions) -> Floats:
         parts = [
-            (np.asarray(design[rows], dtype=np.float64) - mean) * factor
-            for design, (mean, factor) in zip(self._designs, self._scales, strict=True)
+            _scaled(np.asarray(design[rows]), *scale)
+            for design, scale in zip(self._designs, self._scales, strict=True)
         ]
-        columns = np.hstack(parts).astype(np.float32)
+        columns = parts[0] if len(parts) == 1 else np.hstack(parts)
         return columns if self._projection is None else columns @ self._projection
+
+
+def _scaled(rows: Floats, mean: Floats, factor: Floats) -> Floats:
+    """Return ``(rows - mean) * factor`` as float32, computed in float64."""
+    scaled: Floats = np.subtract(rows, mean, dtype=np.float64)
+    return np.multiply(scaled, factor, out=scaled).astype(np.float32)
 
 
 def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]:
@@ -139,8 +148,9 @@ class FourierFeatures:
     def __call__(self, rows: Floats) -> Floats:
         """Return cosines and sines, float32 of shape (n_rows, 2 D)."""
         angles = rows @ self.frequencies
-        scale = np.float32(1 / np.sqrt(angles.shape[1]))
-        return np.hstack([np.cos(angles), np.sin(angles)]) * scale
+        features = np.hstack([np.cos(angles), np.sin(angles)])
+        features *= np.float32(1 / np.sqrt(angles.shape[1]))
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +188,12 @@ class LeafIndicators:
         forest = make(
             n_estimators=_N_TREES,
             max_leaf_nodes=_N_LEAVES,
-            n_jobs=1,
             random_state=int(rng.integers(np.iinfo(np.int32).max)),
         )
         # One column of numbers is a vector to a tree.
         values = targets[chosen]
-        forest.fit(table[chosen], values.ravel() if values.size == len(chosen) else values)
+        with joblib_threads():
+            forest.fit(table[chosen], values.ravel() if values.size == len(chosen) else values)
         codes, n_leaves = [], 0
         for tree in forest.estimators_:
             is_leaf = tree.tree_.children_left < 0
@@ -191,13 +201,14 @@ class LeafIndicators:
             n_leaves += int(is_leaf.sum())
         return cls(forest, tuple(codes), n_leaves)
 
-    def __call__(self, rows: Floats) -> Floats:
+    def __call__(self, rows: Floats) -> csr_array:
         """Return ones at the leaves and zeros elsewhere, float32 of shape (n_rows, n_leaves)."""
-        indicators = np.zeros((len(rows), self.n_leaves), dtype=np.float32)
-        nodes = self.forest.apply(rows)
-        for codes, tree_nodes in zip(self.codes, nodes.T, strict=True):
-            indicators[np.arange(len(rows)), codes[tree_nodes]] = 1.0
-        return indicators
+        trees = zip(self.forest.estimators_, self.codes, strict=True)
+        # A tree by itself: the forest checks the rows again, and each call starts its threads.
+        leaves = np.column_stack([codes[tree.tree_.apply(rows)] for tree, codes in trees])
+        ends = np.arange(0, leaves.size + 1, len(self.codes))
+        ones = np.ones(leaves.size, dtype=np.float32)
+        return csr_array((ones, leaves.ravel(), ends), shape=(len(rows), self.n_leaves))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +246,16 @@ class WhitenedKernelColumns:
         chosen = rng.permutation(table.weighing)
         centres = table[np.sort(chosen[:_N_CENTRES])]
         raw = _beside_kernel(table[np.sort(chosen[:FITTED_ROWS])], centres, gamma)
-        values = raw.astype(np.float64)
-        mean, deviation = values.mean(axis=0), values.std(axis=0)
+        mean = raw.mean(axis=0, dtype=np.float64)
+
+        def squares(rows: slice) -> Floats:
+            centred = raw[rows] - mean
+            return centred.T @ centred
+
+        covariance = sum(map_threads(squares, list(gen_batches(len(raw), CHUNK)))) / len(raw)
+        deviation = np.sqrt(np.diag(covariance))
         factor = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
-        values = (values - mean) * factor
-        covariance = values.T @ values / len(values) + _RIDGE * np.eye(len(mean))
+        covariance = factor[:, None] * covariance * factor + _RIDGE * np.eye(len(mean))
         root = cholesky(covariance, lower=True)
         whitening = factor[:, None] * solve_triangular(root, np.eye(len(mean)), lower=True).T
         return cls(centres, gamma, mean.astype(np.float32), whitening.astype(np.float32))
@@ -251,5 +267,8 @@ class WhitenedKernelColumns:
 
 def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
     squares, centre_squares = (np.einsum("ij,ij->i", part, part) for part in (rows, centres))
-    squared = squares[:, None] + centre_squares - 2.0 * (rows @ centres.T)
-    return np.hstack([rows, np.exp(np.float32(-gamma) * np.maximum(squared, 0.0))])
+    kernel = squares[:, None] + centre_squares
+    kernel -= 2.0 * (rows @ centres.T)
+    np.maximum(kernel, 0.0, out=kernel)
+    kernel *= np.float32(-gamma)
+    return np.hstack([rows, np.exp(kernel, out=kernel)])

@@ -62,6 +62,16 @@ def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> 
     return results
 
 
+@contextmanager
+def joblib_threads() -> Iterator[None]:
+    """Let scikit-learn's forests grow on as many threads as `map_threads` runs, none in processes.
+
+    Their ``n_jobs`` must be None. The trees are the same on any number of threads.
+    """
+    with joblib.parallel_config("threading", n_jobs=_n_workers()):
+        yield
+
+
 def _run_as_worker(function: Callable[[T], R], item: T) -> R:
     # The other threads are busy, so nested calls run on this thread alone.
     token = _is_worker.set(True)

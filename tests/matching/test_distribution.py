@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import sklearn_prune.matching.distribution as module
+import sklearn_prune.matching.features as module
 from sklearn_prune.matching import NonlinearHead, Table, embed_distribution, target_labels
 from sklearn_prune.matching.distribution import DistributionEmbedding, embed_nonlinear_head
 from sklearn_prune.matching.feature_maps import FourierFeatures, WhitenedKernelColumns
@@ -22,7 +22,7 @@ def some_rows(n_rows=60, n_columns=3, n_classes=3, seed=0):
 
 def dense(embedding):
     """All rows of B in float64, by definition: ν_i/N (t_i ⊗ φ_i - μ)."""
-    features = embedding._features_of(np.arange(embedding.shape[0])).astype(np.float64)
+    features = embedding._features[:].toarray().astype(np.float64)
     labels, weight = embedding.labels.astype(np.float64), embedding.sample_weight
     products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
     mean = weight @ products / weight.sum()
@@ -104,7 +104,7 @@ def test_features_made_anew_in_each_pass_are_those_that_are_stored(monkeypatch):
     monkeypatch.setattr(module, "STORED_ROWS", 10)
     monkeypatch.setattr(module, "CHUNK", 7)
     anew = EMBEDDINGS["classes"](*some_rows())
-    assert anew._features is None
+    assert anew._features._stored is None
     w = np.arange(60) % 3 == 0
     np.testing.assert_allclose(anew.T @ w, stored.T @ w, atol=1e-6)
     np.testing.assert_allclose(anew.row_norms(), stored.row_norms(), rtol=1e-4)
@@ -114,7 +114,7 @@ def test_what_is_left_is_the_mean_of_the_kept_rows_less_that_of_all():
     X, y, weight = some_rows()
     embedding = embed_distribution(Table([X], weight), y, weight, is_labels=True)
     drop = np.arange(60) % 4 == 0
-    features = embedding._features_of(np.arange(60)).astype(np.float64)
+    features = embedding._features[:].toarray().astype(np.float64)
     products = (embedding.labels[:, :, None] * features[:, None, :]).reshape(60, -1)
     all_rows = weight @ products / weight.sum()
     kept = weight[~drop] @ products[~drop] / weight[~drop].sum()
