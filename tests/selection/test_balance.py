@@ -133,6 +133,7 @@ def test_blocks_meet_the_same_rules_and_make_good_what_all_leave(monkeypatch, mo
         Z, n_drop=1_600, balance=[B], groups=groups, quota={0: 100, 1: (100, 200), 2: (50, 250)}
     )
     whole = solve(problem, random_state=0, enough=0.1)
+    monkeypatch.setattr(search_module, "WHOLE_ROWS", 300)
     monkeypatch.setattr(search_module, "BLOCK_ROWS", 300)
     monkeypatch.setattr(search_module, "MAX_BLOCKS", most)
     blocks = solve(problem, random_state=0, enough=0.1)
@@ -146,6 +147,7 @@ def test_blocks_meet_the_same_rules_and_make_good_what_all_leave(monkeypatch, mo
 
 
 def test_blocks_leave_rows_of_fixed_fate_alone(monkeypatch):
+    monkeypatch.setattr(search_module, "WHOLE_ROWS", 100)
     monkeypatch.setattr(search_module, "BLOCK_ROWS", 100)
     Z, B = both(n=600)
     keep, drop = np.zeros(600, dtype=bool), np.zeros(600, dtype=bool)

@@ -19,8 +19,8 @@ from .exchange import exchange_round
 from .multiple_exchange import MAX_COORDINATES, multiple_exchange
 
 # More rows than this are exchanged block by block, which bounds the memory: a round makes several
-# passes over all rows of its block.
-BLOCK_ROWS = 20_000
+# passes over all rows of its block. Exchanges among all rows need fewer rounds.
+WHOLE_ROWS, BLOCK_ROWS = 50_000, 20_000
 # At most this many blocks. Rows outside all blocks stay as drawn, and the blocks make up for them.
 MAX_BLOCKS = 10
 # A descent ends after two rounds in a row that gain less than this share. The larger share is for
@@ -178,13 +178,13 @@ def _descend(
 ) -> SearchResult:
     """Exchange pairs until two rounds in a row gain less than ``least_progress``.
 
-    One round is enough if its pool holds every free row. More than 20,000 rows are exchanged block
-    by block. Each block removes its part of the residual: the first of ten blocks a tenth, the
-    second a ninth of the rest, and the last one all that is left.
+    One round is enough if its pool holds every free row. More than 50,000 rows are exchanged in
+    blocks of up to 20,000. Each block removes its part of the residual: the first of ten blocks a
+    tenth, the second a ninth of the rest, and the last one all that is left.
     """
     coordinates, labels, drop = problem.coordinates, start.labels, start.drop.copy()
     descent = _Descent(rng, deadline, least_progress, target)
-    if np.count_nonzero(labels >= 0) <= BLOCK_ROWS or problem.n_given_rows:
+    if np.count_nonzero(labels >= 0) <= WHOLE_ROWS or problem.n_given_rows:
         drop = descent.run(coordinates, labels, drop, problem.constraints)
         norm = problem.norm(drop)
         return replace(start, drop=drop, norm=norm, timed_out=descent.timed_out)

@@ -59,7 +59,7 @@ def draw_pool(
     n_strata = int(labels.max(initial=-1)) + 1
     share = max(4, size // max(1, 2 * n_strata))
     parts = ((promise, share // 4), (race, share // 2), (parallel, share // 4))
-    pool = []
+    pool: list[Integers] = []
     for stratum in range(n_strata):
         members, chosen = labels == stratum, []
         for side in (members & drop, members & ~drop):

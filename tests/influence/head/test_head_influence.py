@@ -235,6 +235,29 @@ class TestWideHead:
 
 
 @pytest.mark.parametrize("kind", [DenseHeadInfluence, WideHeadInfluence])
+@pytest.mark.parametrize("flops", [0, refit_module.CHEAP_FLOPS])
+def test_a_refit_is_the_minimiser_on_the_kept_rows_and_is_remembered(kind, flops, monkeypatch):
+    monkeypatch.setattr(refit_module, "CHEAP_FLOPS", flops)
+    influence = kind(*random_objective("softmax", weighted=True))
+    sets = [np.arange(40) % 10 == fate for fate in range(8)]
+    fits = [influence.refit(drop) for drop in sets]
+    for drop, fit in zip(sets, fits, strict=True):
+        expected = refit_head(influence.objective.subset(~drop)).theta
+        np.testing.assert_allclose(fit.theta, expected, atol=1e-5)
+        assert influence.refit(drop.copy()) is fit
+    influence.refit(np.arange(40) < 3)
+    assert influence.refit(sets[1]) is fits[1]
+    assert influence.refit(sets[0]) is not fits[0]
+
+
+def test_the_preconditioner_of_a_dense_head_solves_nearly_by_its_hessian():
+    objective, theta = random_objective("three targets", weighted=True)
+    influence, b = DenseHeadInfluence(objective, theta), theta.ravel()
+    # The curvature of the squared error is a Kronecker product.
+    np.testing.assert_allclose(influence.precondition(b), influence.hessian.solve(b), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [DenseHeadInfluence, WideHeadInfluence])
 def test_it_survives_pickling(kind):
     influence = kind(*random_objective("softmax"))
     drop = np.arange(40) < 9

@@ -7,9 +7,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sklearn_prune.selection import coordinates as coordinates_module
 from sklearn_prune.selection.coordinates import Coordinates
 from sklearn_prune.selection.linear_rows import LinearRows
+from sklearn_prune.selection.search import exchange as exchange_module
 from sklearn_prune.selection.search.exchange import exchange_round
+from tests.selection.test_coordinates import RowOperator
+
+
+class GramOperator(RowOperator):
+    """Rows that offer a Gram matrix as well."""
+
+    def gram(self):
+        return self._Z @ self._Z.T
+
+    def take(self, indices):
+        return GramOperator(self._Z[indices])
 
 
 @st.composite
@@ -103,6 +116,31 @@ def test_a_round_brings_ten_thousand_random_rows_near_zero():
     drop = rng.permutation(10_000) < 9000
     done = exchange_round(coordinates, np.zeros(10_000, dtype=int), drop, rng)
     assert square(coordinates, done.drop) < 1e-3 * square(coordinates, drop)
+
+
+def test_a_pool_of_some_rows_gains_nearly_all_that_its_swaps_can(monkeypatch):
+    rng = np.random.default_rng(0)
+    coordinates, labels = Coordinates(rng.standard_normal((9_000, 30))), np.arange(9_000) % 5
+    drop = rng.random(9_000) < 0.8
+    left = []
+    for share in (0.0, exchange_module._LEAST_OF_ROUND):
+        monkeypatch.setattr(exchange_module, "_LEAST_OF_ROUND", share)
+        done = exchange_round(coordinates, labels, drop, np.random.default_rng(1))
+        assert not done.is_exhaustive
+        left.append(square(coordinates, done.drop))
+    assert left[1] - left[0] < 0.02 * (square(coordinates, drop) - left[0])
+
+
+def test_rows_stored_for_the_round_and_rows_of_operators_swap_alike(monkeypatch):
+    rng = np.random.default_rng(0)
+    Z, B, labels = rng.standard_normal((400, 5)), rng.standard_normal((400, 9)), np.arange(400) % 7
+    drop, sets = rng.random(400) < 0.7, []
+    monkeypatch.setattr(coordinates_module, "TABLE_SIZE", 0)
+    for stored_size in (0, coordinates_module.STORED_SIZE):
+        monkeypatch.setattr(coordinates_module, "STORED_SIZE", stored_size)
+        coordinates = Coordinates(Z, [GramOperator(B)], ratios=[0.5])
+        sets.append(exchange_round(coordinates, labels, drop, np.random.default_rng(1)).drop)
+    np.testing.assert_array_equal(*sets)
 
 
 @pytest.mark.parametrize("n", [0, 1])
