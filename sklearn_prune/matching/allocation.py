@@ -40,8 +40,9 @@ FEWEST_ROWS = 32
 # fewer of these, the distance is a coarser measure of sparsity.
 _GROWN_ROWS, _N_DISTANCES, _REFERENCE_ROWS = 10_000, 3e7, 1_000
 _N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
-# Rows in one group of the search for neighbours.
-_GROUP = 16
+# Rows in one group of the search for neighbours, and rows whose neighbours are searched at a time:
+# a table of their distances to 1,000 rows stays in the processor's cache.
+_GROUP, _SEARCHED = 16, 512
 # Fewest rows in a leaf of the trees that predict the target, and of those for its variance.
 _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
 # Odds below this quantile, or below this share of the median, are raised to the larger of the two.
@@ -505,7 +506,7 @@ def _distance_to_neighbours(
     """Return each row's mean distance to the nearest five of other rows."""
     n_nearest = min(_N_NEIGHBOURS + 1, len(reference))
     nearest = _Nearest(reference, n_nearest)
-    batches = list(gen_batches(len(is_reference), CHUNK))
+    batches = list(gen_batches(len(is_reference), _SEARCHED))
     distances = np.concatenate(map_threads(lambda rows: nearest(table[rows]), batches))
     mean = distances[:, :_N_NEIGHBOURS].mean(axis=1)
     # A reference row is its own nearest one.

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from sklearn_prune import InfluencePruner
 from sklearn_prune.matching import Table
 from sklearn_prune.matching.allocation import (
+    CrossFitted,
     Priorities,
     PriorityScale,
     kept_shares,
@@ -84,6 +86,33 @@ def test_the_fast_factors_agree_with_the_exact_ones(is_labels):
         assert np.ptp(theirs) == 0 or np.corrcoef(ours[750:], theirs[750:])[0, 1] > 0.8
 
 
+@pytest.mark.parametrize("kind", ["classes", "number", "numbers"])
+def test_cross_fitted_forests_predict_what_scikit_learn_does(kind):
+    rng = np.random.default_rng(0)
+    X, codes = rng.standard_normal((90, 3)), np.arange(90) % 3
+    y = {"classes": codes, "number": X[:, 0], "numbers": X[:, :2]}[kind]
+    make = ExtraTreesClassifier if kind == "classes" else ExtraTreesRegressor
+    # The second forest has not seen class 1.
+    parts = [np.arange(30), np.flatnonzero(codes != 1)]
+    table = Table([X], np.ones(90))
+    rows = table[:]
+    forests = tuple(make(5, random_state=0).fit(rows[part], y[part]) for part in parts)
+    n_columns = {"classes": 3, "number": 1, "numbers": 2}[kind]
+
+    def predicted(forest):
+        values = np.zeros((90, n_columns))
+        if kind != "classes":
+            return forest.predict(rows).reshape(90, -1)
+        values[:, forest.classes_] = forest.predict_proba(rows)
+        return values
+
+    first, second = map(predicted, forests)
+    fold = np.where(np.arange(90) < 60, np.arange(90) // 30, -1)
+    expected = np.r_[first[:30], second[30:60], (first[60:] + second[60:]) / 2]
+    cross_fitted, every = CrossFitted(forests, fold, n_columns), np.arange(90)
+    np.testing.assert_allclose(cross_fitted.predict(table, every, every), expected, atol=1e-12)
+
+
 def problem_and_priorities(seed=0, n=2000, **options):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 3))
@@ -106,6 +135,25 @@ def test_shares_hold_the_head_the_classes_and_follow_the_odds():
     typical = np.sqrt(shares @ change.squared_norms)
     assert np.linalg.norm(change.total(shares)) < 0.1 * typical
     assert np.corrcoef(shares, priorities.odds)[0, 1] > 0.5
+
+
+def test_shares_hold_classes_that_vary_far_more_than_each_of_many_coordinates():
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((3000, 150))
+    expected = 1 / (1 + np.exp(-4 * Z[:, :1]))
+    even = np.ones(3000)
+    problem = SelectionProblem(Z - Z.mean(axis=0), n_drop=2400, balance=[Z])
+    odds = np.exp(Z[:, 0])
+    shares = kept_shares(problem, Priorities(odds, even, even, expected))
+    # Relative to what the odds alone would do.
+    off, off_by_odds = (
+        np.linalg.norm(share @ (expected - expected.mean()) / share.sum())
+        for share in (shares, odds)
+    )
+    assert off < 0.02 * off_by_odds
+    assert np.linalg.norm(shares @ (Z - Z.mean(axis=0))) < 0.1 * np.linalg.norm(
+        600 / odds.sum() * odds @ (Z - Z.mean(axis=0))
+    )
 
 
 def test_decided_rows_have_share_one_and_zero():

@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_prune.utils import parallel
-from sklearn_prune.utils.parallel import map_chunks, map_threads, serial_blas
+from sklearn_prune.utils.parallel import joblib_threads, map_chunks, map_threads, serial_blas
 from tests.influence.heads import random_objective
 
 
@@ -51,6 +51,18 @@ def names_of_threads(n_items=8):
 def test_as_many_threads_run_as_were_asked_for():
     with threadpool_limits(limits=1), joblib.parallel_config("threading", n_jobs=2):
         assert len(names_of_threads()) == 2
+
+
+def jobs_of_a_forest(_=None):
+    with joblib_threads():
+        return joblib.effective_n_jobs(None)
+
+
+def test_forests_grow_on_as_many_threads_as_were_asked_for():
+    with threadpool_limits(limits=1), joblib.parallel_config("loky", n_jobs=2):
+        assert jobs_of_a_forest() == 2
+        # Inside one of several threads there are no more.
+        assert map_threads(jobs_of_a_forest, range(4)) == [1] * 4
 
 
 def test_one_worker_is_the_caller_itself():
