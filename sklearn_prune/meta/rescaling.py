@@ -2,6 +2,12 @@
 
 A sum of losses over a share s of the rows is about s times that over all rows. So a factor of the
 sum, such as C, is divided by s, and a factor of the penalty, such as Ridge's alpha, is multiplied.
+That keeps the penalty against the mean loss, which is right for models of a fixed size.
+
+A kernel machine has a coefficient for each row, and follows finer detail the more rows there are.
+Its best penalty against the mean loss falls with n: as 1 / n, which is a constant C, for the
+fastest rates with Gaussian kernels (Eberts and Steinwart, "Optimal regression rates for SVMs using
+Gaussian kernels", Electronic Journal of Statistics 7, 2013). So kernel machines stay as they are.
 """
 
 from __future__ import annotations
@@ -43,8 +49,9 @@ def default_rules(estimator: Estimator) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for path, owner in {"": estimator, **estimator.get_params()}.items():
         prefix = f"{path}__" if path else ""
+        has_kernel = getattr(owner, "kernel", "linear") != "linear"
         for classes, (name, rule) in _DEFAULTS.items():
-            if isinstance(owner, classes):
+            if isinstance(owner, classes) and not has_kernel:
                 rules[prefix + name] = rule
         # Other solvers set alpha against a batch, whose size stays.
         if isinstance(owner, MLPClassifier | MLPRegressor) and owner.solver == "lbfgs":

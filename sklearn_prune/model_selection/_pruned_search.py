@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from time import perf_counter
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
-from .._compat import HasMethods, StrOptions, fit_context
+from .._compat import HasMethods, Interval, StrOptions, fit_context
 from .._types import Constraints, Estimator, Floats, Integers, Metadata, Params, Rows, Targets
 from ..base import refitting
 from ..data import check_params, n_rows, record_columns, require_memory, take_params, take_rows
@@ -27,6 +29,8 @@ __all__ = ["PrunedSearchCV", "PruningReport"]
 
 # Parameters by which a search is told what to do.
 _NEEDED = {"estimator", "cv", "scoring", "refit"}
+# What the search of the finalists takes over from the search, where that has it.
+_TAKEN_OVER = ("scoring", "n_jobs", "pre_dispatch", "verbose", "error_score", "return_train_score")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class PruningReport:
         Pruning of each fold. Folds may run at the same time.
     search_seconds : float
         The search on the kept rows, without pruning.
+    finalists_seconds : float or None
+        Fits and scores of the finalists on all rows. None without finalists.
     best_fit_seconds : float or None
         Mean time of the winner's fits in the search. None if the search did not measure it.
     refit_prune_seconds : float or None
@@ -53,6 +59,7 @@ class PruningReport:
     n_kept: tuple[int, ...]
     prune_seconds: tuple[float, ...]
     search_seconds: float
+    finalists_seconds: float | None = None
     best_fit_seconds: float | None = None
     refit_prune_seconds: float | None = None
     refit_seconds: float | None = None
@@ -75,26 +82,24 @@ class Fold:
 
     Attributes
     ----------
-    kept, test : ndarray
-        Training rows that are kept, and rows that are scored.
-    n_train : int
-        Training rows before pruning.
+    train, kept, test : ndarray
+        Training rows, those of them that are kept, and rows that are scored.
     weights : ndarray of shape (n_kept,) or None
         The pruner's weights.
     seconds : float
         Time of pruning.
     """
 
+    train: Integers
     kept: Integers
     test: Integers
-    n_train: int
     weights: Floats | None
     seconds: float
 
     @property
     def share(self) -> float:
         """Kept rows as a share of the training rows."""
-        return len(self.kept) / self.n_train
+        return len(self.kept) / len(self.train)
 
 
 class PrunedSearchCV(SearchMixin, BaseEstimator):
@@ -108,6 +113,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     decides which settings :math:`\lambda` are tried and which wins. They are values for all rows:
     a fit A on fewer rows rescales those penalties that are set against a sum of losses.
 
+    With ``n_finalists`` > 1 that many settings, those with the best scores, are scored again with
+    :math:`S_k = T_k`: in the same folds, on all training rows. The best of these scores wins.
+
     Parameters
     ----------
     search : GridSearchCV, RandomizedSearchCV or another search
@@ -120,15 +128,19 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         means ``InfluencePruner()``.
     refit : {"all", "kept"}, default="all"
         Rows that the winner is fitted on in the end: all, or those that the pruner keeps of all.
+    n_finalists : int, default=1
+        Settings among which all rows decide; 1 leaves the decision to the kept rows. Each costs as
+        many fits on all training rows as there are folds. As many as all settings find what
+        ``search`` finds on all rows. A halving search sends those of its last iteration.
     rescale : "auto", dict or None, default="auto"
         How parameters depend on the share of rows kept, by their names in ``search.estimator``:
         "inverse" divides by the share, "proportional" multiplies by it, and a function
         ``f(value, share)`` returns the new value. "auto" knows scikit-learn's: C of
-        `LogisticRegression`, `SVC`, `SVR`, `LinearSVC` and `LinearSVR` is inverse; alpha of
-        `Ridge`, `RidgeClassifier`, `KernelRidge`, `HuberRegressor` and of MLPs with
-        ``solver="lbfgs"``, and ``l2_regularization`` of histogram boosting are proportional. All
-        others, such as those of SGD and the Lasso, are set against a mean and stay. None rescales
-        nothing.
+        `LogisticRegression`, `LinearSVC` and `LinearSVR` is inverse; alpha of `Ridge`,
+        `RidgeClassifier`, `HuberRegressor` and of MLPs with ``solver="lbfgs"``, and
+        ``l2_regularization`` of histogram boosting are proportional. C of `SVC` and `SVR` and alpha
+        of `KernelRidge` follow with a linear kernel only; see the notes. All others, such as those
+        of SGD and the Lasso, are set against a mean and stay. None rescales nothing.
 
     Attributes
     ----------
@@ -138,14 +150,18 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     folds_ : list of Fold
         Of each fold ``kept`` and ``test``, positions in X.
     cv_results_ : dict
-        That of ``search_``; ``params`` are values for all rows.
+        That of ``search_``: scores on the kept rows. ``params`` are values for all rows.
+    finalists_ : GridSearchCV
+        Fitted on all training rows, without refit. Its ``cv_results_`` has an entry for each
+        finalist, in the order of the ``cv_results_`` above. Only if ``n_finalists`` > 1.
     best_index_ : int
         The winner's index in ``cv_results_``. Like the next two, only if ``search`` names a metric
         to choose it by.
     best_params_ : dict
         The winner's parameters, for all rows.
     best_score_ : float
-        Its mean score over the folds. Not if ``search.refit`` is a callable.
+        Its mean score over the folds: that of ``finalists_`` where there are some, else on the kept
+        rows. Not if ``search.refit`` is a callable.
     pruning_report_ : PruningReport
         Seconds and rows.
     scorer_ : callable or dict
@@ -179,7 +195,12 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     -----
     Scores in ``cv_results_`` are of models on few rows, so they are lower than those on all rows;
     what counts is their order. Settings that suit few rows best (shallow trees, strong smoothing)
-    can win though others would on all rows.
+    can win though others would on all rows; a few finalists correct that.
+
+    A linear model with a rescaled penalty is about the same on few rows as on all, since it keeps
+    the balance of penalty and mean loss. A kernel machine is not: with more rows it follows finer
+    detail, and about the same C is best on few rows as on all (Eberts and Steinwart, 2013). So its
+    penalty stays.
 
     If an error or Ctrl-C ends ``fit`` early, the search is left as it was before.
 
@@ -187,6 +208,11 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     Without metadata routing, metadata goes where `PruneRatioSearchCV` sends it. Weights of a pruner
     with ``reweight=True`` reach the fits and never the scores. A callable ``scoring`` gets an
     object that has the fitted estimator's methods and attributes, but is of another type.
+
+    References
+    ----------
+    Eberts and Steinwart, "Optimal regression rates for SVMs using Gaussian kernels", Electronic
+    Journal of Statistics 7, 2013.
 
     Examples
     --------
@@ -202,16 +228,28 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     {'C': 1, 'gamma': 0.001}
     >>> search.pruning_report_.n_kept, search.best_estimator_.shape_fit_
     ((240, 240, 240), (1797, 64))
+
+    On a twentieth of the rows two settings are equally good; all rows tell them apart:
+
+    >>> search = PrunedSearchCV(grid, RandomPruner(0.95, random_state=0), n_finalists=2).fit(X, y)
+    >>> for position in 0, 1:
+    ...     setting = search.finalists_.cv_results_["params"][position]
+    ...     score = search.finalists_.cv_results_["mean_test_score"][position]
+    ...     print(setting, f"{score:.2f}")
+    {'C': 0.1, 'gamma': 0.001} 0.94
+    {'C': 1, 'gamma': 0.001} 0.97
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
         "search": [HasMethods(["fit", "get_params", "set_params"])],
         "pruner": GIVEN_PRUNER,
         "refit": [StrOptions({"all", "kept"})],
+        "n_finalists": [Interval(Integral, 1, None, closed="left")],
         "rescale": RESCALE_TYPES,
     }
 
     search_: Any
+    finalists_: GridSearchCV
     folds_: list[Fold]
     pruning_report_: PruningReport
     best_index_: int
@@ -225,11 +263,13 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         pruner: Estimator = None,
         *,
         refit: Literal["all", "kept"] = "all",
+        n_finalists: int = 1,
         rescale: Rescale = "auto",
     ) -> None:
         self.search = search
         self.pruner = pruner
         self.refit = refit
+        self.n_finalists = n_finalists
         self.rescale = rescale
 
     def _search(self) -> Any:
@@ -237,7 +277,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     @property
     def cv_results_(self) -> dict[str, Any]:
-        """The scores of all settings."""
+        """The scores of all settings, on the kept rows."""
         return self.search_.cv_results_
 
     @property
@@ -247,7 +287,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Rows, y: Targets = None, **fit_params: Metadata) -> Self:
-        """Prune the folds, search on the kept rows, and refit the winner.
+        """Prune the folds, search on the kept rows, score the finalists, and refit the winner.
 
         Parameters
         ----------
@@ -268,7 +308,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         ------
         ValueError
             When ``search`` is none, draws rows itself, or does not say which of several metrics
-            chooses the winner; when ``rescale`` names no parameter; when the pruner gives weights
+            chooses the winner; when nothing orders the settings by which finalists are chosen; when
+            ``rescale`` names no parameter; when the pruner gives weights
             that the estimator cannot take.
         """
         self._check(X, y)
@@ -291,7 +332,13 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         seconds = perf_counter() - started
         self.scorer_, self.n_splits_ = self.search_.scorer_, len(self.folds_)
         self._choose()
-        timed = self._refit(X, y, routed) if self.search.refit else {}
+        timed: dict[str, float] = {}
+        if self.n_finalists > 1:
+            started = perf_counter()
+            self._choose_finalist(X, y, fit_params, routed)
+            timed["finalists_seconds"] = perf_counter() - started
+        if self.search.refit:
+            timed |= self._refit(X, y, routed)
         self.pruning_report_ = self._report(seconds, timed)
 
     def _check(self, X: Rows, y: Targets) -> None:
@@ -318,6 +365,12 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         scoring = self.search.scoring
         if isinstance(scoring, list | tuple | set | dict):
             self._check_metric(scoring)
+        if self.n_finalists > 1 and callable(self.search.refit):
+            raise ValueError(
+                f"n_finalists={self.n_finalists} needs an order of the settings, and a callable "
+                "search.refit chooses only one. Set refit to True or to the name of a metric, or "
+                "n_finalists to 1."
+            )
         check_consistent_length(X, y)
         check_rules(self._model(), self.rescale)
         self._check_weights()
@@ -341,7 +394,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         pruner = self._fit_pruner(take_rows(X, train), take_rows(y, train), params).pruner
         weights = getattr(pruner, "sample_weight_", None)
         kept = train[pruner.sample_indices_]
-        return Fold(kept, test, len(train), weights, perf_counter() - started)
+        return Fold(train, kept, test, weights, perf_counter() - started)
 
     def _searched(self, X: Rows, y: Targets, fit_params: Params, routed: RoutedParams) -> Any:
         """Return a clone of the search, fitted on the kept rows of all folds.
@@ -357,11 +410,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         if self.search.scoring is None:
             # OnKeptRows requests no metadata for its score; the estimator's own scorer may.
             search.set_params(scoring=self._scorer())
-        params = routed.estimator
-        if get_config()["enable_metadata_routing"]:
-            asked = get_routing_for_object(search).consumes("fit", fit_params.keys())
-            params = {name: fit_params[name] for name in asked}
-        params = take_params(X, params, rows)
+        params = take_params(X, _metadata_for(search, fit_params, routed), rows)
         params["kept_share"] = _by_row(folds, [np.full(len(f.kept), f.share) for f in folds])
         if folds[0].weights is not None:
             params["kept_weight"] = _by_row(folds, [fold.weights for fold in folds])
@@ -385,6 +434,27 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
             self.best_index_ = int(results[f"rank_test_{refit}"].argmin())
             self.best_params_ = results["params"][self.best_index_]
             self.best_score_ = float(results[f"mean_test_{refit}"][self.best_index_])
+
+    def _choose_finalist(
+        self, X: Rows, y: Targets, fit_params: Params, routed: RoutedParams
+    ) -> None:
+        """Score the best settings on all training rows of the folds, and set which of them wins."""
+        metric = self.search.refit if getattr(self.search_, "multimetric_", False) else "score"
+        results = getattr(self.search_, "cv_results_", {})
+        chosen = _best_settings(results, f"rank_test_{metric}", self.n_finalists)
+        options = self.search.get_params(deep=False)
+        finalists = GridSearchCV(
+            self._model(),
+            [{name: [value] for name, value in results["params"][i].items()} for i in chosen],
+            cv=[(fold.train, fold.test) for fold in self.folds_],
+            refit=False,
+            **{name: options[name] for name in _TAKEN_OVER if name in options},
+        )
+        self.finalists_ = finalists.fit(X, y, **_metadata_for(finalists, fit_params, routed))
+        winner = int(finalists.cv_results_[f"rank_test_{metric}"].argmin())
+        self.best_index_ = int(chosen[winner])
+        self.best_params_ = results["params"][self.best_index_]
+        self.best_score_ = float(finalists.cv_results_[f"mean_test_{metric}"][winner])
 
     def _refit(self, X: Rows, y: Targets, routed: RoutedParams) -> dict[str, float]:
         """Fit the winner; return the seconds, by their names in the report."""
@@ -410,7 +480,7 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         if means is not None and hasattr(self, "best_index_"):
             timed["best_fit_seconds"] = float(means[self.best_index_])
         return PruningReport(
-            tuple(fold.n_train for fold in self.folds_),
+            tuple(len(fold.train) for fold in self.folds_),
             tuple(len(fold.kept) for fold in self.folds_),
             tuple(fold.seconds for fold in self.folds_),
             search_seconds,
@@ -442,6 +512,29 @@ def _by_row(folds: list[Fold], of_kept: list[Any]) -> Floats:
     """Return an entry for each stacked row; test rows, which no fit sees, have 1."""
     ones = [np.ones(len(fold.test)) for fold in folds]
     return np.concatenate([part for pair in zip(of_kept, ones, strict=True) for part in pair])
+
+
+def _metadata_for(search: Any, fit_params: Params, routed: RoutedParams) -> Params:
+    """Return the metadata that a search whose folds are given takes in ``fit``."""
+    if not get_config()["enable_metadata_routing"]:
+        return routed.estimator
+    asked = get_routing_for_object(search).consumes("fit", fit_params.keys())
+    return {name: fit_params[name] for name in asked}
+
+
+def _best_settings(results: dict[str, Any], rank: str, n_settings: int) -> Integers:
+    """Return the indices of the settings of the best ranks, ascending."""
+    if rank not in results:
+        raise ValueError(
+            f"n_finalists={n_settings} needs an order of the settings, and cv_results_ of the "
+            f"search has no {rank!r}. If it has several metrics, set search.refit to the name of "
+            "one; else set n_finalists to 1."
+        )
+    # Only a halving search has iterations, and only the last has the full resource.
+    iteration = results.get("iter", np.zeros(len(results[rank])))
+    settings = np.flatnonzero(iteration == np.max(iteration))
+    order = np.argsort(results[rank][settings], kind="stable")
+    return np.sort(settings[order[:n_settings]])
 
 
 def _checked_index(index: Any, results: dict[str, Any]) -> int:

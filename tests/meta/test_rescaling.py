@@ -59,19 +59,19 @@ def outputs(model: Any, X: np.ndarray) -> np.ndarray:
     [
         LogisticRegression(C=0.05, tol=1e-8),
         LinearSVC(C=0.05, tol=1e-8, max_iter=100_000, random_state=0),
-        SVC(C=0.5, tol=1e-8),
+        SVC(C=0.5, kernel="linear", tol=1e-8),
         LinearSVR(C=0.5, loss="squared_epsilon_insensitive", dual=False, tol=1e-10),
-        SVR(C=0.5, tol=1e-8),
+        SVR(C=0.5, kernel="linear", tol=1e-8),
         Ridge(alpha=30.0),
         Ridge(alpha=np.array([30.0])),
         RidgeClassifier(alpha=30),
-        KernelRidge(alpha=5.0, kernel="rbf"),
+        KernelRidge(alpha=5.0),
         HuberRegressor(alpha=30.0, tol=1e-8, max_iter=1000),
         HistGradientBoostingClassifier(**BOOSTING),
         HistGradientBoostingRegressor(**BOOSTING),
         MLPClassifier(alpha=5.0, tol=1e-9, **MLP),
         MLPRegressor(alpha=5.0, tol=1e-9, **MLP),
-        make_pipeline(StandardScaler(), SVC(C=0.5, tol=1e-8)),
+        make_pipeline(StandardScaler(), SVC(C=0.5, kernel="linear", tol=1e-8)),
         TransformedTargetRegressor(Ridge(alpha=30.0), transformer=StandardScaler()),
         Lasso(alpha=0.05),
         PoissonRegressor(alpha=1.0, tol=1e-8),
@@ -87,9 +87,10 @@ def test_a_model_of_half_of_two_copies_is_the_model_of_both(model):
 
 def test_without_rescaling_it_is_another():
     X, y = twice()
-    grid = GridSearchCV(SVC(C=0.5), {}, cv=2)
+    model = LogisticRegression(C=0.05)
+    grid = GridSearchCV(model, {}, cv=2)
     search = PrunedSearchCV(grid, FirstHalf(), refit="kept", rescale=None).fit(X, y)
-    expected = outputs(SVC(C=0.5).fit(X, y), X)
+    expected = outputs(model.fit(X, y), X)
     assert np.abs(outputs(search.best_estimator_, X) - expected).max() > 0.01
 
 
@@ -105,10 +106,24 @@ def test_a_penalty_against_a_batch_stays(model):
 
 
 @pytest.mark.parametrize(
+    ("model", "value"),
+    [
+        (SVC(C=0.5), "C"),
+        (SVR(C=0.5, kernel="poly"), "C"),
+        (KernelRidge(alpha=0.5, kernel="rbf"), "alpha"),
+    ],
+)
+def test_the_penalty_of_a_kernel_machine_stays(model, value):
+    grid = GridSearchCV(model, {"kernel": [model.kernel]}, cv=2)
+    search = PrunedSearchCV(grid, FirstHalf(), refit="kept").fit(*twice())
+    assert search.best_estimator_.get_params()[value] == 0.5
+
+
+@pytest.mark.parametrize(
     ("pruned", "model"),
     [
         (PrunedClassifier, make_pipeline(StandardScaler(), LogisticRegression(C=0.05, tol=1e-8))),
-        (PrunedClassifier, SVC(C=0.5, tol=1e-8)),
+        (PrunedClassifier, SVC(C=0.5, kernel="linear", tol=1e-8)),
         (PrunedRegressor, Ridge(alpha=30.0)),
     ],
 )

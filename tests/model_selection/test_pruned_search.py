@@ -17,6 +17,7 @@ from sklearn.datasets import load_diabetes, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import check_scoring, get_scorer
 from sklearn.model_selection import (
@@ -41,6 +42,7 @@ from tests.conftest import ThirdOut
 from tests.expected_failures import expected_failures
 
 GRID = {"C": [0.01, 0.1, 1.0]}
+LINEAR = SVC(kernel="linear")
 ALL_ROWS = RandomPruner(0.0)
 
 
@@ -115,9 +117,9 @@ def by_hand(X, y, model, pruner, cv, settings, weighted=False) -> np.ndarray:
 def test_scores_are_those_of_a_loop_written_by_hand(noisy, weighted):
     cv = KFold(4, shuffle=True, random_state=1)
     pruner = Right(reweight=weighted)
-    search = PrunedSearchCV(GridSearchCV(SVC(), GRID, cv=cv), pruner).fit(*noisy)
+    search = PrunedSearchCV(GridSearchCV(LINEAR, GRID, cv=cv), pruner).fit(*noisy)
     assert len({fold.share for fold in search.folds_}) > 1
-    expected = by_hand(*noisy, SVC(), pruner, cv, GRID["C"], weighted)
+    expected = by_hand(*noisy, LINEAR, pruner, cv, GRID["C"], weighted)
     np.testing.assert_allclose(scores_of(search), expected)
     assert search.best_params_ == {"C": GRID["C"][expected.mean(axis=0).argmax()]}
     assert search.best_score_ == pytest.approx(expected.mean(axis=0).max())
@@ -229,11 +231,12 @@ def test_the_winner_is_refitted_on_all_rows_with_the_values_of_the_grid(noisy):
 def test_or_on_kept_rows_with_rescaled_values(noisy):
     X, y = noisy
     search = PrunedSearchCV(
-        GridSearchCV(SVC(), {"C": [0.5]}, cv=3), Right(reweight=True), refit="kept"
+        GridSearchCV(LINEAR, {"C": [0.5]}, cv=3), Right(reweight=True), refit="kept"
     ).fit(X, y)
     kept = X[:, 0] > 0.5
     np.testing.assert_array_equal(search.pruner_.get_support(), kept)
-    expected = SVC(C=0.5 / kept.mean()).fit(X[kept], y[kept], search.pruner_.sample_weight_)
+    model = clone(LINEAR).set_params(C=0.5 / kept.mean())
+    expected = model.fit(X[kept], y[kept], search.pruner_.sample_weight_)
     np.testing.assert_array_equal(search.decision_function(X), expected.decision_function(X))
     assert search.best_params_ == {"C": 0.5}
 
@@ -344,6 +347,106 @@ class TestTheWinner:
             search.score(*noisy)
 
 
+class TestFinalists:
+    @pytest.mark.parametrize(
+        "search",
+        [
+            GridSearchCV(SVC(), {**GRID, "gamma": [0.1, 1.0]}, cv=KFold(3), scoring="f1"),
+            GridSearchCV(make_pipeline(StandardScaler(), SVC()), {"svc__C": [0.1, 1.0]}, cv=3),
+            GridSearchCV(SVC(), {"kernel": [RBF(0.5), RBF(2.0)]}, cv=3, refit=False),
+            RandomizedSearchCV(SVC(), {"C": loguniform(0.1, 10)}, n_iter=4, cv=3, random_state=0),
+            GridSearchCV(
+                SVC(), GRID, cv=3, scoring=("accuracy", "f1"), refit="f1", return_train_score=True
+            ),
+        ],
+        ids=["grid", "pipeline", "objects", "randomized", "metrics"],
+    )
+    def test_all_settings_find_what_the_search_itself_finds(self, search, noisy):
+        pruner, own = Right(reweight=True), clone(search).fit(*noisy)
+        ours = PrunedSearchCV(search, pruner, n_finalists=9).fit(*noisy)
+        assert ours.finalists_.cv_results_.keys() == own.cv_results_.keys()
+        for name in own.cv_results_:
+            if "_test_" in name or "_train_" in name:
+                np.testing.assert_array_equal(
+                    ours.finalists_.cv_results_[name], own.cv_results_[name]
+                )
+        assert ours.best_index_ == own.best_index_
+        assert str(ours.best_params_) == str(own.best_params_)
+        if search.refit:
+            assert ours.best_score_ == own.best_score_
+            np.testing.assert_array_equal(ours.predict(noisy[0]), own.predict(noisy[0]))
+
+    def test_are_the_settings_that_are_best_on_the_kept_rows(self, noisy):
+        X, y = noisy
+        Cs = [1e-3, 0.03, 0.1, 0.3, 1.0, 10.0]
+        grid = GridSearchCV(LINEAR, {"C": Cs}, cv=KFold(3))
+        search = PrunedSearchCV(grid, Right(), n_finalists=3).fit(X, y)
+        on_kept = by_hand(X, y, LINEAR, Right(), KFold(3), Cs).mean(axis=0)
+        np.testing.assert_allclose(search.cv_results_["mean_test_score"], on_kept)
+        finalists = [setting["C"] for setting in search.finalists_.cv_results_["params"]]
+        assert min(on_kept[[Cs.index(C) for C in finalists]]) >= np.sort(on_kept)[-3]
+        on_all = by_hand(X, y, LINEAR, ALL_ROWS, KFold(3), finalists).mean(axis=0)
+        assert search.best_params_ == {"C": finalists[on_all.argmax()]}
+        assert search.best_score_ == pytest.approx(on_all.max())
+        assert Cs[search.best_index_] == search.best_params_["C"] == search.best_estimator_.C
+
+    def test_of_a_halving_search_come_from_its_last_iteration(self, noisy):
+        forest = RandomForestClassifier(random_state=0)
+        halving = HalvingGridSearchCV(
+            forest, {"max_depth": [1, 2, 3, 4, 5]}, resource="n_estimators", max_resources=9, cv=3
+        )
+        search = PrunedSearchCV(halving, Right(), n_finalists=9).fit(*noisy)
+        results = search.cv_results_
+        last = np.flatnonzero(results["iter"] == results["iter"].max())
+        expected = [results["params"][position] for position in last]
+        assert search.finalists_.cv_results_["params"] == expected and 1 < len(expected) < 5
+        assert search.best_params_ == results["params"][search.best_index_]
+
+    @pytest.mark.parametrize("routed", [False, True])
+    def test_are_scored_with_the_metadata_of_a_grid_search(self, routed, noisy):
+        X, y = noisy
+        params = {
+            "groups": np.arange(120) % 4,
+            "sample_weight": np.random.default_rng(0).uniform(size=120),
+        }
+        with sklearn.config_context(enable_metadata_routing=routed):
+            model, scorer = LogisticRegression(), get_scorer("accuracy")
+            if routed:
+                model.set_fit_request(sample_weight=True)
+                scorer.set_score_request(sample_weight=True)
+            grid = GridSearchCV(model, GRID, cv=GroupKFold(4), scoring=scorer)
+            ours = PrunedSearchCV(grid, ThirdOut(), n_finalists=3).fit(X, y, **params)
+            own = grid.fit(X, y, **params)
+        np.testing.assert_allclose(scores_of(ours.finalists_), scores_of(own))
+
+    @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+    def test_that_fail_do_not_win(self, noisy):
+        grid = GridSearchCV(SVC(), {"C": [-1.0, 1.0]}, cv=2)
+        with pytest.warns(UserWarning, match="non-finite"):
+            search = PrunedSearchCV(grid, ThirdOut(), n_finalists=2).fit(*noisy)
+        assert search.best_params_ == {"C": 1.0}
+
+    def test_are_reported_and_forgotten_by_a_fit_without_them(self, noisy):
+        grid = GridSearchCV(SVC(), GRID, cv=3)
+        search = PrunedSearchCV(grid, ThirdOut(), n_finalists=2).fit(*noisy)
+        assert search.pruning_report_.finalists_seconds > 0
+        search.set_params(n_finalists=1).fit(*noisy)
+        assert search.pruning_report_.finalists_seconds is None
+        assert not hasattr(search, "finalists_")
+
+    @pytest.mark.parametrize(
+        ("search", "message"),
+        [
+            (GridSearchCV(SVC(), GRID, refit=lambda results: 0), "callable search.refit chooses"),
+            (GridSearchCV(SVC(), GRID, scoring=["f1"], refit=False), "set search.refit to the"),
+            (TriesInTurn(SVC(), GRID["C"]), "has no 'rank_test_score'"),
+        ],
+    )
+    def test_need_an_order_of_the_settings(self, search, message, noisy):
+        with pytest.raises(ValueError, match=f"n_finalists=2 needs an order.*{message}"):
+            PrunedSearchCV(search, ThirdOut(), n_finalists=2).fit(*noisy)
+
+
 class TestMetadata:
     @pytest.mark.parametrize("scoring", [None, "accuracy"])
     def test_without_routing_it_goes_where_a_grid_search_has_it_go(self, scoring, noisy):
@@ -379,9 +482,9 @@ class TestMetadata:
 
     @pytest.mark.usefixtures("routing")
     def test_the_pruners_weights_need_a_request_of_the_estimator(self, noisy):
-        grid = GridSearchCV(SVC().set_fit_request(sample_weight=True), GRID, cv=KFold(4))
+        grid = GridSearchCV(clone(LINEAR).set_fit_request(sample_weight=True), GRID, cv=KFold(4))
         search = PrunedSearchCV(grid, Right(reweight=True)).fit(*noisy)
-        expected = by_hand(*noisy, SVC(), Right(reweight=True), KFold(4), GRID["C"], weighted=True)
+        expected = by_hand(*noisy, LINEAR, Right(reweight=True), KFold(4), GRID["C"], weighted=True)
         np.testing.assert_allclose(scores_of(search), expected)
 
     def test_weights_given_and_the_pruners_are_multiplied_in_fits_but_not_in_scores(self, noisy):
@@ -389,12 +492,13 @@ class TestMetadata:
         given = np.random.default_rng(0).uniform(0.5, 1.5, size=120)
         cv = KFold(3)
         search = PrunedSearchCV(
-            GridSearchCV(SVC(), {"C": [1.0]}, cv=cv, scoring="accuracy"), Right(reweight=True)
+            GridSearchCV(LINEAR, {"C": [1.0]}, cv=cv, scoring="accuracy"), Right(reweight=True)
         ).fit(X, y, sample_weight=given)
         for k, (train, test) in enumerate(cv.split(X)):
             kept = train[X[train, 0] > 0.5]
             weights = given[kept] * (1 + np.arange(len(kept)) / 10)
-            model = SVC(C=len(train) / len(kept)).fit(X[kept], y[kept], weights)
+            model = clone(LINEAR).set_params(C=len(train) / len(kept))
+            model.fit(X[kept], y[kept], weights)
             expected = model.score(X[test], y[test], given[test])
             assert search.cv_results_[f"split{k}_test_score"][0] == pytest.approx(expected)
 
@@ -433,7 +537,7 @@ def test_folds_may_be_masks(noisy):
     train = np.arange(120) < 80
     search = PrunedSearchCV(GridSearchCV(SVC(), GRID, cv=[(train, ~train)]), ThirdOut())
     fold = search.fit(*noisy).folds_[0]
-    assert fold.n_train == 80 and fold.test.tolist() == list(range(80, 120))
+    assert fold.train.tolist() == list(range(80)) and fold.test.tolist() == list(range(80, 120))
 
 
 def test_rows_without_targets(noisy):
