@@ -5,7 +5,8 @@
 
 Each search goes over 50 settings or more of a learner, in three folds of at most 12,000 training
 rows. `PrunedSearchCV` runs it on the rows that a pruner keeps, pruned once a fold, and refits the
-winner on all rows; scikit-learn's `GridSearchCV` runs it on all. A seed draws training rows, folds
+winner on all rows; scikit-learn's `GridSearchCV` runs it on all. With two finalists, the two best
+settings on kept rows are scored on all rows, and the better wins. A seed draws training rows, folds
 and the pruner's choice, and is the same for all pruners.
 
 - tau: Kendall's rank correlation (tau-b) between the mean scores of the settings on kept rows and
@@ -13,8 +14,8 @@ and the pruner's choice, and is the same for all pruners.
 - regret: test accuracy of the winner on all rows, less that of the winner on kept rows. Both are
   fitted on all training rows;
 - seconds: of processor time, which other jobs on the machine hardly change. Those of the search
-  are without the last fit; those of pruning are counted in, and are as large a share of the search
-  as on the wall clock.
+  are without the last fit; those of pruning and of the finalists are counted in. Pruning is as
+  large a share of the search as on the wall clock.
 
 One line a search goes to `results/search_on_kept.csv`, with the mean score of every setting; a run
 that was cut off goes on where it stopped. The report is `results/search_on_kept.md`.
@@ -26,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -58,6 +59,7 @@ DATASETS = ("adult", "digits", "cifar10")
 FULL = "all rows"
 README_TABLE = "when pruning pays"
 N_ROWS, N_FOLDS, N_SEEDS, RATIO = 12_000, 3, 5, 0.9
+N_FINALISTS = (1, 2)
 # Never reached: a search that is cut short depends on what else the machine does.
 TIME_LIMIT = 3_600.0
 # gamma of the kernel SVM, in units of 1 / (median squared distance).
@@ -99,12 +101,17 @@ LEARNERS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
+# Data set, learner, pruner, share pruned and finalists.
+Search: TypeAlias = tuple[str, str, str, float, int]
+OF_FULL = FULL, 0.0, 1
+
+
 @dataclass(frozen=True)
 class Cell:
     """One search, and the test score of its winner, refitted on all training rows.
 
     n_kept : rows of all folds together that the search trained on.
-    seconds : processor time of the search, with its pruning and without the refit.
+    seconds : processor time of the search, with pruning and finalists, without the refit.
     scores : mean score of each setting, in the grid's order, with spaces in between.
     """
 
@@ -112,6 +119,7 @@ class Cell:
     learner: str
     pruner: str
     prune_ratio: float
+    n_finalists: int
     seed: int
     n_kept: int
     seconds: float
@@ -122,7 +130,11 @@ class Cell:
 
     @property
     def key(self) -> Key:
-        return self.dataset, self.learner, self.pruner, self.prune_ratio, self.seed
+        return *self.search, self.seed
+
+    @property
+    def search(self) -> Search:
+        return self.dataset, self.learner, self.pruner, self.prune_ratio, self.n_finalists
 
     @property
     def setting_scores(self) -> np.ndarray:
@@ -152,12 +164,14 @@ def grid_search(split: Split, learner: str, seed: int) -> GridSearchCV:
     return GridSearchCV(model, grid, cv=folds, refit=False)
 
 
-def measured(split: Split, learner: str, pruner: str, ratio: float, seed: int) -> Cell:
+def measured(
+    split: Split, learner: str, pruner: str, ratio: float, n_finalists: int, seed: int
+) -> Cell:
     """Run one search."""
     search: Any = grid_search(split, learner, seed)
     model = search.estimator
     if pruner != FULL:
-        search = PrunedSearchCV(search, pruners(ratio, seed)[pruner])
+        search = PrunedSearchCV(search, pruners(ratio, seed)[pruner], n_finalists=n_finalists)
     clock, busy = perf_counter(), process_time()
     fit(search, split.X_train, split.y_train)
     clock, busy = perf_counter() - clock, process_time() - busy
@@ -171,6 +185,7 @@ def measured(split: Split, learner: str, pruner: str, ratio: float, seed: int) -
         learner,
         pruner,
         ratio,
+        n_finalists,
         seed,
         sum(report.n_kept) if report else (N_FOLDS - 1) * len(split.y_train),
         busy,
@@ -186,9 +201,9 @@ def tau(cell: Cell, full: Cell) -> float:
     return float(kendalltau(cell.setting_scores, full.setting_scores).statistic)
 
 
-def _line(key: Sequence[Any], cells: dict[int, Cell], full: dict[int, Cell]) -> list[str]:
+def _line(key: Search, cells: dict[int, Cell], full: dict[int, Cell]) -> list[str]:
     """Return the means over the seeds that both have."""
-    dataset, learner, pruner, ratio = key
+    dataset, learner, pruner, ratio, n_finalists = key
     seeds = sorted(cells.keys() & full.keys())
     if not seeds:
         return []
@@ -200,6 +215,7 @@ def _line(key: Sequence[Any], cells: dict[int, Cell], full: dict[int, Cell]) -> 
         f"{dataset}, {learner}",
         f"{ratio:.0%}",
         pruner,
+        str(n_finalists),
         str(len(seeds)),
         f"{np.mean([tau(cell, other) for cell, other in pairs]):.2f}",
         f"{mean_of(best):.4f}",
@@ -215,12 +231,11 @@ def test_scores(cells: dict[int, Cell], seeds: Sequence[int]) -> Run:
     return {seed: cells[seed].test_score for seed in seeds}
 
 
-def by_search(cells: Sequence[Cell]) -> dict[tuple[str, str, str, float], dict[int, Cell]]:
-    """Return the cells of each seed by data set, learner, pruner and share pruned."""
-    runs: dict[tuple[str, str, str, float], dict[int, Cell]] = {}
+def by_search(cells: Sequence[Cell]) -> dict[Search, dict[int, Cell]]:
+    """Return the cells of each search, by seed."""
+    runs: dict[Search, dict[int, Cell]] = {}
     for cell in cells:
-        ratio = 0.0 if cell.pruner == FULL else cell.prune_ratio
-        runs.setdefault((cell.dataset, cell.learner, cell.pruner, ratio), {})[cell.seed] = cell
+        runs.setdefault(cell.search, {})[cell.seed] = cell
     return runs
 
 
@@ -234,8 +249,8 @@ def box(cells: Sequence[Cell]) -> str:
     lines = []
     for dataset, learner in dict.fromkeys(key[:2] for key in runs):
         full, ours, random = (
-            runs.get((dataset, learner, pruner, ratio), {})
-            for pruner, ratio in ((FULL, 0.0), ("influence", RATIO), ("random", RATIO))
+            runs.get((dataset, learner, *way), {})
+            for way in (OF_FULL, ("influence", RATIO, 1), ("random", RATIO, 1))
         )
         seeds = sorted(full.keys() & ours.keys() & random.keys())
         if not seeds:
@@ -272,11 +287,19 @@ def box(cells: Sequence[Cell]) -> str:
 def report(cells: Sequence[Cell]) -> str:
     runs = by_search(cells)
     lines = [
-        _line(key, runs[key], runs.get((*key[:2], FULL, 0.0), {}))
+        _line(key, runs[key], runs.get((*key[:2], *OF_FULL), {}))
         for key in sorted(runs)
         if key[2] != FULL
     ]
-    header = ["data, learner", "pruned", "pruner", "seeds", "tau", "winner on all rows"]
+    header = [
+        "data, learner",
+        "pruned",
+        "pruner",
+        "finalists",
+        "seeds",
+        "tau",
+        "winner on all rows",
+    ]
     header += ["regret", "all rows, s", "kept rows, s", "of these pruning, s", "times faster"]
     sizes = {len(cell.setting_scores) for cell in cells}
     return "\n\n".join(
@@ -298,16 +321,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--learner", nargs="+", choices=LEARNERS, default=list(LEARNERS))
     parser.add_argument("--pruner", nargs="+", choices=PRUNERS, default=list(PRUNERS))
     parser.add_argument("--ratio", nargs="+", type=float, default=[RATIO])
+    parser.add_argument("--finalists", nargs="+", type=int, default=list(N_FINALISTS))
     parser.add_argument("--seeds", type=int, default=N_SEEDS)
     args = parser.parse_args(argv)
-    ways = [(FULL, 0.0), *product(args.pruner, args.ratio)]
+    ways: list[tuple[str, float, int]] = [
+        OF_FULL,
+        *product(args.pruner, args.ratio, args.finalists),
+    ]
 
     def missing(done: Done) -> Iterator[Cell]:
         for seed, dataset in product(range(args.seeds), args.dataset):
             split = load(dataset, args.data_dir).subset(min(N_ROWS, args.subset or N_ROWS), seed)
-            for learner, (pruner, ratio) in product(args.learner, ways):
-                if (dataset, learner, pruner, ratio, seed) not in done:
-                    yield measured(split, learner, pruner, ratio, seed)
+            for learner, way in product(args.learner, ways):
+                if (dataset, learner, *way, seed) not in done:
+                    yield measured(split, learner, *way, seed)
 
     folder = output_folder(args)
     measure("search_on_kept", Cell, missing, report, folder, parser)

@@ -15,6 +15,7 @@ from benchmarks.cells import read_records
 from benchmarks.search_on_kept import FULL, Cell
 
 COMMAND = ["--dataset", "adult", "--learner", "logistic", "svc", "--ratio", "0.5", "--seeds", "1"]
+COMMAND += ["--finalists", "2"]
 
 
 @pytest.fixture
@@ -51,10 +52,11 @@ def test_a_run_that_was_cut_off_goes_on(data_dir, tmp_path, capsys):
     assert shown.count("| adult, svc | 50% |") == 2
 
 
-def cell(pruner, seed, scores, test_score, seconds):
+def cell(pruner, seed, scores, test_score, seconds, n_finalists=1):
     ratio = 0.0 if pruner == FULL else 0.9
     shown = " ".join(map(str, scores))
-    return Cell("adult", "svc", pruner, ratio, seed, 10, seconds, 1.0, 1.0, test_score, shown)
+    timed = seconds, 1.0, 1.0
+    return Cell("adult", "svc", pruner, ratio, n_finalists, seed, 10, *timed, test_score, shown)
 
 
 def test_the_report_compares_seeds_that_both_have():
@@ -65,12 +67,23 @@ def test_the_report_compares_seeds_that_both_have():
         cell(FULL, 2, full, 0.1, 1e9),
         cell("random", 0, kept, 0.88, 4.0),
         cell("random", 1, full, 0.82, 6.0),
+        cell("random", 0, kept, 0.9, 6.0, n_finalists=2),
     ]
-    line = search_on_kept.report(cells).splitlines()[-1]
+    line, of_finalists = search_on_kept.report(cells).splitlines()[-2:]
     tau = (kendalltau(full, kept).statistic + 1) / 2
     half = 12.706 * np.std([0.02, -0.02], ddof=1) / np.sqrt(2)
-    expected = ["adult, svc", "90%", "random", "2", f"{tau:.2f}", "0.8500", f"+0.0000 ± {half:.4f}"]
+    expected = [
+        "adult, svc",
+        "90%",
+        "random",
+        "1",
+        "2",
+        f"{tau:.2f}",
+        "0.8500",
+        f"+0.0000 ± {half:.4f}",
+    ]
     assert line == "| " + " | ".join([*expected, "30.0", "5.0", "1.0", "6.0"]) + " |"
+    assert of_finalists.startswith("| adult, svc | 90% | random | 2 | 1 |")
 
 
 def test_pruning_pays_once_it_took_less_than_the_fits_that_it_saves():
