@@ -380,9 +380,9 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
         the notes. None means ``InfluencePruner()``.
     rescale : "auto", dict or None, default=None
         How parameters of ``estimator`` depend on the share of rows kept, as in
-        :class:`~sklearn_prune.model_selection.PrunedSearchCV`. "auto" divides C and multiplies
-        alpha by it, where scikit-learn sets them against a sum of losses. None fits ``estimator``
-        as it is.
+        :class:`~sklearn_prune.model_selection.PrunedSearchCV`. "auto" divides C of linear models
+        and multiplies alpha by it, where scikit-learn sets them against a sum of losses. None fits
+        ``estimator`` as it is.
 
     Attributes
     ----------

@@ -49,9 +49,9 @@ def default_rules(estimator: Estimator) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for path, owner in {"": estimator, **estimator.get_params()}.items():
         prefix = f"{path}__" if path else ""
-        has_kernel = getattr(owner, "kernel", "linear") != "linear"
+        is_kernel_machine = getattr(owner, "kernel", "linear") != "linear"
         for classes, (name, rule) in _DEFAULTS.items():
-            if isinstance(owner, classes) and not has_kernel:
+            if isinstance(owner, classes) and not is_kernel_machine:
                 rules[prefix + name] = rule
         # Other solvers set alpha against a batch, whose size stays.
         if isinstance(owner, MLPClassifier | MLPRegressor) and owner.solver == "lbfgs":

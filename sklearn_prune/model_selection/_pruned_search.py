@@ -113,8 +113,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     decides which settings :math:`\lambda` are tried and which wins. They are values for all rows:
     a fit A on fewer rows rescales those penalties that are set against a sum of losses.
 
-    With ``n_finalists`` > 1 that many settings, those with the best scores, are scored again with
-    :math:`S_k = T_k`: in the same folds, on all training rows. The best of these scores wins.
+    With ``n_finalists`` > 1, so many settings of the best scores are scored again, in the same
+    folds on all training rows, :math:`S_k = T_k`. The best of these scores wins.
 
     Parameters
     ----------
@@ -129,9 +129,10 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     refit : {"all", "kept"}, default="all"
         Rows that the winner is fitted on in the end: all, or those that the pruner keeps of all.
     n_finalists : int, default=1
-        Settings among which all rows decide; 1 leaves the decision to the kept rows. Each costs as
-        many fits on all training rows as there are folds. As many as all settings find what
-        ``search`` finds on all rows. A halving search sends those of its last iteration.
+        How many of the settings that are best on the kept rows are scored on all rows as well, to
+        choose the winner. Each costs a fit on all training rows of each fold. 1 leaves the choice
+        to the kept rows; with all settings, the winner is that of ``search`` on all rows. Of a
+        halving search only the last iteration's settings are eligible.
     rescale : "auto", dict or None, default="auto"
         How parameters depend on the share of rows kept, by their names in ``search.estimator``:
         "inverse" divides by the share, "proportional" multiplies by it, and a function
@@ -197,10 +198,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     what counts is their order. Settings that suit few rows best (shallow trees, strong smoothing)
     can win though others would on all rows; a few finalists correct that.
 
-    A linear model with a rescaled penalty is about the same on few rows as on all, since it keeps
-    the balance of penalty and mean loss. A kernel machine is not: with more rows it follows finer
-    detail, and about the same C is best on few rows as on all (Eberts and Steinwart, 2013). So its
-    penalty stays.
+    "auto" rescales for models of a fixed size, which then are about the same on few rows as on all.
+    A kernel machine follows finer detail the more rows it gets. The C that is best on few rows is
+    about the one that is best on all (Eberts and Steinwart, 2013), so it stays.
 
     If an error or Ctrl-C ends ``fit`` early, the search is left as it was before.
 
@@ -308,9 +308,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         ------
         ValueError
             When ``search`` is none, draws rows itself, or does not say which of several metrics
-            chooses the winner; when nothing orders the settings by which finalists are chosen; when
-            ``rescale`` names no parameter; when the pruner gives weights
-            that the estimator cannot take.
+            chooses the winner; when finalists are asked for and ``search`` does not rank the
+            settings; when ``rescale`` names no parameter; when the pruner gives weights that the
+            estimator cannot take.
         """
         self._check(X, y)
         check_params(X, fit_params)
@@ -515,7 +515,7 @@ def _by_row(folds: list[Fold], of_kept: list[Any]) -> Floats:
 
 
 def _metadata_for(search: Any, fit_params: Params, routed: RoutedParams) -> Params:
-    """Return the metadata that a search whose folds are given takes in ``fit``."""
+    """Return the metadata that a search with given folds takes in ``fit``."""
     if not get_config()["enable_metadata_routing"]:
         return routed.estimator
     asked = get_routing_for_object(search).consumes("fit", fit_params.keys())
@@ -526,9 +526,9 @@ def _best_settings(results: dict[str, Any], rank: str, n_settings: int) -> Integ
     """Return the indices of the settings of the best ranks, ascending."""
     if rank not in results:
         raise ValueError(
-            f"n_finalists={n_settings} needs an order of the settings, and cv_results_ of the "
-            f"search has no {rank!r}. If it has several metrics, set search.refit to the name of "
-            "one; else set n_finalists to 1."
+            f"n_finalists={n_settings} needs an order of the settings, and the search keeps no "
+            "ranks by the metric that chooses the winner. If it has several metrics, set "
+            "search.refit to the name of one; else set n_finalists to 1."
         )
     # Only a halving search has iterations, and only the last has the full resource.
     iteration = results.get("iter", np.zeros(len(results[rank])))

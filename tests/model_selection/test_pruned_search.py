@@ -439,7 +439,7 @@ class TestFinalists:
         [
             (GridSearchCV(SVC(), GRID, refit=lambda results: 0), "callable search.refit chooses"),
             (GridSearchCV(SVC(), GRID, scoring=["f1"], refit=False), "set search.refit to the"),
-            (TriesInTurn(SVC(), GRID["C"]), "has no 'rank_test_score'"),
+            (TriesInTurn(SVC(), GRID["C"]), "search keeps no ranks"),
         ],
     )
     def test_need_an_order_of_the_settings(self, search, message, noisy):
