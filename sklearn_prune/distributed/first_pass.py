@@ -15,6 +15,7 @@ from ..data import (
     Kind,
     Target,
     as_labels,
+    as_numbers,
     check_distinct,
     check_rows,
     check_target,
@@ -152,6 +153,8 @@ class RawReader:
             return None
         given = {name: part for name, part in parts.items() if name not in ("X", "y")}
         weights, groups = given.pop("sample_weight", None), given.get("groups")
+        # Positive for some rows of some partition, which the survey checks.
+        priority = given.pop("sample_priority", None)
         terms = make_terms(n_samples, None, **given)
         return Block(
             X=check_rows(self.checker, parts["X"], reset=False),
@@ -162,6 +165,9 @@ class RawReader:
             must_drop=terms.must_drop,
             cost=terms.cost,
             position=position,
+            priority=None
+            if priority is None
+            else as_numbers("sample_priority", priority, n_samples),
         )
 
 
