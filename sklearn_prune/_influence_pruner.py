@@ -543,7 +543,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         assert y is not None
         reference = self._checked_reference(X, y, X_ref, y_ref)
         terms = make_terms(len(y), self._labels(y), **row_params)
-        check_priority(terms, self._request(), is_led=reference is not None)
+        if terms.priority is not None:
+            has_cost, is_led = terms.cost is not None, reference is not None
+            check_priority(self._request(), has_cost=has_cost, is_led=is_led)
         self._check_before_training(terms)
         self._seed_ = drawn_seed(self.random_state)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
@@ -573,6 +575,8 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     ) -> KeptPartitions:
         """Do what `_select_rows` does, for the partitions of a Dask collection."""
         distributed.require_partition_wise(self.get_params(deep=False), fit_params)
+        if fit_params.get("sample_priority") is not None:
+            check_priority(self._request(), has_cost=False, is_led=False)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             partitioned = distributed.Partitioned.of(X, y, **fit_params)

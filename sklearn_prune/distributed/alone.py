@@ -49,7 +49,10 @@ def _fit(
     attributes: Sequence[str],
 ) -> list[Any]:
     y = block.y if classes is None or block.y is None else classes[block.y]
-    given: dict[str, Any] = {"sample_weight": block.sample_weight}
+    given: dict[str, Any] = {
+        "sample_weight": block.sample_weight,
+        "sample_priority": block.priority,
+    }
     if group_names is not None:
         given["groups"] = group_names[block.groups]
     for name in ("must_keep", "must_drop"):

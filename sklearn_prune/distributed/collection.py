@@ -64,6 +64,8 @@ class Block:
         What dropping each row saves.
     position : int
         Number of the partition in the user's collection.
+    priority : ndarray of shape (n_rows,) or None
+        How much models learn from each row, as far as the user knows.
     """
 
     X: Rows
@@ -74,6 +76,7 @@ class Block:
     must_drop: Mask
     cost: Floats | None
     position: int
+    priority: Floats | None = None
 
     def __len__(self) -> int:
         return int(self.X.shape[0])

@@ -18,7 +18,7 @@ import numpy as np
 
 from .._types import Floats, Integers
 from ..influence import most_dense_params
-from ..matching import Priorities, PriorityScale
+from ..matching import DistanceScale, Priorities, PriorityScale
 from ..selection import leading_directions
 from .collection import Block, EachOwn, Partitioned
 from .groups import Groups
@@ -63,7 +63,7 @@ class OddsRule:
 
     Attributes
     ----------
-    scale : PriorityScale
+    scale : PriorityScale or DistanceScale
         Fitted on a sample.
     floors : tuple of float
         Least factors, from the sample.
@@ -71,38 +71,50 @@ class OddsRule:
         Mean distance and mean spread of the sample.
     """
 
-    scale: PriorityScale
+    scale: PriorityScale | DistanceScale
     floors: tuple[float, float, float]
     means: tuple[float, float]
 
     @classmethod
-    def fit(cls, maps: RowMaps, sample: ReadRows, n_rows: int) -> tuple[OddsRule, Odds]:
-        """Grow forests on the sample, of ``n_rows`` in all; return the odds of the sample too."""
+    def fit(
+        cls, maps: RowMaps, sample: ReadRows, n_rows: int, priority: Floats | None = None
+    ) -> tuple[OddsRule, Odds]:
+        """Fit the scale on the sample, of ``n_rows`` in all; return the odds of the sample too.
+
+        Forests are grown unless the user gives the ``priority`` of its rows.
+        """
         assert maps.embedding is not None
-        classes = maps.reader.classes
+        classes, n_rows = maps.reader.classes, max(n_rows, _MANY_ROWS)
         table = maps.embedding.table_of(sample)
-        scale = PriorityScale.fit(
-            table,
-            sample.target,
-            sample.sample_weight,
-            max(n_rows, _MANY_ROWS),
-            is_labels=classes is not None,
-            n_classes=None if classes is None else len(classes),
-        )
-        scale = replace(scale, is_fast=True)
-        factors = scale.factors(table, sample.target, np.arange(len(sample)))
+        scale: PriorityScale | DistanceScale
+        if priority is not None:
+            scale = DistanceScale.fit(table, len(sample), n_rows)
+        else:
+            scale = PriorityScale.fit(
+                table,
+                sample.target,
+                sample.sample_weight,
+                n_rows,
+                is_labels=classes is not None,
+                n_classes=None if classes is None else len(classes),
+            )
+            scale = replace(scale, is_fast=True)
+        learned = sample.target if priority is None else priority
+        factors = scale.factors(table, learned, np.arange(len(sample)))
         floors = factors.floors()
         raised = factors.raised(floors)
         means = float(raised.distance.mean()), float(raised.spread.mean())
         rule = cls(scale, floors, means)
         return rule, rule._odds(raised)
 
-    def __call__(self, maps: RowMaps, rows: ReadRows, fitted: Integers) -> Odds:
+    def __call__(
+        self, maps: RowMaps, rows: ReadRows, fitted: Integers, priority: Floats | None = None
+    ) -> Odds:
         """Return the odds of rows; ``fitted`` is their position in the sample, or -1."""
         assert maps.embedding is not None
-        table = maps.embedding.table_of(rows)
-        factors = self.scale.factors(table, rows.target, fitted).raised(self.floors)
-        return self._odds(factors)
+        learned = rows.target if priority is None else priority
+        factors = self.scale.factors(maps.embedding.table_of(rows), learned, fitted)
+        return self._odds(factors.raised(self.floors))
 
     def _odds(self, factors: Priorities) -> Odds:
         distance, spread = factors.distance / self.means[0], factors.spread / self.means[1]
@@ -114,7 +126,7 @@ def block_odds(block: Block, maps: RowMaps, rule: OddsRule, sampled: Integers, f
     """Return the odds of a block, whose rows at ``sampled`` are the sample's from ``first``."""
     fitted = np.full(len(block), -1, dtype=np.int64)
     fitted[sampled] = first + np.arange(len(sampled))
-    return rule(maps, maps.reader(block), fitted)
+    return rule(maps, maps.reader(block), fitted, block.priority)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from ..data import (
     Kind,
     Target,
     as_labels,
+    as_numbers,
     check_distinct,
     check_rows,
     check_target,
@@ -154,6 +155,8 @@ class RawReader:
             return None
         given = {name: part for name, part in parts.items() if name not in ("X", "y")}
         weights, groups = given.pop("sample_weight", None), given.get("groups")
+        # Positive for some rows of some partition, which the survey checks.
+        priority = given.pop("sample_priority", None)
         terms = make_terms(n_samples, None, **given)
         if not get_tags(self.checker).no_validation:
             X = check_rows(self.checker, X, reset=False)
@@ -166,6 +169,9 @@ class RawReader:
             must_drop=terms.must_drop,
             cost=terms.cost,
             position=position,
+            priority=None
+            if priority is None
+            else as_numbers("sample_priority", priority, n_samples),
         )
 
 

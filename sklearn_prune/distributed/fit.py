@@ -168,7 +168,8 @@ def _draw(maps: RowMaps, known: Survey, groups: Groups, seed: int) -> tuple[Draw
     if maps.embedding is None or not is_allocated:
         return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
     even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
-    rule, of_sample = OddsRule.fit(maps, known.sample, groups.n_samples)
+    priority = known.counted.sample.priority
+    rule, of_sample = OddsRule.fit(maps, known.sample, groups.n_samples, priority)
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1]
     odds = known.partitioned.keep(

@@ -21,7 +21,6 @@ _FIXED = {
 # The same for arguments of fit.
 _ARGUMENTS = {
     "sample_cost": "leave it out",
-    "sample_priority": "leave it out",
     "X_ref": "leave it out",
     "y_ref": "leave it out",
 }

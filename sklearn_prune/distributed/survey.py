@@ -19,7 +19,7 @@ from ..networks import (
     read_head,
     unscaled_network,
 )
-from ..selection import StratumCounts
+from ..selection import StratumCounts, require_priority
 from .collection import Block, EachOwn, Partitioned
 from .first_pass import FirstPass
 from .reading import ReadRows, RowReader, Strata, joined_blocks, taken_block
@@ -65,12 +65,15 @@ class _BlockCounts:
         Their places in the partition.
     y_moments : Moments or None
         Of numbers to predict.
+    priorities : ndarray
+        The least and the greatest of the user's priorities; empty without any.
     """
 
     counts: Integers
     sample: Block
     positions: Integers
     y_moments: Moments | None
+    priorities: Floats
 
 
 def _count_block(block: Block, size: int, n_classes: int, n_groups: int, seed: int) -> _BlockCounts:
@@ -86,8 +89,13 @@ def _count_block(block: Block, size: int, n_classes: int, n_groups: int, seed: i
     shape = max(1, n_classes), n_groups
     masks = (np.ones(len(block), dtype=bool), block.must_keep, block.must_drop)
     counts = [np.bincount(pairs[mask], minlength=shape[0] * n_groups) for mask in masks]
+    given = [] if block.priority is None else [block.priority.min(), block.priority.max()]
     return _BlockCounts(
-        np.array(counts).reshape(3, *shape), taken_block(block, positions), positions, y_moments
+        np.array(counts).reshape(3, *shape),
+        taken_block(block, positions),
+        positions,
+        y_moments,
+        np.array(given),
     )
 
 
@@ -130,6 +138,11 @@ def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRow
         Rows to draw, or a few more.
     seed : int, default=0
         Seeds the draw, together with each partition's number.
+
+    Raises
+    ------
+    ValueError
+        If some priority is negative, or all are zero.
     """
     classes = None if first.target is None else first.target.classes
     n_classes = 0 if classes is None else len(classes)
@@ -139,6 +152,9 @@ def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRow
     parts = first.partitioned.compute(
         _count_block, EachOwn(sizes.tolist()), n_classes, n_groups, seed
     )
+    priorities = np.concatenate([part.priorities for part in parts])
+    if len(priorities):
+        require_priority(float(priorities.min()), float(priorities.max()))
     by_partition = np.array([part.counts for part in parts])
     counts = by_partition.sum(axis=0)
     strata = Strata.of(counts[0], has_classes=classes is not None)

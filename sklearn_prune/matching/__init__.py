@@ -5,7 +5,7 @@ influences, and features of the distribution, become coordinates of the rows. Ro
 coordinates sum to about zero, and the certificate says what that costs.
 """
 
-from .allocation import FEWEST_ROWS, LEAST_KEPT, Priorities, PriorityScale
+from .allocation import FEWEST_ROWS, LEAST_KEPT, DistanceScale, Priorities, PriorityScale
 from .certificate import Certificate, certify
 from .choice import (
     Choice,
@@ -46,6 +46,7 @@ __all__ = [
     "Certificate",
     "Choice",
     "CostEstimate",
+    "DistanceScale",
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",

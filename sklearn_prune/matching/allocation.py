@@ -132,16 +132,18 @@ def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities
     sample_priority : ndarray of shape (n_samples,)
         Not negative, and positive for some rows.
     """
-    even = np.ones(len(sample_priority))
-    distance: Floats = even
-    if table is not None and len(table.weighing) > FEWEST_ROWS:
-        # A constant seed, so that odds depend on the data alone.
-        rng = np.random.default_rng(0)
-        reference = _reference_rows(table, len(even), rng)
-        is_reference = np.isin(np.arange(len(even)), reference)
-        distance = _floored(_distance_to_neighbours(table, table[reference], is_reference))
-    none_expected = np.zeros((len(even), 0), dtype=np.float32)
-    return Priorities(distance, _floored(sample_priority), even, none_expected)
+    every = np.arange(len(sample_priority))
+    if table is None or len(table.weighing) <= FEWEST_ROWS:
+        factors = _given(np.ones(len(every)), sample_priority)
+    else:
+        scale = DistanceScale.fit(table, len(every), len(every))
+        factors = scale.factors(table, sample_priority, every)
+    return factors.raised(factors.floors())
+
+
+def _given(distance: Floats, sample_priority: Floats) -> Priorities:
+    none_expected = np.zeros((len(distance), 0), dtype=np.float32)
+    return Priorities(distance, sample_priority, np.ones(len(distance)), none_expected)
 
 
 def kept_shares(
@@ -297,8 +299,8 @@ class _Totals:
 
 
 @dataclass(frozen=True, eq=False)
-class PriorityScale:
-    """What the priorities of any rows are computed from: rows near them, and forests.
+class DistanceScale:
+    """What the priorities of any rows are computed from, beside the user's: rows near them.
 
     Attributes
     ----------
@@ -306,6 +308,60 @@ class PriorityScale:
         Rows of a `Table` that distances are measured to.
     is_reference : ndarray of bool of shape (n_fitted_on,)
         Which of the rows that were fitted on these are.
+    """
+
+    reference: Floats
+    is_reference: Mask
+
+    @classmethod
+    def fit(
+        cls, table: Table, n_fitted: int, n_rows: int, rng: np.random.Generator | None = None
+    ) -> DistanceScale:
+        """Draw reference rows.
+
+        Parameters
+        ----------
+        table : Table
+            The rows to fit on.
+        n_fitted : int
+            How many these are.
+        n_rows : int
+            How many rows will be measured: the more, the fewer reference rows.
+        rng : numpy.random.Generator, default=None
+            Draws. None has a constant seed, so that odds depend on the data alone.
+        """
+        rng = np.random.default_rng(0) if rng is None else rng
+        reference = table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
+        return cls(table[reference], np.isin(np.arange(n_fitted), reference))
+
+    def distances(self, table: Table, fitted: Integers) -> Floats:
+        """Return the distance to the neighbours of each row of a table; see `factors`."""
+        is_own = (fitted >= 0) & self.is_reference[fitted]
+        return _distance_to_neighbours(table, self.reference, is_own)
+
+    def factors(self, table: Table, sample_priority: Floats, fitted: Integers) -> Priorities:
+        """Return the factors of a table's rows, some of which may be zero; see `Priorities.raised`.
+
+        Parameters
+        ----------
+        table : Table
+            The rows to measure.
+        sample_priority : ndarray of shape (n_rows,)
+            The user's numbers.
+        fitted : ndarray of int of shape (n_rows,)
+            Position of each row among those that were fitted on; -1 for other rows.
+        """
+        return _given(self.distances(table, fitted), sample_priority)
+
+
+@dataclass(frozen=True, eq=False)
+class PriorityScale:
+    """What the priorities of any rows are computed from: rows near them, and forests.
+
+    Attributes
+    ----------
+    sparsity : DistanceScale
+        What distances are measured to.
     forest : CrossFitted
         Predicts class probabilities, or the variance of numbers.
     is_labels : bool
@@ -315,8 +371,7 @@ class PriorityScale:
         for very many rows.
     """
 
-    reference: Floats
-    is_reference: Mask
+    sparsity: DistanceScale
     forest: CrossFitted
     is_labels: bool
     is_fast: bool = False
@@ -351,9 +406,7 @@ class PriorityScale:
         """
         # A constant seed, so that odds depend on the data alone.
         rng = np.random.default_rng(0)
-        reference = _reference_rows(table, n_rows, rng)
-        is_reference = np.zeros(len(target), dtype=bool)
-        is_reference[reference] = True
+        sparsity = DistanceScale.fit(table, len(target), n_rows, rng)
         trees = _Trees(table, table.some(_GROWN_ROWS, rng), sample_weight, rng)
         if is_labels:
             forest = trees.probabilities(
@@ -361,7 +414,7 @@ class PriorityScale:
             )
         else:
             forest = trees.variances(target)
-        return cls(table[reference], is_reference, forest, is_labels)
+        return cls(sparsity, forest, is_labels)
 
     def factors(self, table: Table, target: Array, fitted: Integers) -> Priorities:
         """Return the factors of a table's rows, some of which may be zero; see `Priorities.raised`.
@@ -373,8 +426,7 @@ class PriorityScale:
         fitted : ndarray of int of shape (n_rows,)
             Position of each row among those that were fitted on; -1 for other rows.
         """
-        is_own = (fitted >= 0) & self.is_reference[fitted]
-        distance = _distance_to_neighbours(table, self.reference, is_own)
+        distance = self.sparsity.distances(table, fitted)
         forest = self.forest.spread(fitted) if self.is_fast else self.forest
         every = np.arange(len(target))
         predicted = forest.predict(table, every, every if self.is_fast else fitted)
@@ -493,11 +545,6 @@ class _Trees:
         return CrossFitted(tuple(forests), fold, n_columns)
 
 
-def _reference_rows(table: Table, n_rows: int, rng: np.random.Generator) -> Integers:
-    """Draw the rows that distances of so many rows are measured to."""
-    return table.some(max(_REFERENCE_ROWS, int(_N_DISTANCES / n_rows)), rng)
-
-
 def _distance_to_neighbours(
     table: Table,
     reference: Floats,
@@ -548,11 +595,6 @@ class _Nearest:
             for column in nearest.T
         ]
         return np.sort(np.sqrt(np.column_stack(squared)), axis=1)
-
-
-def _floored(odds: Floats) -> Floats:
-    """Return the odds, with very small ones raised; all 1 if none is positive."""
-    return np.maximum(odds, _floor(odds))
 
 
 def _floor(odds: Floats) -> float:

@@ -83,13 +83,11 @@ def check_counts(terms: RowTerms, request: Request) -> None:
     count_problem(drop_weightless(terms, request), request)
 
 
-def check_priority(terms: RowTerms, request: Request, *, is_led: bool) -> None:
-    """Raise ValueError if priorities are given and something else already decides between sets."""
-    if terms.priority is None:
-        return
+def check_priority(request: Request, *, has_cost: bool, is_led: bool) -> None:
+    """Raise ValueError if something beside priorities already decides between sets."""
     others = {
         f"tolerance={request.tolerance}": request.tolerance is not None,
-        "sample_cost": terms.cost is not None,
+        "sample_cost": has_cost,
         "X_ref": is_led,
         "distribution_weight=0": request.distribution_weight == 0,
     }
@@ -139,7 +137,8 @@ def choose_rows(
     UserWarning
         If the tolerance allows no row to be dropped.
     """
-    check_priority(terms, request, is_led=matched.aim is not None)
+    if terms.priority is not None:
+        check_priority(request, has_cost=terms.cost is not None, is_led=matched.aim is not None)
     if request.tolerance is not None:
         _require_exact(matched.coordinates)
     given = terms

@@ -29,6 +29,7 @@ from .terms import (
     drop_weightless,
     make_problem,
     make_terms,
+    require_priority,
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "make_terms",
     "n_directions",
     "recertify",
+    "require_priority",
     "solve",
     "solve_cells",
 ]

@@ -236,12 +236,17 @@ def make_terms(
 
 def _checked_priority(sample_priority: Values, n_samples: int) -> Floats:
     priority = as_numbers("sample_priority", sample_priority, n_samples)
-    if priority.min() < 0 or not priority.any():
+    require_priority(float(priority.min()), float(priority.max()))
+    return priority
+
+
+def require_priority(least: float, greatest: float) -> None:
+    """Raise ValueError unless priorities between these are 0 or more, and more for some rows."""
+    if least < 0 or not greatest > 0:
         raise ValueError(
             "sample_priority must be 0 or more, and more for some rows; it lies between "
-            f"{priority.min():g} and {priority.max():g}. Give for example the loss of each row."
+            f"{least:g} and {greatest:g}. Give for example the loss of each row."
         )
-    return priority
 
 
 def _strata(

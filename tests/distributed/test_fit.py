@@ -254,6 +254,52 @@ def test_nothing_is_dropped_at_the_ratio_zero(rows):
     assert pruner.certificate_.actual_change == pytest.approx(0, abs=1e-20)
 
 
+@pytest.fixture(scope="module")
+def priority():
+    priority = np.random.default_rng(2).exponential(size=N)
+    # None of the first partition, and some of the others.
+    priority[:200] = 0.0
+    return priority
+
+
+@pytest.fixture(scope="module")
+def prioritised(rows, priority):
+    return fitted(*rows, fit_params={"sample_priority": priority})
+
+
+def test_priorities_of_one_partition_are_those_in_memory(rows, priority):
+    params = {"sample_priority": priority}
+    alone = fitted(*rows, parts=(N,), fit_params=params)
+    in_memory = InfluencePruner(prune_ratio=0.8, random_state=0).fit(*rows, **params)
+    np.testing.assert_array_equal(alone.get_support(indices=True), in_memory.sample_indices_)
+
+
+def test_priorities_are_followed_as_in_memory(rows, pruner, prioritised, priority):
+    ours, theirs = prioritised, InfluencePruner(prune_ratio=0.8, random_state=0)
+    theirs.fit(*rows, sample_priority=priority)
+    kept, expected = (priority[p.get_support(indices=True)].mean() for p in (ours, theirs))
+    without = priority[pruner.get_support(indices=True)].mean()
+    assert kept - without > 0.7 * (expected - without) > 0
+    enough = 0.1 * theirs.certificate_.random_actual_change
+    assert ours.certificate_.actual_change <= max(1.5 * theirs.certificate_.actual_change, enough)
+
+
+def test_priorities_may_be_in_memory(rows, prioritised, priority):
+    X, y = (in_parts(values, PARTS) for values in rows)
+    again = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y, sample_priority=priority)
+    np.testing.assert_array_equal(
+        again.get_support(indices=True), prioritised.get_support(indices=True)
+    )
+
+
+@pytest.mark.parametrize("least", [0.0, -1.0])
+def test_priorities_must_be_positive_in_some_partition(rows, least):
+    priority = np.zeros(N)
+    priority[0] = least
+    with pytest.raises(ValueError, match="sample_priority must be 0 or more.*more for some rows"):
+        fitted(*rows, fit_params={"sample_priority": priority})
+
+
 def test_a_trained_network_is_matched_by_its_last_layer(rows):
     X, y = rows
     torch.manual_seed(0)
@@ -293,7 +339,7 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
         ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
         ({"estimator": [None, None]}, {}, "one network; estimator holds 2"),
         ({}, {"sample_cost": np.ones(N)}, "sample_cost needs all rows in memory"),
-        ({}, {"sample_priority": np.ones(N)}, "sample_priority needs all rows in memory"),
+        ({"distribution_weight": 0}, {"sample_priority": np.ones(N)}, "leave out one of the two"),
     ],
 )
 def test_what_needs_all_rows_is_refused_before_any_pass(rows, options, fit_params, message):
