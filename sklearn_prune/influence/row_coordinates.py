@@ -6,7 +6,7 @@ from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 
-from .._types import Floats, Integers
+from .._types import Floats, Integers, Positions
 
 
 class RowCoordinates(Protocol):
@@ -28,7 +28,7 @@ class RowCoordinates(Protocol):
     def rows(self, indices: Integers) -> Floats:
         """Return the rows at `indices`, float32 of shape (len(indices), n_columns)."""
 
-    def take(self, indices: Integers) -> Self:
+    def take(self, indices: Positions) -> Self:
         """Return the operator of the rows at `indices` alone."""
 
     def row_norms(self) -> Floats:
@@ -43,7 +43,7 @@ def rows_of(Z: RowMatrix, indices: Integers) -> Floats:
     return Z[indices] if isinstance(Z, np.ndarray) else Z.rows(indices)
 
 
-def part_of(Z: RowMatrix, indices: Integers) -> RowMatrix:
+def part_of(Z: RowMatrix, indices: Positions) -> RowMatrix:
     """Return the matrix of the rows at `indices` alone, an operator where Z is one."""
     return Z[indices] if isinstance(Z, np.ndarray) else Z.take(indices)
 

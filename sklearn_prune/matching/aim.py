@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from .._types import Floats, Integers, Positions
 from ..influence import RowMatrix, norms_of, part_of, rows_of
+from .distribution import DistributionEmbedding
 
 
 class AimedRows(LinearOperator):
@@ -68,7 +69,9 @@ class AimedRows(LinearOperator):
 
 
 class AimedEmbedding(AimedRows):
-    """An `AimedRows` of rows whose Gram matrix costs less than the rows."""
+    """An `AimedRows` of an embedding, whose Gram matrix costs less than its rows."""
+
+    _Z: DistributionEmbedding
 
     def gram(self) -> Floats:
         """Return the Gram matrix of all rows; they should be few."""
@@ -82,4 +85,5 @@ def aimed(Z: RowMatrix, n_drop: int | None, *, is_centred: bool) -> RowMatrix:
     """Return Z if all of its rows sum to zero or `n_drop` is 0 or None, else shifted rows."""
     if is_centred or not n_drop:
         return Z
-    return (AimedEmbedding if hasattr(Z, "gram") else AimedRows)(Z, n_drop)
+    kind = AimedEmbedding if isinstance(Z, DistributionEmbedding) else AimedRows
+    return kind(Z, n_drop)

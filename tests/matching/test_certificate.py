@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes
 from skorch import NeuralNetClassifier
 
+import sklearn_prune.influence.head.head_influence as head_influence_module
 import sklearn_prune.matching.certificate as module
 from sklearn_prune import InfluencePruner
 from sklearn_prune.matching import Choice, choose_rows
@@ -124,6 +125,8 @@ def test_what_there_was_no_time_for_is_nan_and_said(iris, monkeypatch):
             self.now += 3600
             return self.now
 
+    # Random rows that the search refits need no time here.
+    monkeypatch.setattr("sklearn_prune.matching.refinement.negligible_change", lambda *_: 0.0)
     monkeypatch.setattr("sklearn_prune.utils.time_limit.time", Slow())
     certificate = InfluencePruner(**CALM).fit(*iris).certificate_
     assert certificate.refits_timed_out
@@ -132,6 +135,19 @@ def test_what_there_was_no_time_for_is_nan_and_said(iris, monkeypatch):
     assert 0 < certificate.predicted_change < certificate.random_change
     assert repr(certificate).count("actual, head refitted  not computed, out of time") == 2
     assert certificate.summary().startswith("time_limit left no time to refit the last layer")
+
+
+def test_the_random_rows_that_the_search_refits_are_not_refitted_again(iris, draws, monkeypatch):
+    fitted, fit_head = [], head_influence_module.fit_head
+
+    def counted(*args, **options):
+        fitted.append(fit_head(*args, **options))
+        return fitted[-1]
+
+    monkeypatch.setattr(head_influence_module, "fit_head", counted)
+    InfluencePruner(**CALM).fit(*iris)
+    # The search refits the first draw; the certificate the other two, and the rows chosen.
+    assert len(draws) == 3 and len(fitted) == 4
 
 
 def test_the_draws_that_were_refitted_in_time_count(iris, monkeypatch):

@@ -27,7 +27,7 @@ from .coordinates import HeadCoordinates, LinearMap, by_another_curvature, by_cu
 from .gradients import HeadGradients, centre_of
 from .hessian_product import HessianProduct
 from .objective import HeadObjective
-from .refit import HeadFit, fit_head, newton_step, refit_head, warn_unless_converged
+from .refit import HeadFit, fit_head, newton_step, refit_head, warn_of_gradient
 from .wide_coordinates import WideHeadCoordinates
 
 # Share of the Hessian on all rows that is mixed into that of the kept rows. Chosen among 0, 0.1 and
@@ -206,7 +206,7 @@ class HeadInfluence(Influence):
         start : ndarray of shape (n_outputs, n_features), default=None
             Where a fit that is not remembered begins; None means at the head on all rows.
         """
-        key = sha256(np.ascontiguousarray(drop)).digest()
+        key = sha256(drop.tobytes()).digest()
         if key not in self._refits:
             fit = fit_head(
                 self.objective.without(drop),
@@ -264,7 +264,7 @@ class DenseHeadInfluence(HeadInfluence):
         """
         objective = self.objective.damped(factor)
         reference = objective if self.is_centred else self.reference.damped(factor)
-        theta = fit_head(reference, self.theta, precondition=self.precondition).theta
+        theta = fit_head(reference, self.theta).theta
         return DenseHeadInfluence(objective, theta, self.norm, reference)
 
     def retrained_change(self, drop: Array) -> float:
@@ -362,7 +362,8 @@ def retraining_steps(
         fit = refit_head(influence.objective.without(drop), precondition=influence.precondition)
     else:
         fit = influence.refit(drop, theta + kept_step)
-        warn_unless_converged(influence.objective.without(drop), fit)
+        if not fit.converged:
+            warn_of_gradient(influence.objective.without(drop), fit)
     return RetrainingSteps(
         first_order=first_order.reshape(theta.shape),
         kept_hessian=kept_step,

@@ -115,19 +115,19 @@ def refit_head(
         If the tolerance was not reached; names the gradient norm that was.
     """
     fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
-    warn_unless_converged(objective, fit)
+    if not fit.converged:
+        warn_of_gradient(objective, fit)
     return fit
 
 
-def warn_unless_converged(objective: DampedLoss, fit: HeadFit) -> None:
-    """Warn that a fit of the objective did not reach the tolerance, if it did not."""
-    if not fit.converged:
-        warn_user(
-            f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
-            f"Newton steps; {_allowed(objective, fit.theta):.2g} was asked for. Scale the "
-            "features that enter the last layer, or raise damping.",
-            ConvergenceWarning,
-        )
+def warn_of_gradient(objective: DampedLoss, fit: HeadFit) -> None:
+    """Warn that a fit of the objective did not reach the tolerance."""
+    warn_user(
+        f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
+        f"Newton steps; {_allowed(objective, fit.theta):.2g} was asked for. Scale the "
+        "features that enter the last layer, or raise damping.",
+        ConvergenceWarning,
+    )
 
 
 def fit_head(

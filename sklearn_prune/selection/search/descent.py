@@ -243,12 +243,12 @@ class _Descent:
                 deadline=self.deadline,
             )
             part_done("exchange")
-            moved = coordinates.residual(improved)
-            reached = float(np.linalg.norm(moved))
+            left = coordinates.residual(improved)
+            reached = float(np.linalg.norm(left))
             stalled = stalled + 1 if reached >= (1 - self.least_progress) * norm else 0
             is_done = is_exhaustive or stalled == _STALLED_ROUNDS
             if reached < norm:
-                drop, residual, norm = improved, moved, reached
+                drop, residual, norm = improved, left, reached
         return drop
 
     def _is_over(self) -> bool:

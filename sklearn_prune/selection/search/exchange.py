@@ -61,8 +61,8 @@ def exchange_round(
 
     All rows are scored once against c to draw the pool (:func:`draw_pool`). Inside a stratum of the
     pool the Gram matrix has every product: scores are updated, not recomputed, so a swap costs
-    O(stratum) for any number of coordinates. Then c is updated, by which the next stratum is scored
-    anew.
+    O(stratum) for any number of coordinates. Then c itself is updated, and the next stratum is
+    scored against it.
 
     Parameters
     ----------
@@ -120,7 +120,11 @@ class _Stratum:
     worth : ndarray of shape (n_rows,)
         What dropping each is worth.
     n_seen : int
-        Swaps in the whole pool after which no swap in this stratum helped.
+        Swaps in the whole pool after which no swap in this stratum helped; -1 before it was tried.
+    gram : ndarray of shape (n_rows, n_rows)
+        Inner products of the rows.
+    norms : ndarray of shape (n_rows,)
+        Squared norms of the rows.
     """
 
     rows: Coordinates
