@@ -29,7 +29,7 @@ class Choice:
     """The images that a pruner keeps, and the seconds it took.
 
     support : mask of shape (n_images,), True where kept.
-    seconds : without the proxy's training. The first choice by influence includes computing these.
+    seconds : without the proxy's training. Influences are computed in the first choice by them.
     """
 
     support: np.ndarray

@@ -1,6 +1,6 @@
 """Convolutional networks for 32 x 32 images, and how they are trained.
 
-ResNet in the form of He et al. (2016) for CIFAR-10: a 3 x 3 convolution first, four stages of
+ResNet (He et al. 2016) in its usual form for CIFAR-10: a 3 x 3 convolution first, four stages of
 64 to 512 channels, an average, a Linear. The others are for what a kept set is worth to a network
 that did not choose it.
 """
@@ -35,21 +35,23 @@ def _conv(n_in: int, n_out: int, size: int = 3, stride: int = 1) -> nn.Sequentia
 
 
 class Residual(nn.Module):
-    """``relu(x + body(x))``, x projected where the shapes differ."""
+    """``after(x + body(x))``, x projected where the shapes differ."""
 
-    def __init__(self, body: nn.Module, n_in: int, n_out: int, stride: int) -> None:
+    def __init__(
+        self, body: nn.Module, n_in: int, n_out: int, stride: int, after: nn.Module
+    ) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.after = body, after
         same = n_in == n_out and stride == 1
         self.shortcut = nn.Identity() if same else _conv(n_in, n_out, 1, stride)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.shortcut(X) + self.body(X))
+        return self.after(self.shortcut(X) + self.body(X))
 
 
 def _basic(n_in: int, width: int, stride: int) -> Residual:
     body = nn.Sequential(_conv(n_in, width, stride=stride), nn.ReLU(), _conv(width, width))
-    return Residual(body, n_in, width, stride)
+    return Residual(body, n_in, width, stride, nn.ReLU())
 
 
 def _bottleneck(n_in: int, width: int, stride: int) -> Residual:
@@ -60,7 +62,7 @@ def _bottleneck(n_in: int, width: int, stride: int) -> Residual:
         nn.ReLU(),
         _conv(width, 4 * width, 1),
     )
-    return Residual(body, n_in, 4 * width, stride)
+    return Residual(body, n_in, 4 * width, stride, nn.ReLU())
 
 
 class Classifier(nn.Module):
@@ -135,7 +137,7 @@ def convmixer() -> Classifier:
         spatial = nn.Sequential(
             nn.Conv2d(width, width, 5, padding=2, groups=width), nn.GELU(), nn.BatchNorm2d(width)
         )
-        layers += [Residual(spatial, width, width, 1)]
+        layers += [Residual(spatial, width, width, 1, nn.Identity())]
         layers += [nn.Conv2d(width, width, 1), nn.GELU(), nn.BatchNorm2d(width)]
     return Classifier(nn.Sequential(*layers), width)
 

@@ -202,7 +202,7 @@ class ImageSet:
 
 
 def splits(images: Images, *, is_validation: bool) -> tuple[ImageSet, ImageSet]:
-    """Return images to train and to test on; for validation, four and one fifth of the former."""
+    """Return images to train and to test on; for validation, both are training images."""
     if not is_validation:
         return ImageSet(images.X_train, images.y_train), ImageSet(images.X_test, images.y_test)
     n = len(images.y_train) * 4 // 5
@@ -217,7 +217,7 @@ def epochs_of(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield all images again and again: shuffled and moved at random; flipped every other time.
 
-    Half of them, drawn at random, are flipped first in the first epoch, the others in the second.
+    Half of them, drawn at random, are flipped in the first epoch, the others in the second.
     """
     n, size = len(train), train.X.shape[-1]
     where = train.X.device

@@ -77,7 +77,8 @@ def _tables(cells: Sequence[SpeedCell]) -> list[str]:
     full = _by_epochs([cell for cell in standard if cell.pruner == FULL])
     parts = []
     if full:
-        parts.append("All images: " + ", ".join(_said(n, run) for n, run in sorted(full.items())))
+        said = ", ".join(_said(n, run) for n, run in sorted(full.items()))
+        parts.append(f"All images, ± a standard deviation of the seeds: {said}")
     pruned = [cell for cell in standard if cell.pruner != FULL]
     for budget in ("epochs", "steps"):
         chosen = [cell for cell in pruned if _is_budget(cell, budget)]

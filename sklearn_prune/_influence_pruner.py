@@ -28,7 +28,17 @@ from ._compat import (
     fit_context,
     fit_task,
 )
-from ._types import Array, Floats, Integers, Mask, Metadata, Rows, Targets
+from ._types import (
+    Array,
+    Constraints,
+    Floats,
+    Integers,
+    Mask,
+    Metadata,
+    Params,
+    Rows,
+    Targets,
+)
 from .base import BasePruner, KeptPartitions, targets_of
 from .data import (
     Kind,
@@ -370,7 +380,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     np.int64(114)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: Constraints = {
         "estimator": [object, None],
         "prune_ratio": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "tolerance": [Interval(Real, 0, None, closed="neither"), None],
@@ -785,7 +795,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         target = self._check_target(targets_of(rows, y), n_samples, target_kind)
         assert target is not None
         some = _some_rows(target, n_trial_rows(n_samples))
-        options: dict[str, Any] = {
+        options: Params = {
             "prune_ratio": 0.5,
             "tolerance": None,
             "quota": None,

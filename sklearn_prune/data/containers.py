@@ -192,7 +192,7 @@ def dataset_targets(dataset: Dataset[Any]) -> Array:
     return np.stack(targets)
 
 
-def _require_pair(dataset: Dataset[Any], position: int, item: Any) -> None:
+def _require_pair(dataset: Dataset[Any], position: int, item: object) -> None:
     if not (isinstance(item, tuple | list) and len(item) == 2):
         raise ValueError(
             f"a dataset must give pairs of a row and its target, as skorch takes them; item "

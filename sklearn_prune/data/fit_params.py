@@ -18,11 +18,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Set
 from functools import partial
-from typing import Any
 
 from sklearn import get_config
 
-from .._types import Integers, Rows
+from .._types import Integers, Metadata, Params, Rows
 from .containers import n_rows, take_rows
 
 # In scikit-learn and in pruners these have one entry per row; any other length is a mistake.
@@ -47,7 +46,7 @@ _NEVER_ROW_ALIGNED = re.compile(
 )
 
 
-def check_params(X: Rows, params: Mapping[str, Any]) -> None:
+def check_params(X: Rows, params: Mapping[str, Metadata]) -> None:
     """Raise ValueError where `take_params` would, before anything is trained.
 
     Parameters
@@ -61,7 +60,7 @@ def check_params(X: Rows, params: Mapping[str, Any]) -> None:
         _is_row_aligned(name, value, n_rows(X))
 
 
-def take_params(X: Rows, params: Mapping[str, Any], indices: Integers) -> dict[str, Any]:
+def take_params(X: Rows, params: Mapping[str, Metadata], indices: Integers) -> Params:
     """Return the arguments of ``fit`` for the rows of X at ``indices``.
 
     Arguments with one entry per row, by the rules at the top of this module, are cut to these rows;
@@ -86,9 +85,7 @@ def take_params(X: Rows, params: Mapping[str, Any], indices: Integers) -> dict[s
     return prune_params(X, params, partial(take_rows, indices=indices))
 
 
-def prune_params(
-    X: Rows, params: Mapping[str, Any], take: Callable[[Rows], Rows]
-) -> dict[str, Any]:
+def prune_params(X: Rows, params: Mapping[str, Metadata], take: Callable[[Rows], Rows]) -> Params:
     """Do what `take_params` does, where ``take`` takes the rows out of a container."""
     return {
         name: take(value) if _is_row_aligned(name, value, n_rows(X)) else value
@@ -96,7 +93,7 @@ def prune_params(
     }
 
 
-def _is_row_aligned(full_name: str, value: Any, n_samples: int) -> bool:
+def _is_row_aligned(full_name: str, value: Metadata, n_samples: int) -> bool:
     name = full_name.rpartition("__")[2]
     # These have a length, but no rows.
     if isinstance(value, str | bytes | Mapping | Set) or _NEVER_ROW_ALIGNED.search(name):

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
 from types import FunctionType
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "skorch", "torch")
 _TOP_LEVEL = {"numpy", "scipy", "sklearn", "skorch", "torch"} | sys.stdlib_module_names
 
 
-def digest(*values: Any) -> str:
+def digest(*values: object) -> str:
     """Return a digest that is the same for equal values, in this process and in any other.
 
     The digest of a network covers its tensors, which of them it shares, and the source of the
@@ -60,14 +59,14 @@ class _ValueHasher(NumpyHasher):
         self._tensors: dict[int, tuple[int, torch.Tensor]] = {}
         self._storages: dict[int, int] = {}
 
-    def save(self, obj: Any) -> None:
+    def save(self, obj: object) -> None:
         if isinstance(obj, torch.Tensor) and obj.layout is torch.strided:
             obj = self._described(obj)
         elif isinstance(obj, type | FunctionType):
             super().save(_source(obj))
         super().save(obj)
 
-    def _described(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+    def _described(self, tensor: torch.Tensor) -> tuple[object, ...]:
         """Return what identifies a tensor; equal tensors may have different pickles."""
         # Kept until the end, so that no other tensor gets the same id.
         number, _ = self._tensors.setdefault(id(tensor), (len(self._tensors), tensor))
@@ -79,7 +78,7 @@ class _ValueHasher(NumpyHasher):
         layout = (tuple(tensor.shape), tensor.stride(), tensor.storage_offset())
         return (*kind, *layout, *place, vars(tensor), values)
 
-    def _batch_setitems(self, items: Any, *args: Any) -> None:
+    def _batch_setitems(self, items: object, *args: object) -> None:
         # joblib sorts the keys, but torch.nn.Sequential runs its layers in their order.
         super(Hasher, self)._batch_setitems(items, *args)
 

@@ -146,8 +146,8 @@ def _columns(columns: Sequence[MovedColumn]) -> str:
     return (
         "<h2>How far the columns moved</h2>\n"
         "<p>Mean over the rows kept minus mean over all rows, in standard deviations; of a column "
-        "that holds categories or dates, the part that moved most. Below 0.1 is small. The pruner "
-        "moves some on purpose, to keep more of what is rare or uncertain.</p>\n"
+        "that holds categories or dates, the part that moved most. Below 0.1 is small. "
+        "InfluencePruner moves some on purpose, to keep more of what is rare or uncertain.</p>\n"
         f'{drawn}\n<p class="note">Bars: the difference, ±{_LONGEST_BAR} at full length. '
         "Histograms: all rows in grey, the rows kept as a line, low values on the left; of two "
         "values, such as a category and all others, the category is on the right.</p>\n"

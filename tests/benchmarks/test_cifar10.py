@@ -176,6 +176,14 @@ def test_resnets_have_the_parameters_of_their_paper():
     assert millions(networks.resnet50()) == pytest.approx(23.52, abs=0.01)
 
 
+def test_only_resnets_cut_off_their_sums_at_zero():
+    for name, cuts in (("resnet18", True), ("convmixer", False)):
+        net = networks.ARCHITECTURES[name]()
+        block = next(part for part in net.modules() if isinstance(part, networks.Residual))
+        X = -torch.rand(2, 64 if cuts else 256, 4, 4)
+        assert bool((block(X) >= 0).all()) == cuts
+
+
 def test_crops_and_flips_move_an_image_and_no_more():
     image = np.arange(3 * 32 * 32, dtype=np.float32).reshape(3, 32, 32)
     torch.manual_seed(0)
