@@ -224,9 +224,6 @@ def _calibrated(
     return best.shares
 
 
-_Product: TypeAlias = Callable[[Floats], Floats]
-
-
 @dataclass(frozen=True)
 class _Point:
     """A point of the calibration: ``l · a_i`` of the free rows, the shares, and the totals left."""
@@ -238,6 +235,10 @@ class _Point:
     @property
     def norm(self) -> float:
         return float(np.linalg.norm(self.left))
+
+
+# A product with the vectors of all rows, or with their transpose.
+_Product: TypeAlias = Callable[[Floats], Floats]
 
 
 class _Totals:
@@ -279,7 +280,7 @@ class _Totals:
     def curvature(self, w: Floats) -> Floats:
         """Return, for each entry of a, the largest eigenvalue of ``Σ w_i a_i a_iᵀ`` in its part.
 
-        The parts are the expected classes and the coordinates. By a few power iterations.
+        The parts are the expected classes and the coordinates. Power iterations find both.
         """
         v = self.of(w)
         for _ in range(8):
@@ -536,11 +537,9 @@ class _Trees:
         forests, fold = [], np.full(len(y), -1)
         for number, held_out in enumerate(self._folds):
             rows = np.setdiff1d(self._grown_on, held_out)
+            weight = self._weight[rows]
             with joblib_threads():
-                grown = clone(forest).fit(
-                    self._table[rows], y[rows], sample_weight=self._weight[rows]
-                )
-            forests.append(grown)
+                forests.append(clone(forest).fit(self._table[rows], y[rows], sample_weight=weight))
             fold[held_out] = number
         return CrossFitted(tuple(forests), fold, n_columns)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array, hstack, issparse, vstack
-from sklearn.utils import gen_batches
 
 from .._types import Floats, Positions
 from ..utils import map_threads
@@ -126,7 +125,7 @@ class TableFeatures:
 
     def batches(self) -> list[slice]:
         """Return slices of a few thousand rows each that cover all rows."""
-        return list(gen_batches(self._n_rows, CHUNK))
+        return _batches(self._n_rows)
 
     def scale(self, mean: Floats, factor: Floats) -> None:
         """Replace each feature f by ``(f - mean) * factor``, once."""
@@ -150,7 +149,7 @@ class TableFeatures:
             dense[batch] = made.dense
             return made.sparse
 
-        sparse = vstack(map_threads(fill, list(gen_batches(len(rows), CHUNK))), format="csr")
+        sparse = vstack(map_threads(fill, _batches(len(rows))), format="csr")
         return self._scaled(Features(dense, sparse, np.zeros(sparse.shape[1], dtype=np.float32)))
 
     def _raw(self, rows: Positions) -> Features:
@@ -176,6 +175,10 @@ class TableFeatures:
             dense[batch] -= mean[:n_dense]
             dense[batch] *= factor[:n_dense]
 
-        map_threads(scale, list(gen_batches(len(dense), CHUNK)))
+        map_threads(scale, _batches(len(dense)))
         sparse.data *= factor[n_dense:][sparse.indices]
         return Features(dense, sparse, (mean * factor)[n_dense:])
+
+
+def _batches(n_rows: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, n_rows, CHUNK)]
