@@ -1,4 +1,4 @@
-"""Pruners from the literature, for comparison.
+"""Pruners from the literature, for comparison, and `UncertaintyPruner`, made from two ideas in it.
 
 All take images too, of shape (n_samples, channels, height, width) or any other: a network gets them
 as they are, and without one the values of an image are its columns. `RandomPruner` takes any rows.
@@ -21,6 +21,7 @@ from ._moderate import ModeratePruner
 from ._moso import MoSoPruner
 from ._random import RandomPruner
 from ._refined_coreset import RefinedCoresetPruner
+from ._uncertainty import UncertaintyPruner
 from ._zero_shot import ZeroShotCoveragePruner
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "ModeratePruner",
     "RandomPruner",
     "RefinedCoresetPruner",
+    "UncertaintyPruner",
     "ZeroShotCoveragePruner",
 ]

@@ -163,12 +163,7 @@ def record_epochs(
     ValueError
         If the network is frozen, or trains for fewer epochs than needed.
     """
-    if isinstance(job.estimator, FrozenEstimator):
-        raise ValueError(
-            "scores from training need a network to train, and a FrozenEstimator is not trained. "
-            "Give the network itself, of which a clone is trained."
-        )
-    net = clone(job.estimator) if job.estimator is not None else _linear_to_train(job)
+    net = network_to_train(job)
     if n_epochs is not None:
         net.set_params(max_epochs=n_epochs)
     _check_epochs(net.max_epochs, at_least)
@@ -187,6 +182,22 @@ def record_epochs(
         )
     _check_epochs(len(records), at_least)
     return np.array(records)
+
+
+def network_to_train(job: ScoringJob) -> NeuralNet:
+    """Return a clone of the job's network or, without one, a linear network.
+
+    Raises
+    ------
+    ValueError
+        If the network is frozen.
+    """
+    if isinstance(job.estimator, FrozenEstimator):
+        raise ValueError(
+            "scores from training need a network to train, and a FrozenEstimator is not trained. "
+            "Give the network itself, of which a clone is trained."
+        )
+    return _linear_to_train(job) if job.estimator is None else clone(job.estimator)
 
 
 def _linear_to_train(job: ScoringJob) -> NeuralNet:

@@ -5,7 +5,14 @@ influences, and features of the distribution, become coordinates of the rows. Ro
 coordinates sum to about zero, and the certificate says what that costs.
 """
 
-from .allocation import FEWEST_ROWS, LEAST_KEPT, DistanceScale, Priorities, PriorityScale
+from .allocation import (
+    FEWEST_ROWS,
+    LEAST_KEPT,
+    DistanceScale,
+    Priorities,
+    PriorityScale,
+    softened,
+)
 from .certificate import Certificate, certify
 from .choice import (
     Choice,
@@ -83,6 +90,7 @@ __all__ = [
     "n_trial_rows",
     "recalled",
     "scaled_cost",
+    "softened",
     "target_labels",
     "train_once",
     "unfrozen",

@@ -435,10 +435,15 @@ class PriorityScale:
             spread = np.sqrt(np.maximum(predicted.ravel(), 0.0))
             expected = np.zeros((len(target), 0), dtype=np.float32)
             return Priorities(distance, spread, np.ones(len(target)), expected)
-        probability = (1 - _EVEN_SHARE) * predicted + _EVEN_SHARE / predicted.shape[1]
+        probability = softened(predicted)
         spread = np.sqrt(np.sum(probability * (1 - probability), axis=1))
         belief = probability[np.arange(len(target)), target]
         return Priorities(distance, spread, belief, probability[:, 1:].astype(np.float32))
+
+
+def softened(probability: Floats) -> Floats:
+    """Return class probabilities, of shape (n_rows, n_classes), mixed with 2 % of equal ones."""
+    return (1 - _EVEN_SHARE) * probability + _EVEN_SHARE / probability.shape[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,7 @@ from sklearn_prune.baselines import (
     MoSoPruner,
     RandomPruner,
     RefinedCoresetPruner,
+    UncertaintyPruner,
     ZeroShotCoveragePruner,
 )
 from sklearn_prune.baselines._scored import ScoredPruner
@@ -62,6 +63,7 @@ PRUNERS = [
     ModeratePruner(random_state=0),
     MoSoPruner(random_state=0),
     RefinedCoresetPruner(n_iterations=2, random_state=0),
+    UncertaintyPruner(n_folds=2, random_state=0),
     ZeroShotCoveragePruner(n_draws=200, random_state=0),
 ]
 
