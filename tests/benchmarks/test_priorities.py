@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import defaults, priorities
 from benchmarks.cells import read_records
+from benchmarks.data import load
 from benchmarks.priorities import ALL, DEFAULT, HARD, RANDOM, UNCERTAIN, Cell
 
 
@@ -24,6 +25,12 @@ def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
     report = (tmp_path / "priorities.md").read_text(encoding="utf-8")
     assert "## breast_cancer, 20% wrong labels" in report
     assert "Share of wrong labels" in report
+
+
+def test_digits_are_images_to_their_network(tmp_path):
+    split = priorities.as_floats(load("digits", tmp_path))
+    net = priorities.network_for(split).initialize()
+    assert net.forward(split.X_train[:3]).shape == (3, 10)
 
 
 def test_gains_are_counted_against_random_rows_and_the_default():
