@@ -21,6 +21,7 @@ from benchmarks import (
     influence_report,
     kernels,
     native_categories,
+    priorities,
     quality_report,
     reference_report,
     search_on_kept,
@@ -123,6 +124,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("distributed", distributed.Cell, distributed.report),
         ("kernels", kernels.Cell, kernels.report),
         ("native_categories", native_categories.Cell, native_categories.report),
+        ("priorities", priorities.Cell, priorities.report),
     ):
         written[name] = report(read_records(RESULTS / f"{name}.csv", kind))
     for path in RESULTS.glob("*.md"):
