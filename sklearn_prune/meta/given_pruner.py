@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -162,22 +162,19 @@ def _sorted_params(
 
 
 @dataclass(frozen=True)
-class _FeaturesOfGiven:
-    """A function of rows as they were given, that is called with rows as the pruner reads them.
+class _KnownFeatures:
+    """A function that returns features of known rows.
 
     Attributes
     ----------
-    function : callable
-        Takes rows as they were given.
-    given : dict
-        These rows, by the fingerprint of what the pruner reads.
+    by_rows : dict
+        Features by the fingerprint of rows, as the pruner reads them.
     """
 
-    function: Callable[[Rows], Rows]
-    given: dict[object, Rows]
+    by_rows: dict[object, Rows]
 
     def __call__(self, rows: Rows) -> Rows:
-        return self.function(self.given[fingerprint(rows)])
+        return self.by_rows[fingerprint(rows)]
 
 
 @contextmanager
@@ -198,11 +195,12 @@ def _features_of_given(pruner: BasePruner, encoded: list[tuple[Rows, Rows]]) -> 
         yield
         return
     reader = clone(pruner)
-    given: dict[object, Rows] = {}
-    given[fingerprint(check_rows(reader, rows, reset=True))] = X
+    by_rows: dict[object, Rows] = {}
+    by_rows[fingerprint(check_rows(reader, rows, reset=True))] = features(X)
     for rows_ref, X_ref in encoded[1:]:
-        given[fingerprint(check_reference_rows(reader, rows_ref))] = X_ref
-    pruner.set_params(features=_FeaturesOfGiven(features, given))
+        by_rows[fingerprint(check_reference_rows(reader, rows_ref))] = features(X_ref)
+    # Not the function with the rows, as a frame has no digest for the pruner's memory.
+    pruner.set_params(features=_KnownFeatures(by_rows))
     try:
         yield
     finally:

@@ -437,8 +437,17 @@ def test_a_function_as_features_gets_reference_rows_as_they_are(table):
     reference = {"X_ref": table.iloc[:40], "y_ref": Y[:40]}
     PrunedClassifier(Model(), pruner).fit(table, Y, **reference)
     assert len(seen) == 2
-    pd.testing.assert_frame_equal(seen[0], table.iloc[:40])
-    pd.testing.assert_frame_equal(seen[1], table)
+    pd.testing.assert_frame_equal(seen[0], table)
+    pd.testing.assert_frame_equal(seen[1], table.iloc[:40])
+
+
+def test_influences_of_features_are_remembered(table, tmp_path, request):
+    memory = str(tmp_path)
+    pruner = InfluencePruner(features=sizes, prune_ratio=0.5, random_state=0, memory=memory)
+    first = PrunedClassifier(Model(), pruner).fit(table, Y).pruner_
+    request.getfixturevalue("no_training")
+    again = PrunedClassifier(Model(), pruner).fit(table, Y).pruner_
+    np.testing.assert_array_equal(again.support_, first.support_)
 
 
 @pytest.mark.parametrize("encoder", [None, ColumnsEncoder()])
