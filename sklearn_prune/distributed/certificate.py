@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .._types import Floats, Mask
-from ..influence import MatchedCoordinates
+from ..influence import HeadFit, MatchedCoordinates
 from ..matching import Certificate, in_unit_of
 from .cells import CountedCells, PartitionSums
 from .collection import Partitioned
@@ -45,7 +45,9 @@ class KeptHead:
     ) -> None:
         self._head, self._theta = head, head.map.theta
         n_features = self._theta.shape[1]
-        self._objective = SummedObjective(partitioned, reader, head.damping, n_features, support)
+        self._objective = SummedObjective(
+            partitioned, reader, head.objective.damping, n_features, support
+        )
 
     @cached_property
     def weight(self) -> float:
@@ -74,16 +76,38 @@ class KeptHead:
     def first_order_change(self) -> float:
         """Return the predicted change, with the size factor.
 
-        ``N Σ w_i s_i / (N - Σ ν_i w_i)`` over the rows dropped is minus ``H⁻¹`` times the kept
-        rows' gradient less that of all rows, since centred gradients sum to zero.
+        It is minus ``H⁻¹`` times `_pull`, since centred gradients of all rows sum to zero.
         """
-        return self._head.measure(self._head.hessian.solve(self._gradient - self._head.gradient))
+        return self._head.measure(self._head.hessian.solve(self._pull))
+
+    @property
+    def _pull(self) -> Floats:
+        """Gradient of the rows kept, less that of all rows."""
+        return self._gradient - self._head.gradient
+
+    def dropped_influence(self) -> Floats:
+        """Return the sum of the influences of the rows dropped, of shape (n_params,)."""
+        forward = self._head.map.linear_map.forward
+        return forward(-self.weight / self._head.map.weight_sum * self._pull)
 
     def refitted_change(self, *, warns: bool) -> float:
         """Return how far the head moves when it is refitted; NaN if that does not converge."""
-        start = self._theta + self._step.reshape(self._theta.shape)
-        fit = self._objective.minimised(start, warns=warns)
+        fit = self._refitted(warns=warns)
         return self._head.measure((fit.theta - self._theta).ravel()) if fit.converged else np.nan
+
+    def retrained_change(self) -> float:
+        """Return what refitting costs; see `DenseHeadInfluence.retrained_change`."""
+        fit = self._refitted(warns=False)
+        if not fit.converged:
+            return np.inf
+        if self._head.map.norm == "parameter":
+            return float(np.linalg.norm(fit.theta - self._theta))
+        value = self._head.objective.value_and_gradient
+        return value(fit.theta)[0] - value(self._theta)[0]
+
+    def _refitted(self, *, warns: bool) -> HeadFit:
+        start = self._theta + self._step.reshape(self._theta.shape)
+        return self._objective.minimised(start, warns=warns)
 
 
 @dataclass(frozen=True)

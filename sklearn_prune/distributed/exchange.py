@@ -190,6 +190,15 @@ class LastExchange:
             mask[positions] = ~drop
         return masks
 
+    def on(self, maps: RowMaps, dropped_influence: Floats) -> LastExchange:
+        """Return the same set in the coordinates of another head.
+
+        ``dropped_influence`` is the sum of the influences on it of the rows dropped.
+        """
+        dropped = self.dropped.copy()
+        dropped[: len(dropped_influence)] = dropped_influence / maps.scale
+        return replace(self, maps=maps, dropped=dropped)
+
     def exchanged(self, rng: np.random.Generator, maps: RowMaps | None = None) -> LastExchange:
         """Return the set after exchanges among the rows of the pools.
 

@@ -11,8 +11,10 @@ from .._types import Floats, Mask
 from ..influence import DenseCurvature, Norm, map_given
 from ..matching import (
     CLOSE,
+    DAMPING_FACTORS,
     FEWEST_ROWS,
     LEAST_KEPT,
+    LEAST_PROGRESS,
     NEGLIGIBLE,
     Certificate,
     Network,
@@ -37,7 +39,7 @@ from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
 from .groups import Groups
-from .head import MatchedHead, match_head, measured_coordinates
+from .head import MatchedHead, damped_head, match_head, measured_coordinates
 from .random_rows import random_support
 from .reading import RowReader
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
@@ -121,8 +123,10 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             search = _summed(maps, known, groups, draw, odds, job.seed)
         with clock.stage("selection", n_parts=None):
             last, cells = _exchanged(search, job.seed)
-            random_refit = _random_refit(search, head, job.seed)
-            last, kept = _refined(search, last, head, job.seed, random_refit)
+            random = _random_head(search, head, job.seed)
+            random_refit = random.refitted_change(warns=False)
+            last, kept = _refined(search, last, head, job.seed, _negligible(random_refit))
+            last, kept = _with_more_damping(search, last, kept, random, head, job.seed)
         with clock.stage("certificate"):
             certificate = certify_partitions(
                 last,
@@ -262,11 +266,16 @@ def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
     return last, cells
 
 
-def _random_refit(search: _Search, head: MatchedHead, seed: int) -> float:
-    """Return the change of the head when it is refitted on random rows, of one draw."""
+def _random_head(search: _Search, head: MatchedHead, seed: int) -> KeptHead:
+    """Return the head on random rows, of one draw."""
     rng = np.random.default_rng([seed, 4])
     support = random_support(search.known.partitioned, search.groups, rng)
-    return _kept_head(search, head, support).refitted_change(warns=False)
+    return _kept_head(search, head, support)
+
+
+def _negligible(random_change: float) -> float:
+    """Return the change that does not matter, given that on random rows."""
+    return NEGLIGIBLE * random_change if np.isfinite(random_change) else 0.0
 
 
 def _kept_head(search: _Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
@@ -274,29 +283,66 @@ def _kept_head(search: _Search, head: MatchedHead, support: list[Mask]) -> KeptH
 
 
 def _refined(
-    search: _Search, last: LastExchange, head: MatchedHead, seed: int, random_refit: float
+    search: _Search, last: LastExchange, head: MatchedHead, seed: int, enough: float
 ) -> tuple[LastExchange, KeptHead]:
     """Exchange more rows of the pools, with the Hessian of the rows kept; see `refine`.
 
     A wide head has none.
     """
     best, kept = last, _kept_head(search, head, last.support)
-    curvature = head.map.curvature
+    curvature, maps = head.map.curvature, last.maps
     if not isinstance(curvature, DenseCurvature):
         return best, kept
     rng = np.random.default_rng([seed, 5])
-    enough = NEGLIGIBLE * random_refit if np.isfinite(random_refit) else 0.0
     shortest, hessian = kept.step_change(), kept.hessian
     for _ in range(_N_ROUNDS):
         if shortest <= max(CLOSE * kept.first_order_change(), enough):
             break
         given = map_given(hessian, curvature, head.map.norm)
-        last = last.exchanged(rng, search.maps.with_map(given))
+        last = last.exchanged(rng, maps.with_map(given))
         trial = _kept_head(search, head, last.support)
         change, hessian = trial.step_change(), trial.hessian
         if change < shortest:
             best, kept, shortest = last, trial, change
     return best, kept
+
+
+def _with_more_damping(
+    search: _Search,
+    last: LastExchange,
+    kept: KeptHead,
+    random: KeptHead,
+    head: MatchedHead,
+    seed: int,
+) -> tuple[LastExchange, KeptHead]:
+    """Match a head with more damping, if the rows kept hold too little of it.
+
+    See `try_more_damping`. A wide head stays as it is, as in memory.
+    """
+    n_kept = search.groups.n_samples - search.groups.n_drop
+    is_dense = isinstance(head.map.curvature, DenseCurvature)
+    if n_kept >= head.map.theta.size or not is_dense:
+        return last, kept
+    start, least = last, kept.retrained_change()
+    enough = _negligible(random.retrained_change())
+    for factor in DAMPING_FACTORS if least > enough else ():
+        damped = damped_head(search.known, head, factor)
+        maps = replace(search.maps, head=damped.map)
+        moved = _kept_head(search, damped, start.support).dropped_influence()
+        trial = start.on(maps, moved).exchanged(np.random.default_rng([seed, 7]))
+        trial, _ = _refined(search, trial, damped, seed, enough)
+        of_trial = _kept_head(search, head, trial.support)
+        change = of_trial.retrained_change()
+        pays = change < (1 - LEAST_PROGRESS) * least
+        if change < least:
+            last, kept, least = (
+                trial.on(search.maps, of_trial.dropped_influence()),
+                of_trial,
+                change,
+            )
+        if not pays:
+            break
+    return last, kept
 
 
 def select_by_distribution(

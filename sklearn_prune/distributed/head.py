@@ -9,9 +9,9 @@ measured, products with the Hessian itself take a pass each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -41,10 +41,10 @@ from ..networks import write_head
 from ..utils import warn_user
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
-from .reading import RowReader
+from .reading import ReadRows, RowReader, joined_rows
 from .row_maps import HeadMap
 from .sums import Sums
-from .survey import Survey
+from .survey import SAMPLE_ROWS, Survey
 
 T = TypeVar("T")
 Curvature: TypeAlias = DenseCurvature | KroneckerCurvature
@@ -79,18 +79,25 @@ class _Factors(Sums):
     features: Floats
 
 
-def _counting(block: Block, reader: RowReader, bits: Array | None) -> HeadObjective:
-    """Return the undamped objective of the rows of a block that count, with sums for means."""
+def _rows_of(block: Block, reader: RowReader, bits: Array | None = None) -> ReadRows:
+    """Return the rows of a block that count."""
     rows = reader(block)
-    if bits is not None:
-        rows = rows.take(unpacked(bits, len(block)))
-    return reader.objective(rows, 0.0, 1.0)
+    return rows if bits is None else rows.take(unpacked(bits, len(block)))
 
 
-def _head_sums(
-    block: Block, reader: RowReader, theta: Floats, is_dense: bool, bits: Array | None = None
-) -> _HeadSums:
-    objective = _counting(block, reader, bits)
+def _on_block(
+    block: Block,
+    function: Callable[..., T],
+    reader: RowReader,
+    args: Sequence[Floats],
+    bits: Array | None = None,
+) -> T:
+    """Apply a function to the rows of a block that count; their means are sums."""
+    return function(reader.objective(_rows_of(block, reader, bits), 0.0, 1.0), *args)
+
+
+def _head_sums(objective: HeadObjective, theta: Floats) -> _HeadSums:
+    is_dense = theta.size <= most_dense_params()
     hessian = np.zeros((theta.size, theta.size) if is_dense else 0)
     if not objective.n_samples:
         return _HeadSums(0.0, 0.0, np.zeros(theta.shape), hessian)
@@ -101,18 +108,14 @@ def _head_sums(
     return _HeadSums(weight, value, gradient, hessian)
 
 
-def _gradient_scale(
-    block: Block, reader: RowReader, theta: Floats, bits: Array | None = None
-) -> Floats:
-    objective = _counting(block, reader, bits)
+def _gradient_scale(objective: HeadObjective, theta: Floats) -> Floats:
     if not objective.n_samples:
         return np.zeros(theta.shape)
     residual = np.abs(objective.sample_weight[:, None] * objective.residual(theta))
     return residual.T @ np.abs(objective.design)
 
 
-def _factors(block: Block, reader: RowReader, theta: Floats, bits: Array | None = None) -> _Factors:
-    objective = _counting(block, reader, bits)
+def _factors(objective: HeadObjective, theta: Floats) -> _Factors:
     if not objective.n_samples:
         n_outputs, n_features = theta.shape
         return _Factors(np.zeros((n_outputs, n_outputs)), np.zeros((n_features, n_features)))
@@ -120,13 +123,8 @@ def _factors(block: Block, reader: RowReader, theta: Floats, bits: Array | None 
     return _Factors(hessians.weighted_sum(objective.sample_weight), objective.feature_moment())
 
 
-def _hessian_product(
-    block: Block, reader: RowReader, theta: Floats, V: Floats, bits: Array | None = None
-) -> Floats:
-    objective = _counting(block, reader, bits)
-    if not objective.n_samples:
-        return np.zeros(V.shape)
-    return HessianProduct(objective, theta)(V)
+def _hessian_product(objective: HeadObjective, theta: Floats, V: Floats) -> Floats:
+    return HessianProduct(objective, theta)(V) if objective.n_samples else np.zeros(V.shape)
 
 
 class SummedObjective:
@@ -143,10 +141,11 @@ class SummedObjective:
     n_features : int
         Of each row that enters the head, its column of ones included.
     support : list of ndarray of bool, default=None
-        Rows of each partition that count; None means all.
+        Rows of each partition that count; None means all. If they are no more than the sample, one
+        pass brings them here, and all sums are computed here.
     """
 
-    # Sums come with a dense Hessian at no further cost.
+    # A pass brings a dense Hessian at no further cost.
     hessian_flops = 0.0
 
     def __init__(
@@ -162,14 +161,15 @@ class SummedObjective:
         self.n_params = reader.n_outputs * n_features
         self.is_dense = self.n_params <= most_dense_params()
         self._support = [] if support is None else [EachOwn(packed(support))]
+        n_rows = partitioned.n_samples if support is None else sum(int(m.sum()) for m in support)
+        self._is_here = support is not None and n_rows <= SAMPLE_ROWS
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
 
     def _at(self, theta: Floats) -> _HeadSums:
         if self._sums is None or self._theta is None or not np.array_equal(theta, self._theta):
             self._theta = theta.copy()
-            args = (self._reader, theta, self.is_dense, *self._support)
-            self._sums = self._partitioned.total(_head_sums, *args)
+            self._sums = self._total(_head_sums, theta)
         return self._sums
 
     def weight_sum(self, theta: Floats) -> float:
@@ -229,7 +229,15 @@ class SummedObjective:
         return self._total(_hessian_product, theta, V) / self.weight_sum(theta) + self.damping * V
 
     def _total(self, function: Callable[..., T], *args: Floats) -> T:
-        return self._partitioned.total(function, self._reader, *args, *self._support)
+        """Return a function of the objective's rows and ``args``, summed over partitions."""
+        if self._is_here:
+            return function(self._here, *args)
+        return self._partitioned.total(_on_block, function, self._reader, args, *self._support)
+
+    @cached_property
+    def _here(self) -> HeadObjective:
+        parts = self._partitioned.compute(_rows_of, self._reader, *self._support)
+        return self._reader.objective(joined_rows(parts), 0.0, 1.0)
 
 
 def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
@@ -274,8 +282,8 @@ class MatchedHead:
     ----------
     map : HeadMap
         From rows to their influences on it.
-    damping : float
-        Of the head.
+    objective : SummedObjective
+        What it minimises.
     fit : HeadFit
         How exactly it was fitted.
     hessian : DenseCurvature or IterativeHessian
@@ -283,7 +291,7 @@ class MatchedHead:
     """
 
     map: HeadMap
-    damping: float
+    objective: SummedObjective
     fit: HeadFit
     hessian: Hessian
 
@@ -295,7 +303,7 @@ class MatchedHead:
     @property
     def gradient(self) -> Floats:
         """Gradient of the objective on all rows, of shape (n_params,); about zero."""
-        return self.damping * self.map.theta.ravel() - self.map.centre
+        return self.objective.damping * self.map.theta.ravel() - self.map.centre
 
     def measure(self, delta: Floats) -> float:
         """Return the size of a change of shape (n_params,), in the unit of the norm."""
@@ -305,17 +313,29 @@ class MatchedHead:
 
 
 def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
-    """Fit the head of all rows, from that of the sample."""
-    reader, sample = known.reader, known.sample
-    on_sample = reader.objective(sample, damping, None)
+    """Fit the head of all rows, from that of the sample; the default network gets it."""
+    on_sample = known.reader.objective(known.sample, damping, None)
     start = fit_head(on_sample, known.theta).theta
-    objective = SummedObjective(known.partitioned, reader, damping, start.shape[1])
-    fit = objective.minimised(start, warns=True)
-    if reader.is_linear:
-        write_head(reader.network, fit.theta)
-    warn_if_not_convex(on_sample, fit.theta)
+    head = _fitted(known, norm, damping, start, warns=True)
+    if known.reader.is_linear:
+        write_head(known.reader.network, head.map.theta)
+    warn_if_not_convex(on_sample, head.map.theta)
+    return head
+
+
+def damped_head(known: Survey, head: MatchedHead, factor: float) -> MatchedHead:
+    """Return the head of all rows that is fitted with ``factor`` times the damping."""
+    damping = factor * head.objective.damping
+    return _fitted(known, head.map.norm, damping, head.map.theta, warns=False)
+
+
+def _fitted(
+    known: Survey, norm: Norm, damping: float, start: Floats, *, warns: bool
+) -> MatchedHead:
+    objective = SummedObjective(known.partitioned, known.reader, damping, start.shape[1])
+    fit = objective.minimised(start, warns=warns)
     curvature = objective.curvature(fit.theta)
-    head = HeadMap(
+    head_map = HeadMap(
         fit.theta,
         centre_of(objective.gradient(fit.theta), fit.theta, damping),
         objective.weight_sum(fit.theta),
@@ -323,10 +343,10 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
         norm,
         by_curvature(curvature, norm),
     )
-    return MatchedHead(head, damping, fit, objective.exact(fit.theta, curvature))
+    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, curvature))
 
 
 def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates:
     """Return how far the coordinates are from exact, as measured on the sample."""
-    objective = known.reader.objective(known.sample, head.damping, None)
+    objective = known.reader.objective(known.sample, head.objective.damping, None)
     return head_coordinates(head_influence(objective, head.map.theta, head.map.norm))

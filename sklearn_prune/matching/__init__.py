@@ -42,7 +42,7 @@ from .network_checks import (
     check_reference,
     kind_of_target,
 )
-from .refinement import CLOSE, ENOUGH, NEGLIGIBLE
+from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIBLE
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
@@ -53,11 +53,13 @@ __all__ = [
     "Certificate",
     "Choice",
     "CostEstimate",
+    "DAMPING_FACTORS",
     "DistanceScale",
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",
     "LEAST_KEPT",
+    "LEAST_PROGRESS",
     "Layers",
     "Matched",
     "NEGLIGIBLE",

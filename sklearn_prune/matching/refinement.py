@@ -20,10 +20,10 @@ ENOUGH = 0.1
 CLOSE = 2.0
 # Rounds of refinement: the kept rows' Hessian changes with the rows, so one round may overshoot and
 # the next correct that. A trial of more damping that gains less than this share is the last.
-_N_ROUNDS, _LEAST_PROGRESS = 2, 0.1
+_N_ROUNDS, LEAST_PROGRESS = 2, 0.1
 # A change below this share of that of a refit on random rows does not matter.
 NEGLIGIBLE = 0.1
-_DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
+DAMPING_FACTORS = (1e1, 1e2, 1e3, 1e4)
 
 
 def match_rows(
@@ -163,7 +163,7 @@ def try_more_damping(
     if least <= enough:
         return selection
     pays, longest, timed_out = True, selection.certificate.seconds, False
-    for factor in _DAMPING_FACTORS:
+    for factor in DAMPING_FACTORS:
         if not pays:
             break
         started = time.perf_counter()
@@ -173,7 +173,7 @@ def try_more_damping(
         damped = influence.damped(factor)
         trial = _trial(damped, problem, selection.drop, deadline, random_state, enough)
         change = influence.retrained_change(trial)
-        pays = change < (1 - _LEAST_PROGRESS) * least
+        pays = change < (1 - LEAST_PROGRESS) * least
         if change < least:
             best, least = trial, change
         longest = max(longest, time.perf_counter() - started)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
+from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.distributed import survey
+from sklearn_prune.distributed import fit, survey
 from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, limits, refit_head
 from sklearn_prune.matching import Table, embed_distribution
 from sklearn_prune.networks import linear_network, network_kind, read_head
@@ -252,6 +253,17 @@ def test_nothing_is_dropped_at_the_ratio_zero(rows):
     pruner = fitted(*rows, prune_ratio=0.0, distribution_weight=0)
     assert pruner.support_.compute().all()
     assert pruner.certificate_.actual_change == pytest.approx(0, abs=1e-20)
+
+
+def test_with_fewer_rows_than_parameters_more_damping_helps_as_in_memory(monkeypatch):
+    X, y = (values[:1200] for values in load_digits(return_X_y=True))
+    options = {"prune_ratio": 0.8, "distribution_weight": 0}
+    ours = fitted(X, y, parts=(300,) * 4, **options).certificate_
+    theirs = InfluencePruner(random_state=0, **options).fit(X, y).certificate_
+    assert ours.actual_change < 1.5 * theirs.actual_change
+    monkeypatch.setattr(fit, "DAMPING_FACTORS", ())
+    without = fitted(X, y, parts=(300,) * 4, **options).certificate_
+    assert ours.actual_change < without.actual_change
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.distributed import Partitioned, column_moments, first_pass
+from sklearn_prune.distributed import Partitioned, column_moments, first_pass, head
 from sklearn_prune.distributed.head import SummedObjective
 from sklearn_prune.distributed.survey import survey
 from sklearn_prune.influence import HeadObjective, refit_head
@@ -45,7 +45,9 @@ def test_its_sums_are_the_objective_of_all_rows(both):
     assert summed.gradient_scale(theta) == pytest.approx(whole.gradient_scale(theta))
 
 
-def test_with_a_mask_they_are_those_of_the_rows_kept(both):
+@pytest.mark.parametrize("most_here", [0, 90])
+def test_with_a_mask_they_are_those_of_the_rows_kept(both, most_here, monkeypatch):
+    monkeypatch.setattr(head, "SAMPLE_ROWS", most_here)
     known, whole = both
     support = np.arange(90) % 3 == 0
     # No row of the last partition.
@@ -57,6 +59,14 @@ def test_with_a_mask_they_are_those_of_the_rows_kept(both):
     np.testing.assert_allclose(summed.hessian(theta), kept.hessian(theta), atol=1e-12)
     assert summed.gradient_scale(theta) == pytest.approx(kept.gradient_scale(theta))
     np.testing.assert_allclose(refit_head(summed).theta, refit_head(kept).theta, atol=1e-7)
+
+
+def test_few_rows_cost_one_pass(both):
+    known, whole = both
+    masks = [np.arange(n) % 3 == 0 for n in LENGTHS if n]
+    before = known.partitioned.traffic.n_passes
+    refit_head(summed_over(known, whole, masks))
+    assert known.partitioned.traffic.n_passes == before + 1
 
 
 def test_a_point_costs_one_pass(both):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_prune import InfluencePruner
+from sklearn_prune.distributed import head
 from sklearn_prune.influence import WideHeadInfluence, limits
 from tests.distributed.test_fit import N, fitted, rows  # noqa: F401
 from tests.distributed.test_head import both, summed_over  # noqa: F401
@@ -13,6 +14,8 @@ from tests.distributed.test_head import both, summed_over  # noqa: F401
 def wide():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "DENSE_PARAMS", 3)
+        # No rows are few enough to bring them here.
+        patch.setattr(head, "SAMPLE_ROWS", 0)
         yield
 
 
