@@ -197,7 +197,7 @@ def aimed_share(pruner, y):
 def features(iris_pruner, iris):
     """All rows of the embedding in float64, before they are centred: t_i ⊗ φ_i."""
     embedding = iris_pruner.matched_.balance[0]
-    made = embedding._features_of(np.arange(150)).astype(np.float64)
+    made = embedding._features[:].toarray().astype(np.float64)
     return np.einsum("ij,ik->ijk", np.eye(3)[iris[1]], made).reshape(150, -1)
 
 
@@ -221,7 +221,7 @@ def test_weights_have_their_part_in_error_and_tilt():
     pruner.fit(X, y, sample_weight=weight)
     share = aimed_share(pruner, y)
     embedding = pruner.matched_.balance[0]
-    made = embedding._features_of(np.arange(300)).astype(np.float64)
+    made = embedding._features[:].toarray().astype(np.float64)
     features = np.einsum("ij,ik->ijk", np.eye(2)[y], made).reshape(300, -1)
     kept, aim, every = (
         np.average(features, axis=0, weights=weight * part)
