@@ -321,7 +321,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     scheduler. Those of a single partition are the rows that are chosen in memory. X is read 15 to
     60 times, so persist it where it fits the workers' memory. The network is the default one, or a
     trained one in a FrozenEstimator, with at most 20,000 parameters in its last layer. The Hessian
-    of more than 6,000 is too large to sum: L-BFGS then reads X 100 to 350 times. Costs, reference
+    of more than 6,000 is too large to sum: L-BFGS then reads X 50 to 300 times. Costs, reference
     rows, a tolerance, weights of zero and several networks need all rows in memory, and so do
     ``reweight``, `select` and `weigh`. ``time_limit`` does not apply, and no bound is computed.
     ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns lazily filtered

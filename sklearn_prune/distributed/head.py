@@ -347,6 +347,8 @@ def _fitted(
 
 
 def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates:
-    """Return how far the coordinates are from exact, as measured on the sample."""
+    """Return how far the coordinates are from exact, as measured on the sample of a wide head."""
+    if head.objective.is_dense:
+        return MatchedCoordinates(np.zeros((0, head.objective.n_params)))
     objective = known.reader.objective(known.sample, head.objective.damping, None)
     return head_coordinates(head_influence(objective, head.map.theta, head.map.norm))
