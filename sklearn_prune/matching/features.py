@@ -38,6 +38,10 @@ class Features:
 
     def __getitem__(self, rows: Positions) -> Features:
         """Return the features of these rows; those of a slice share the memory of D."""
+        n_rows = len(self.dense)
+        if isinstance(rows, slice) and rows.indices(n_rows) == (0, n_rows, 1):
+            # A slice of a sparse matrix costs as much as a pass over the few rows of a stratum.
+            return self
         return Features(self.dense[rows], self.sparse[rows], self.offset)
 
     def __matmul__(self, V: Floats) -> Floats:
