@@ -24,11 +24,14 @@ _FLOAT32, _FLOAT64, _CHOLESKY, _NUMBER = 2e-11, 7e-11, 1.6e-10, 2e-9
 # A typical search: Hessians and other passes in the fit of a head, steps of the calibration, rounds
 # of exchange where one pool does not hold all rows, and trials of more damping. Below as many kept
 # rows per parameter, the search is refined twice.
-_N_HESSIANS, _N_PASSES, _N_STEPS, _N_ROUNDS, _N_TRIALS, _FEW_ROWS = 8, 20, 60, 3, 3, 1.8
+_N_HESSIANS, _N_PASSES, _N_STEPS, _N_ROUNDS, _N_TRIALS, _FEW_ROWS = 8, 20, 60, 2, 3, 1.8
 # What a refit costs, which starts near its end, as a share of a fit.
 _REFIT = 0.6
-# Rows in a pool and in a block of the search, and most blocks.
-_POOL, _BLOCK, _MAX_BLOCKS = 3_000, 20_000, 10
+# Rows in a pool of the search, up to which they are one block, in a block beyond, and most blocks.
+_POOL, _WHOLE, _BLOCK, _MAX_BLOCKS = 3_000, 50_000, 20_000, 10
+# Gram matrices of a pool's strata, as a share of that of the pool; nominal seconds of visits to the
+# strata for each row of a pool, if it has as many numbers as this or more.
+_STRATA, _VISITS, _LARGE_POOL = 0.1, 2.5e-4, 4e6
 
 
 @dataclass(frozen=True)
@@ -130,14 +133,16 @@ class _Work:
         if self._n_kept < self._n_params:
             n_searches += 3 * _N_TRIALS
             refits += _N_TRIALS * (2 * self._refit() + self.head())
-        return 0.04 + 1.3e-5 * n + calibration + n_searches * self._search() + refits
+        return 0.04 + 0.8e-5 * n + calibration + n_searches * self._search() + refits
 
     def _search(self) -> float:
-        block = min(self._n, _BLOCK)
-        pool, n_blocks = min(block, _POOL), min(-(-self._n // _BLOCK), _MAX_BLOCKS)
-        gram = pool**2 * (self._n_features + self._n_coordinates) * _FLOAT32
+        block = min(self._n, _WHOLE if self._n <= _WHOLE else _BLOCK)
+        pool, n_blocks = min(block, _POOL), min(-(-self._n // block), _MAX_BLOCKS)
+        size = pool * (self._n_features + self._n_coordinates)
+        gram = _STRATA * pool * size * _FLOAT32
+        visits = _VISITS * pool * min(1.0, size / _LARGE_POOL)
         n_rounds = 1 if self._n <= _POOL else _N_ROUNDS
-        return n_rounds * n_blocks * (gram + block * self._n_features * _NUMBER)
+        return n_blocks * (visits + n_rounds * (gram + block * self._n_features * _NUMBER))
 
     def certificate(self) -> float:
         """Refit on the rows kept and on random rows."""
