@@ -12,6 +12,7 @@ from .._types import Estimator, Floats, Integers, RandomState
 from ..matching import softened
 from ..networks import fit_network
 from ..selection import draw_dropped
+from ..utils import drawn_seed
 from ._dynamics import Epoch, network_to_train
 from ._scored import ScoredPruner, ScoringJob, Stratum
 
@@ -110,15 +111,17 @@ class UncertaintyPruner(ScoredPruner):
         return own * np.sum(q * (1 - q), axis=1)
 
     def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Integers:
-        """Return all rows of a stratum, those drawn first."""
-        n_dropped = np.array([len(stratum.rows) - stratum.n_keep])
+        """Return all rows of a stratum in random order, those drawn first."""
+        n_rows, draws = len(stratum.rows), np.random.default_rng(drawn_seed(rng))
         dropped = draw_dropped(
-            np.zeros(len(stratum.rows), dtype=np.intp),
-            n_dropped,
+            np.zeros(n_rows, dtype=np.intp),
+            np.array([n_rows - stratum.n_keep]),
             self.scores_[stratum.rows],
-            np.random.default_rng(rng.randint(np.iinfo(np.int32).max)),
+            draws,
         )
-        return stratum.rows[np.argsort(dropped, kind="stable")]
+        # The first row of a class that was not drawn replaces the last one that was.
+        order = draws.permutation(n_rows)
+        return stratum.rows[order[np.argsort(dropped[order], kind="stable")]]
 
 
 def unseen_probabilities(job: ScoringJob, n_folds: int) -> Floats:
@@ -130,7 +133,7 @@ def unseen_probabilities(job: ScoringJob, n_folds: int) -> Floats:
     parts = []
     for unseen in folds:
         seen = np.setdiff1d(by_class, unseen)
-        seed = rng.randint(np.iinfo(np.int32).max)
+        seed = drawn_seed(rng)
         net = fit_network(network_to_train(job), job.X[seen], job.y[seen], random_state=seed)
         parts.append(Epoch(net, job.X[unseen], job.y[unseen]).probabilities)
     return np.concatenate(parts)[np.argsort(np.concatenate(folds))]

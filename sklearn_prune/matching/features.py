@@ -64,7 +64,9 @@ class Features:
 
     def column_squares(self, weight: Floats) -> Floats:
         """Return ``Σ w_i f_ij²`` of each column; the offset must be zero."""
-        return np.concatenate([weight @ self.dense**2, self.sparse.T.power(2) @ weight])
+        # In float64, as in `sums`.
+        of_sparse = self.sparse.T.power(2) @ weight.astype(np.float64)
+        return np.concatenate([weight @ self.dense**2, of_sparse])
 
     def squared_norms(self) -> Floats:
         """Return the squared norm of each row, of shape (n_rows,)."""

@@ -21,8 +21,8 @@ BLOCK_SIZE = 4_000_000
 # An operator of at most this many numbers (8 MB) becomes an array: on small problems the overhead
 # of its products would dominate.
 TABLE_SIZE = 1_000_000
-# Rows to search in are stored if they have at most this many numbers (32 MB in float32): building
-# more takes longer than products with operators.
+# Rows to search in become one array if they have at most this many numbers (32 MB in float32).
+# Beyond, operators with a Gram matrix stay operators, whose products are faster than their rows.
 STORED_SIZE = 8_000_000
 # Squared norms in this range are exact enough; rows outside are scaled first.
 _SQUARES = (1e-280, 1e300)

@@ -58,3 +58,15 @@ def test_a_frozen_network_is_refused(iris, make_net):
     net = make_net().fit(X.astype(np.float32), y)
     with pytest.raises(ValueError, match="a FrozenEstimator is not trained"):
         UncertaintyPruner(FrozenEstimator(net)).fit(X, y)
+
+
+def test_which_row_of_a_class_that_was_not_drawn_is_kept_does_not_depend_on_its_position():
+    y = np.repeat([0, 1], [5, 35])
+    net, X, y = scripted([np.where(y == 0, 0.001, 0.5)], y)
+    kept = set()
+    for seed in range(12):
+        pruner = UncertaintyPruner(net, prune_ratio=0.9, stratify=False, random_state=seed)
+        support = pruner.fit(X, y).get_support()
+        assert support.sum() == 4 and support[:5].any()
+        kept |= set(np.flatnonzero(support[:5]))
+    assert len(kept) > 2

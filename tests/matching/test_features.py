@@ -48,6 +48,12 @@ def test_column_squares_are_sums_over_the_rows():
     np.testing.assert_allclose(made.column_squares(weight), squares, rtol=1e-5)
 
 
+def test_squares_of_many_equal_sparse_numbers_are_not_rounded_in_float32():
+    ones, weight = np.ones((4096, 1), dtype=np.float32), np.full(4096, 0.1, dtype=np.float32)
+    made = Features(ones, csr_array(ones), np.zeros(1))
+    np.testing.assert_allclose(made.column_squares(weight), 4096 * 0.1, rtol=1e-6)
+
+
 @pytest.mark.parametrize("n_stored", [100, 10])
 def test_each_column_is_centred_and_scaled(n_stored, monkeypatch):
     monkeypatch.setattr(features, "STORED_ROWS", n_stored)

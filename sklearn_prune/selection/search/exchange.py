@@ -151,7 +151,7 @@ class _PoolSearch:
         self._least_gain = 1e-5 * float(np.median(norms))
 
     def run(self, least_share: float) -> None:
-        """Swap until a whole pass over the strata gains nothing, or this share of all gains."""
+        """Swap until a pass over the strata gains nothing, or at most this share of all gains."""
         start = objective = self._objective()
         before = np.inf
         while before - objective > max(self._least_gain, least_share * (start - objective)):
