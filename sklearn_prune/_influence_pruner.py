@@ -320,15 +320,15 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     all of them, decide which. The rows depend on the seed and the partitions, and not on workers or
     scheduler. Those of a single partition are the rows that are chosen in memory. X is read 15 to
     60 times, so persist it where it fits the workers' memory. The network is the default one, or a
-    trained one in a FrozenEstimator, with at most 20,000 parameters in its last layer. The Hessian
-    of more than 6,000 is too large to sum: L-BFGS then reads X 50 to 300 times. Costs, reference
-    rows, a tolerance, weights of zero and several networks need all rows in memory, and so do
-    ``reweight``, `select` and `weigh`. ``time_limit`` does not apply, and no bound is computed.
-    ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns lazily filtered
-    collections. Row i of everything given is the same row, as in scikit-learn: an index is not
-    compared, only divisions that are known. The norms are computed from X and y when asked for, by
-    the scheduler that is active then; what you persisted needs the Client that holds it. They are
-    not pickled or copied with the pruner, since they would take the rows along: store
+    trained one in a FrozenEstimator, with at most 20,000 parameters and 6,000 inputs in its last
+    layer. The Hessian of more than 6,000 parameters is too large to sum: L-BFGS then reads X 50 to
+    300 times. Costs, reference rows, a tolerance, weights of zero and several networks need all
+    rows in memory, and so do ``reweight``, `select` and `weigh`. ``time_limit`` does not apply, and
+    no bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
+    lazily filtered collections. Row i of everything given is the same row, as in scikit-learn: an
+    index is not compared, only divisions that are known. The norms are computed from X and y when
+    asked for, by the scheduler that is active then; what you persisted needs the Client that holds
+    it. They are not pickled or copied with the pruner, since they would take the rows along: store
     ``influence_norms_.compute()``.
 
     References

@@ -37,7 +37,7 @@ from ..influence import (
     refit_head,
     warn_if_not_convex,
 )
-from ..networks import write_head
+from ..networks import UnsupportedNetworkError, write_head
 from ..utils import warn_user
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
@@ -53,9 +53,12 @@ Hessian: TypeAlias = DenseCurvature | IterativeHessian
 # Gradient norm that a wide head is to reach: its objective is then within 1e-12 / (2 damping) of
 # the least. Most passes for it, and steps that L-BFGS remembers.
 _WIDE_TOL, _MOST_PASSES, _N_REMEMBERED = 1e-6, 150, 50
-# Residual, as a share of the right-hand side, to which a wide head's Hessian is solved, and the
-# most products, of a pass each, for it.
-_RTOL, _MOST_PRODUCTS = 1e-3, 50
+# Most inputs of a head, of whose products each partition returns the sums: 0.3 GB, of which a
+# worker adds up several.
+_MOST_INPUTS = 6_000
+# Residual, as a share of the right-hand side, to which a wide head's Hessian is solved; and the
+# most products for it, where each is a pass and where the rows are here.
+_RTOL, _MOST_PRODUCTS, _MOST_PRODUCTS_HERE = 1e-3, 50, 500
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,8 @@ class SummedObjective:
         """Return the Hessian, which solves by passes where its ``curvature`` approximates it."""
         if isinstance(curvature, DenseCurvature):
             return curvature
-        product = partial(self._product, theta)
-        return IterativeHessian(product, curvature.solve, _RTOL, _MOST_PRODUCTS)
+        most = _MOST_PRODUCTS_HERE if self._is_here else _MOST_PRODUCTS
+        return IterativeHessian(partial(self._product, theta), curvature.solve, _RTOL, most)
 
     def minimised(self, start: Floats, *, warns: bool) -> HeadFit:
         """Return where steps from ``start`` end; ``warns`` if the gradient is not small there."""
@@ -313,7 +316,20 @@ class MatchedHead:
 
 
 def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
-    """Fit the head of all rows, from that of the sample; the default network gets it."""
+    """Fit the head of all rows, from that of the sample; the default network gets it.
+
+    Raises
+    ------
+    UnsupportedNetworkError
+        If the head has so many inputs that sums of their products are too large to travel.
+    """
+    n_inputs = known.theta.shape[1]
+    if n_inputs > _MOST_INPUTS:
+        raise UnsupportedNetworkError(
+            f"the last layer has {n_inputs} inputs, and at most {_MOST_INPUTS} are matched over a "
+            "Dask collection, since each partition returns the sums of their products. Give fewer "
+            "columns, or a network with fewer inputs to its last layer."
+        )
     on_sample = known.reader.objective(known.sample, damping, None)
     start = fit_head(on_sample, known.theta).theta
     head = _fitted(known, norm, damping, start, warns=True)

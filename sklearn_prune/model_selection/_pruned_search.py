@@ -378,6 +378,12 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     def _check_metric(self, names: Iterable[str]) -> None:
         """Raise unless ``search.refit`` says which of the metrics chooses the winner."""
         refit = self.search.refit
+        if refit is False and self.n_finalists > 1:
+            raise ValueError(
+                f"n_finalists={self.n_finalists} needs an order of the settings, and search has "
+                f"several metrics and refit=False; set refit to one of "
+                f"{', '.join(map(repr, names))}, or n_finalists to 1."
+            )
         if not (refit is False or callable(refit) or refit in names):
             raise ValueError(
                 f"search has several metrics and refit={refit!r}, which names none of them; set "
@@ -527,8 +533,7 @@ def _best_settings(results: dict[str, Any], rank: str, n_settings: int) -> Integ
     if rank not in results:
         raise ValueError(
             f"n_finalists={n_settings} needs an order of the settings, and the search keeps no "
-            "ranks by the metric that chooses the winner. If it has several metrics, set "
-            "search.refit to the name of one; else set n_finalists to 1."
+            "ranks by the metric that chooses the winner; set n_finalists to 1."
         )
     # Only a halving search has iterations, and only the last has the full resource.
     iteration = results.get("iter", np.zeros(len(results[rank])))

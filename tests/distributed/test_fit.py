@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.distributed import fit, survey
+from sklearn_prune.distributed import fit, head, survey
 from sklearn_prune.influence import DenseHeadInfluence, HeadObjective, limits, refit_head
 from sklearn_prune.matching import Table, embed_distribution
 from sklearn_prune.networks import linear_network, network_kind, read_head
@@ -382,4 +382,10 @@ def test_a_weight_of_zero_is_refused_with_its_partition(rows):
 def test_too_many_parameters_are_refused(rows, monkeypatch):
     monkeypatch.setattr(limits, "ALL_MATCHED_PARAMS", 10)
     with pytest.raises(ValueError, match="15 parameters, and at most 10 are matched"):
+        fitted(*rows)
+
+
+def test_too_many_inputs_are_refused(rows, monkeypatch):
+    monkeypatch.setattr(head, "_MOST_INPUTS", 4)
+    with pytest.raises(ValueError, match="5 inputs, and at most 4 are matched"):
         fitted(*rows)

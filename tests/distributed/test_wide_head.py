@@ -85,3 +85,15 @@ def test_its_fit_is_that_in_memory(both):  # noqa: F811
     hessian = summed.exact(fit.theta, summed.curvature(fit.theta))
     np.testing.assert_allclose(hessian.solve(delta), expected.hessian.solve(delta), rtol=1e-2)
     assert hessian.quadratic_form(delta) == pytest.approx(expected.hessian.quadratic_form(delta))
+
+
+def test_products_are_many_where_the_rows_are_here(both, monkeypatch):  # noqa: F811
+    known, whole = both
+    theta = np.zeros(whole.shape)
+    masks = [np.arange(n) % 2 == 0 for n in known.partitioned.lengths]
+    most = []
+    for most_here in (0, known.partitioned.n_samples):
+        monkeypatch.setattr(head, "SAMPLE_ROWS", most_here)
+        summed = summed_over(known, whole, masks)
+        most.append(summed.exact(theta, summed.curvature(theta)).max_iter)
+    assert most == [50, 500]

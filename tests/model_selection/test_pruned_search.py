@@ -438,12 +438,22 @@ class TestFinalists:
         ("search", "message"),
         [
             (GridSearchCV(SVC(), GRID, refit=lambda results: 0), "callable search.refit chooses"),
-            (GridSearchCV(SVC(), GRID, scoring=["f1"], refit=False), "set search.refit to the"),
+            (GridSearchCV(SVC(), GRID, scoring=["f1"], refit=False), "set refit to one of 'f1'"),
+            (
+                GridSearchCV(SVC(), GRID, scoring=lambda model, X, y: {"a": 0.0}, refit=False),
+                "set refit to one of 'a'",
+            ),
             (TriesInTurn(SVC(), GRID["C"]), "search keeps no ranks"),
         ],
     )
     def test_need_an_order_of_the_settings(self, search, message, noisy):
         with pytest.raises(ValueError, match=f"n_finalists=2 needs an order.*{message}"):
+            PrunedSearchCV(search, ThirdOut(), n_finalists=2).fit(*noisy)
+
+    def test_need_an_order_of_known_metrics_before_the_search(self, noisy, monkeypatch):
+        monkeypatch.setattr(ThirdOut, "fit", None)
+        search = GridSearchCV(SVC(), GRID, scoring=["f1"], refit=False)
+        with pytest.raises(ValueError, match="n_finalists=2 needs an order"):
             PrunedSearchCV(search, ThirdOut(), n_finalists=2).fit(*noisy)
 
 
