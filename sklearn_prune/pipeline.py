@@ -124,7 +124,8 @@ class Pipeline(PlainPipeline):
     with steps of scikit-learn alone, skops asks for no trust. To load a whole pipeline by skops,
     trust those types of :func:`skops.io.get_untrusted_types` that start with ``sklearn_prune.``,
     and with an `InfluencePruner` also these:
-    ``builtins.print``, ``numpy.dtype``, ``sklearn.tree._tree.Tree``,
+    ``builtins.print``, ``numpy.dtype``, ``scipy.sparse._csr.csr_array``,
+    ``sklearn.tree._tree.Tree``,
     ``skorch.callbacks.logging.EpochTimer``, ``skorch.callbacks.logging.PrintLog``,
     ``skorch.callbacks.scoring.EpochScoring``, ``skorch.callbacks.scoring.PassthroughScoring``,
     ``skorch.classifier.NeuralNetBinaryClassifier``, ``skorch.classifier.NeuralNetClassifier``,

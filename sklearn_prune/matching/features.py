@@ -109,7 +109,8 @@ class TableFeatures:
     def __init__(self, table: Table, maps: Sequence[FeatureMap], n_rows: int) -> None:
         self._maps = maps
         one_row = table[slice(0, 1)]
-        ends = np.cumsum([1, *(feature_map(one_row).shape[1] for feature_map in maps)])
+        widths = [feature_map(one_row).shape[1] for feature_map in maps]
+        ends = list(itertools.accumulate([1, *widths]))
         self.columns = [slice(0, 1), *itertools.starmap(slice, itertools.pairwise(ends))]
         self._scaling: tuple[Floats, Floats] | None = None
         self._set_rows(table, n_rows)

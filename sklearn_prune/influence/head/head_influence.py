@@ -144,6 +144,10 @@ class HeadInfluence(Influence):
         self._refits: dict[bytes, HeadFit] = {}
         self._take_curvature()
 
+    def __getstate__(self) -> dict[str, object]:
+        # Refits are found again, so a stored influence need not remember them.
+        return {**self.__dict__, "_refits": {}}
+
     @abstractmethod
     def _take_curvature(self) -> None:
         """Set `curvature`, `hessian` and `Z`."""
