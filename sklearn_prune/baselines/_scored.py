@@ -278,7 +278,8 @@ def make_strata(
 ) -> list[Stratum]:
     """Return the strata and how many rows each keeps, as `InfluencePruner` does.
 
-    With ``stratify``, each class is a stratum and keeps the same share (``quota="class"``).
+    With ``stratify``, each class is a stratum and keeps the same share (``quota="class"``). Where
+    two classes are equally far from a whole number, `InfluencePruner` lets milp choose.
     Otherwise, or without classes, all rows form one stratum.
     """
     request = Request(prune_ratio, None, "class", 0.0)

@@ -33,6 +33,8 @@ from ..networks import is_linear_model
 
 # The constraint of a parameter `pruner`; None means `InfluencePruner()`.
 GIVEN_PRUNER: list[Any] = [BasePruner, Pipeline, None]
+# Columns that a note on an error names.
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,10 @@ def noting_columns(X: Rows) -> Iterator[None]:
     except Exception as error:
         # The estimator's error counts, not one of its explanation.
         with suppress(TypeError, ValueError):
-            shown = ", ".join(f"{name!r} ({kind})" for name, kind in other_columns(X).items())
-            if shown:
+            columns = [f"{name!r} ({kind})" for name, kind in other_columns(X).items()]
+            more = f" and {len(columns) - _MOST_SHOWN} more" if len(columns) > _MOST_SHOWN else ""
+            if columns:
+                shown = ", ".join(columns[:_MOST_SHOWN]) + more
                 error.add_note(
                     f"The estimator got columns that are not of numbers as they are: {shown}. A "
                     "pruner encodes them for itself alone. If the estimator cannot read them, "

@@ -385,6 +385,15 @@ def test_an_error_of_the_model_notes_the_columns_that_are_not_of_numbers(given, 
     assert "make_pipeline(sklearn_prune.data.ColumnsEncoder(), estimator)" in note
 
 
+def test_a_note_names_the_first_of_many_columns():
+    texts = pd.DataFrame({f"text_{i}": list("ab") * (N // 2) for i in range(9)})
+    with pytest.raises(ValueError, match="convert") as failure:
+        PrunedClassifier(HistGradientBoostingClassifier(max_iter=2), Reader()).fit(texts, Y)
+    (note,) = failure.value.__notes__
+    assert "'text_4' (category) and 4 more. " in note
+    assert "text_5" not in note
+
+
 def test_an_error_of_a_model_of_numbers_has_no_note():
     with pytest.raises(ValueError, match="max_iter") as failure:
         model = HistGradientBoostingClassifier(max_iter=-1)
