@@ -136,7 +136,8 @@ class DistributionEmbedding(LinearOperator):
         features, labels = self._features[indices].toarray(), self.labels[indices]
         products = (labels[:, :, None] * features[:, None, :]).reshape(len(labels), -1)
         products -= self._centre.ravel().astype(np.float32)
-        return products * self._share(indices)[:, None]
+        products *= self._share(indices)[:, None]
+        return products
 
     def gram(self) -> Floats:
         """Return ``B Bᵀ``, float32; the rows should be few.

@@ -266,9 +266,17 @@ class WhitenedKernelColumns:
 
 
 def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
+    """Return the rows and, beside them, ``exp(-gamma ‖x - c‖²)`` for each centre c."""
+    n_columns = rows.shape[1]
+    columns: Floats = np.empty((len(rows), n_columns + len(centres)), dtype=np.float32)
+    columns[:, :n_columns] = rows
+    kernel = columns[:, n_columns:]
     squares, centre_squares = (np.einsum("ij,ij->i", part, part) for part in (rows, centres))
-    kernel = squares[:, None] + centre_squares
-    kernel -= 2.0 * (rows @ centres.T)
+    np.add(squares[:, None], centre_squares, out=kernel)
+    products = rows @ centres.T
+    products *= 2.0
+    kernel -= products
     np.maximum(kernel, 0.0, out=kernel)
     kernel *= np.float32(-gamma)
-    return np.hstack([rows, np.exp(kernel, out=kernel)])
+    np.exp(kernel, out=kernel)
+    return columns

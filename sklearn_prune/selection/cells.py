@@ -27,8 +27,8 @@ _DEVIATION, _REWARD = 5e-2, 0.2
 # With more numbers in all means of cells together, the residual is left to the exchanges: they see
 # all of it, and the program only its few leading directions.
 _MAX_MEANS = 2e7
-# Total number of rows from which the means of the cells are estimated.
-_MEAN_ROWS = 20_000
+# Total number of rows from which the means of the cells are estimated, and how many at a time.
+_MEAN_ROWS, _BATCH_ROWS = 20_000, 4_000
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,11 @@ def _cell_means(
     rows = np.concatenate(samples)
     shares = np.zeros((len(rows), n_cells))
     shares[np.arange(len(rows)), labels[rows]] = 1 / np.bincount(labels[rows])[labels[rows]]
-    return coordinates.take(rows).total(shares).T
+    # A few rows at a time, for `take` may copy them.
+    starts = range(0, len(rows), _BATCH_ROWS)
+    batches = [slice(start, start + _BATCH_ROWS) for start in starts]
+    sums = [coordinates.take(rows[batch]).total(shares[batch]) for batch in batches]
+    return np.sum(sums, axis=0).T
 
 
 def n_directions(n_open: int) -> int:

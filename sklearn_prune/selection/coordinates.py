@@ -222,7 +222,16 @@ class Coordinates:
             block.rows(indices, weight / self.scale)
             for weight, block in zip(self._weights, self._blocks, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else np.hstack(parts)
+        if len(parts) == 1:
+            return parts[0]
+        joined: Floats = np.empty((len(indices), self.n_coordinates), np.result_type(*parts))
+        start = 0
+        while parts:
+            # Each part's memory goes as soon as it is copied, for all parts are large.
+            part = parts.pop(0)
+            joined[:, start : start + part.shape[1]] = part
+            start += part.shape[1]
+        return joined
 
     def gram(self) -> Floats:
         """Return the Gram matrix of all rows, shape (n_samples, n_samples); they should be few."""
@@ -285,7 +294,10 @@ class _Block:
     def rows(self, indices: Integers, factor: float = 1.0) -> Floats:
         """Return ``factor * Z[indices]``."""
         rows = self._Z.rows(indices) if self._is_operator else self._Z[indices]
-        return np.asarray(rows * (factor if _is_moderate(factor) else np.float64(factor)))
+        if not _is_moderate(factor):
+            return np.asarray(rows * np.float64(factor))
+        rows *= factor
+        return np.asarray(rows)
 
     def gram(self, factor: float) -> Floats:
         """Return the Gram matrix of ``factor * Z``."""
@@ -317,7 +329,8 @@ class _Block:
         if self._is_operator:
             return np.asarray(self._Z.row_norms(), dtype=np.float64)
         norms = np.empty(self.shape[0])
-        step = self._block_rows()
+        # Nothing is summed over rows, so small blocks do as well, and take less memory.
+        step = max(1, self._block_rows() // 8)
         for start in range(0, self.shape[0], step):
             block = slice(start, start + step)
             norms[block] = norms_of(self._Z[block].astype(np.float64, copy=False))
