@@ -17,7 +17,7 @@ from .pool import draw_pool
 _MAX_POOL = 3000
 # The last pass over the strata of a pool gains less than this share of what the round has gained,
 # unless the pool holds every row: the next pool offers more.
-_LEAST_OF_ROUND = 0.01
+_LEAST_OF_ROUND = 0.1
 # Swaps between two checks of the clock, and the most swaps in a round.
 _SWAPS_PER_LOOK, _MAX_SWAPS = 64, 100_000
 # Dropped rows that are tried against every kept row before a stratum counts as exhausted.
