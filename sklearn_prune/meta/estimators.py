@@ -22,13 +22,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .._compat import HasMethods, fit_context
-from .._influence_pruner import InfluencePruner
 from .._types import Array, Constraints, Estimator, Floats, Metadata, Params, Rows, Targets
 from ..base import BasePruner, deployable, refitting
 from ..data import Kind, check_params, prune_params, record_columns
 from .given_pruner import (
     GIVEN_PRUNER,
     FittedPruner,
+    GivenPrunerMixin,
     fit_given,
     input_tags,
     noting_columns,
@@ -61,7 +61,7 @@ def _delegated(method: Callable[..., Any]) -> Any:
     return delegating
 
 
-class PruningMixin(MetaEstimatorMixin):
+class PruningMixin(GivenPrunerMixin, MetaEstimatorMixin):
     """Base class of estimators that prune the rows they are fitted on.
 
     A subclass has the parameters ``estimator``, ``pruner`` and ``rescale``. Its ``fit`` sets
@@ -69,8 +69,6 @@ class PruningMixin(MetaEstimatorMixin):
     """
 
     estimator: Estimator
-    # A pruner, a pipeline that ends in one, or None.
-    pruner: Estimator
     rescale: Rescale
     estimator_: Estimator
     pruner_: BasePruner
@@ -91,10 +89,6 @@ class PruningMixin(MetaEstimatorMixin):
     def _model(self) -> Estimator:
         """Return the estimator, unfitted."""
         return self.estimator
-
-    def _given_pruner(self) -> Estimator:
-        """Return the pruner, or the pipeline that ends in it, unfitted."""
-        return InfluencePruner() if self.pruner is None else self.pruner
 
     def _pruner(self) -> BasePruner:
         """Return the pruner itself, unfitted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from sklearn import get_config
 from sklearn.base import clone
@@ -14,6 +14,7 @@ from sklearn.utils import InputTags, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from torch.utils.data import Dataset
 
+from .._influence_pruner import InfluencePruner
 from .._types import Estimator, Metadata, Params, Rows, Targets
 from ..base import BasePruner, fit_pruner
 from ..data import (
@@ -35,6 +36,35 @@ from ..networks import is_linear_model
 GIVEN_PRUNER: list[Any] = [BasePruner, Pipeline, None]
 # Columns that a note on an error names.
 _MOST_SHOWN = 5
+
+
+class GivenPrunerMixin:
+    """Base class of estimators with a parameter ``pruner``; None means ``InfluencePruner()``."""
+
+    # A pruner, a pipeline that ends in one, or None.
+    pruner: Estimator
+
+    def _given_pruner(self) -> Estimator:
+        """Return the pruner, or the pipeline that ends in it, unfitted."""
+        return InfluencePruner() if self.pruner is None else self.pruner
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; with ``pruner=None``, ``pruner__...`` are those of the default pruner.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name, as in scikit-learn's other estimators.
+
+        Returns
+        -------
+        self : estimator
+            With these parameters.
+        """
+        is_nested = any(name.startswith("pruner__") for name in params)
+        if is_nested and params.get("pruner", self.pruner) is None:
+            params["pruner"] = InfluencePruner()
+        return super().set_params(**params)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ from typing import ClassVar
 from sklearn.base import BaseEstimator, clone
 
 from .._compat import fit_context
-from .._influence_pruner import InfluencePruner
 from .._types import Constraints, Estimator, Metadata, Rows, Targets
-from .given_pruner import GIVEN_PRUNER, fit_given
+from .given_pruner import GIVEN_PRUNER, GivenPrunerMixin, fit_given
 from .sample_weight import gives_weights
 
 __all__ = ["PruningSampler"]
 
 
-class PruningSampler(BaseEstimator):
+class PruningSampler(GivenPrunerMixin, BaseEstimator):
     """Use a pruner as a step of an imbalanced-learn pipeline.
 
     ``fit_resample(X, y) = (X[s], y[s])``, where ``s = pruner_.support_`` and
@@ -82,8 +81,7 @@ class PruningSampler(BaseEstimator):
         ValueError
             If the pruner refuses the data.
         """
-        given = clone(InfluencePruner() if self.pruner is None else self.pruner)
-        fitted = fit_given(given, X, y, None, fit_params)
+        fitted = fit_given(clone(self._given_pruner()), X, y, None, fit_params)
         pruner = fitted.pruner
         self.pruner_, self.encoder_ = pruner, fitted.encoder
         self.sample_indices_ = pruner.sample_indices_

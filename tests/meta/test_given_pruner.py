@@ -322,6 +322,35 @@ def test_what_was_given_is_left_alone_and_parameters_are_nested(table):
     assert given[-1].prune_ratio == 0.25 and given[0].max_categories == 3
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        PrunedClassifier(LogisticRegression()),
+        PruningSampler(),
+        PruneRatioSearchCV(LogisticRegression()),
+        PrunedSearchCV(GridSearchCV(LogisticRegression(), {})),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_a_parameter_of_the_default_pruner_can_be_set(estimator):
+    changed = clone(estimator).set_params(pruner__prune_ratio=0.5)
+    assert isinstance(changed.pruner, InfluencePruner)
+    assert changed.pruner.prune_ratio == 0.5
+    others = clone(estimator).set_params(pruner=RandomPruner(), pruner__prune_ratio=0.7)
+    assert repr(others.pruner) == "RandomPruner(prune_ratio=0.7)"
+    with pytest.raises(ValueError, match="'ratio' for estimator InfluencePruner"):
+        clone(estimator).set_params(pruner__ratio=0.5)
+    assert estimator.pruner is None
+
+
+def test_a_grid_varies_the_ratio_of_the_default_pruner():
+    X = np.random.default_rng(0).normal(size=(N, 3))
+    grid = {"pruner": [None, RandomPruner(random_state=0)], "pruner__prune_ratio": [0.2, 0.5]}
+    search = GridSearchCV(PrunedClassifier(LogisticRegression()), grid, cv=2, error_score="raise")
+    search.fit(X, Y)
+    assert search.cv_results_["param_pruner__prune_ratio"].tolist() == [0.2, 0.5] * 2
+
+
 def test_parameters_of_fit_are_those_of_the_pruner(table):
     groups = np.arange(N) % 4
     model = PrunedClassifier(Model(), make_pipeline(ColumnsEncoder(), Reader()))
