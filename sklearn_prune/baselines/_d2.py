@@ -70,10 +70,15 @@ class D2Pruner(ScoredPruner):
     Notes
     -----
     Costs one training, one more forward pass per epoch, and a search for the nearest rows: up to
-    ``n ** 2`` distances for the n rows of a class. The authors' code leaves distances as they are;
-    dividing by their mean makes the picks independent of the features' scale. The authors choose
-    the score of difficulty, ``n_neighbors``, ``gamma_r`` and the cutoff for each data set and
-    ratio; on CIFAR-10, 90 % pruned: how often a row is forgotten, 5, 0.1 and 0.4.
+    ``n ** 2`` distances for the n rows of a class.
+
+    The paper's weight is :math:`\exp(-\gamma d_{ij}^2)`. The authors' code
+    (``core/data/sampling.py`` in their repository d2pruning) does not square the distance, and
+    gives the first messages the weight :math:`\exp(-d_{ij})`. This pruner follows the code, which
+    made the figures of the paper, but for :math:`\bar d`: with it, the picks do not depend on the
+    features' scale. The authors choose the score of difficulty, ``n_neighbors``, ``gamma_r`` and
+    the cutoff for each data set and ratio; on CIFAR-10, 90 % pruned: how often a row is forgotten,
+    5, 0.1 and 0.4.
 
     References
     ----------
