@@ -7,11 +7,14 @@ import csv
 import json
 import os
 import platform
+import resource
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
@@ -23,9 +26,7 @@ README = Path(__file__).parents[1] / "README.md"
 BENCHMARKS_README = Path(__file__).parent / "README.md"
 N_THREADS = 2
 # Reports on rows that an earlier release chose, with its number; to be left out when measured anew.
-EARLIER_RELEASE = dict.fromkeys(
-    ("core", "targets", "selection", "expected_gap", "stacking", "defaults"), "0.1"
-)
+EARLIER_RELEASE = dict.fromkeys(("selection", "expected_gap"), "0.1")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
 
 
@@ -80,6 +81,21 @@ def limit_threads(n_threads: int | None = None) -> None:
     torch.set_num_threads(n_threads)
 
 
+def report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def peak_resident_mb() -> float:
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count what the parent process had before exec.
+        line = next(x for x in status.read_text(encoding="utf-8").splitlines() if "VmHWM" in x)
+        return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, others kilobytes.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def environment(packages: Sequence[str] = ()) -> dict[str, object]:
     """Describe the machine and the versions that timings depend on."""
     return {
@@ -121,6 +137,48 @@ def write_figures(
             writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
     described = json.dumps(environment(packages), indent=2)
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
+
+
+class Figures:
+    """Figures and their means over seeds; nan where nothing was measured."""
+
+    def __init__(self, figures: Sequence[Figure]) -> None:
+        self._figures = figures
+
+    def values(self, job: str, method: str, prune_ratio: float, metric: str) -> list[float]:
+        wanted = (job, method, prune_ratio, metric)
+        return [
+            figure.value
+            for figure in self._figures
+            if (figure.job, figure.method, figure.prune_ratio, figure.metric) == wanted
+        ]
+
+    def mean(self, job: str, method: str, prune_ratio: float, metric: str) -> float:
+        values = self.values(job, method, prune_ratio, metric)
+        return float(np.mean(values)) if values else np.nan
+
+
+def read_figures(folder: Path, pattern: str = "*.csv") -> list[Figure]:
+    """Read every such file of the folder that holds figures; other benchmarks have their own."""
+    figures = []
+    columns = {field.name for field in fields(Figure)}
+    for path in sorted(folder.glob(pattern)):
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not columns <= set(reader.fieldnames or ()):
+                continue
+            for line in reader:
+                figures.append(
+                    Figure(
+                        line["job"],
+                        line["method"],
+                        float(line["prune_ratio"]) if line["prune_ratio"] else None,
+                        int(line["seed"]) if line["seed"] else None,
+                        line["metric"],
+                        float(line["value"]),
+                    )
+                )
+    return figures
 
 
 def with_release(report: str, text: str) -> str:

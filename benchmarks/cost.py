@@ -11,8 +11,8 @@ turns with this one on the jobs that both can do.
 
 Before each fit, `estimate_cost` foretells the seconds and the memory: `estimated` and
 `estimated_memory_mb` are what it says, and `trial` is what its trial takes. The job grid searches
-eight ratios in five folds of Adult, and one ratio, each from an empty memory (`benchmarks.search`):
-once for the pruner's own linear network, once for a network of one hidden layer.
+eight ratios in five folds of Adult, and one ratio, each from an empty memory:
+once for the pruner's own linear network, once for a network of one hidden layer (`cost_grid.py`).
 
 Figures go to `results/cost.csv`, where those of jobs that are not asked for stay; what they were
 measured on goes to `results/cost.json`.
@@ -37,14 +37,15 @@ from ._common import (
     BENCHMARKS_README,
     RESULTS,
     Figure,
+    Figures,
     argument_parser,
     insert_table,
     limit_threads,
     markdown_table,
     output_folder,
+    read_figures,
     write_figures,
 )
-from .tables import Figures, read_figures
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = {
@@ -107,7 +108,9 @@ def fit_and_print(job: str, package: Path, data_dir: Path, subset: int | None) -
     started, clock = process_time(), perf_counter()
     costs: dict[str, float] = {}
     if job == "grid":
-        costs |= costs_of_grid(data_dir, subset)
+        from . import cost_grid
+
+        costs |= cost_grid.costs(data_dir, subset)
     else:
         X, y = rows_of(job, data_dir, subset)
         pruner = InfluencePruner(prune_ratio=RATIO[job], random_state=0)
@@ -131,17 +134,6 @@ def estimates(pruner: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "estimated": sum(estimate.seconds.values()),
         "estimated_memory_mb": estimate.memory / 2**20,
     }
-
-
-def costs_of_grid(data_dir: Path, subset: int | None) -> dict[str, float]:
-    """Return the seconds of a search over all ratios and over one, and how often the second."""
-    from .search import grid
-
-    figures = grid(argparse.Namespace(data_dir=data_dir, subset=subset))
-    costs = {f"{f.job}, {f.method}": f.value for f in figures if f.metric == "seconds"}
-    for name in ("search, linear", "search, hidden layer"):
-        costs[f"{name}, all / one"] = costs[f"{name}, all ratios"] / costs[f"{name}, one ratio"]
-    return costs
 
 
 def measured(job: str, package: Path, args: argparse.Namespace) -> dict[str, float]:

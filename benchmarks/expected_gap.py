@@ -36,11 +36,11 @@ from ._common import (
     limit_threads,
     markdown_table,
     output_folder,
+    read_figures,
     with_release,
     write_figures,
 )
 from .data import Split, load
-from .tables import read_figures
 
 Quantity = Literal["train_gap", "test_gap", "loss_change", "parameter_change"]
 

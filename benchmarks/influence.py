@@ -55,16 +55,18 @@ from sklearn_prune.losses import SoftmaxCrossEntropy
 from sklearn_prune.networks import read_head
 
 from . import influence_alone as alone
-from . import influence_report, tables
+from . import influence_report
 from ._common import (
     Figure,
     argument_parser,
     limit_threads,
     markdown_table,
     output_folder,
+    peak_resident_mb,
+    read_figures,
+    report,
     write_figures,
 )
-from .core import peak_resident_mb, report
 from .data import load
 from .influence_jobs import DAMPING, N_GROUPS, ByHand, Job, made_up_head, mlp, peer_jobs, trained
 from .influence_methods import Method, methods
@@ -326,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for part in ["peers", "retraining"] if args.part == "all" else [args.part]:
         figures: list[Figure] = []
         name = f"influence_{part}"
-        before = tables.read_figures(folder, f"{name}.csv") if folder and args.job else []
+        before = read_figures(folder, f"{name}.csv") if folder and args.job else []
         try:
             for figure in PARTS[part](args):
                 figures.append(figure)

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._common import RESULTS, Figure, markdown_table
+from ._common import RESULTS, Figure, markdown_table, read_figures
 from .influence_peers import ALL
-from .tables import read_figures
 
 LAST_LAYER = ("head", "last layer")
 # A method with at most this error counts as exact; some round to float32 on the way.

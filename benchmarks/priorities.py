@@ -10,9 +10,10 @@ A new network is trained on the rows kept, for as many epochs as on all rows. Th
   the squared error of networks that did not see the row ("hard");
 - by `UncertaintyPruner` with that network.
 
-As in `benchmarks.defaults`, test rows are never touched, a share of the labels is wrong on some
-runs, and rows to validate on keep theirs. One line a cell goes to `results/priorities.csv`; a run
-that was cut off goes on where it stopped.
+Test rows are never touched: each seed splits training rows anew into rows to fit and rows to
+validate on. On some runs a share of the labels is wrong, each replaced at random by that of another
+class; rows to validate on keep theirs. One line a cell goes to `results/priorities.csv`; a run that
+was cut off goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from torch import nn
 from sklearn_prune import InfluencePruner
 from sklearn_prune.baselines import RandomPruner, UncertaintyPruner
 
+from . import models
 from ._common import argument_parser, markdown_table, output_folder
 from .cells import Done, Key, measure
 from .data import Split, load
-from .defaults import SIZES, resplit
 from .scores import (
     GAINS,
     LEVEL,
@@ -48,12 +49,15 @@ from .scores import (
     mean_of,
     table,
 )
-from .stacking import network
 
+# Rows to fit, and at most so many to validate on.
+SIZES = {"digits": (1_000, 347), "adult": (6_000, 10_000), "cifar10": (6_000, 10_000)}
 NOISES = (0.0, 0.1, 0.2)
 RATIOS = (0.4, 0.9)
 N_SEEDS = 3
 N_FOLDS = 3
+# Hidden units, as in the mlp of `models`.
+N_HIDDEN = 64
 # Seconds for each choice, never reached.
 TIME_LIMIT = 3600.0
 ALL, RANDOM = "all rows", "random"
@@ -81,6 +85,13 @@ class Cell:
         return self.dataset, self.noise, self.way, self.prune_ratio, self.seed
 
 
+class Mlp(nn.Sequential):
+    """A class rather than an instance, so that each network gets its own random start."""
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__(nn.Linear(n_features, N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, n_classes))
+
+
 class DigitsConvolution(nn.Sequential):
     """Two convolutions on the 8 x 8 pixels of a digit."""
 
@@ -96,10 +107,38 @@ class DigitsConvolution(nn.Sequential):
         )
 
 
+def resplit(split: Split, noise: float, seed: int) -> Split:
+    """Split training rows into rows to fit, some of them with wrong labels, and to validate on."""
+    inner = split.inner(*SIZES[split.name], seed)
+    y, rng = inner.y_train.copy(), np.random.default_rng(seed)
+    n_rows, n_classes = len(y), int(split.y_train.max()) + 1
+    wrong = rng.choice(n_rows, round(noise * n_rows), replace=False)
+    y[wrong] = (y[wrong] + rng.integers(1, n_classes, len(wrong))) % n_classes
+    return replace(inner, y_train=y)
+
+
 def as_floats(split: Split) -> Split:
     """Return the split with columns in float32, as skorch takes them."""
     return replace(
         split, X_train=split.X_train.astype(np.float32), X_test=split.X_test.astype(np.float32)
+    )
+
+
+def network(split: Split) -> NeuralNetClassifier:
+    """The mlp of `models` as a skorch network, whose last layer the pruner can read."""
+    n_classes = int(split.y_train.max()) + 1
+    return NeuralNetClassifier(
+        Mlp,
+        module__n_features=split.X_train.shape[1],
+        module__n_classes=n_classes,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.001,
+        max_epochs=models.N_EPOCHS,
+        batch_size=128,
+        iterator_train__shuffle=True,
+        classes=list(range(n_classes)),
+        verbose=0,
     )
 
 

@@ -39,8 +39,14 @@ from sklearn_prune.selection.exact.smallest_change import smallest_change
 from sklearn_prune.selection.search.exchange import exchange_round
 
 from . import selection_report
-from ._common import N_THREADS, argument_parser, limit_threads, output_folder
-from .core import peak_resident_mb, report
+from ._common import (
+    N_THREADS,
+    argument_parser,
+    limit_threads,
+    output_folder,
+    peak_resident_mb,
+    report,
+)
 from .selection_jobs import JOBS, PRUNE_RATIO, Job, build, mean_row_norm
 from .selection_report import Measured
 

@@ -14,7 +14,6 @@ from benchmarks import (
     cifar10_speed_report,
     cost,
     damping,
-    defaults,
     distributed,
     distribution,
     expected_gap,
@@ -26,11 +25,16 @@ from benchmarks import (
     reference_report,
     search_on_kept,
     selection_report,
-    stacking,
-    tables,
     weights,
 )
-from benchmarks._common import BENCHMARKS_README, README, RESULTS, around_table
+from benchmarks._common import (
+    BENCHMARKS_README,
+    README,
+    RESULTS,
+    Figures,
+    around_table,
+    read_figures,
+)
 from benchmarks.cells import read_records
 from benchmarks.scores import gain_over
 
@@ -88,12 +92,10 @@ def test_tables_in_the_readmes_are_made_of_the_figures_in_the_results():
     cells = read_records(RESULTS / "quality.csv", quality_report.Cell)
     reference = read_records(RESULTS / "reference.csv", reference_report.Cell)
     searches = read_records(RESULTS / "search_on_kept.csv", search_on_kept.Cell)
-    figures = tables.Figures(tables.read_figures(RESULTS))
     shown = {
-        tables.README_TABLE: tables.core_table(figures),
         **quality_report.benchmarks_tables(cells),
         "reference rows": reference_report.readme_table(reference),
-        cost.README_TABLE: cost.table(figures),
+        cost.README_TABLE: cost.table(Figures(read_figures(RESULTS))),
         search_on_kept.README_TABLE: search_on_kept.box(searches),
     }
     for name, table in shown.items():
@@ -104,20 +106,17 @@ def test_tables_in_the_readmes_are_made_of_the_figures_in_the_results():
 
 
 def test_tables_beside_the_results_are_made_of_them():
-    written = tables.all_tables(tables.Figures(tables.read_figures(RESULTS)))
-    written["selection"] = selection_report.markdown(selection_report.read(RESULTS))
-    written["expected_gap"] = expected_gap.markdown(
-        expected_gap.points(tables.read_figures(RESULTS))
-    )
-    written["influence"] = influence_report.markdown(RESULTS)
+    written = {
+        "selection": selection_report.markdown(selection_report.read(RESULTS)),
+        "expected_gap": expected_gap.markdown(expected_gap.points(read_figures(RESULTS))),
+        "influence": influence_report.markdown(RESULTS),
+    }
     for name, kind, report in (
         ("quality", quality_report.Cell, quality_report.markdown),
         ("distribution", quality_report.Cell, distribution.report),
         ("reference", reference_report.Cell, reference_report.markdown),
         ("weights", weights.Cell, weights.report),
         ("damping", damping.Cell, damping.report),
-        ("defaults", defaults.Cell, defaults.markdown),
-        ("stacking", stacking.Cell, stacking.markdown),
         ("cifar10_images", cifar10.Cell, cifar10.table),
         ("cifar10_speed", cifar10_speed_jobs.SpeedCell, cifar10_speed_report.report),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),

@@ -33,3 +33,13 @@ def test_a_table_goes_between_a_pages_comments(tmp_path):
     assert readme.read_text(encoding="utf-8") == expected
     with pytest.raises(ValueError, match="README.md needs the comments <!-- other: begin -->"):
         insert_table(readme, "other", "| new |")
+
+
+def test_figures_come_back_as_they_were_written(tmp_path):
+    written = [
+        _common.Figure("adult", "full", 0.0, None, "auc", 0.5),
+        _common.Figure("adult", "pruned", 0.9, 3, "n_kept", 7.0),
+        _common.Figure("search, linear", "one ratio", None, 0, "seconds", 1.5),
+    ]
+    _common.write_figures(tmp_path, "adult", written)
+    assert _common.read_figures(tmp_path) == written

@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from benchmarks import cost, search
-from benchmarks._common import Figure
-from benchmarks.tables import Figures, read_figures
+from benchmarks import cost, cost_grid
+from benchmarks._common import Figure, Figures, read_figures
 
 
 def test_a_process_prints_what_its_fit_costs(tmp_path, monkeypatch, capsys):
@@ -24,10 +23,10 @@ def test_a_process_prints_what_its_fit_costs(tmp_path, monkeypatch, capsys):
 
 
 def test_a_grid_is_compared_with_one_ratio(data_dir, monkeypatch):
-    monkeypatch.setattr(search, "RATIOS", (0.5, 0.9))
-    monkeypatch.setattr(search, "N_FOLDS", 2)
-    monkeypatch.setattr(search, "N_EPOCHS", 1)
-    costs = cost.costs_of_grid(data_dir, None)
+    monkeypatch.setattr(cost_grid, "RATIOS", (0.5, 0.9))
+    monkeypatch.setattr(cost_grid, "N_FOLDS", 2)
+    monkeypatch.setattr(cost_grid, "N_EPOCHS", 1)
+    costs = cost_grid.costs(data_dir, None)
     for name in ("search, linear", "search, hidden layer"):
         one, both = costs[f"{name}, one ratio"], costs[f"{name}, all ratios"]
         assert costs[f"{name}, all / one"] == both / one

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from benchmarks import expected_gap, tables
+from benchmarks import expected_gap
+from benchmarks._common import read_figures
 from benchmarks.expected_gap import Point
 from sklearn_prune import InfluencePruner
 
@@ -34,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_trial_writes_numbers_tables_and_a_figure(folder):
-    measured = expected_gap.points(tables.read_figures(folder))
+    measured = expected_gap.points(read_figures(folder))
     names = sorted(point.name for point in measured)
     assert names == sorted(["ours", "random", "random", *expected_gap.SETS[2:]] * 2)
     assert all(len(point.values) == 17 for point in measured)
@@ -45,7 +46,7 @@ def test_a_trial_writes_numbers_tables_and_a_figure(folder):
 
 
 def test_what_is_proven_holds_and_ours_changes_least(folder):
-    measured = expected_gap.points(tables.read_figures(folder))
+    measured = expected_gap.points(read_figures(folder))
     for one in measured:
         assert one.is_within("train_gap", "proven_bound")
         assert one.is_within("test_gap", "proven_bound")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import influence, influence_report, tables
+from benchmarks import influence, influence_report
 from benchmarks import influence_alone as alone
 from benchmarks import influence_peers as peers
-from benchmarks._common import Figure, write_figures
+from benchmarks._common import Figure, read_figures, write_figures
 from benchmarks.influence_jobs import ByHand, by_hand, peer_jobs
 from benchmarks.influence_lissa import largest_eigenvalue, lissa
 from benchmarks.influence_methods import Method, by_lissa, methods, network_changes, ours
@@ -28,7 +28,7 @@ def test_every_part_runs_and_writes_what_it_measured(part, tmp_path, monkeypatch
     monkeypatch.setattr(alone, "N_ROUNDS", 1)
     monkeypatch.setattr(influence, "SHARES", (0.1,))
     influence.main(["--quick", "--part", part, "--out", str(tmp_path)])
-    written = tables.read_figures(tmp_path)
+    written = read_figures(tmp_path)
     assert written
     assert all(np.isfinite(figure.value) for figure in written)
     assert written[0].job in capsys.readouterr().out

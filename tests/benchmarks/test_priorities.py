@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from benchmarks import defaults, priorities
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import priorities
 from benchmarks.cells import read_records
 from benchmarks.data import load
 from benchmarks.priorities import ALL, DEFAULT, HARD, RANDOM, UNCERTAIN, Cell
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_rows_are_split_and_as_many_labels_are_wrong_as_said(noise, tmp_path):
+    split = load("digits", tmp_path)
+    # Which row is which is read off the first column.
+    split = replace(split, X_train=np.arange(len(split.y_train))[:, None])
+    parts = [priorities.resplit(split, noise, seed) for seed in (0, 0, 1)]
+    for part in parts:
+        fit, validate = part.X_train[:, 0], part.X_test[:, 0]
+        assert len(set(fit) | set(validate)) == len(fit) + len(validate) == len(split.y_train)
+        assert (split.y_train[fit] != part.y_train).sum() == round(noise * len(fit))
+        assert set(part.y_train) == set(range(10))
+        np.testing.assert_array_equal(split.y_train[validate], part.y_test)
+    np.testing.assert_array_equal(parts[0].X_train, parts[1].X_train)
+    np.testing.assert_array_equal(parts[0].y_train, parts[1].y_train)
+    assert (parts[0].X_train != parts[2].X_train).any()
+
+
 def test_every_cell_is_measured_once_and_reported(monkeypatch, tmp_path):
-    monkeypatch.setitem(defaults.SIZES, "breast_cancer", (90, 60))
+    monkeypatch.setitem(priorities.SIZES, "breast_cancer", (90, 60))
     monkeypatch.setattr("benchmarks.models.N_EPOCHS", 2)
     command = ["--dataset", "breast_cancer", "--seeds", "1", "--noise", "0.2"]
     command += ["--out", str(tmp_path), "--way", RANDOM]

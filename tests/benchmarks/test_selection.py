@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import selection, selection_jobs, selection_report, tables
+from benchmarks import selection, selection_jobs, selection_report
+from benchmarks._common import read_figures
 from benchmarks.selection_report import Measured
 
 
@@ -64,7 +65,7 @@ def test_quick_parts_write_numbers_tables_and_a_figure(tmp_path, monkeypatch):
 
 def test_other_tables_can_read_the_same_folder(tmp_path):
     selection_report.write(tmp_path, "rivals", [measured("ours", 1.0, 0.5)])
-    assert tables.read_figures(tmp_path)[0].value == 0.5
+    assert read_figures(tmp_path)[0].value == 0.5
 
 
 def test_numbers_come_back_as_they_were_written(tmp_path):
