@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,15 @@ from ..data import as_labels, check_target, plain, require_memory
 from ..matching import Certificate
 from ._kept_shares import KeptShare, kept_shares
 from ._moved_columns import EncodedRows, MovedColumn, Represented
-from ._report_page import fragment, page
+from ._report_page import (
+    counts,
+    fragment,
+    moved_columns,
+    page,
+    represented_by,
+    settings_table,
+    what_it_costs,
+)
 from ._rows import check_aligned
 
 __all__ = ["Report", "report"]
@@ -115,15 +123,7 @@ class Report:
                 {"name": c.name, "part": c.part, "standardised_difference": c.difference}
                 for c in self.columns
             ],
-            "represented": [
-                {
-                    "row": e.row,
-                    "kept_row": e.kept_row,
-                    "distance": e.distance,
-                    "differs_in": list(e.differs_in),
-                }
-                for e in self.examples
-            ],
+            "represented": [{**asdict(e), "differs_in": list(e.differs_in)} for e in self.examples],
             "certificate": None if self.certificate is None else self.certificate.to_dict(),
             "settings": self.settings,
             "seed": self.settings.get("random_state"),
@@ -147,12 +147,12 @@ class Report:
         return fragment(
             self._title,
             self.promise,
-            certificate=self.certificate,
-            classes=self.classes,
-            groups=self.groups,
-            columns=self.columns,
-            examples=self.examples,
-            settings=self.settings,
+            what_it_costs(self.certificate),
+            counts("By class", "class", self.classes),
+            counts("By group", "group", self.groups),
+            moved_columns(self.columns),
+            represented_by(self.examples),
+            settings_table(self.settings),
         )
 
     @property

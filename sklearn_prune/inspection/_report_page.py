@@ -52,31 +52,16 @@ def page(title: str, body: str) -> str:
     )
 
 
-def fragment(
-    title: str,
-    promise: str,
-    *,
-    certificate: Certificate | None,
-    classes: Sequence[KeptShare],
-    groups: Sequence[KeptShare],
-    columns: Sequence[MovedColumn],
-    examples: Sequence[Represented],
-    settings: Mapping[str, object],
-) -> str:
-    """Return what a notebook shows: a section for each part of a report, and their style."""
-    sections = [
+def fragment(title: str, promise: str, *sections: str) -> str:
+    """Return what a notebook shows: title, promise and sections of a report, and their style."""
+    parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{escape(promise)}</p>',
         '<p class="note">Rows are interchangeable: another seed keeps other rows that serve as '
         "well. That a row is dropped does not say that it is bad.</p>",
-        _loss(certificate),
-        _counts("By class", "class", classes),
-        _counts("By group", "group", groups),
-        _columns(columns),
-        _represented(examples),
-        _settings(settings),
+        *sections,
     ]
-    return f'<div class="prune-report"><style>{_STYLE}</style>\n' + "\n".join(sections) + "</div>"
+    return f'<div class="prune-report"><style>{_STYLE}</style>\n' + "\n".join(parts) + "</div>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], n_text: int = 1) -> str:
@@ -100,23 +85,22 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "not known"
 
 
-def _loss(certificate: Certificate | None) -> str:
+def what_it_costs(certificate: Certificate | None) -> str:
+    """Return the section of the expected and the observed change."""
     if certificate is None:
         return ""
     unit = "rise of the training loss" if certificate.norm == "loss" else "distance of parameters"
-    rows = [
-        ("expected, to first order", certificate.predicted_change, certificate.random_change),
-        (
-            "observed, last layer refitted",
-            certificate.actual_change,
-            certificate.random_actual_change,
-        ),
+    expected = (certificate.predicted_change, certificate.random_change)
+    observed = (certificate.actual_change, certificate.random_actual_change)
+    cells = [
+        ("expected, to first order", *map(_number, expected)),
+        ("observed, last layer refitted", *map(_number, observed)),
     ]
-    cells = [(name, _number(ours), _number(random)) for name, ours, random in rows]
     return f"<h2>What it costs</h2>\n{_table((unit, 'these rows', 'random rows'), cells)}"
 
 
-def _counts(title: str, kind: str, shares: Sequence[KeptShare]) -> str:
+def counts(title: str, kind: str, shares: Sequence[KeptShare]) -> str:
+    """Return the section of the rows kept of each class or group; empty without any."""
     if not shares:
         return ""
     cells = [
@@ -140,7 +124,8 @@ def _more(n_entries: int, kind: str) -> str:
     return "" if hidden <= 0 else f'<p class="note">{hidden:,} more, by {kind}, in to_dict().</p>'
 
 
-def _columns(columns: Sequence[MovedColumn]) -> str:
+def moved_columns(columns: Sequence[MovedColumn]) -> str:
+    """Return the section of the columns that moved."""
     drawn = "\n".join(_drawing(column) for column in columns[:_N_DRAWN])
     cells = [(c.name, c.part, f"{c.difference:+.3f}") for c in columns[:_N_LISTED]]
     return (
@@ -210,7 +195,8 @@ def _svg(width: int, height: int, label: str, drawing: str) -> str:
     )
 
 
-def _represented(examples: Sequence[Represented]) -> str:
+def represented_by(examples: Sequence[Represented]) -> str:
+    """Return the section of dropped rows and those that stand for them."""
     if not examples:
         return ""
     head = ("dropped row", "nearest kept row", "distance", "differs most in")
@@ -226,6 +212,7 @@ def _represented(examples: Sequence[Represented]) -> str:
     )
 
 
-def _settings(settings: Mapping[str, object]) -> str:
+def settings_table(settings: Mapping[str, object]) -> str:
+    """Return the section of the pruner's parameters."""
     cells = [(name, str(value)) for name, value in settings.items()]
     return f"<h2>Settings</h2>\n{_table(('parameter', 'value'), cells, n_text=2)}"
