@@ -191,14 +191,12 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> RowsOwner | None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         owner = frame.f_locals.get("self")
         if package in {"sklearn", "imblearn"} and frame.f_code.co_name in _FIT_TRANSFORMER:
-            return RowsOwner(package, _class_that_fits(frame), _step_that_is_fitted(frame))
+            return _owner_that_fits(frame, package)
         if isinstance(owner, TransformedTargetRegressor):
             return RowsOwner("sklearn", "TransformedTargetRegressor")
-        if (
-            isinstance(owner, BaseEstimator)
-            and owner is not estimator
-            and not _passes_rows_on(owner)
-        ):
+        # A pipeline passes rows on, unless it expects dropped ones.
+        passes_on = isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)
+        if isinstance(owner, BaseEstimator) and owner is not estimator and not passes_on:
             return None
         frame = frame.f_back  # type: ignore[assignment]
     return None
@@ -208,27 +206,15 @@ def owner_that_keeps_rows(estimator: BaseEstimator) -> RowsOwner | None:
 _FIT_TRANSFORMER = {"_fit_transform_one", "_fit_one"}
 
 
-def _class_that_fits(frame: FrameType | None) -> str:
-    """Return the name of the class that called a function of ``_FIT_TRANSFORMER``."""
-    name = None if frame is None else frame.f_locals.get("message_clsname")
-    while frame is not None and not name:
-        # A release may rename the argument. Then the caller's self says it, except in a worker.
-        owner = frame.f_locals.get("self")
-        name = type(owner).__name__ if isinstance(owner, BaseEstimator) else None
-        frame = frame.f_back
-    return name or "scikit-learn"
-
-
-def _step_that_is_fitted(frame: FrameType | None) -> str:
-    """Return the name of the step, a variable of the owner's method that fits the steps."""
-    while frame is not None:
-        if isinstance(frame.f_locals.get("self"), BaseEstimator):
-            step = frame.f_locals.get("name")
-            return step if isinstance(step, str) else ""
-        frame = frame.f_back
-    return ""
-
-
-def _passes_rows_on(owner: BaseEstimator) -> bool:
-    """Whether ``owner`` is a pipeline that does not expect dropped rows."""
-    return isinstance(owner, Pipeline) and not getattr(owner, "drops_rows", False)
+def _owner_that_fits(frame: FrameType, package: str) -> RowsOwner:
+    """Return the owner and step of a call of a function of ``_FIT_TRANSFORMER``."""
+    name = frame.f_locals.get("message_clsname")
+    caller: FrameType | None = frame
+    while caller is not None and not isinstance(caller.f_locals.get("self"), BaseEstimator):
+        caller = caller.f_back
+    if caller is None:
+        return RowsOwner(package, name or "scikit-learn")
+    # A release may rename the argument. Then the caller's self says it, except in a worker.
+    step = caller.f_locals.get("name")
+    owner = name or type(caller.f_locals["self"]).__name__
+    return RowsOwner(package, owner, step if isinstance(step, str) else "")
