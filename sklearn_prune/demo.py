@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from ._influence_pruner import InfluencePruner
-from ._types import Array, Metadata
+from ._types import Array
 
 __all__ = ["loss_change", "main", "random_rows", "retrain"]
 
@@ -56,7 +56,7 @@ class Line:
     seconds: float
 
 
-def retrain(design: Array, y: Array, damping: float, **params: Metadata) -> LogisticRegression:
+def retrain(design: Array, y: Array, damping: float) -> LogisticRegression:
     """Minimise ``(1/n) sum_i loss_i + (damping/2) ||Theta||^2`` with scikit-learn.
 
     Parameters
@@ -67,16 +67,15 @@ def retrain(design: Array, y: Array, damping: float, **params: Metadata) -> Logi
         Class labels.
     damping : float
         Damping λ of the mean loss: ``C = 1 / (n_samples * damping)``.
-    **params : dict
-        Further parameters of ``LogisticRegression``.
 
     Returns
     -------
     model : LogisticRegression
         Fitted from zero on these rows.
     """
-    settings = {"fit_intercept": False, "solver": "newton-cg", "tol": 1e-8, **params}
-    return LogisticRegression(C=1 / (len(y) * damping), **settings).fit(design, y)
+    C = 1 / (len(y) * damping)
+    model = LogisticRegression(C=C, fit_intercept=False, solver="newton-cg", tol=1e-8)
+    return model.fit(design, y)
 
 
 def loss_change(design: Array, theta: Array, theta_new: Array, damping: float) -> float:
@@ -91,15 +90,10 @@ def loss_change(design: Array, theta: Array, theta_new: Array, damping: float) -
     return float(np.mean(variance) + damping * np.sum((theta_new - theta) ** 2)) / 2
 
 
-def random_rows(y: Array, n_rows: int, seed: int, *, stratify: bool = True) -> Array:
-    """Return `n_rows` random positions; with `stratify`, the classes of y keep their shares."""
-    rows, _ = train_test_split(
-        np.arange(len(y)),
-        train_size=n_rows,
-        stratify=y if stratify else None,
-        random_state=seed,
-    )
-    return rows
+def random_rows(y: Array, n_rows: int, seed: int) -> Array:
+    """Return `n_rows` random positions, so that the classes of y keep their shares."""
+    positions = np.arange(len(y))
+    return train_test_split(positions, train_size=n_rows, stratify=y, random_state=seed)[0]
 
 
 def digits() -> tuple[Array, Array, Array, Array]:

@@ -50,10 +50,6 @@ def test_random_rows_keep_the_class_shares():
     np.testing.assert_array_equal(np.bincount(y[rows]), [15, 5])
 
 
-def test_random_rows_of_a_regression_are_drawn_from_all():
-    assert len(set(demo.random_rows(np.linspace(0, 1, 30), 7, seed=1, stratify=False))) == 7
-
-
 def test_observed_change_agrees_with_the_certificate(few_digits, full):
     design, _, y, _ = few_digits
     line = demo.measure(few_digits, 0.5, full)
