@@ -78,16 +78,6 @@ class _Objective:
     penalty_per_row: float = 0.0
     constant: float | None = None
 
-    @property
-    def is_penalised(self) -> bool:
-        """Whether P is not 0."""
-        return self.penalty > 0 or self.penalty_per_row > 0
-
-    @property
-    def has_free_intercept(self) -> bool:
-        """Whether the intercept is not penalised, so that columns and target can be shifted."""
-        return self.constant is None
-
 
 @dataclass(frozen=True, eq=False)
 class ModelNetwork:
@@ -182,7 +172,7 @@ def model_network(
             f"{estimator!r} takes the columns of one table, and X is a {type(X).__name__}; give a "
             "network, or X as an array."
         )
-    model = _parts(estimator)[1]
+    scalers, model = _parts(estimator)
     objective = _READERS[type(model)](model, 0 if classes is None else len(classes))
     targets = np.asarray(y, dtype=np.float64).reshape(X.shape[0], -1)
     weight_sum = X.shape[0] if sample_weight is None else weight_unit * np.sum(sample_weight)
@@ -191,31 +181,20 @@ def model_network(
         # The network's loss is the mean over outputs, the model's their sum.
         penalty /= targets.shape[1]
     damping = float(penalty / weight_sum) or NEGLIGIBLE
-    constant = objective.constant
+    # A free intercept is not penalised, so that columns and target can be shifted.
+    constant, is_free = objective.constant, objective.constant is None
     if constant is None:
         constant = float(np.sqrt(damping / NEGLIGIBLE))
     network = unscaled_network(network_kind(classes), X.shape[1], targets, constant)
-    mean, scale = _column_scales(estimator, objective, X, sample_weight)
-    module = network.module_
-    module.mean.copy_(torch.as_tensor(mean))
-    module.scale.copy_(torch.as_tensor(scale))
+    mean, scale = _scaling(scalers, X)
+    columns, module = column_scaler(X, sample_weight), network.module_
+    module.mean.copy_(torch.as_tensor(columns.mean_ if is_free else mean))
+    module.scale.copy_(torch.as_tensor(scale if penalty else columns.scale_))
     if classes is None:
         set_scale("y", module.target_mean, module.target_scale, targets, sample_weight)
-        if not objective.has_free_intercept:
+        if not is_free:
             module.target_mean.zero_()
     return ModelNetwork(network, damping)
-
-
-def _column_scales(
-    estimator: LinearModel, objective: _Objective, X: Rows, sample_weight: Array | None
-) -> tuple[Array, Array]:
-    """Return what is subtracted from the columns, and what they are divided by."""
-    mean, scale = _scaling(_parts(estimator)[0], X)
-    columns = column_scaler(X, sample_weight)
-    return (
-        columns.mean_ if objective.has_free_intercept else mean,
-        scale if objective.is_penalised else columns.scale_,
-    )
 
 
 def class_weights(
@@ -232,12 +211,11 @@ def class_weights(
     given = getattr(model, "class_weight", None)
     if classes is None or given is None:
         return None
-    if sample_weight is None or isinstance(model, SGDClassifier):
-        weights = compute_class_weight(given, classes=classes, y=classes[y])
-    else:
-        weights = compute_class_weight(
-            given, classes=classes, y=classes[y], sample_weight=sample_weight
-        )
+    if isinstance(model, SGDClassifier):
+        sample_weight = None
+    weights = compute_class_weight(
+        given, classes=classes, y=classes[y], sample_weight=sample_weight
+    )
     return np.asarray(weights, dtype=np.float64)[y]
 
 
