@@ -100,8 +100,7 @@ class CoveragePruner(ScoredPruner):
         self.n_strata = n_strata
 
     def _score(self, job: ScoringJob) -> Floats:
-        margins: Floats = record_epochs(job, lambda epoch: epoch.margin).mean(axis=0)
-        return margins
+        return record_epochs(job, lambda epoch: epoch.margin).mean(axis=0)
 
     def _rank(self, stratum: Stratum, rng: np.random.RandomState) -> Integers:
         from_easy = super()._rank(stratum, rng)

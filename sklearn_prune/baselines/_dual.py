@@ -137,8 +137,7 @@ def dual_scores(p: Floats, window: int) -> Floats:
     """Return the mean of ``(1 - mean) * std`` over all windows; p is (n_epochs, n_samples)."""
     windows = (p[k : k + window] for k in range(len(p) - window + 1))
     terms = [(1 - part.mean(axis=0)) * part.std(axis=0, ddof=1) for part in windows]
-    scores: Floats = np.mean(terms, axis=0)
-    return scores
+    return np.mean(terms, axis=0)
 
 
 def beta_log_density(p_mean: Floats, prune_ratio: float, c_d: float) -> Floats:
@@ -146,5 +145,4 @@ def beta_log_density(p_mean: Floats, prune_ratio: float, c_d: float) -> Floats:
     b = _CONCENTRATION * (1 - p_mean[:_N_ANCHORS].mean()) * (1 - prune_ratio**c_d)
     # If all anchors are certain, b is 0, which defines no distribution.
     b = max(b, 1e-3)
-    log_density: Floats = beta.logpdf(np.clip(p_mean, 1e-6, 1 - 1e-6), _CONCENTRATION + 1 - b, b)
-    return log_density
+    return beta.logpdf(np.clip(p_mean, 1e-6, 1 - 1e-6), _CONCENTRATION + 1 - b, b)

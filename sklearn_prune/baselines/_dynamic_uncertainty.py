@@ -95,5 +95,4 @@ class DynamicUncertaintyPruner(ScoredPruner):
 def dynamic_uncertainty(p: Floats, window: int) -> Floats:
     """Return the mean standard deviation over all windows; p is (n_epochs, n_samples)."""
     starts = range(len(p) - window + 1)
-    uncertainty: Floats = np.mean([p[k : k + window].std(axis=0, ddof=1) for k in starts], axis=0)
-    return uncertainty
+    return np.mean([p[k : k + window].std(axis=0, ddof=1) for k in starts], axis=0)

@@ -87,8 +87,7 @@ class Epoch:
     @property
     def target_probability(self) -> Floats:
         """Probability ``p_y`` of the true class, of shape (n_samples,)."""
-        own: Floats = np.take_along_axis(self.probabilities, self.y[:, None], axis=1)[:, 0]
-        return own
+        return np.take_along_axis(self.probabilities, self.y[:, None], axis=1)[:, 0]
 
     @property
     def is_correct(self) -> Mask:
@@ -262,5 +261,4 @@ class EarlyScorePruner(ScoredPruner):
             record_epochs(job, self._measure, n_epochs=self.n_epochs, seed=int(seed))[-1]
             for seed in seeds
         ]
-        scores: Floats = np.mean(last, axis=0)
-        return scores
+        return np.mean(last, axis=0)

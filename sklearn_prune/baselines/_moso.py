@@ -68,8 +68,7 @@ class MoSoPruner(ScoredPruner):
 
     def _score(self, job: ScoringJob) -> Floats:
         rises = record_epochs(job, moving_out)
-        scores: Floats = rises.sum(axis=0) / rises.shape[1]
-        return scores
+        return rises.sum(axis=0) / rises.shape[1]
 
 
 def moving_out(epoch: Epoch) -> Floats:

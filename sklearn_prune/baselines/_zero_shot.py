@@ -163,8 +163,7 @@ def credits_of(columns: Floats, dims: Integers, points: Floats) -> Floats:
     is_alone = nearest > 0
     shares = np.square(np.square(nearest[is_alone, None] / d[is_alone]))
     shares /= shares.sum(axis=1, keepdims=True)
-    gains: Floats = np.bincount(covers[is_alone], minlength=n_rows) - shares.sum(axis=0)
-    return gains
+    return np.bincount(covers[is_alone], minlength=n_rows) - shares.sum(axis=0)
 
 
 def l1_distances(columns: Floats, dims: Integers, points: Floats) -> Floats:

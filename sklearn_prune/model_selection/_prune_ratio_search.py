@@ -261,16 +261,12 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
             )
 
     def _for_scorer(self, fit_params: Params) -> Params:
-        """Return the metadata of the scorer."""
+        """Return the metadata of the scorer; warn of weights that it does not take."""
         if get_config()["enable_metadata_routing"]:
             return process_routing(self, "fit", **fit_params).scorer.score
-        return self._score_weights(fit_params.get("sample_weight"))
-
-    def _score_weights(self, sample_weight: Metadata) -> Params:
-        """Return the weights for the scorer; warn and return none if it takes none."""
+        sample_weight, scorer = fit_params.get("sample_weight"), self._scorer()
         if sample_weight is None:
             return {}
-        scorer = self._scorer()
         if takes_weights(scorer):
             return {"sample_weight": sample_weight}
         warn_user(

@@ -121,7 +121,11 @@ def read_head(net: NeuralNet, X: Rows, y: Array) -> Head:
             if np.isfinite(largest[start:stop]).all():
                 possible &= _matching_links(net, layer, features, output)
             if not possible:
-                raise UnsupportedNetworkError(_describe_tail(layer, output))
+                raise UnsupportedNetworkError(
+                    f"The module's output, of shape {tuple(output.shape)}, is not the output of "
+                    f"its last Linear, {layer}, nor its softmax, log-softmax or sigmoid: other "
+                    f"layers or operations follow. {SUPPORTED}"
+                )
             if design is None:
                 design = _empty_design(n_samples, layer, features)
             design[start:stop, : layer.in_features] = _to_numpy(features)
@@ -308,9 +312,7 @@ def _matching_links(
     return {
         name
         for name, link in _LINKS.items()
-        if np.allclose(
-            link(logits), outputs.reshape(logits.shape), rtol, rtol / 100, equal_nan=True
-        )
+        if np.allclose(link(logits), outputs, rtol, rtol / 100, equal_nan=True)
     }
 
 
@@ -319,16 +321,7 @@ def _largest(output: torch.Tensor, n_rows: int) -> Array:
     sizes = np.abs(_to_numpy(output))
     if len(sizes) != n_rows:
         return np.full(n_rows, sizes.max())
-    largest: Array = sizes.reshape(n_rows, -1).max(axis=1)
-    return largest
-
-
-def _describe_tail(layer: torch.nn.Linear, output: torch.Tensor) -> str:
-    return (
-        f"The module's output, of shape {tuple(output.shape)}, is not the output of its last "
-        f"Linear, {layer}, nor its softmax, log-softmax or sigmoid: other layers or operations "
-        f"follow. {SUPPORTED}"
-    )
+    return sizes.reshape(n_rows, -1).max(axis=1)
 
 
 def _require_link(net: NeuralNet, criterion: Criterion, links: set[str]) -> None:

@@ -242,7 +242,4 @@ def _is_own(net: NeuralNet, method: str) -> bool:
 def _skorch_method(net: NeuralNet, method: str) -> Callable[..., torch.Tensor]:
     """Return the method that a network inherits from skorch."""
     owners = (owner for owner in type(net).__mro__ if owner.__module__.split(".")[0] == "skorch")
-    inherited: Callable[..., torch.Tensor] = next(
-        getattr(owner, method) for owner in owners if hasattr(owner, method)
-    )
-    return inherited
+    return next(getattr(owner, method) for owner in owners if hasattr(owner, method))
