@@ -14,10 +14,10 @@ from ..data import Kind
 from ..matching import ENOUGH, Table, embed_distribution
 from ..selection import SelectionProblem, solve
 from ..utils import serial_blas
-from ._scored import ScoredPruner, ScoringJob, Stratum, penultimate_features
+from ._scored import JointPruner, ScoringJob, Stratum, penultimate_features
 
 
-class DistributionPruner(ScoredPruner):
+class DistributionPruner(JointPruner):
     r"""Keep rows with the same joint distribution of features and labels as all rows.
 
     Let :math:`\phi_i` be kernel features of the network's last-layer input (those that
@@ -97,7 +97,7 @@ class DistributionPruner(ScoredPruner):
         self.scores_ = kept.support.astype(np.float64)
         return kept
 
-    def _score(self, job: ScoringJob) -> Floats:
+    def _read(self, job: ScoringJob) -> None:
         weights = np.ones(len(job.y))
         self._embedding_ = embed_distribution(
             Table([penultimate_features(job)], weights),
@@ -105,13 +105,8 @@ class DistributionPruner(ScoredPruner):
             weights,
             is_labels=job.classes is not None,
         )
-        self._seed_ = job.seed
-        return self._keep(job.strata)
 
-    def _adapt(self) -> None:
-        self.scores_ = self._keep(self._strata(len(self.scores_)))
-
-    def _keep(self, strata: Sequence[Stratum]) -> Floats:
+    def _score_strata(self, strata: Sequence[Stratum]) -> Floats:
         """Return 1 for each row to keep and 0 for the others."""
         n_samples = self._embedding_.shape[0]
         codes = np.zeros(n_samples, dtype=np.int64)

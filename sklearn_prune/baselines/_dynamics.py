@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 
@@ -133,7 +134,6 @@ def record_epochs(
     measure: Callable[[Epoch], Array],
     *,
     n_epochs: int | None = None,
-    seed: int | None = None,
     at_least: int = 1,
 ) -> Array:
     """Train a network, and measure each row after each epoch.
@@ -147,8 +147,6 @@ def record_epochs(
         Takes an `Epoch` and returns an array of shape (n_samples,).
     n_epochs : int, default=None
         Number of epochs; None means the network's ``max_epochs``.
-    seed : int, default=None
-        Replaces the job's seed.
     at_least : int, default=1
         Smallest number of epochs, the pruner's parameter ``window``.
 
@@ -171,7 +169,7 @@ def record_epochs(
         net,
         job.X,
         job.y,
-        random_state=job.seed if seed is None else seed,
+        random_state=job.seed,
         on_epoch_end=lambda trained: records.append(measure(Epoch(trained, job.X, job.y))),
     )
     if net.callbacks == "disable":
@@ -258,7 +256,7 @@ class EarlyScorePruner(ScoredPruner):
     def _score(self, job: ScoringJob) -> Floats:
         seeds = check_random_state(job.seed).randint(np.iinfo(np.int32).max, size=self.n_networks)
         last = [
-            record_epochs(job, self._measure, n_epochs=self.n_epochs, seed=int(seed))[-1]
-            for seed in seeds
+            record_epochs(replace(job, seed=seed), self._measure, n_epochs=self.n_epochs)[-1]
+            for seed in seeds.tolist()
         ]
         return np.mean(last, axis=0)

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from .._types import Floats, Integers
-from ._scored import GreedyPruner, ScoringJob
+from ._scored import GreedyPruner
 
 # Rows times centres, up to which passes over all rows take about a minute on one core. Beyond,
 # mini-batches leave about twice the squared distances (on Diamonds and Adult at 90 %).
@@ -97,10 +97,6 @@ class KMeansPruner(GreedyPruner):
     >>> X_small.shape
     (30, 4)
     """
-
-    def _score(self, job: ScoringJob) -> Floats:
-        self._seed_ = job.seed
-        return super()._score(job)
 
     def _score_picks(self, features: Floats, n_picks: int) -> Floats:
         if n_picks == len(features):

@@ -13,13 +13,13 @@ from sklearn.utils import check_random_state
 from .._compat import Interval
 from .._types import Array, Estimator, Floats, RandomState
 from ..influence import HeadObjective, refit_head
-from ._scored import ScoredPruner, ScoringJob, Stratum, fitted_head, keep_first
+from ._scored import JointPruner, ScoringJob, Stratum, fitted_head, keep_first
 
 # Standard deviation of a move, where masks begin between -1 and 1.
 _STEP = 0.1
 
 
-class RefinedCoresetPruner(ScoredPruner):
+class RefinedCoresetPruner(JointPruner):
     r"""Keep rows on which the last layer is refitted so that its loss on all rows is low.
 
     The mask m gives each row a number, and the rows of each class with the highest numbers stay.
@@ -93,7 +93,7 @@ class RefinedCoresetPruner(ScoredPruner):
     """
 
     _parameter_constraints = {
-        **ScoredPruner._parameter_constraints,
+        **JointPruner._parameter_constraints,
         "n_iterations": [Interval(Integral, 1, None, closed="left")],
         "damping": [Interval(Real, 0, None, closed="neither")],
     }
@@ -116,18 +116,13 @@ class RefinedCoresetPruner(ScoredPruner):
         self.n_iterations = n_iterations
         self.damping = damping
 
-    def _score(self, job: ScoringJob) -> Floats:
+    def _read(self, job: ScoringJob) -> None:
         head = fitted_head(job)
         self._objective_ = HeadObjective(
             head.design, head.targets, head.loss, self.damping, n_outputs=len(head.theta)
         )
-        self._seed_ = job.seed
-        return self._search(job.strata)
 
-    def _adapt(self) -> None:
-        self.scores_ = self._search(self._strata(len(self.scores_)))
-
-    def _search(self, strata: Sequence[Stratum]) -> Floats:
+    def _score_strata(self, strata: Sequence[Stratum]) -> Floats:
         """Return the mask that the search ends with, of shape (n_samples,)."""
         objective = self._objective_
         theta: Array | None = None

@@ -245,11 +245,34 @@ class ScoredPruner(RatioPruner):
         return tags
 
 
-class GreedyPruner(ScoredPruner):
+class JointPruner(ScoredPruner):
+    """Base class of pruners that choose rows together: scores depend on how many rows stay.
+
+    So `select` scores again. A subclass defines two hooks: ``_read(job)``, which sets fitted
+    attributes, and ``_score_strata(strata)``, which returns scores made of them.
+    """
+
+    def _read(self, job: ScoringJob) -> None:
+        """Set what the scores are made of."""
+        raise NotImplementedError(f"{type(self).__name__} must define _read(job)")
+
+    def _score_strata(self, strata: Sequence[Stratum]) -> Floats:
+        """Return the score of each row, of shape (n_samples,), for these numbers of rows."""
+        raise NotImplementedError(f"{type(self).__name__} must define _score_strata(strata)")
+
+    def _score(self, job: ScoringJob) -> Floats:
+        self._seed_ = job.seed
+        self._read(job)
+        return self._score_strata(job.strata)
+
+    def _adapt(self) -> None:
+        self.scores_ = self._score_strata(self._strata(len(self.scores_)))
+
+
+class GreedyPruner(JointPruner):
     """Base class of pruners that pick rows one by one, by the last layer's inputs.
 
-    The scores depend on the number of picks, so `select` picks again. A subclass defines one hook,
-    ``_score_picks(features, n_picks)``, for the rows of one stratum.
+    A subclass defines one hook, ``_score_picks(features, n_picks)``, for the rows of one stratum.
     """
 
     _needs_classes = False
@@ -258,12 +281,8 @@ class GreedyPruner(ScoredPruner):
         """Return the scores of all rows after ``n_picks`` picks, of shape (n_rows,)."""
         raise NotImplementedError(f"{type(self).__name__} must define _score_picks(...)")
 
-    def _score(self, job: ScoringJob) -> Floats:
+    def _read(self, job: ScoringJob) -> None:
         self._features_ = penultimate_features(job)
-        return self._score_strata(job.strata)
-
-    def _adapt(self) -> None:
-        self.scores_ = self._score_strata(self._strata(len(self._features_)))
 
     def _score_strata(self, strata: Sequence[Stratum]) -> Floats:
         scores = np.empty(len(self._features_))

@@ -135,9 +135,26 @@ def unscaled_network(
     n_outputs = 1 if kind == "binary" else targets.shape[1]
     if kind == "multiclass":
         n_outputs = int(targets.max()) + 1
+    options: dict[str, object] = {
+        "module": StandardizedLinear,
+        "module__n_features": n_features,
+        "module__n_outputs": n_outputs,
+        "module__constant": constant,
+        "train_split": None,
+        "optimizer": _NoOptimizer,
+        "batch_size": CHUNK,
+        "verbose": 0,
+    }
+    net = NeuralNetRegressor(**options)
+    if kind == "multiclass":
+        net = NeuralNetClassifier(
+            criterion=torch.nn.CrossEntropyLoss, classes=list(range(n_outputs)), **options
+        )
+    elif kind == "binary":
+        net = NeuralNetBinaryClassifier(**options)
     # Building a Linear draws random weights before they are set to zero.
     with own_random_state():
-        return _new_net(kind, n_features, n_outputs, constant).initialize()
+        return net.initialize()
 
 
 class _NoOptimizer:
@@ -157,28 +174,6 @@ class _NoOptimizer:
             "the pruner's linear network has no optimizer, since it is solved for and not trained; "
             "train a network of your own."
         )
-
-
-def _new_net(
-    kind: NetworkKind, n_features: int, n_outputs: int, constant: float | None
-) -> NeuralNet:
-    options: dict[str, object] = {
-        "module": StandardizedLinear,
-        "module__n_features": n_features,
-        "module__n_outputs": n_outputs,
-        "module__constant": constant,
-        "train_split": None,
-        "optimizer": _NoOptimizer,
-        "batch_size": CHUNK,
-        "verbose": 0,
-    }
-    if kind == "multiclass":
-        return NeuralNetClassifier(
-            criterion=torch.nn.CrossEntropyLoss, classes=list(range(n_outputs)), **options
-        )
-    if kind == "binary":
-        return NeuralNetBinaryClassifier(**options)
-    return NeuralNetRegressor(**options)
 
 
 def set_scale(

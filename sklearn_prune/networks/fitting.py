@@ -77,11 +77,11 @@ def fit_network(
         If training is interrupted, unless by a callback that raises it to stop early.
     """
     if isinstance(estimator, FrozenEstimator):
-        net = _require_network(estimator.estimator)
+        net = estimator.estimator
         check_is_fitted(net)
         _try_steps(net, X, y)
         return net
-    net = clone(_require_network(estimator)).set_params(verbose=0)
+    net = clone(estimator).set_params(verbose=0)
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
     with own_random_state(seed):
         data = _training_data(net, X, y, try_reading or read_head)
@@ -109,7 +109,7 @@ def try_network(
     try_reading: Reading | None = None,
 ) -> None:
     """Raise what `fit_network` would raise for this network before training it."""
-    net = clone(_require_network(estimator)).set_params(verbose=0)
+    net = clone(estimator).set_params(verbose=0)
     with own_random_state():
         _training_data(net, X, y, try_reading or read_head)
 
@@ -122,16 +122,6 @@ def _try_steps(net: NeuralNet, X: Rows, y: Array) -> None:
     head_targets(net, loss, y, output[0].numel())
     y_cast = cast_target(net, loss, y, tuple(output.shape[1:]))
     require_plain_steps(trial_copy(net), cast_input(net, X), y_cast)
-
-
-def _require_network(estimator: NeuralNet) -> NeuralNet:
-    if not isinstance(estimator, NeuralNet):
-        raise UnsupportedNetworkError(
-            f"estimator is a {type(estimator).__name__}; a skorch NeuralNet is needed "
-            "(NeuralNetClassifier, NeuralNetBinaryClassifier, NeuralNetRegressor), or None for a "
-            "linear one. Do preprocessing in a pipeline step before the pruner."
-        )
-    return estimator
 
 
 @dataclass(frozen=True)

@@ -64,22 +64,13 @@ def _restore_all(
     buffers: Sequence[dict[str, torch.Tensor | None]],
     values: Sequence[dict[str, torch.Tensor]],
 ) -> None:
-    for module, flag in zip(modules, flags, strict=True):
+    """Restore flags, buffers and their values; buffers that were None are None again."""
+    for module, flag, own, before in zip(modules, flags, buffers, values, strict=True):
         module.training = flag
-    for module, module_buffers, before in zip(modules, buffers, values, strict=True):
-        _restore_buffers(module, module_buffers, before)
-
-
-def _restore_buffers(
-    module: torch.nn.Module,
-    buffers: dict[str, torch.Tensor | None],
-    values: dict[str, torch.Tensor],
-) -> None:
-    """Restore a module's buffers, and their values; those that were None are None again."""
-    module._buffers.clear()
-    module._buffers.update(buffers)
-    for name, value in values.items():
-        buffer = buffers[name]
-        if buffer is not None and not torch.equal(buffer, value):
-            with torch.no_grad():
-                buffer.copy_(value)
+        module._buffers.clear()
+        module._buffers.update(own)
+        for name, value in before.items():
+            buffer = own[name]
+            if buffer is not None and not torch.equal(buffer, value):
+                with torch.no_grad():
+                    buffer.copy_(value)

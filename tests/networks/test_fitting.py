@@ -6,7 +6,6 @@ import torch
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
 from skorch.dataset import Dataset, ValidSplit
@@ -205,7 +204,6 @@ def test_a_module_that_a_callback_completes_is_fitted():
             r"targets in \[0, 1\]; 25 values of y are outside, the first is 2",
         ),
         (network(iterator_valid__shuffle=True), CODES, "shuffles the rows"),
-        (LogisticRegression(), CODES, "a LogisticRegression; a skorch NeuralNet is needed"),
     ],
 )
 def test_what_cannot_be_read_is_refused_before_training(estimator, y, message, monkeypatch):
