@@ -411,17 +411,16 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
     **The pruner may read other columns than the estimator**, which gets the kept rows of X and y
     as they are, with their types. Numbers reach the pruner as they are. A table with text, dates,
     categories or missing values is encoded for it: by the steps of the pipeline that is given as
-    ``pruner``, else by a `ColumnsEncoder`. There is no default for a pruner with a network of its
-    own, which was made for certain columns, for rows that are no table, such as texts, and for an
-    estimator of scikit-learn that refuses such tables itself. Reference rows are encoded as X is. A
-    function as the pruner's ``features`` gets X, and reference rows, always as they are. Where the
-    estimator fails, a note of its error names the columns that are not of numbers.
+    ``pruner``, else by a `ColumnsEncoder`. Three kinds have no default encoder: pruners with a
+    network of their own, which was made for certain columns; rows that are no table, such as texts;
+    and estimators of scikit-learn that refuse such tables themselves. Reference rows are encoded as
+    X is. A function as the pruner's ``features`` gets X and reference rows as they are. If the
+    estimator fails, a note on its error names the columns that are not numeric.
 
-    A penalty that is relative to a sum of losses, such as ``C`` of `LogisticRegression`, is
-    stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, the rows kept of a
-    pruner that matches ``estimator`` train a model with more penalty than the one they match.
-    Values that a search within ``estimator`` tries stay as they are; `PrunedSearchCV` rescales
-    them.
+    A penalty that is set against a sum of losses, such as ``C`` of `LogisticRegression`, is
+    stronger on fewer rows. ``rescale="auto"`` compensates for that. Without it, ``estimator_`` is
+    penalised more than the model of all rows that the pruner matched. Values that a search within
+    ``estimator`` tries stay as they are; `PrunedSearchCV` rescales them.
 
     With ``reweight=True``, the ``fit`` of ``estimator`` gets the pruner's ``sample_weight_``,
     multiplied by any ``sample_weight`` given to this ``fit``.

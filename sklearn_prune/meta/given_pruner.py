@@ -118,7 +118,7 @@ def fit_given(
         Without metadata routing, those of the pruner's ``fit``; with it, those that ``given``
         requests.
     has_default : bool, default=True
-        False refuses tables that are not of numbers if no steps encode them.
+        False refuses tables that are not numeric if no steps encode them.
 
     Raises
     ------
@@ -146,7 +146,12 @@ def fit_given(
         except NotNumbersError:
             if not (has_default and is_table(X)):
                 raise
-    rows = _encoded(encoder, X, y, for_encoder)
+    rows = encoder.fit_transform(X, y, **for_encoder)
+    if n_rows(rows) != n_rows(X):
+        raise ValueError(
+            f"the steps before the pruner must return a row for each of the {n_rows(X)} rows; they "
+            f"return {n_rows(rows)}. Leave out steps that drop or add rows."
+        )
     return _fit_encoded(pruner, X, rows, y, kind, fit_params, encoder)
 
 
@@ -168,16 +173,6 @@ def _fit_encoded(
         encoded.append((fit_params["X_ref"], X_ref))
     with _features_of_given(pruner, encoded):
         return FittedPruner(fit_pruner(pruner, rows, y, kind, fit_params), encoder)
-
-
-def _encoded(encoder: Estimator, X: Rows, y: Targets, params: Params) -> Rows:
-    rows = encoder.fit_transform(X, y, **params)
-    if n_rows(rows) != n_rows(X):
-        raise ValueError(
-            f"the steps before the pruner must return a row for each of the {n_rows(X)} rows; they "
-            f"return {n_rows(rows)}. Leave out steps that drop or add rows."
-        )
-    return rows
 
 
 def _sorted_params(
@@ -241,7 +236,7 @@ def _features_of_given(pruner: BasePruner, encoded: list[tuple[Rows, Rows]]) -> 
 
 @contextmanager
 def noting_columns(X: Rows) -> Iterator[None]:
-    """Add to an error of an estimator which columns of its rows X are not of numbers."""
+    """Add to an error of an estimator which columns of its rows X are not numeric."""
     try:
         yield
     except Exception as error:
@@ -252,7 +247,7 @@ def noting_columns(X: Rows) -> Iterator[None]:
             if columns:
                 shown = ", ".join(columns[:_MOST_SHOWN]) + more
                 error.add_note(
-                    f"The estimator got columns that are not of numbers as they are: {shown}. A "
+                    f"The estimator got columns that are not numeric as they are: {shown}. A "
                     "pruner encodes them for itself alone. If the estimator cannot read them, "
                     "encode them in front of it, for example with "
                     "make_pipeline(sklearn_prune.data.ColumnsEncoder(), estimator)."
@@ -286,7 +281,7 @@ def reads_numbers_only(model: Estimator) -> bool:
 
 
 def _reads_any_columns(pruner: BasePruner) -> bool:
-    """Whether the pruner reads any columns of numbers, and nothing else."""
+    """Whether the pruner reads any numeric columns, and nothing else."""
     reads_anything = get_tags(pruner).input_tags.categorical
     estimator = getattr(pruner, "estimator", None)
     return not reads_anything and (estimator is None or is_linear_model(estimator))
