@@ -36,7 +36,7 @@ def report(cells: Sequence[SpeedCell]) -> str:
     """Return the page."""
     parts = [
         "# CIFAR-10 by the speed protocol",
-        "Made by `python -m benchmarks.cifar10 --table` from `cifar10_speed.csv`. "
+        "Made by `python -m benchmarks.cifar10 --protocol speed --table` from `cifar10_speed.csv`. "
         "Accuracy in percent, each image seen with its mirror image; mean over seeds. In brackets "
         "the gain over random images of the same class shares, paired by seed, with its "
         f"{LEVEL:.0%} interval, and the number of seeds. A seed is that of a new network. Proxies "
