@@ -1,228 +1,241 @@
-"""Deep networks on CIFAR-10 images: proxies, choices, trained networks, and the report.
+"""Deep networks on CIFAR-10 images: prune, retrain from zero, and compare.
 
-    python -m benchmarks.cifar10 --table --cache FOLDER
-    python -m benchmarks.cifar10 --pruner el2n --ratio 0.5 --cache FOLDER
+    python -m benchmarks.cifar10                                  # the fast protocol, all cells
+    python -m benchmarks.cifar10 --protocol literature            # 200 epochs, as the papers
+    python -m benchmarks.cifar10 --protocol cpu --architecture small --transfer --ratio 0.9
+    python -m benchmarks.cifar10 --subset 2000 --epochs 2 --architecture tiny --transfer  # a trial
+
+Pruners choose images (`cifar10_pruners.py` says how); new networks, of the architecture that
+the pruners looked at and of two others, are trained on these, for as many epochs as on all images
+(with the protocol `cpu`, more). Measured is the accuracy on the test images after the last epoch,
+and on the way there; the table also has the seconds until it first is within 1.3 points of that of
+all images.
 
 Images come from `cifar10_jpeg.npz`, or from the original `cifar-10-batches-py` folder where there
-is one in the data folder. Three stages, each of which keeps what it has done and goes on where it
-stopped, also on another machine if ``--cache`` and the results come along: proxies are trained,
-pruners choose images (no GPU is needed), new networks are trained on these.
+is one in the data folder. Lossy JPEG costs some tenths of a point. A GPU is used where torch sees
+one; without, only the protocol `cpu` ends within hours. One line a cell goes to
+`results/cifar10_images.csv` as soon as it is measured, and a run that was cut off goes on where it
+stopped; with `--cache FOLDER` it need not train the pruners' network again either.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
-from . import cifar10_speed as speed
-from ._common import argument_parser, output_folder
-from .cells import append_record, read_records
-from .cifar10_choices import PRUNERS, Choice, Chooser
+from . import cifar10_networks as networks
+from . import cifar10_speed_table
+from ._common import argument_parser, environment, markdown_table, output_folder
+from .cells import Key, append_record, read_records
 from .cifar10_images import Images, read_images
-from .cifar10_proxies import Proxy, train_proxy
-from .cifar10_speed_jobs import (
-    DESIGNS,
-    FULL,
-    MAIN_RATIO,
-    N_EPOCHS,
-    OURS,
-    PROXY_SHARE,
-    TABLE,
-    Block,
-    ChoiceKey,
-    Job,
-    SpeedCell,
-    best_rules,
-)
-from .cifar10_speed_report import report
+from .cifar10_pruners import PRUNERS, Lab
+from .cifar10_speed_jobs import FULL
+from .cifar10_speed_report import BASELINE, MARGIN
+from .scores import LEVEL, Gain, gain
 
-STAGES = ("proxy", "choose", "train")
+RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
+TRANSFERS = ("vgg11", "convmixer")
+# The best of the literature for ResNet-18 and 200 epochs, in percent.
+LITERATURE = {0.3: 95.5, 0.5: 95.2, 0.7: 93.0, 0.8: 91.4, 0.9: 87.1}
 
 
-class Lab:
-    """The images, and the folder that keeps proxies and choices.
+@dataclass(frozen=True)
+class Cell:
+    """One network that was trained on what a pruner kept.
 
-    n_epochs : passes over all images.
+    n_epochs : of the protocol, on all images.
+    seed : of the pruner's draw and of this network.
+    n_trained : epochs that this network was trained for.
+    accuracy : on the test images, after the last epoch.
+    seconds : of training.
+    times, accuracies : at each test, separated by spaces: seconds of training until then, accuracy.
     """
 
-    def __init__(self, images: Images, cache: Path, n_epochs: float) -> None:
-        self.images, self.cache, self.n_epochs = images, cache, n_epochs
-        self._sets: dict[str, tuple[speed.ImageSet, speed.ImageSet]] = {}
+    protocol: str
+    n_epochs: int
+    pruner: str
+    prune_ratio: float
+    architecture: str
+    seed: int
+    n_kept: int
+    n_trained: int
+    accuracy: float
+    seconds: float
+    times: str
+    accuracies: str
 
-    def sets(self, split: str) -> tuple[speed.ImageSet, speed.ImageSet]:
-        """Return images to train and to test on."""
-        if split not in self._sets:
-            is_validation = split == "validation"
-            self._sets[split] = speed.splits(self.images, is_validation=is_validation)
-        return self._sets[split]
+    @property
+    def key(self) -> Key:
+        setting = (self.protocol, self.n_epochs)
+        return (*setting, self.pruner, self.prune_ratio, self.architecture, self.seed)
 
-    def _proxy_path(self, split: str, seed: int) -> Path:
-        return self.cache / f"proxy-{split}-{seed}.npz"
+    def seconds_until(self, accuracy: float) -> float:
+        """Seconds of training until the test accuracy first was at least this; nan if never."""
+        pairs = zip(self.times.split(), self.accuracies.split(), strict=True)
+        reached = (float(time) for time, score in pairs if float(score) >= accuracy)
+        return next(reached, float("nan"))
 
-    def _choice_path(self, key: ChoiceKey) -> Path:
-        name = f"{key.pruner.replace(' ', '_')}-{key.prune_ratio:.2f}-{key.seed}.npz"
-        return self.cache / key.split / name
 
-    def train_proxies(self, keys: Iterable[ChoiceKey]) -> None:
-        """Train the proxies of these choices."""
-        for split, seed in sorted({(key.split, key.seed) for key in keys}):
-            path = self._proxy_path(split, seed)
-            if not path.is_file():
-                proxy = train_proxy(*self.sets(split), PROXY_SHARE * self.n_epochs, seed)
-                proxy.save(path)
-                _say(f"proxy {split} {seed}: {proxy.seconds:.2f} s, accuracy {proxy.accuracy:.4f}")
+def run(
+    images: Images, args: argparse.Namespace, known: Sequence[Cell], keep: Callable[[Cell], None]
+) -> None:
+    """Measure the cells that are not known yet: networks on all images last."""
+    protocol = networks.PROTOCOLS[args.protocol]
+    if args.epochs:
+        protocol = replace(protocol, n_epochs=args.epochs, kept_epochs=None)
+    done = {cell.key for cell in known}
+    n_images = len(images.y_train)
 
-    def choose(self, keys: Iterable[ChoiceKey]) -> None:
-        """Choose images, with one proxy after the other."""
-        missing = sorted(key for key in set(keys) if not self._choice_path(key).is_file())
-        for (split, seed), group in groupby(missing, key=lambda key: (key.split, key.seed)):
-            path = self._proxy_path(split, seed)
-            proxy = Proxy.load(path) if path.is_file() else None
-            chooser = Chooser(self.sets(split)[0].y.cpu().numpy(), proxy, seed)
-            for key in group:
-                choice = chooser.choose(key.pruner, key.prune_ratio)
-                choice.save(self._choice_path(key))
-                _say(f"{key}: {choice.seconds:.1f} s")
+    def measured(pruner: str, ratio: float, architecture: str, seed: int) -> bool:
+        return (args.protocol, protocol.n_epochs, pruner, ratio, architecture, seed) in done
 
-    def kept(self, job: Job, rules: Mapping[float, str]) -> np.ndarray | None:
-        """Return the positions that a pruner keeps; None if it has not chosen yet.
-
-        rules : which rule is ours, by ratio.
-        """
-        if job.pruner == FULL:
-            return np.arange(len(self.sets(job.split)[0]))
-        pruner = rules.get(job.prune_ratio) if job.pruner == OURS else job.pruner
-        path = None if pruner is None else self._choice_path(job.choice(pruner))
-        if path is None or not path.is_file():
-            return None
-        return np.flatnonzero(Choice.load(path).support)
-
-    def train(self, job: Job, rows: np.ndarray) -> SpeedCell:
-        """Train a network on these rows and test it."""
-        images, others = self.sets(job.split)
-        design = DESIGNS[job.design]
-        trained = speed.train(images.rows(rows), job.n_epochs, job.seed, design=design)
-        return SpeedCell(
-            **asdict(job),
-            n_kept=len(rows),
-            n_steps=trained.n_steps,
-            accuracy=speed.accuracy(trained.net, others),
-            seconds=trained.seconds,
-            hardware=speed.hardware(),
+    def note(
+        test: networks.TestScore, n_kept: int, pruner: str, ratio: float, name: str, seed: int
+    ) -> None:
+        cell = Cell(
+            *(args.protocol, protocol.n_epochs, pruner, ratio, name, seed, n_kept),
+            n_trained=protocol.epochs(is_pruned=n_kept < n_images),
+            accuracy=test.accuracies[-1],
+            seconds=test.seconds[-1],
+            times=" ".join(f"{time:.1f}" for time in test.seconds),
+            accuracies=" ".join(f"{accuracy:.4f}" for accuracy in test.accuracies),
         )
+        if cell.key not in done:
+            done.add(cell.key)
+            keep(cell)
+            print(cell, file=sys.stderr, flush=True)
+
+    lab = Lab(
+        images,
+        args.architecture,
+        protocol,
+        cache=args.cache,
+        on_trained=lambda test: note(test, n_images, FULL, 0.0, args.architecture, 0),
+    )
+    architectures = list(dict.fromkeys([args.architecture, *args.transfer]))
+    # Seeds innermost: the lab keeps the influences of one pruner at a time.
+    for pruner, ratio, seed in product(args.pruner, args.ratio, range(args.seeds)):
+        missing = [name for name in architectures if not measured(pruner, ratio, name, seed)]
+        rows = PRUNERS[pruner](lab, ratio, seed) if missing else np.arange(0)
+        for name in missing:
+            test = networks.train(images, rows, name, protocol, seed)
+            note(test, len(rows), pruner, ratio, name, seed)
+    for seed, name in product(range(args.full_seeds), architectures):
+        if not measured(FULL, 0.0, name, seed):
+            test = networks.train(images, np.arange(n_images), name, protocol, seed)
+            note(test, n_images, FULL, 0.0, name, seed)
 
 
-def jobs_of(args: argparse.Namespace) -> Iterator[Job]:
-    """Yield the networks that the arguments ask for."""
-    blocks = list(TABLE)
-    if not args.table:
-        full_budgets = args.full_epochs or ["epochs"]
-        blocks = [Block([FULL], 0.0, range(args.full_seeds), full_budgets, split=args.split)]
-        blocks += [
-            Block(args.pruner, ratio, range(args.seeds), args.budget, split=args.split)
-            for ratio in args.ratio
-        ]
-    for block in blocks:
-        yield from block.jobs(args.epochs)
+def table(cells: Sequence[Cell]) -> str:
+    """Return mean accuracy by pruner and ratio, a table for each protocol and architecture."""
+    parts = [
+        "Accuracy on the test images in percent, mean over seeds; in brackets the gain over random "
+        f"images of the same class shares, paired by seed, with its {LEVEL:.0%} interval and the "
+        "number of seeds. Seeds are of what a pruner draws and of the networks trained on it; "
+        "whatever looks at a network looks at the same one in all seeds."
+    ]
+    settings = dict.fromkeys((c.protocol, c.n_epochs, c.architecture) for c in cells)
+    for setting in settings:
+        here = [c for c in cells if (c.protocol, c.n_epochs, c.architecture) == setting]
+        full = [c.accuracy for c in here if c.pruner == FULL]
+        aim = np.mean(full) - MARGIN if full else np.inf
+        ratios = sorted({c.prune_ratio for c in here if c.pruner != FULL})
+        rows = []
+        for pruner in dict.fromkeys(c.pruner for c in here if c.pruner != FULL):
+            shown = [_shown(here, pruner, ratio, float(aim)) for ratio in ratios]
+            rows.append([pruner, *shown])
+        kept = {c.n_trained for c in here if c.pruner != FULL}
+        epochs = ", ".join(map(str, sorted(kept))) or "no"
+        protocol, n_epochs, architecture = setting
+        parts.append(
+            f"## {architecture}, {protocol} protocol: {n_epochs} epochs on all images, {epochs} on "
+            "kept ones"
+        )
+        if full:
+            parts.append(f"All images: {_mean(full)}")
+        parts.append(markdown_table(["pruner", *(f"{r:.0%}" for r in ratios)], rows))
+    best = ", ".join(f"{value} at {ratio:.0%}" for ratio, value in LITERATURE.items())
+    parts.append(f"The literature's best for ResNet-18 in 200 epochs: {best}.")
+    return "\n\n".join(parts)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run the stages."""
-    started = perf_counter()
-    images = read_images(args.data_dir).subset(args.subset)
-    _say(f"images read: {perf_counter() - started:.1f} s; {speed.hardware()}")
-    lab = Lab(images, args.cache, args.epochs)
-    jobs = list(jobs_of(args))
-    keys = [key for job in jobs for key in job.choices]
-    if "proxy" in args.stage:
-        lab.train_proxies(keys)
-    if "choose" in args.stage:
-        lab.choose(keys)
+def gain_over_random(cells: Iterable[Cell], pruner: str, ratio: float) -> Gain:
+    """Return the gain over random images, paired by seed."""
+    by_seed: dict[str, dict[int, float]] = {pruner: {}, BASELINE: {}}
+    for cell in cells:
+        if cell.pruner in by_seed and cell.prune_ratio == ratio:
+            by_seed[cell.pruner][cell.seed] = cell.accuracy
+    return gain(by_seed[pruner], by_seed[BASELINE])
+
+
+def _shown(cells: Sequence[Cell], pruner: str, ratio: float, aim: float) -> str:
+    trained = [c for c in cells if (c.pruner, c.prune_ratio) == (pruner, ratio)]
+    if not trained:
+        return ""
+    shown = _mean([cell.accuracy for cell in trained])
+    until = np.array([cell.seconds_until(aim) for cell in trained])
+    if not np.isnan(until).any():
+        shown += f", {until.mean():.0f} s"
+    over = gain_over_random(cells, pruner, ratio)
+    if pruner == BASELINE or not over.n_seeds:
+        return shown
+    interval = f" ± {100 * over.half:.2f}" if np.isfinite(over.half) else ""
+    return f"{shown} ({100 * over.mean:+.2f}{interval}, {over.n_seeds})"
+
+
+def _mean(accuracies: Sequence[float]) -> str:
+    return f"{100 * np.mean(accuracies):.2f}"
+
+
+def _protocol(argv: Sequence[str]) -> str | None:
+    """Return the protocol that the command line names."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--protocol")
+    return parser.parse_known_args(argv)[0].protocol
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if _protocol(argv) == "speed":
+        cifar10_speed_table.main(argv)
+        return
+    parser = argument_parser("python -m benchmarks.cifar10", __doc__)
+    parser.add_argument("--protocol", choices=networks.PROTOCOLS, default="fast")
+    parser.add_argument("--epochs", type=int, help="instead of the protocol's")
+    parser.add_argument("--architecture", choices=networks.ARCHITECTURES, default="resnet18")
+    parser.add_argument("--transfer", nargs="*", default=list(TRANSFERS))
+    parser.add_argument("--pruner", nargs="+", choices=PRUNERS, default=list(PRUNERS))
+    parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--full-seeds", type=int, default=1, help="networks on all images")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the pruners' network")
+    args = parser.parse_args(argv)
+    try:
+        images = read_images(args.data_dir).subset(args.subset)
+    except FileNotFoundError as error:
+        parser.exit(2, f"{error}\n")
     folder = output_folder(args)
-    if "train" in args.stage:
-        _train_all(lab, jobs, folder, started + 60 * args.minutes)
-    if folder:
-        _write_report(folder)
+    path = folder / "cifar10_images.csv" if folder else None
+    cells = read_records(path, Cell) if path else []
 
-
-def _train_all(lab: Lab, jobs: Iterable[Job], folder: Path | None, deadline: float) -> None:
-    path = folder / "cifar10_speed.csv" if folder else None
-    cells = read_records(path, SpeedCell) if path else []
-    done = {cell.key for cell in cells}
-    for job in jobs:
-        if perf_counter() > deadline:
-            _say("time is up")
-            return
-        if job.key in done:
-            continue
-        rows = lab.kept(job, best_rules(cells))
-        if rows is None:
-            _say(f"not chosen yet: {job}")
-            continue
-        cell = lab.train(job, rows)
-        _say(f"{cell}")
-        done.add(cell.key)
+    def keep(cell: Cell) -> None:
         cells.append(cell)
         if path:
             append_record(path, cell)
 
-
-def _write_report(folder: Path) -> None:
-    cells = read_records(folder / "cifar10_speed.csv", SpeedCell)
-    (folder / "cifar10_speed.md").write_text(report(cells) + "\n", encoding="utf-8")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def parser() -> argparse.ArgumentParser:
-    arguments = argument_parser("python -m benchmarks.cifar10", __doc__)
-    arguments.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES))
-    arguments.add_argument(
-        "--table",
-        action="store_true",
-        help="the committed table's networks, first things first; of the other arguments, only "
-        "those on folders, stages and minutes count",
-    )
-    arguments.add_argument("--split", choices=["test", "validation"], default="test")
-    arguments.add_argument("--epochs", type=float, default=N_EPOCHS, help="on all images")
-    arguments.add_argument(
-        "--pruner", nargs="+", choices=[*PRUNERS, OURS], default=["random", "el2n"]
-    )
-    arguments.add_argument("--ratio", nargs="*", type=float, default=[MAIN_RATIO])
-    arguments.add_argument(
-        "--budget", nargs="+", choices=["epochs", "steps"], default=["epochs", "steps"]
-    )
-    arguments.add_argument("--seeds", type=int, default=3, help="networks on each pruner's images")
-    arguments.add_argument("--full-seeds", type=int, default=3, help="networks on all images")
-    arguments.add_argument("--full-epochs", nargs="+", type=float, help="of these")
-    arguments.add_argument(
-        "--cache",
-        type=Path,
-        required=True,
-        help="folder of proxies and choices, one for each --epochs and --subset",
-    )
-    arguments.add_argument("--minutes", type=float, default=np.inf, help="start none afterwards")
-    return arguments
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    arguments = parser()
-    args = arguments.parse_args(argv)
-    if args.table and args.epochs != N_EPOCHS:
-        arguments.error(f"--table is of {N_EPOCHS:g} epochs; leave out --epochs.")
-    try:
-        run(args)
-    except FileNotFoundError as error:
-        arguments.exit(2, f"{error}\n")
+    run(images, args, list(cells), keep)
+    print(table(cells))
+    if folder:
+        (folder / "cifar10_images.md").write_text(table(cells) + "\n", encoding="utf-8")
+        described = json.dumps(environment(), indent=2)
+        (folder / "cifar10_images.json").write_text(described + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.base import BasePruner
-from sklearn_prune.baselines import CoveragePruner, DUALPruner, RandomPruner
-from sklearn_prune.baselines._dual import dual_scores
+from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.baselines._scored import ScoredPruner
 
 from .cifar10_proxies import Proxy
-
-DAMPING = 1e-3
-# Far more than needed, so that a busy machine chooses the same rows.
-SELECTION_SECONDS = 900.0
-# The hardest share that CCS drops first: its authors' for CIFAR-10 at these ratios and above.
-_CUTOFFS = {0.0: 0.0, 0.7: 0.1, 0.9: 0.3}
+from .cifar10_pruners import (
+    DAMPING,
+    SELECTION_SECONDS,
+    kept_by,
+    watched_coverage,
+    watched_dual,
+)
 
 
 @dataclass(frozen=True)
@@ -54,31 +53,6 @@ class GivenScores(ScoredPruner):
 
     def _score(self, job: Any) -> np.ndarray:
         return self.given.astype(np.float64)
-
-
-class WatchedCoveragePruner(CoveragePruner):
-    """CCS on the training of a proxy."""
-
-    margin: np.ndarray
-
-    def _score(self, job: Any) -> np.ndarray:
-        return self.margin.mean(axis=0, dtype=np.float64)
-
-
-class WatchedDUALPruner(DUALPruner):
-    """DUAL on the training of a proxy."""
-
-    probability: np.ndarray
-
-    def _score(self, job: Any) -> np.ndarray:
-        p = self.probability.astype(np.float64)
-        self._mean_probability_ = p.mean(axis=0)
-        return dual_scores(p, self.window)
-
-
-def kept_by(pruner: BasePruner, y: np.ndarray) -> np.ndarray:
-    """Return the mask of what a pruner keeps that does not look at the images."""
-    return pruner.fit(y.reshape(-1, 1), y).get_support()
 
 
 class Chooser:
@@ -157,17 +131,14 @@ def forgetting(chooser: Chooser, ratio: float) -> np.ndarray:
 
 def coverage(chooser: Chooser, ratio: float) -> np.ndarray:
     """CCS on the margins of the proxy's training."""
-    cutoff = _CUTOFFS[max(least for least in _CUTOFFS if least <= ratio)]
-    pruner = WatchedCoveragePruner(prune_ratio=ratio, cutoff=cutoff, random_state=chooser.seed)
-    pruner.margin = chooser.proxy.margin
+    pruner = watched_coverage(chooser.proxy.margin, ratio, chooser.seed)
     return kept_by(pruner, chooser.y)
 
 
 def dual(chooser: Chooser, ratio: float) -> np.ndarray:
     """DUAL on the probabilities of the proxy's training, in windows of a third of it."""
-    window = max(2, len(chooser.proxy.probability) // 3)
-    pruner = WatchedDUALPruner(prune_ratio=ratio, window=window, random_state=chooser.seed)
-    pruner.probability = chooser.proxy.probability
+    probability = chooser.proxy.probability
+    pruner = watched_dual(probability, len(probability), ratio, chooser.seed)
     return kept_by(pruner, chooser.y)
 
 

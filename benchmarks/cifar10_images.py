@@ -1,4 +1,4 @@
-"""CIFAR-10 as images: bytes and labels."""
+"""CIFAR-10 as images: bytes, labels, and a fixed embedding of the training rows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .data import load
+
 # Of the training images, by colour.
 MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 N_CLASSES = 10
@@ -16,25 +18,33 @@ N_CLASSES = 10
 
 @dataclass(frozen=True)
 class Images:
-    """Bytes of shape (n, 3, 32, 32), and labels."""
+    """CIFAR-10: bytes of shape (n, 3, 32, 32), labels, a fixed embedding of the training rows."""
 
     X_train: np.ndarray
     y_train: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
+    embedding: np.ndarray | None
 
     def subset(self, n: int | None) -> Images:
         """At most n training images, and as many test images."""
         if n is None:
             return self
-        return Images(self.X_train[:n], self.y_train[:n], self.X_test[:n], self.y_test[:n])
+        embedding = None if self.embedding is None else self.embedding[:n]
+        return Images(
+            self.X_train[:n], self.y_train[:n], self.X_test[:n], self.y_test[:n], embedding
+        )
 
 
 def read_images(data_dir: Path) -> Images:
     """Read the original batches where they are, else the JPEG pack."""
     folder = data_dir / "cifar-10-batches-py"
     X, y, is_test = _read_batches(folder) if folder.is_dir() else _read_jpegs(data_dir)
-    return Images(X[~is_test], y[~is_test], X[is_test], y[is_test])
+    try:
+        embedding = load("cifar10", data_dir).X_train
+    except FileNotFoundError:
+        embedding = None
+    return Images(X[~is_test], y[~is_test], X[is_test], y[is_test], embedding)
 
 
 def _read_batches(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

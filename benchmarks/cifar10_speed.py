@@ -20,19 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from .cifar10_images import DEVIATION, MEAN, N_CLASSES, Images
+from .cifar10_networks import FAST_BFLOAT16, device
 
-# Without such instructions a processor takes longer for bfloat16 than for float32.
-FAST_BFLOAT16 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 # Size of the whitened patches, images that they are taken from, and what is added to variances.
 _PATCH, _N_WHITENED, _ADDED_VARIANCE = 2, 5_000, 5e-4
 # Logits are scaled down, so that label smoothing and the learning rate suit each other.
 _LOGIT_SCALE = 1 / 9
 # Images of one forward pass without gradients.
 _READ_AT_ONCE = 2_000
-
-
-def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)

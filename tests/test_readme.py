@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import (
+    cifar10,
     cifar10_speed_jobs,
     cifar10_speed_report,
     cost,
@@ -116,6 +117,7 @@ def test_tables_beside_the_results_are_made_of_them():
         ("reference", reference_report.Cell, reference_report.markdown),
         ("weights", weights.Cell, weights.report),
         ("damping", damping.Cell, damping.report),
+        ("cifar10_images", cifar10.Cell, cifar10.table),
         ("cifar10_speed", cifar10_speed_jobs.SpeedCell, cifar10_speed_report.report),
         ("search_on_kept", search_on_kept.Cell, search_on_kept.report),
         ("distributed", distributed.Cell, distributed.report),

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks import cifar10
 from benchmarks import cifar10_proxies as proxies
 from benchmarks import cifar10_speed as speed
 from benchmarks import cifar10_speed_jobs as speed_jobs
+from benchmarks import cifar10_speed_table as speed_table
 from benchmarks._common import BENCHMARKS_README, RESULTS
 from benchmarks.cells import read_records
 from benchmarks.cifar10_choices import PRUNERS, Choice, Chooser
@@ -46,7 +46,9 @@ def small(monkeypatch):
 def made_up(monkeypatch, images):
     """The program reads these images."""
     X, y = images.X.numpy(), images.y.numpy()
-    monkeypatch.setattr(cifar10, "read_images", lambda folder: Images(X, y, X[:50], y[:50]))
+    monkeypatch.setattr(
+        speed_table, "read_images", lambda folder: Images(X, y, X[:50], y[:50], None)
+    )
 
 
 def test_whitened_patches_are_uncorrelated_with_variance_one(images):
@@ -394,9 +396,9 @@ def test_the_table_prepares_what_its_networks_need(tmp_path, small, made_up, mon
         Block(RULES, 0.5, range(2), ["epochs"], split="validation"),
         Block([OURS], 0.5, range(3, 5), ["epochs"]),
     )
-    monkeypatch.setattr(cifar10, "TABLE", blocks)
+    monkeypatch.setattr(speed_table, "TABLE", blocks)
     cache = tmp_path / "cache"
-    cifar10.main(["--table", "--cache", str(cache), "--out", str(tmp_path)])
+    speed_table.main(["--table", "--cache", str(cache), "--out", str(tmp_path)])
     cells = read_records(tmp_path / "cifar10_speed.csv", SpeedCell)
     assert len(cells) == 2 * 2 + 2
     assert {cell.n_kept for cell in cells} == {40, 50}
@@ -404,13 +406,13 @@ def test_the_table_prepares_what_its_networks_need(tmp_path, small, made_up, mon
     proxies_kept = {path.name for path in cache.glob("proxy-*")}
     assert proxies_kept == {"proxy-validation-0.npz", "proxy-test-0.npz", "proxy-test-1.npz"}
     with pytest.raises(SystemExit):
-        cifar10.main(["--table", "--cache", str(cache), "--epochs", "3"])
+        speed_table.main(["--table", "--cache", str(cache), "--epochs", "3"])
 
 
 def test_every_stage_goes_on_where_it_stopped(tmp_path, small, made_up, monkeypatch):
     command = ["--epochs", "12", "--seeds", "1", "--full-seeds", "1", "--pruner", *PRUNERS]
     command += ["--ratio", "0.5", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path)]
-    cifar10.main(command)
+    speed_table.main(command)
     cells = read_records(tmp_path / "cifar10_speed.csv", SpeedCell)
     assert {cell.pruner for cell in cells} == {FULL, *PRUNERS}
     assert len(cells) == 1 + 2 * len(PRUNERS)
@@ -418,5 +420,5 @@ def test_every_stage_goes_on_where_it_stopped(tmp_path, small, made_up, monkeypa
     assert {cell.n_epochs for cell in cells if cell.pruner == "random"} == {12.0, 24.0}
     assert "### As many steps as on all images" in report(cells)
     monkeypatch.setattr(speed, "train", None)
-    cifar10.main(command)
+    speed_table.main(command)
     assert read_records(tmp_path / "cifar10_speed.csv", SpeedCell) == cells
