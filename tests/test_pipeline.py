@@ -21,6 +21,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import Pipeline as PlainPipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_prune import InfluencePruner, Pipeline, make_pipeline
@@ -488,6 +489,19 @@ def test_a_pruner_can_be_switched_off(X, y, nothing):
     assert len(pipe.fit(X, y)[-1].given_["y"]) == 40
 
 
+def test_parameters_of_a_pruner_are_set_by_its_name():
+    pipe = make_pipeline(InfluencePruner(), LogisticRegression())
+    pipe.set_params(influencepruner__prune_ratio=0.1)
+    assert pipe.get_params()["influencepruner__prune_ratio"] == 0.1
+
+
+def test_clone_is_unfitted_and_shares_nothing(X, y):
+    pipe = make_pipeline(EveryOther(), LogisticRegression(), verbose=False).fit(X, y)
+    twin = clone(pipe)
+    assert type(twin) is Pipeline and not hasattr(twin[0], "support_")
+    assert twin[0] is not pipe[0]
+
+
 def test_a_pickled_pipeline_predicts_the_same(iris):
     pruner = InfluencePruner(prune_ratio=0.5, random_state=0)
     pipe = make_pipeline(StandardScaler(), pruner, LogisticRegression()).fit(*iris)
@@ -572,3 +586,12 @@ def test_steps_are_checked_over_the_whole_before_anything_is_fitted(X, y, steps,
     with pytest.raises(error, match=message):
         Pipeline(steps).fit(X, y)
     assert EveryOther.n_fits == 0
+
+
+def test_parameters_are_checked(X, y):
+    with pytest.raises(ValueError, match="'verbose' parameter"):
+        make_pipeline(EveryOther(), Witness(), verbose="loud").fit(X, y)
+
+
+def test_it_is_a_pipeline_of_scikit_learn():
+    assert isinstance(make_pipeline(EveryOther(), Witness()), PlainPipeline)

@@ -17,12 +17,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.estimator_checks import (
-    check_no_attributes_set_in_init,
-    check_parameters_default_constructible,
-    check_set_params,
-    parametrize_with_checks,
-)
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 
 from sklearn_prune import InfluencePruner, PrunedClassifier, make_pipeline
@@ -87,34 +82,9 @@ def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sklearn_prune.baselines._dynamics.LINEAR_STEPS_PER_EPOCH", 2)
 
 
-# One of each kind: those that draw, watch a training, go by influence, pick and search, and one
-# that needs no y. The others share their code but for the scores.
-ONE_OF_EACH_KIND = [
-    pruner
-    for pruner in PRUNERS
-    if isinstance(
-        pruner,
-        CoveragePruner
-        | ForgettingPruner
-        | InfluenceScorePruner
-        | KCenterPruner
-        | RefinedCoresetPruner
-        | ZeroShotCoveragePruner,
-    )
-]
-
-
-@parametrize_with_checks(ONE_OF_EACH_KIND, expected_failed_checks=expected_failures)
+@parametrize_with_checks(PRUNERS, expected_failed_checks=expected_failures)
 def test_an_estimator_of_scikit_learn(estimator: BaseEstimator, check: Callable) -> None:
     check(estimator)
-
-
-@every_pruner
-def test_parameters_are_stored_and_set_as_scikit_learn_asks(pruner):
-    name = type(pruner).__name__
-    check_parameters_default_constructible(name, pruner)
-    check_no_attributes_set_in_init(name, pruner)
-    check_set_params(name, pruner)
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.47, 0.9])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,11 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import sklearn
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import BaggingClassifier, HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
@@ -185,6 +187,11 @@ def test_only_methods_of_the_estimator_are_there(data):
         model.fit(*data).predict_proba(data[0])
 
 
+def test_before_fit_it_says_so(data):
+    with pytest.raises(NotFittedError):
+        PrunedClassifier(LogisticRegression()).predict(data[0])
+
+
 def test_given_objects_are_left_alone(data):
     pruner, estimator = RandomPruner(random_state=0), LogisticRegression()
     PrunedClassifier(estimator, pruner).fit(*data)
@@ -199,6 +206,22 @@ def test_a_failed_fit_leaves_the_last_one(data):
         model.fit(np.where(X > 1, np.nan, X), y)
     np.testing.assert_array_equal(model.predict(X), before)
     assert len(model.pruner_.support_) == N
+
+
+@pytest.mark.parametrize("parameters", [{"pruner": StandardScaler()}, {"estimator": "logistic"}])
+def test_parameters_of_another_kind_are_refused(parameters, data):
+    model = PrunedClassifier(LogisticRegression()).set_params(**parameters)
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameters))}' parameter"):
+        model.fit(*data)
+
+
+def test_clones_and_pickles_predict_the_same(data):
+    X, y = data
+    model = PrunedClassifier(LogisticRegression(), RandomPruner(random_state=0)).fit(X, y)
+    again = clone(model)
+    assert not hasattr(again, "estimator_")
+    for other in (pickle.loads(pickle.dumps(model)), again.fit(X, y)):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
 
 
 def test_a_network_prunes_for_another_estimator(iris, make_net):
@@ -219,6 +242,13 @@ def test_tags_are_those_that_both_have():
     assert tags.sparse and not tags.allow_nan
     tags = get_tags(PrunedClassifier(HistGradientBoostingClassifier(), RandomPruner())).input_tags
     assert tags.allow_nan and not tags.sparse
+
+
+def test_missing_values_pass_a_pruner_and_an_estimator_that_take_them(data):
+    X, y = data
+    X = np.where(X > 1, np.nan, X)
+    model = PrunedClassifier(HistGradientBoostingClassifier(max_iter=2), RandomPruner())
+    assert len(model.fit(X, y).predict(X)) == N
 
 
 def test_a_classifier_reads_many_whole_numbers_as_classes():

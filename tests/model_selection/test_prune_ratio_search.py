@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from joblib import parallel_config
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris, make_classification
@@ -40,6 +40,7 @@ from tests.expected_failures import expected_failures
 @parametrize_with_checks(
     [
         PruneRatioSearchCV(LogisticRegression(), RandomPruner(random_state=0), ratios=[0.5], cv=2),
+        PruneRatioSearchCV(Ridge(), RandomPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
         # Unlike RandomPruner, it needs y, and is cheap; `test_meta_checks` has InfluencePruner.
         PruneRatioSearchCV(Ridge(), KCenterPruner(random_state=0), ratios=[0.1, 0.5], cv=2),
     ],
@@ -135,12 +136,18 @@ def test_a_regressor_is_searched_with():
     assert search.best_prune_ratio_ == 0.3
 
 
-def test_ratios_are_sorted_and_taken_once_and_full_data_always_compared(iris):
-    model, ratios = LogisticRegression(max_iter=500), [0.5, 0.2, 0.5]
-    search = PruneRatioSearchCV(model, RandomPruner(), ratios=ratios).fit(*iris)
-    assert search.cv_results_["prune_ratio"].tolist() == [0.0, 0.2, 0.5]
+def test_full_data_are_always_in_the_comparison(iris):
+    search = PruneRatioSearchCV(LogisticRegression(max_iter=500), RandomPruner(), ratios=[0.5])
+    search.fit(*iris)
+    assert search.cv_results_["prune_ratio"].tolist() == [0.0, 0.5]
     plain = cross_val_score(LogisticRegression(max_iter=500), *iris)
     assert search.cv_results_["mean_test_score"][0] == pytest.approx(plain.mean())
+
+
+def test_ratios_are_sorted_and_taken_once():
+    search = scripted_search({0.5: [0.0] * 4, 0.2: [0.0] * 4}).set_params(ratios=[0.5, 0.2, 0.5, 0])
+    X, y = np.repeat(np.arange(4.0), 20)[:, None], np.tile([0, 1], 40)
+    assert search.fit(X, y).cv_results_["prune_ratio"].tolist() == [0.0, 0.2, 0.5]
 
 
 def test_the_largest_ratio_within_the_tolerance_wins_though_a_smaller_one_is_beyond():
@@ -236,8 +243,7 @@ def test_several_jobs_find_the_same(iris):
         LogisticRegression(max_iter=500), RandomPruner(random_state=0), ratios=[0.5], cv=2
     )
     one = search.fit(*iris).cv_results_
-    with parallel_config("threading"):
-        two = clone(search).set_params(n_jobs=2).fit(*iris).cv_results_
+    two = clone(search).set_params(n_jobs=2).fit(*iris).cv_results_
     np.testing.assert_array_equal(one["mean_test_score"], two["mean_test_score"])
 
 
@@ -271,6 +277,14 @@ def test_results_make_a_table():
     table = pd.DataFrame(scripted_search({0.5: [0.0] * 4, 0.8: [0.1] * 4}).cv_results_)
     assert table["rank_test_score"].tolist() == [1, 1, 3]
     assert table["params"][1] == {"prune_ratio": 0.5}
+
+
+def test_clones_and_pickles(iris):
+    search = PruneRatioSearchCV(LogisticRegression(max_iter=500), RandomPruner(random_state=0))
+    search.fit(*iris)
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict(iris[0]), search.predict(iris[0]))
+    assert not hasattr(clone(search), "best_prune_ratio_")
 
 
 def test_verbose_prints_a_line_a_ratio(capsys):
@@ -329,6 +343,11 @@ class TestWhatIsImpossible:
     def test_an_estimator_that_predicts_neither_classes_nor_numbers(self, iris):
         with pytest.raises(ValueError, match="a classifier or a regressor"):
             PruneRatioSearchCV(KMeans()).fit(*iris)
+
+    @pytest.mark.parametrize("tolerance", [-0.1, "two_se"])
+    def test_another_tolerance(self, tolerance, iris):
+        with pytest.raises(ValueError, match="The 'tolerance' parameter"):
+            PruneRatioSearchCV(LogisticRegression(), tolerance=tolerance).fit(*iris)
 
 
 class NamesGroups(BasePruner):

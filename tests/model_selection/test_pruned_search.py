@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -275,6 +276,11 @@ class TestRescaling:
         assert seen == [(30, pytest.approx(0.1))] * 3
         assert search.best_estimator_.min_samples_leaf == 3
         assert search.best_params_ == {"min_samples_leaf": 30}
+
+    def test_none_leaves_values_as_they_are(self, noisy):
+        grid = GridSearchCV(SVC(), {"C": [0.5]}, cv=2)
+        search = PrunedSearchCV(grid, ThirdOut(), refit="kept", rescale=None).fit(*noisy)
+        assert search.best_estimator_.C == 0.5
 
     @pytest.mark.parametrize(
         ("rescale", "message"),
@@ -565,6 +571,21 @@ def test_it_is_what_its_estimator_is():
     assert not hasattr(PrunedSearchCV(GridSearchCV(Ridge(), {"alpha": [1]})), "predict_proba")
 
 
+def test_parameters_are_nested(noisy):
+    search = PrunedSearchCV(GridSearchCV(SVC(), {"gamma": [0.1]}, cv=3), RandomPruner(0.5))
+    search.set_params(search__estimator__C=7.0, pruner__prune_ratio=0.75).fit(*noisy)
+    assert search.best_estimator_.C == 7
+    assert search.pruning_report_.n_kept == (20,) * 3
+
+
+def test_clones_and_pickles(noisy):
+    search = PrunedSearchCV(GridSearchCV(SVC(), GRID, cv=3), ThirdOut()).fit(*noisy)
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict(noisy[0]), search.predict(noisy[0]))
+    np.testing.assert_array_equal(scores_of(again), scores_of(search))
+    assert not hasattr(clone(search), "best_params_")
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
 def test_fits_that_fail_are_the_searchs_to_judge(noisy):
     grid = GridSearchCV(SVC(), {"C": [-1.0, 1.0]}, cv=2)
@@ -604,3 +625,9 @@ def test_a_fit_that_fails_leaves_the_search_as_it_was(broken, noisy):
     assert vars(search).keys() == before.keys()
     assert all(vars(search)[name] is value for name, value in before.items())
     np.testing.assert_array_equal(search.predict(noisy[0]), predicted)
+
+
+def test_fitting_again_forgets_what_the_new_fit_does_not_set(noisy):
+    search = PrunedSearchCV(GridSearchCV(LogisticRegression(), GRID, cv=2), ALL_ROWS).fit(*noisy)
+    search.set_params(search__refit=False).fit(*noisy)
+    assert not hasattr(search, "estimator_")
