@@ -28,8 +28,6 @@ from ._report_page import (
 )
 from ._rows import check_aligned
 
-__all__ = ["Report", "report"]
-
 _N_EXAMPLES = 8
 
 

@@ -24,8 +24,6 @@ from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, gives_weig
 from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 
-__all__ = ["PruneRatioSearchCV"]
-
 # The error message for each ratio that fails.
 Failures = dict[float, str]
 

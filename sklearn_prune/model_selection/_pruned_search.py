@@ -24,9 +24,6 @@ from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, fit_weight
 from ._on_kept_rows import OnKeptRows
 from ._search import RoutedParams, SearchMixin
 
-__all__ = ["PrunedSearchCV", "PruningReport"]
-
-
 # Parameters by which a search is told what to do.
 _NEEDED = {"estimator", "cv", "scoring", "refit"}
 # What the search of the finalists takes over from the search, where that has it.
