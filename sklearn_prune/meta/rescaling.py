@@ -58,7 +58,7 @@ def default_rules(estimator: Estimator) -> dict[str, Rule]:
 
 
 def check_rules(estimator: Estimator, rescale: Rescale) -> None:
-    """Raise ValueError if a rule is none, or is for a parameter that ``estimator`` lacks."""
+    """Raise ValueError if a rule is malformed, or for a parameter that ``estimator`` lacks."""
     if not isinstance(rescale, Mapping):
         return
     params = estimator.get_params()
