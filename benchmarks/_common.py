@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
 import torch
 from joblib import cpu_count
 from threadpoolctl import threadpool_limits
@@ -137,25 +136,6 @@ def write_figures(
             writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
     described = json.dumps(environment(packages), indent=2)
     (folder / f"{name}.json").write_text(described + "\n", encoding="utf-8")
-
-
-class Figures:
-    """Figures and their means over seeds; nan where nothing was measured."""
-
-    def __init__(self, figures: Sequence[Figure]) -> None:
-        self._figures = figures
-
-    def values(self, job: str, method: str, prune_ratio: float, metric: str) -> list[float]:
-        wanted = (job, method, prune_ratio, metric)
-        return [
-            figure.value
-            for figure in self._figures
-            if (figure.job, figure.method, figure.prune_ratio, figure.metric) == wanted
-        ]
-
-    def mean(self, job: str, method: str, prune_ratio: float, metric: str) -> float:
-        values = self.values(job, method, prune_ratio, metric)
-        return float(np.mean(values)) if values else np.nan
 
 
 def read_figures(folder: Path, pattern: str = "*.csv") -> list[Figure]:

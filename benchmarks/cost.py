@@ -37,7 +37,6 @@ from ._common import (
     BENCHMARKS_README,
     RESULTS,
     Figure,
-    Figures,
     argument_parser,
     insert_table,
     limit_threads,
@@ -158,11 +157,12 @@ def figures(args: argparse.Namespace) -> Iterator[Figure]:
                     yield Figure(job, name, RATIO[job], turn, metric, value)
 
 
-def table(figures: Figures) -> str:
+def table(figures: Sequence[Figure]) -> str:
     """Return the mean cost of a fit by job, of this package and of the earlier one."""
     rows = []
     for job, name in product(RATIO, ("this", "earlier")):
-        runs = [figures.values(job, name, RATIO[job], metric) for metric in (*METRICS, *ESTIMATES)]
+        fits = [f for f in figures if (f.job, f.method, f.prune_ratio) == (job, name, RATIO[job])]
+        runs = [[f.value for f in fits if f.metric == m] for m in (*METRICS, *ESTIMATES)]
         if all(runs[: len(METRICS)]):
             shown = [f"{np.mean(values):,.1f}" if values else "" for values in runs]
             rows.append([job, f"{RATIO[job]:.0%}", name, str(len(runs[0])), *shown])
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_figures(folder, "cost", taken)
     if folder == RESULTS:
         # The file holds rounded values, and a test compares the table with them.
-        written = Figures(read_figures(folder, "cost.csv"))
+        written = read_figures(folder, "cost.csv")
         insert_table(BENCHMARKS_README, README_TABLE, table(written))
 
 

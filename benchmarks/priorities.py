@@ -124,11 +124,11 @@ def as_floats(split: Split) -> Split:
     )
 
 
-def network(split: Split) -> NeuralNetClassifier:
-    """The mlp of `models` as a skorch network, whose last layer the pruner can read."""
+def network_for(split: Split) -> NeuralNetClassifier:
+    """Return a convolution for digits, and for others the mlp of `models`, as skorch networks."""
     n_classes = int(split.y_train.max()) + 1
     return NeuralNetClassifier(
-        Mlp,
+        DigitsConvolution if split.name == "digits" else Mlp,
         module__n_features=split.X_train.shape[1],
         module__n_classes=n_classes,
         criterion=nn.CrossEntropyLoss,
@@ -137,15 +137,10 @@ def network(split: Split) -> NeuralNetClassifier:
         max_epochs=models.N_EPOCHS,
         batch_size=128,
         iterator_train__shuffle=True,
+        train_split=None,
         classes=list(range(n_classes)),
         verbose=0,
     )
-
-
-def network_for(split: Split) -> NeuralNetClassifier:
-    """Return a convolution for digits, and one hidden layer for others."""
-    net = network(split).set_params(train_split=None)
-    return net.set_params(module=DigitsConvolution) if split.name == "digits" else net
 
 
 def squared_error(net: NeuralNetClassifier, split: Split, seed: int) -> np.ndarray:

@@ -213,8 +213,8 @@ def _owner_that_fits(frame: FrameType, package: str) -> RowsOwner:
     while caller is not None and not isinstance(caller.f_locals.get("self"), BaseEstimator):
         caller = caller.f_back
     if caller is None:
+        # In a worker.
         return RowsOwner(package, name or "scikit-learn")
-    # A release may rename the argument. Then the caller's self says it, except in a worker.
-    step = caller.f_locals.get("name")
-    owner = name or type(caller.f_locals["self"]).__name__
+    # A release may rename the argument with the owner's name. The caller knows it too.
+    owner, step = name or type(caller.f_locals["self"]).__name__, caller.f_locals.get("name")
     return RowsOwner(package, owner, step if isinstance(step, str) else "")

@@ -31,7 +31,6 @@ from benchmarks._common import (
     BENCHMARKS_README,
     README,
     RESULTS,
-    Figures,
     around_table,
     read_figures,
 )
@@ -95,7 +94,7 @@ def test_tables_in_the_readmes_are_made_of_the_figures_in_the_results():
     shown = {
         **quality_report.benchmarks_tables(cells),
         "reference rows": reference_report.readme_table(reference),
-        cost.README_TABLE: cost.table(Figures(read_figures(RESULTS))),
+        cost.README_TABLE: cost.table(read_figures(RESULTS)),
         search_on_kept.README_TABLE: search_on_kept.box(searches),
     }
     for name, table in shown.items():

@@ -75,10 +75,10 @@ class D2Pruner(ScoredPruner):
     The paper's weight is :math:`\exp(-\gamma d_{ij}^2)`. The authors' code
     (``core/data/sampling.py`` in their repository d2pruning) does not square the distance, and
     gives the first messages the weight :math:`\exp(-d_{ij})`. This pruner follows the code, but
-    for :math:`\bar d`: dividing by it makes the picks independent of the features' scale. The
-    authors choose the score of difficulty, ``n_neighbors``, ``gamma_r`` and
-    the cutoff for each data set and ratio; on CIFAR-10, 90 % pruned: how often a row is forgotten,
-    5, 0.1 and 0.4.
+    for :math:`\bar d`: dividing by it makes the picks independent of the features' scale.
+
+    The authors choose the score of difficulty, ``n_neighbors``, ``gamma_r`` and the cutoff for each
+    data set and ratio; on CIFAR-10, 90 % pruned: how often a row is forgotten, 5, 0.1 and 0.4.
 
     References
     ----------

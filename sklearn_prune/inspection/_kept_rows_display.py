@@ -95,7 +95,7 @@ class KeptRowsDisplay(Display):
         Raises
         ------
         TypeError
-            If the pruner is none, or X is no table.
+            If ``pruner`` is not a pruner, or X is not a table.
         ValueError
             If X has not one row for each training row, or its columns become a single number.
         """

@@ -28,8 +28,6 @@ from ._report_page import (
 )
 from ._rows import check_aligned
 
-__all__ = ["Report", "report"]
-
 _N_EXAMPLES = 8
 
 
@@ -192,7 +190,7 @@ def report(pruner: BasePruner, X: Rows, y: Targets = None, *, groups: Targets = 
     Raises
     ------
     TypeError
-        If the pruner is none, or X is no table.
+        If ``pruner`` is not a pruner, or X is not a table.
     ValueError
         If X, y or groups have not one entry for each training row.
 

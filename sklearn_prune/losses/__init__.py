@@ -6,7 +6,6 @@ differentiates any other criterion. `output_hessians` holds one small matrix per
 forms.
 """
 
-from .._types import Array
 from .closed_form import (
     BinaryCrossEntropy,
     HeadLoss,
@@ -19,7 +18,6 @@ from .output_hessians import OutputHessians
 from .torch_loss import NonConvexLossWarning, TorchLoss, spread_rows
 
 __all__ = [
-    "Array",
     "BinaryCrossEntropy",
     "HeadLoss",
     "Huber",

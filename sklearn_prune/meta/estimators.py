@@ -38,8 +38,6 @@ from .given_pruner import (
 from .rescaling import RESCALE_TYPES, Rescale, check_rules, rescaled
 from .sample_weight import fit_weighted, gives_weights, weight_argument
 
-__all__ = ["PrunedClassifier", "PrunedRegressor", "PruningMixin"]
-
 
 def _estimator_has(method: str) -> Callable[[PruningMixin], bool]:
     def check(self: PruningMixin) -> bool:

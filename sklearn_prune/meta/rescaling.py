@@ -26,8 +26,6 @@ from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR
 from .._compat import StrOptions
 from .._types import Array, Estimator
 
-__all__ = ["RESCALE_TYPES", "Rescale", "Rule", "check_rules", "rescaled"]
-
 # "inverse" divides by the share of rows kept, "proportional" multiplies; or f(value, share).
 Rule: TypeAlias = Literal["inverse", "proportional"] | Callable[[Any, float], Any]
 Rescale: TypeAlias = Literal["auto"] | Mapping[str, Rule] | None
@@ -60,7 +58,7 @@ def default_rules(estimator: Estimator) -> dict[str, Rule]:
 
 
 def check_rules(estimator: Estimator, rescale: Rescale) -> None:
-    """Raise ValueError if a rule is none, or is for a parameter that ``estimator`` lacks."""
+    """Raise ValueError if a rule is malformed, or for a parameter that ``estimator`` lacks."""
     if not isinstance(rescale, Mapping):
         return
     params = estimator.get_params()

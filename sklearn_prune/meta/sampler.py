@@ -11,8 +11,6 @@ from .._types import Constraints, Estimator, Metadata, Rows, Targets
 from .given_pruner import GIVEN_PRUNER, GivenPrunerMixin, fit_given
 from .sample_weight import gives_weights
 
-__all__ = ["PruningSampler"]
-
 
 class PruningSampler(GivenPrunerMixin, BaseEstimator):
     """Use a pruner as a step of an imbalanced-learn pipeline.

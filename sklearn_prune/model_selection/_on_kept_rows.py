@@ -12,8 +12,6 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from .._types import Estimator, Floats, Metadata, Params, Rows, Targets
 from ..meta import Rescale, fit_weighted, rescaled
 
-__all__ = ["OnKeptRows"]
-
 
 class OnKeptRows(MetaEstimatorMixin, BaseEstimator):
     """Stand for ``estimator`` in a search whose training rows are a part of all.

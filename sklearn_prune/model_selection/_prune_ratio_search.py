@@ -24,8 +24,6 @@ from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, gives_weig
 from ..utils import warn_user
 from ._search import RoutedParams, SearchMixin
 
-__all__ = ["PruneRatioSearchCV"]
-
 # The error message for each ratio that fails.
 Failures = dict[float, str]
 
@@ -108,10 +106,11 @@ class PruneRatioSearchCV(SearchMixin, BaseEstimator):
 
     Notes
     -----
-    Breiman et al. choose the simplest tree whose error is within one standard error of the lowest
-    error. They use the standard error of that lowest error. Here all ratios share the same folds,
-    so a fold's difficulty cancels in the paired differences. Their standard error is usually
-    smaller, so fewer rows are dropped. The comparison is with full data, not with the best ratio.
+    "one_se" is after Breiman et al., who choose the simplest tree whose error is within one
+    standard error of the lowest error. Theirs is the standard error of that lowest error. Here it
+    is that of the differences from full data in the same folds, in which a fold's difficulty
+    cancels, so it is usually smaller, and fewer rows are dropped. The comparison is with full data,
+    not with the best ratio.
     Folds share training rows, so this is a rule of thumb and not a statistical test.
 
     Without metadata routing, `fit` sends ``groups`` to the splitter, and to a pruner whose ``fit``

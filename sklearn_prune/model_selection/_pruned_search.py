@@ -24,9 +24,6 @@ from ..meta import GIVEN_PRUNER, RESCALE_TYPES, Rescale, check_rules, fit_weight
 from ._on_kept_rows import OnKeptRows
 from ._search import RoutedParams, SearchMixin
 
-__all__ = ["PrunedSearchCV", "PruningReport"]
-
-
 # Parameters by which a search is told what to do.
 _NEEDED = {"estimator", "cv", "scoring", "refit"}
 # What the search of the finalists takes over from the search, where that has it.
@@ -68,8 +65,8 @@ class PruningReport:
     def refit_ratio(self) -> float | None:
         """How many times a fit in the search the refit took; None where one was not measured.
 
-        With ``refit="all"`` this is what a fit on all rows costs more. It is measured for the
-        winner's setting alone, and of more rows than a fold has, so it bounds no other fit.
+        It is measured for the winner alone, and a refit on all rows has more rows than the training
+        part of a fold. So it is only a rough guide to what other settings cost on all rows.
         """
         if not self.best_fit_seconds or self.refit_seconds is None:
             return None
@@ -146,8 +143,8 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
     Attributes
     ----------
     search_ : search
-        Fitted on the kept rows, without refit. Its positions of rows count ``folds_`` one after the
-        other, kept rows before test rows.
+        Fitted on the kept rows, without refit. It saw the rows of all ``folds_``, one fold after
+        the other, with the kept rows of each before its test rows; its positions count these.
     folds_ : list of Fold
         Of each fold ``kept`` and ``test``, positions in X.
     cv_results_ : dict
@@ -194,9 +191,9 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
 
     Notes
     -----
-    Scores in ``cv_results_`` are of models on few rows, so they are lower than those on all rows;
-    what counts is their order. Settings that suit few rows best (shallow trees, strong smoothing)
-    can win though others would on all rows; a few finalists correct that.
+    Scores in ``cv_results_`` are those of models trained on few rows, and so lower than on all
+    rows; what counts is their order. Settings that suit few rows best (shallow trees, strong
+    smoothing) can win though others would on all rows; a few finalists correct that.
 
     "auto" rescales for models of a fixed size, which then are about the same on few rows as on all.
     A kernel machine follows finer detail the more rows it gets. The C that is best on few rows is
@@ -307,10 +304,10 @@ class PrunedSearchCV(SearchMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            When ``search`` is none, draws rows itself, or does not say which of several metrics
-            chooses the winner; when finalists are asked for and ``search`` does not rank the
-            settings; when ``rescale`` names no parameter; when the pruner gives weights that the
-            estimator cannot take.
+            If ``search`` is not a search, draws rows itself, or does not say which of several
+            metrics chooses the winner; if finalists are asked for and ``search`` does not rank the
+            settings; if ``rescale`` names a parameter that the estimator lacks; or if the pruner
+            gives weights that the estimator cannot take.
         """
         self._check(X, y)
         check_params(X, fit_params)

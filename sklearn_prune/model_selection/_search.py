@@ -17,8 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._types import Estimator, Metadata, Params, Rows, Targets
 from ..meta import PruningMixin
 
-__all__ = ["RoutedParams", "SearchMixin"]
-
 
 @dataclass(frozen=True)
 class RoutedParams:

@@ -145,13 +145,14 @@ def unscaled_network(
         "batch_size": CHUNK,
         "verbose": 0,
     }
-    net = NeuralNetRegressor(**options)
     if kind == "multiclass":
         net = NeuralNetClassifier(
             criterion=torch.nn.CrossEntropyLoss, classes=list(range(n_outputs)), **options
         )
     elif kind == "binary":
         net = NeuralNetBinaryClassifier(**options)
+    else:
+        net = NeuralNetRegressor(**options)
     # Building a Linear draws random weights before they are set to zero.
     with own_random_state():
         return net.initialize()

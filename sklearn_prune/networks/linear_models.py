@@ -40,15 +40,6 @@ from .._types import Array, Rows
 from .criteria import UnsupportedNetworkError
 from .default_linear import column_scaler, network_kind, set_scale, unscaled_network
 
-__all__ = [
-    "ModelNetwork",
-    "check_linear_model",
-    "class_weights",
-    "is_linear_model",
-    "linear_model_kind",
-    "model_network",
-]
-
 LinearModel: TypeAlias = Any
 """One of scikit-learn's linear models, or a pipeline that ends in one."""
 

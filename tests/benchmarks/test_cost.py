@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import cost, cost_grid
-from benchmarks._common import Figure, Figures, read_figures
+from benchmarks._common import Figure, read_figures
 
 
 def test_a_process_prints_what_its_fit_costs(tmp_path, monkeypatch, capsys):
@@ -59,7 +59,7 @@ def test_the_table_has_means_over_fits():
         for seed, value in enumerate((1.0, 2.0))
         for metric in cost.METRICS
     ]
-    (line,) = cost.table(Figures(figures)).splitlines()[2:]
+    (line,) = cost.table(figures).splitlines()[2:]
     assert line == "| cifar10 | 90% | this | 2 | 1.5 | 1.5 | 1.5 |  |  |  |"
 
 
