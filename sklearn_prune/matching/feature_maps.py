@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.metrics import pairwise_distances
 from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Positions, Rows
@@ -105,9 +105,7 @@ def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]
 
 def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
     """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 if there are none."""
-    sample = table[table.some(_MEDIAN_ROWS, rng)]
-    distances = pairwise_distances(sample, metric="sqeuclidean")
-    distances = distances[np.triu_indices(len(sample), 1)]
+    distances = pdist(table[table.some(_MEDIAN_ROWS, rng)], "sqeuclidean")
     positive = distances[distances > 1e-12]
     return float(np.median(positive)) if positive.size else 1.0
 

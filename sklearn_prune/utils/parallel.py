@@ -18,6 +18,7 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+from .._types import Integers, Positions
 from .interrupts import put_back
 
 if TYPE_CHECKING:
@@ -49,6 +50,18 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         share = -(-n_workers // n_threads)
         with ThreadPoolExecutor(n_threads, initializer=_share.set, initargs=(share,)) as pool:
             return list(pool.map(function, items))
+
+
+def position_blocks(positions: Integers, size: int) -> list[Positions]:
+    """Split ascending positions of rows into blocks; those without gaps are slices.
+
+    NumPy copies the rows at an array of positions, but not those of a slice.
+    """
+    blocks = (positions[start : start + size] for start in range(0, len(positions), size))
+    return [
+        slice(int(block[0]), int(block[-1]) + 1) if block[-1] - block[0] < len(block) else block
+        for block in blocks
+    ]
 
 
 def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:

@@ -77,7 +77,8 @@ def test_another_request_is_chosen_anew(tmp_path, chosen, change, params):
 
 def test_priorities_are_kept_whatever_weight_came_first(tmp_path, monkeypatch):
     pruner(tmp_path, distribution_weight=0.0).fit(X, Y)
-    monkeypatch.setattr("sklearn_prune.matching.matched.row_priorities", None)
+    for module in ("matched", "training"):
+        monkeypatch.setattr(f"sklearn_prune.matching.{module}.row_priorities", None)
     assert pruner(tmp_path).fit(X, Y).support_.sum() == 90
 
 

@@ -9,7 +9,13 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_prune.utils import parallel
-from sklearn_prune.utils.parallel import joblib_threads, map_chunks, map_threads, serial_blas
+from sklearn_prune.utils.parallel import (
+    joblib_threads,
+    map_chunks,
+    map_threads,
+    position_blocks,
+    serial_blas,
+)
 from tests.influence.heads import random_objective
 
 
@@ -67,6 +73,17 @@ def test_forests_grow_on_as_many_threads_as_were_asked_for():
         assert jobs_of_a_forest() == 2
         # Inside one of several threads there are no more.
         assert map_threads(jobs_of_a_forest, range(4)) == [1] * 4
+
+
+@pytest.mark.parametrize("positions", [[], [3], range(10), [0, 1, 2, 4, 5, 9], range(0, 20, 3)])
+def test_blocks_hold_each_position_once_and_slices_where_there_is_no_gap(positions):
+    rows, positions = np.arange(20), np.array(positions, dtype=np.int64)
+    blocks = position_blocks(positions, 3)
+    np.testing.assert_array_equal(np.concatenate([rows[:0], *(rows[b] for b in blocks)]), positions)
+    for block in blocks:
+        held = rows[block]
+        assert len(held) <= 3
+        assert isinstance(block, slice) == (np.ptp(held) + 1 == len(held))
 
 
 @pytest.mark.parametrize(("n_jobs", "n_items", "share"), [(4, 2, 2), (4, 3, 2), (2, 3, 1)])
