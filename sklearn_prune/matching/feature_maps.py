@@ -195,7 +195,7 @@ class LeafIndicators:
         codes, n_leaves = [], 0
         for tree in forest.estimators_:
             is_leaf = tree.tree_.children_left < 0
-            codes.append(n_leaves + np.cumsum(is_leaf) - 1)
+            codes.append(n_leaves + np.cumsum(is_leaf, dtype=np.int32) - 1)
             n_leaves += int(is_leaf.sum())
         return cls(forest, tuple(codes), n_leaves)
 
@@ -204,7 +204,7 @@ class LeafIndicators:
         trees = zip(self.forest.estimators_, self.codes, strict=True)
         # A tree by itself: the forest checks the rows again, and each call starts its threads.
         leaves = np.column_stack([codes[tree.tree_.apply(rows)] for tree, codes in trees])
-        ends = np.arange(0, leaves.size + 1, len(self.codes))
+        ends = np.arange(0, leaves.size + 1, len(self.codes), dtype=np.int32)
         ones = np.ones(leaves.size, dtype=np.float32)
         return csr_array((ones, leaves.ravel(), ends), shape=(len(rows), self.n_leaves))
 
