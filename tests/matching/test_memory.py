@@ -114,3 +114,17 @@ def test_a_result_that_does_not_last_is_computed_each_time(tmp_path):
             memory, "key", lambda: next(numbers), int, StageClock(), is_lasting=lambda _: False
         )
         assert (result, is_usable) == (expected, True)
+
+
+def test_an_os_error_of_the_computation_is_raised_and_not_computed_again(tmp_path):
+    calls = []
+
+    def read_features():
+        calls.append(None)
+        raise FileNotFoundError("features.npy")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FileNotFoundError, match=r"features\.npy"):
+            recalled(usable_memory(str(tmp_path)), "key", read_features, int, StageClock())
+    assert len(calls) == 1
