@@ -106,6 +106,11 @@ class DistributionEmbedding(LinearOperator):
         """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
         return self._centre
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that the features of a row take when they are stored."""
+        return self._features.row_bytes
+
     def _scale_features(self) -> None:
         """Centre the features, scale those of each map, and set μ."""
 
