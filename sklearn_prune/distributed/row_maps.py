@@ -112,8 +112,8 @@ class EmbeddingMap:
         nonlinear, head, one = None, None, np.arange(1)
         if not is_alone:
             learned = reader.learned(sample)
-            head = NonlinearHead.fit(table, learned, sample.sample_weight)
-            nonlinear = head.embed(table, learned, sample.sample_weight).take(one)
+            head, embedding = NonlinearHead.fit_embed(table, learned, sample.sample_weight)
+            nonlinear = embedding.take(one)
         # The rows of the sample need not travel to the workers.
         table = table.of([sample.design[:0]], sample.sample_weight[:0])
         return cls(table, distribution.take(one), nonlinear, head, weight_sum)

@@ -195,12 +195,17 @@ def prune_file(job: PruneJob) -> Outcome:
         pruner.fit(rows, parts.y, **_fit_params(job, parts, encoder))
     except ValueError as error:
         raise FileError(f"{source.path.name} cannot be pruned so: {_one_line(error)}") from error
-    write_rows(source, frame, pruner.support_, out)
+    page = b""
     if job.report is not None:
-        page = report(pruner, parts.X, parts.y, groups=parts.groups).to_html()
+        page = report(pruner, parts.X, parts.y, groups=parts.groups).to_html().encode("utf-8")
+    support, certificate = pruner.support_, pruner.certificate_
+    # Writing takes memory too, so the features of all rows go first.
+    del pruner, rows
+    write_rows(source, frame, support, out)
+    if job.report is not None:
         with replacing(job.report) as file:
-            file.write(page.encode("utf-8"))
-    return Outcome(job.output, len(frame), len(pruner.sample_indices_), pruner.certificate_)
+            file.write(page)
+    return Outcome(job.output, len(frame), int(support.sum()), certificate)
 
 
 def _prune_folder(job: PruneJob, output: Path) -> Outcome:

@@ -15,7 +15,7 @@ from .matched import Matched
 from .units import in_unit_of
 
 # Refits on random rows; beyond this many rows kept times parameters, only one is done.
-_N_REFITS, LONG_REFIT = 3, 2e7
+_N_REFITS, _LONG_REFIT = 3, 2e7
 # For the summary. Below this share of the change by random rows, choosing was worth it; below the
 # second, the head hardly moves. If the actual change is this many times the predicted one, the
 # prediction is doubtful.
@@ -443,6 +443,11 @@ def certify(
     )
 
 
+def n_random_refits(n_kept: float, n_params: int) -> int:
+    """Return on how many draws of random rows the head is refitted."""
+    return 1 if n_kept * n_params > _LONG_REFIT else _N_REFITS
+
+
 def _changes(influence: Influence, choice: Choice, deadline: float) -> _Changes | None:
     """Return how dropping the rows changes the head; None if the time ran out."""
     try:
@@ -461,11 +466,10 @@ def _random_changes(
     Random rows are as many of each group as in the choice.
     """
     rng, support = np.random.default_rng(random_state), choice.support
-    is_long = support.sum() * influence.shape[1] > LONG_REFIT
     changes: list[float] = []
     try:
         with time_limited(deadline):
-            for _ in range(1 if is_long else _N_REFITS):
+            for _ in range(n_random_refits(support.sum(), influence.shape[1])):
                 changes.append(influence.refitted_change(choice.random_rows(rng)))
     except OutOfTimeError:
         pass

@@ -12,7 +12,8 @@ from ..influence import (
     Influence,
     influences_of,
 )
-from .certificate import LONG_REFIT
+from ..selection import BLOCK_ROWS, MAX_BLOCKS, POOL_ROWS, STORED_SIZE, WHOLE_ROWS
+from .certificate import n_random_refits
 from .features import STORED_ROWS
 from .matched import Matched
 
@@ -27,8 +28,6 @@ _FLOAT32, _FLOAT64, _CHOLESKY, _NUMBER = 2e-11, 7e-11, 1.6e-10, 2e-9
 _N_HESSIANS, _N_PASSES, _N_STEPS, _N_ROUNDS, _N_TRIALS, _FEW_ROWS = 8, 20, 60, 2, 3, 1.8
 # What a refit costs, which starts near its end, as a share of a fit.
 _REFIT = 0.6
-# Rows in a pool of the search, up to which they are one block, in a block beyond, and most blocks.
-_POOL, _WHOLE, _BLOCK, _MAX_BLOCKS = 3_000, 50_000, 20_000, 10
 # Gram matrices of a pool's strata, as a share of that of the pool; nominal seconds of visits to the
 # strata for each row of a pool, if it has as many numbers as this or more.
 _STRATA, _VISITS, _LARGE_POOL = 0.1, 2.5e-4, 4e6
@@ -107,9 +106,10 @@ class _Work:
         self._n_params = max(influence.shape[1] for influence in self._influences)
         self._n_coordinates = matched.coordinates.Z.shape[1]
         self._n_columns = sum(map(_n_columns, self._influences))
-        self._n_features = sum(
-            embedding.shape[1] // embedding.labels.shape[1] for embedding in matched.balance
-        )
+        balance = matched.balance
+        self._n_matched = sum(embedding.shape[1] for embedding in balance)
+        self._n_features = sum(embedding.mean.shape[1] for embedding in balance)
+        self._row_bytes = sum(embedding.row_bytes for embedding in balance)
 
     def head(self, n_rows: float | None = None) -> float:
         """Fit the heads on all rows, or on so many."""
@@ -136,28 +136,33 @@ class _Work:
         return 0.04 + 0.8e-5 * n + calibration + n_searches * self._search() + refits
 
     def _search(self) -> float:
-        block = min(self._n, _WHOLE if self._n <= _WHOLE else _BLOCK)
-        pool, n_blocks = min(block, _POOL), min(-(-self._n // block), _MAX_BLOCKS)
+        block = self._n if self._n <= WHOLE_ROWS else BLOCK_ROWS
+        pool, n_blocks = min(block, POOL_ROWS), min(-(-self._n // block), MAX_BLOCKS)
         size = pool * (self._n_features + self._n_coordinates)
         gram = _STRATA * pool * size * _FLOAT32
         visits = _VISITS * pool * min(1.0, size / _LARGE_POOL)
-        n_rounds = 1 if self._n <= _POOL else _N_ROUNDS
+        n_rounds = 1 if self._n <= POOL_ROWS else _N_ROUNDS
         return n_blocks * (visits + n_rounds * (gram + block * self._n_features * _NUMBER))
 
     def certificate(self) -> float:
         """Refit on the rows kept and on random rows."""
-        n_refits = 2 if self._n_kept * self._n_params > LONG_REFIT else 4
+        n_refits = 1 + n_random_refits(self._n_kept, self._n_params)
         return 0.005 + 3e-6 * self._n + n_refits * self._refit()
 
     def _refit(self) -> float:
         return _REFIT * self.head(self._n_kept)
 
     def memory(self) -> int:
-        """Return the bytes of features, a block's copy of them, a pool, Hessians and designs."""
-        pool, block = min(self._n, _POOL), min(self._n, _BLOCK)
-        features = self._n_features * (min(self._n, STORED_ROWS) + block)
-        numbers = features + 3 * pool**2 + 6 * self._n_params**2 + 2 * self._n * self._n_columns
-        return int(4 * numbers + 2e7)
+        """Return the bytes of features, of a pool and its parts, of Hessians and designs."""
+        pool = min(self._n, POOL_ROWS)
+        # Of more rows, those of one block are stored.
+        stored = (self._n if self._n <= STORED_ROWS else BLOCK_ROWS) * self._row_bytes
+        gathered = pool * (self._n_matched + self._n_coordinates)
+        if gathered > STORED_SIZE:
+            gathered = pool * (self._n_features + self._n_coordinates)
+        numbers = 2 * gathered + _STRATA * pool**2
+        numbers += 6 * self._n_params**2 + 2 * self._n * self._n_columns
+        return int(stored + 4 * numbers + 2e7)
 
 
 def _n_columns(influence: Influence) -> int:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
+from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Positions
-from ..utils import map_threads
+from ..utils import map_threads, position_blocks
 from .feature_maps import (
     CHUNK,
     FITTED_ROWS,
@@ -105,6 +106,11 @@ class DistributionEmbedding(LinearOperator):
         """Return μ, of shape (n_labels, n_features); its first column is the mean label."""
         return self._centre
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that the features of a row take when they are stored."""
+        return self._features.row_bytes
+
     def _scale_features(self) -> None:
         """Centre the features, scale those of each map, and set μ."""
 
@@ -192,8 +198,7 @@ class DistributionEmbedding(LinearOperator):
             return self._features[rows].sums(weighted).astype(np.float64)
 
         # A set of few rows costs a pass over these rows only.
-        nonzero = np.flatnonzero(w)
-        batches = [nonzero[i : i + CHUNK] for i in range(0, len(nonzero), CHUNK)]
+        batches = position_blocks(np.flatnonzero(w), CHUNK)
         zeros = np.zeros((self.labels.shape[1], self._centre.shape[1]))
         return sum(map_threads(moment, batches), start=zeros)
 
@@ -296,8 +301,8 @@ def embed_nonlinear_head(
         those of the targets.
     """
     targets = np.eye(int(y.max()) + 1)[y] if is_labels else standardised(y, sample_weight)
-    head = NonlinearHead.fit(table, targets if learned is None else learned, sample_weight)
-    return head.embed(table, targets, sample_weight)
+    _, embedding = NonlinearHead.fit_embed(table, targets, sample_weight, learned=learned)
+    return embedding
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,28 +324,44 @@ class NonlinearHead:
     coefficients: Floats
 
     @classmethod
-    def fit(cls, table: Table, learned: Floats, sample_weight: Floats) -> NonlinearHead:
-        """Fit it to targets of shape (n_samples, n_targets)."""
+    def fit_embed(
+        cls,
+        table: Table,
+        targets: Floats,
+        sample_weight: Floats,
+        *,
+        learned: Floats | None = None,
+    ) -> tuple[NonlinearHead, DistributionEmbedding]:
+        """Fit it, and return it and the influences of all rows on it.
+
+        Parameters
+        ----------
+        table, sample_weight, learned
+            As in `embed_nonlinear_head`.
+        targets : ndarray of shape (n_samples, n_targets)
+            One-hot classes, or standardised numbers.
+        """
+        learned = targets if learned is None else learned
         rng = np.random.default_rng(0)
-        features = WhitenedKernelColumns.fit(table, rng)
+        columns = WhitenedKernelColumns.fit(table, rng)
+        features = TableFeatures(table, [columns], len(targets))
         share = sample_weight / sample_weight.sum()
         mean = share @ learned
-        # Whitened columns are orthonormal, so the coefficients are φᵀ t.
         some = table.some(FITTED_ROWS, rng)
         weighted = share[some, None] * (learned - mean)[some]
-        return cls(features, mean, features(table[some]).T @ weighted / share[some].sum())
+
+        def moment(batch: slice) -> Floats:
+            return features[some[batch]].dense[:, 1:].T @ weighted[batch]
+
+        # Whitened columns are orthonormal, so the coefficients are φᵀ t.
+        moments = map_threads(moment, list(gen_batches(len(some), CHUNK)))
+        head = cls(columns, mean, sum(moments) / share[some].sum())
+        residuals = head._residuals(features, targets)
+        return head, DistributionEmbedding(features, residuals, sample_weight)
 
     def residuals(self, table: Table, targets: Floats) -> Floats:
         """Return the targets of all rows of a table less what is predicted for them."""
-        return self._residuals(self._features_of(table, len(targets)), targets)
-
-    def embed(self, table: Table, targets: Floats, sample_weight: Floats) -> DistributionEmbedding:
-        """Return the influences of all rows of a table on it."""
-        features = self._features_of(table, len(targets))
-        return DistributionEmbedding(features, self._residuals(features, targets), sample_weight)
-
-    def _features_of(self, table: Table, n_rows: int) -> TableFeatures:
-        return TableFeatures(table, [self.features], n_rows)
+        return self._residuals(TableFeatures(table, [self.features], len(targets)), targets)
 
     def _residuals(self, features: TableFeatures, targets: Floats) -> Floats:
         def fitted(rows: slice) -> Floats:

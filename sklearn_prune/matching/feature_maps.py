@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
+from scipy.spatial.distance import pdist
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-from sklearn.metrics import pairwise_distances
 from sklearn.utils import gen_batches
 
 from .._types import Array, Floats, Integers, Positions, Rows
@@ -105,9 +105,7 @@ def _column_scales(design: Rows, sample_weight: Floats) -> tuple[Floats, Floats]
 
 def median_squared_distance(table: Table, rng: np.random.Generator) -> float:
     """Return the median of ``‖x - x'‖²`` over pairs of different rows; 1 if there are none."""
-    sample = table[table.some(_MEDIAN_ROWS, rng)]
-    distances = pairwise_distances(sample, metric="sqeuclidean")
-    distances = distances[np.triu_indices(len(sample), 1)]
+    distances = pdist(table[table.some(_MEDIAN_ROWS, rng)], "sqeuclidean")
     positive = distances[distances > 1e-12]
     return float(np.median(positive)) if positive.size else 1.0
 
@@ -197,7 +195,7 @@ class LeafIndicators:
         codes, n_leaves = [], 0
         for tree in forest.estimators_:
             is_leaf = tree.tree_.children_left < 0
-            codes.append(n_leaves + np.cumsum(is_leaf) - 1)
+            codes.append(n_leaves + np.cumsum(is_leaf, dtype=np.int32) - 1)
             n_leaves += int(is_leaf.sum())
         return cls(forest, tuple(codes), n_leaves)
 
@@ -206,7 +204,7 @@ class LeafIndicators:
         trees = zip(self.forest.estimators_, self.codes, strict=True)
         # A tree by itself: the forest checks the rows again, and each call starts its threads.
         leaves = np.column_stack([codes[tree.tree_.apply(rows)] for tree, codes in trees])
-        ends = np.arange(0, leaves.size + 1, len(self.codes))
+        ends = np.arange(0, leaves.size + 1, len(self.codes), dtype=np.int32)
         ones = np.ones(leaves.size, dtype=np.float32)
         return csr_array((ones, leaves.ravel(), ends), shape=(len(rows), self.n_leaves))
 

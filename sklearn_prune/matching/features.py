@@ -36,6 +36,13 @@ class Features:
     sparse: csr_array
     offset: Floats
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of D and S."""
+        sparse = self.sparse
+        arrays = (self.dense, sparse.data, sparse.indices, sparse.indptr)
+        return sum(array.nbytes for array in arrays)
+
     def __getitem__(self, rows: Positions) -> Features:
         """Return the features of these rows; those of a slice share the memory of D."""
         n_rows = len(self.dense)
@@ -129,6 +136,11 @@ class TableFeatures:
         part, stored = copy.copy(self), self[rows]
         part._stored, part._table, part._n_rows = stored, None, len(stored.dense)
         return part
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that the features of a row take when they are stored."""
+        return self[slice(0, 1)].nbytes
 
     def batches(self) -> list[slice]:
         """Return slices of a few thousand rows each that cover all rows."""

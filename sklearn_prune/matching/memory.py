@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from joblib import Memory
 from sklearn.utils.validation import check_memory
@@ -72,18 +73,22 @@ def recalled(
     UserWarning
         If the memory cannot store or load the result.
     """
-    start, in_stages, done = time.perf_counter(), clock.total, list[T]()
+    start, in_stages = time.perf_counter(), clock.total
+    call = _Call(compute, is_lasting)
     try:
-        cached = memory.cache(_keyed, ignore=["compute", "is_lasting", "done"])
-        result = cached(key, compute, is_lasting, done)
+        cached = memory.cache(_keyed, ignore=["call"])
+        result = cached(key, call)
     except _NotKeptError:
-        return done[0], True
+        return call.results[0], True
     except OSError as error:
+        # One that the user's network or features raise is no fault of the memory.
+        if call.has_failed:
+            raise
         _warn_of(f"its folder cannot be used: {error}")
         # Use the result if only storing it failed.
-        return (done[0] if done else compute()), False
+        return (call.results or [compute()])[0], False
     finally:
-        if done:
+        if call.results:
             _remove_half_written(cached)
     if not isinstance(result, kind):
         _warn_of(f"one of its files holds a {type(result).__name__} instead of a result")
@@ -96,12 +101,30 @@ class _NotKeptError(Exception):
     """Passes through a memory, so that it keeps nothing."""
 
 
-def _keyed(key: str, compute: Callable[[], T], is_lasting: Callable[[T], bool], done: list[T]) -> T:
-    """Compute, and append the result to ``done``; the memory distinguishes calls by ``key``."""
-    done.append(compute())
-    if not is_lasting(done[0]):
-        raise _NotKeptError
-    return done[0]
+@dataclass
+class _Call(Generic[T]):
+    """What a memory computes if it holds no result, and what came of it."""
+
+    compute: Callable[[], T]
+    is_lasting: Callable[[T], bool]
+    results: list[T] = field(default_factory=list)
+    has_failed: bool = False
+
+    def run(self) -> T:
+        try:
+            result = self.compute()
+        except OSError:
+            self.has_failed = True
+            raise
+        self.results.append(result)
+        if not self.is_lasting(result):
+            raise _NotKeptError
+        return result
+
+
+def _keyed(key: str, call: _Call[T]) -> T:
+    """Compute a result; the memory distinguishes calls by ``key``."""
+    return call.run()
 
 
 def _remove_half_written(cached: Any) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from joblib import Memory
@@ -27,7 +28,8 @@ from ..influence import (
     warn_if_not_convex,
 )
 from ..networks import read_head, write_head
-from ..utils import serial_blas, warn_user
+from ..utils import map_threads, serial_blas, warn_user
+from .allocation import row_priorities
 from .clock import StageClock
 from .distribution import embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
@@ -145,9 +147,8 @@ def train(job: TrainingJob, clock: StageClock, with_priorities: bool = True) -> 
         matched = _stacked(parts, [member.unit for member in members])
         row_changes = single_row_changes(matched.influence)
     with clock.stage("distribution"), serial_blas():
-        matched = _with_distribution(matched, job, [head for head in heads if head is not None])
-        if with_priorities:
-            matched = matched.with_priorities()
+        fitted_heads = [head for head in heads if head is not None]
+        matched = _with_distribution(matched, job, fitted_heads, with_priorities)
     for part in parts:
         clock.say(
             f"{part.influence.curvature_name} curvature of {part.influence.shape[1]:,} "
@@ -239,10 +240,12 @@ def _stacked(parts: Sequence[Matched], units: Sequence[float]) -> Matched:
     )
 
 
-def _with_distribution(matched: Matched, job: TrainingJob, heads: Sequence[_Head]) -> Matched:
+def _with_distribution(
+    matched: Matched, job: TrainingJob, heads: Sequence[_Head], with_priorities: bool
+) -> Matched:
     """Return the same with the distribution that is matched beside the influences.
 
-    With reference rows, it aims at their target distribution.
+    With reference rows, it aims at their target distribution, and there are no priorities.
     """
     designs = _embedded(job, [head.objective.design for head in heads])
     references = [head.reference for head in heads if head.reference is not None]
@@ -262,11 +265,18 @@ def _with_distribution(matched: Matched, job: TrainingJob, heads: Sequence[_Head
         return matched
     weights = matched.influence.sample_weight
     table = Table(designs, weights)
-    balance = (
-        embed_distribution(table, job.y, weights, is_labels=job.is_labels),
-        embed_nonlinear_head(table, job.y, weights, is_labels=job.is_labels),
+    # The longest comes first, so that two threads finish at about the same time.
+    parts: list[Callable[..., Any]] = [row_priorities, embed_nonlinear_head, embed_distribution]
+    *priorities, nonlinear, distribution = map_threads(
+        lambda part: part(table, job.y, weights, is_labels=job.is_labels),
+        parts if with_priorities else parts[1:],
     )
-    return replace(matched, balance=balance, table=table)
+    return replace(
+        matched,
+        balance=(distribution, nonlinear),
+        table=table,
+        priorities=priorities[0] if with_priorities else None,
+    )
 
 
 def _embedded(job: TrainingJob, designs: list[Floats]) -> list[Rows]:

@@ -10,12 +10,13 @@ This room needs numpy and scipy only and knows nothing of networks.
 
 from .cell_program import CellProgram, CellSolution, solve_cells
 from .cells import can_keep_weight, leading_directions, n_directions
-from .coordinates import Coordinates
+from .coordinates import STORED_SIZE, Coordinates
 from .draws import draw_dropped, inclusion_probabilities
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError, KeptRange, Quota
 from .result import Selection
-from .search.descent import BLOCK_ROWS, exchange_rows
+from .search.descent import BLOCK_ROWS, MAX_BLOCKS, WHOLE_ROWS, exchange_rows
+from .search.exchange import POOL_ROWS
 from .solver import recertify, solve
 from .terms import (
     CountedRequest,
@@ -34,6 +35,10 @@ from .terms import (
 
 __all__ = [
     "BLOCK_ROWS",
+    "MAX_BLOCKS",
+    "POOL_ROWS",
+    "STORED_SIZE",
+    "WHOLE_ROWS",
     "CellProgram",
     "CellSolution",
     "Coordinates",

@@ -7,7 +7,7 @@ completes a clean-up that a second Ctrl-C cuts short. `warning` names the user's
 """
 
 from .interrupts import put_back
-from .parallel import joblib_threads, map_chunks, map_threads, serial_blas
+from .parallel import joblib_threads, map_chunks, map_threads, position_blocks, serial_blas
 from .progress import part_done, telling
 from .random_state import drawn_seed, own_random_state
 from .time_limit import OutOfTimeError, check_time, time_limited
@@ -22,6 +22,7 @@ __all__ = [
     "map_threads",
     "own_random_state",
     "part_done",
+    "position_blocks",
     "put_back",
     "serial_blas",
     "telling",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +18,7 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+from .._types import Integers, Positions
 from .interrupts import put_back
 
 if TYPE_CHECKING:
@@ -33,17 +35,33 @@ R = TypeVar("R")
 def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed by threads with serial BLAS in each.
 
-    Runs as many threads as joblib's configuration says or, without one, as BLAS may use. Products
-    with a handful of columns are too small for BLAS to split: its threads have been seen to take a
-    hundred times as long as one, waiting for each other. Since the items do not depend on the
-    number of threads, neither do the results.
+    Runs as many threads as joblib's configuration says or, without one, as BLAS may use and there
+    are processors for. Calls inside of an item share these threads out. Products with a handful of
+    columns are too small for BLAS to split: its threads have been seen to take a hundred times as
+    long as one, waiting for each other. Since the items do not depend on the number of threads,
+    neither do the results.
     """
     with serial_blas():
-        n_threads = min(len(items), _n_workers()) if len(items) > 1 else 1
-        if n_threads == 1:
+        n_workers = _n_workers() if len(items) > 1 else 1
+        n_threads = min(len(items), n_workers)
+        if n_threads <= 1:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(partial(_run_as_worker, function), items))
+        # Rounded up: of four processors, three items should leave none idle.
+        share = -(-n_workers // n_threads)
+        with ThreadPoolExecutor(n_threads, initializer=_share.set, initargs=(share,)) as pool:
+            return list(pool.map(function, items))
+
+
+def position_blocks(positions: Integers, size: int) -> list[Positions]:
+    """Split ascending positions of rows into blocks; those without gaps are slices.
+
+    NumPy copies the rows at an array of positions, but not those of a slice.
+    """
+    blocks = (positions[start : start + size] for start in range(0, len(positions), size))
+    return [
+        slice(int(block[0]), int(block[-1]) + 1) if block[-1] - block[0] < len(block) else block
+        for block in blocks
+    ]
 
 
 def map_chunks(function: Callable[[T], R], items: Sequence[T], flops: float) -> list[R]:
@@ -70,15 +88,6 @@ def joblib_threads() -> Iterator[None]:
     """
     with joblib.parallel_config("threading", n_jobs=_n_workers()):
         yield
-
-
-def _run_as_worker(function: Callable[[T], R], item: T) -> R:
-    # The other threads are busy, so nested calls run on this thread alone.
-    token = _is_worker.set(True)
-    try:
-        return function(item)
-    finally:
-        _is_worker.reset(token)
 
 
 def _run_with_serial_blas(function: Callable[[T], R], item: T) -> R:
@@ -115,38 +124,50 @@ class _Holder:
     """
 
 
+@dataclass(frozen=True)
+class _Before:
+    """Threads of each BLAS library, and how many of them there are processors for."""
+
+    threads: list[int]
+    n_workers: int
+
+    @classmethod
+    def now(cls) -> _Before:
+        threads = [library.get_num_threads() for library in _blas_libraries()]
+        return cls(threads, min([joblib.cpu_count(), *threads]))
+
+
 _gate = threading.RLock()
 # Ids, which are unique while their holders live.
 _holders: set[int] = set()
-# Threads of each BLAS library before the limit was set; None while no limit is set.
-_threads_before: list[int] | None = None
+# What held before the limit was set; None while no limit is set.
+_before: _Before | None = None
 
 
 def _limit_blas(holder: _Holder) -> None:
-    global _threads_before
-    libraries = _blas_libraries()
+    global _before
     with _gate:
         weakref.finalize(holder, _release_blas, id(holder))
         _holders.add(id(holder))
-        if _threads_before is None:
-            _threads_before = [library.get_num_threads() for library in libraries]
-        for library in libraries:
+        if _before is None:
+            _before = _Before.now()
+        for library in _blas_libraries():
             _set_threads(library, 1)
 
 
 def _release_blas(holder: int) -> None:
     """Give BLAS its threads again, unless another caller needs it on one."""
-    global _threads_before
+    global _before
     with _gate:
         _holders.discard(holder)
-        if _threads_before is None:
+        if _before is None:
             return
-        for library, n_threads in zip(_blas_libraries(), _threads_before, strict=True):
+        for library, n_threads in zip(_blas_libraries(), _before.threads, strict=True):
             # With OpenMP each thread has a limit of its own.
             if not _holders or getattr(library, "threading_layer", None) == "openmp":
                 _set_threads(library, n_threads)
         if not _holders:
-            _threads_before = None
+            _before = None
 
 
 def _set_threads(library: LibController, n_threads: int) -> None:
@@ -171,27 +192,23 @@ if hasattr(os, "register_at_fork"):
 
 
 def _n_workers() -> int:
-    if _is_worker.get():
-        return 1
+    share = _share.get()
+    if share is not None:
+        return share
     _, configured = get_active_backend(prefer="threads")
     # Without a configuration joblib says 1.
     if configured not in (None, 1):
         return int(joblib.effective_n_jobs(configured))
-    return _blas_threads()
-
-
-def _blas_threads() -> int:
-    """Return how many threads BLAS may use, or might before it was held to one."""
     with _gate:
-        allowed = _threads_before or [lib.get_num_threads() for lib in _blas_libraries()]
-    return min([joblib.cpu_count(), *allowed])
+        return (_before or _Before.now()).n_workers
 
 
 # This context's holder, as a weak reference that is dead once the holder is gone.
 _holder_here: ContextVar[Callable[[], _Holder | None]] = ContextVar(
     "held_here", default=lambda: None
 )
-_is_worker: ContextVar[bool] = ContextVar("is_one_of_several", default=False)
+# How many threads a thread of `map_threads` may run itself; None in any other thread.
+_share: ContextVar[int | None] = ContextVar("share_of_threads", default=None)
 
 
 @cache

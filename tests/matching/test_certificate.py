@@ -109,7 +109,7 @@ def test_random_rows_have_the_counts_and_masks_of_the_choice(seed, n):
 
 
 def test_where_a_refit_is_long_one_draw_is_enough(iris, draws, monkeypatch):
-    monkeypatch.setattr(module, "LONG_REFIT", 75 * 15 - 1)
+    monkeypatch.setattr(module, "_LONG_REFIT", 75 * 15 - 1)
     certificate = InfluencePruner(**CALM).fit(*iris).certificate_
     assert len(draws) == 1
     assert certificate.random_actual_change > certificate.actual_change

@@ -77,9 +77,8 @@ def test_parts_of_the_rows_add_up_to_all(is_labels):
     X, y, weight = some_rows()
     table, target = Table([X], weight), y if is_labels else X[:, :1]
     learned = np.eye(int(y.max()) + 1)[y]
-    head = NonlinearHead.fit(table, learned, weight)
+    head, nonlinear = NonlinearHead.fit_embed(table, learned, weight)
     whole = embed_distribution(table, target, weight, is_labels=is_labels)
-    nonlinear = head.embed(table, learned, weight)
     w, parts, others = np.arange(len(y)) % 3.0, [], []
     for rows in np.array_split(np.arange(len(y)), 3):
         own = table.of([X[rows]], weight[rows])

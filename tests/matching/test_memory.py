@@ -77,7 +77,8 @@ def test_another_request_is_chosen_anew(tmp_path, chosen, change, params):
 
 def test_priorities_are_kept_whatever_weight_came_first(tmp_path, monkeypatch):
     pruner(tmp_path, distribution_weight=0.0).fit(X, Y)
-    monkeypatch.setattr("sklearn_prune.matching.matched.row_priorities", None)
+    for module in ("matched", "training"):
+        monkeypatch.setattr(f"sklearn_prune.matching.{module}.row_priorities", None)
     assert pruner(tmp_path).fit(X, Y).support_.sum() == 90
 
 
@@ -113,3 +114,17 @@ def test_a_result_that_does_not_last_is_computed_each_time(tmp_path):
             memory, "key", lambda: next(numbers), int, StageClock(), is_lasting=lambda _: False
         )
         assert (result, is_usable) == (expected, True)
+
+
+def test_an_os_error_of_the_computation_is_raised_and_not_computed_again(tmp_path):
+    calls = []
+
+    def read_features():
+        calls.append(None)
+        raise FileNotFoundError("features.npy")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FileNotFoundError, match=r"features\.npy"):
+            recalled(usable_memory(str(tmp_path)), "key", read_features, int, StageClock())
+    assert len(calls) == 1

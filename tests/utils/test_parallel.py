@@ -9,7 +9,13 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sklearn_prune.utils import parallel
-from sklearn_prune.utils.parallel import joblib_threads, map_chunks, map_threads, serial_blas
+from sklearn_prune.utils.parallel import (
+    joblib_threads,
+    map_chunks,
+    map_threads,
+    position_blocks,
+    serial_blas,
+)
 from tests.influence.heads import random_objective
 
 
@@ -53,6 +59,10 @@ def test_as_many_threads_run_as_were_asked_for():
         assert len(names_of_threads()) == 2
 
 
+def current_thread(_):
+    return threading.current_thread()
+
+
 def jobs_of_a_forest(_=None):
     with joblib_threads():
         return joblib.effective_n_jobs(None)
@@ -65,10 +75,33 @@ def test_forests_grow_on_as_many_threads_as_were_asked_for():
         assert map_threads(jobs_of_a_forest, range(4)) == [1] * 4
 
 
+@pytest.mark.parametrize("positions", [[], [3], range(10), [0, 1, 2, 4, 5, 9], range(0, 20, 3)])
+def test_blocks_hold_each_position_once_and_slices_where_there_is_no_gap(positions):
+    rows, positions = np.arange(20), np.array(positions, dtype=np.int64)
+    blocks = position_blocks(positions, 3)
+    np.testing.assert_array_equal(np.concatenate([rows[:0], *(rows[b] for b in blocks)]), positions)
+    for block in blocks:
+        held = rows[block]
+        assert len(held) <= 3
+        assert isinstance(block, slice) == (np.ptp(held) + 1 == len(held))
+
+
+@pytest.mark.parametrize(("n_jobs", "n_items", "share"), [(4, 2, 2), (4, 3, 2), (2, 3, 1)])
+def test_nested_calls_share_the_threads_out(n_jobs, n_items, share):
+    with joblib.parallel_config("threading", n_jobs=n_jobs):
+        assert map_threads(jobs_of_a_forest, range(n_items)) == [share] * n_items
+
+
+def test_without_a_configuration_no_more_threads_run_than_the_user_allows_joblib(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    with threadpool_limits(limits=2):
+        assert jobs_of_a_forest() == 1
+        assert set(map_threads(current_thread, range(4))) == {threading.current_thread()}
+
+
 def test_one_worker_is_the_caller_itself():
     with threadpool_limits(limits=1):
-        found = map_threads(lambda _: threading.current_thread(), range(4))
-    assert set(found) == {threading.current_thread()}
+        assert set(map_threads(current_thread, range(4))) == {threading.current_thread()}
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ..._types import Array
+from ..._types import Array, Positions
 from ...utils import map_threads
 from ..curvature.dense import DenseCurvature
 from ..curvature.kronecker import KroneckerCurvature
@@ -85,7 +85,7 @@ class HeadCoordinates(LinearOperator):
         parts = np.array_split(indices, max(1, -(-len(indices) // _BLOCK_ROWS)))
         return np.concatenate(map_threads(self._rows, parts))
 
-    def _rows(self, indices: Array) -> Array:
+    def _rows(self, indices: Positions) -> Array:
         return self._map.forward(self.gradients.rows(indices).T).T
 
     def take(self, indices: Array) -> HeadCoordinates:

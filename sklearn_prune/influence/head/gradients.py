@@ -6,8 +6,8 @@ import copy
 
 import numpy as np
 
-from ..._types import Array
-from ...utils import map_threads
+from ..._types import Array, Positions
+from ...utils import map_threads, position_blocks
 from .objective import HeadObjective
 
 # Numbers in one block of rows: 64 MB in float32.
@@ -53,11 +53,11 @@ class HeadGradients:
         part.sample_weight = self.sample_weight[indices]
         return part
 
-    def rows(self, indices: Array) -> Array:
-        """Return ``g_i / N`` at `indices`, float32 of shape (len(indices), n_params)."""
+    def rows(self, indices: Positions) -> Array:
+        """Return ``g_i / N`` of the rows at `indices`, float32 of shape (n_rows, n_params)."""
         features = self.design[indices].astype(np.float32, copy=False)
         residual = self.residual[indices].astype(np.float32)
-        gradients = (residual[:, :, None] * features[:, None, :]).reshape(len(indices), -1)
+        gradients = (residual[:, :, None] * features[:, None, :]).reshape(len(features), -1)
         weights = self.sample_weight[indices].astype(np.float32)
         gradients += weights[:, None] * self.centre.astype(np.float32)
         gradients /= np.float32(self.weight_sum)
@@ -71,10 +71,10 @@ class HeadGradients:
         W = np.asarray(w, dtype=np.float64).reshape(len(self.design), -1)
         width = self.residual.shape[1] * W.shape[1]
 
-        def terms(rows: Array) -> Array:
+        def terms(rows: Positions) -> Array:
             features = self.design[rows].astype(np.float64, copy=False)
             weighted = W[rows, :, None] * self.residual[rows, None, :]
-            return features.T @ weighted.reshape(len(rows), -1)
+            return features.T @ weighted.reshape(len(features), -1)
 
         # A set of few rows costs a pass over those rows only.
         blocks = row_blocks(np.flatnonzero(W.any(axis=1)), width)
@@ -94,9 +94,9 @@ class HeadGradients:
         by_feature = by_output.swapaxes(0, 1).reshape(by_output.shape[1], -1)
         by_feature = by_feature.astype(self.design.dtype)
 
-        def products(rows: Array) -> Array:
-            outputs = (self.design[rows] @ by_feature).reshape(len(rows), -1, k)
-            return np.einsum("ij,ijk->ik", self.residual[rows], outputs)
+        def products(rows: Positions) -> Array:
+            residual, outputs = self.residual[rows], self.design[rows] @ by_feature
+            return np.einsum("ij,ijk->ik", residual, outputs.reshape(*residual.shape, k))
 
         blocks = row_blocks(np.arange(len(self.design)), n_outputs * k)
         result = np.concatenate(map_threads(products, blocks))
@@ -108,7 +108,6 @@ def centre_of(gradient: Array, theta: Array, damping: float) -> Array:
     return -(gradient - damping * theta).ravel()
 
 
-def row_blocks(indices: Array, width: int) -> list[Array]:
+def row_blocks(indices: Array, width: int) -> list[Positions]:
     """Split `indices` into blocks, so that an array of `width` numbers per row stays small."""
-    size = max(1, min(2048, BLOCK_SIZE // width))
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
+    return position_blocks(indices, max(1, min(2048, BLOCK_SIZE // width)))

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..._types import Array
+from ..._types import Array, Positions
 from ...utils import map_threads, serial_blas
 from ..curvature.kronecker import KroneckerCurvature
 from ..protocols import Norm
@@ -56,7 +56,7 @@ class WideHeadCoordinates(HeadCoordinates):
         centre = self._centre[outputs, features]
         Z = np.empty((self.shape[0], len(order)), dtype=np.float32)
 
-        def fill(rows: Array) -> None:
+        def fill(rows: Positions) -> None:
             residual, design, weights = self._rotated(rows)
             Z[rows] = residual[:, outputs] * design[:, features]
             Z[rows] += weights[:, None] * centre
@@ -87,7 +87,7 @@ class WideHeadCoordinates(HeadCoordinates):
         constant = float((squared * self._centre.astype(np.float64) ** 2).sum())
         squared = squared.astype(np.float32)
 
-        def norms(rows: Array) -> Array:
+        def norms(rows: Positions) -> Array:
             residual, design, weights = self._rotated(rows)
             total = np.einsum("ij,ij->i", residual**2 @ squared, design**2)
             total += 2 * weights * np.einsum("ij,ij->i", residual @ crossed, design)
@@ -96,7 +96,7 @@ class WideHeadCoordinates(HeadCoordinates):
         total = np.concatenate(map_threads(norms, self._blocks(1)))
         return np.sqrt(total.astype(np.float64)) / self.gradients.weight_sum
 
-    def _rotated(self, rows: Array) -> tuple[Array, Array, Array]:
+    def _rotated(self, rows: Positions) -> tuple[Array, Array, Array]:
         """Return ``Q^T r_i`` (weighted), ``V^T a_i`` and ``nu_i`` of these rows, float32."""
         gradients = self.gradients
         design = gradients.design[rows].astype(np.float32, copy=False)
@@ -104,6 +104,6 @@ class WideHeadCoordinates(HeadCoordinates):
         Q, V, _ = self._curvature.in_dtype_of(residual)
         return residual @ Q, design @ V, gradients.sample_weight[rows].astype(np.float32)
 
-    def _blocks(self, width: int) -> list[Array]:
+    def _blocks(self, width: int) -> list[Positions]:
         n_outputs, n_features = self.gradients.residual.shape[1], self.gradients.design.shape[1]
         return row_blocks(np.arange(self.shape[0]), max(width, n_outputs, n_features))

@@ -13,8 +13,8 @@ from ..coordinates import Coordinates
 from ..linear_rows import LinearRows
 from .pool import draw_pool
 
-# Size of a round's pool: room for many swaps, and Gram matrices cheaper than a few passes over Z.
-_MAX_POOL = 3000
+# Rows in a round's pool: room for many swaps, and Gram matrices cheaper than a few passes over Z.
+POOL_ROWS = 3000
 # The last pass over the strata of a pool gains less than this share of what the round has gained,
 # unless the pool holds every row: the next pool offers more.
 _LEAST_OF_ROUND = 0.1
@@ -85,7 +85,7 @@ def exchange_round(
     """
     if residual is None:
         residual = coordinates.residual(drop)
-    pool = draw_pool(coordinates, labels, drop, residual, rng, size=_MAX_POOL, reward=reward)
+    pool = draw_pool(coordinates, labels, drop, residual, rng, size=POOL_ROWS, reward=reward)
     if not pool:
         return Exchanged(drop, is_exhaustive=True)
     indices = np.concatenate(pool)

@@ -66,6 +66,7 @@ def test_at_the_optimum_the_centre_is_the_damping():
 
 
 def test_blocks_hold_every_row_once():
-    indices = np.arange(3, 5000)
+    rows = np.arange(5000)
     for width in (1, 10**6, 10**9):
-        np.testing.assert_array_equal(np.concatenate(row_blocks(indices, width)), indices)
+        held = [rows[block] for block in row_blocks(rows[3:], width)]
+        np.testing.assert_array_equal(np.concatenate(held), rows[3:])
