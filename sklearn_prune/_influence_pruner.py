@@ -585,8 +585,10 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     ) -> KeptPartitions:
         """Do what `_select_rows` does, for the partitions of a Dask collection."""
         distributed.require_partition_wise(self.get_params(deep=False), fit_params)
+        request = self._request()
         if fit_params.get("sample_priority") is not None:
-            check_priority(self._request(), has_cost=False, is_led=False)
+            has_cost = fit_params.get("sample_cost") is not None
+            check_priority(request, has_cost=has_cost, is_led=False)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             partitioned = distributed.Partitioned.of(X, y, **fit_params)
@@ -604,7 +606,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 return distributed.KeptRows.of(partitioned, [support])
             job = distributed.PartitionJob(
                 self.estimator,
-                self._request(),
+                request,
                 self.norm,
                 self._head_damping,
                 drawn_seed(self.random_state),

@@ -52,6 +52,7 @@ def _fit(
     given: dict[str, Any] = {
         "sample_weight": block.sample_weight,
         "sample_priority": block.priority,
+        "sample_cost": block.cost,
     }
     if group_names is not None:
         given["groups"] = group_names[block.groups]

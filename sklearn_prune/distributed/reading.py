@@ -68,6 +68,8 @@ class ReadRows:
         ν.
     must_keep, must_drop : ndarray of bool of shape (n_rows,)
         Decided rows.
+    cost : ndarray of shape (n_rows,)
+        What dropping each row saves; zeros where no costs are given.
     """
 
     design: Floats
@@ -77,6 +79,7 @@ class ReadRows:
     sample_weight: Floats
     must_keep: Mask
     must_drop: Mask
+    cost: Floats
 
     def __len__(self) -> int:
         return len(self.design)
@@ -144,6 +147,7 @@ class RowReader:
             np.ones(len(block)) if weights is None else weights,
             block.must_keep,
             block.must_drop,
+            np.zeros(len(block)) if block.cost is None else block.cost,
         )
 
     def _head_of(self, block: Block) -> tuple[Floats, Array]:

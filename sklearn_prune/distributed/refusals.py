@@ -12,7 +12,6 @@ from ..networks import is_linear_model
 
 # Parameters that a fit on partitions has no use for, their defaults, and what to do.
 _FIXED = {
-    "tolerance": (None, "leave it out, and give prune_ratio a number"),
     "features": (None, "make them columns of X"),
     "layers": ("last", "leave it out"),
     "reweight": (False, "leave it out"),
@@ -20,7 +19,6 @@ _FIXED = {
 }
 # The same for arguments of fit.
 _ARGUMENTS = {
-    "sample_cost": "leave it out",
     "X_ref": "leave it out",
     "y_ref": "leave it out",
 }
@@ -36,10 +34,11 @@ def require_partition_wise(params: Mapping[str, Metadata], given: Mapping[str, M
     given : dict
         Further arguments of its ``fit``.
     """
-    if params["prune_ratio"] == "auto":
+    if params["prune_ratio"] == "auto" and given.get("sample_cost") is not None:
         raise ValueError(
-            "prune_ratio='auto' needs all rows in memory, and X is a Dask collection; give it a "
-            "number, or give X.compute() and y.compute()."
+            "sample_cost beside prune_ratio='auto' needs all rows in memory, and X is a Dask "
+            "collection; leave it out, to drop as many rows as the tolerance allows, give "
+            "prune_ratio a number, or give X.compute() and y.compute()."
         )
     for name, (default, remedy) in _FIXED.items():
         if params[name] is not default and params[name] != default:

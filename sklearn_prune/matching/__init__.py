@@ -8,6 +8,7 @@ coordinates sum to about zero, and the certificate says what that costs.
 from .allocation import (
     FEWEST_ROWS,
     LEAST_KEPT,
+    LEAST_RELATIVE_ODDS,
     DistanceScale,
     Priorities,
     PriorityScale,
@@ -16,9 +17,12 @@ from .allocation import (
 from .certificate import Certificate, certify
 from .choice import (
     Choice,
+    beyond_tolerance,
     check_counts,
     check_priority,
     choose_rows,
+    require_exact,
+    warn_of_nothing,
     weight_of_distribution,
 )
 from .clock import StageClock
@@ -60,6 +64,7 @@ __all__ = [
     "FEWEST_ROWS",
     "LEAST_KEPT",
     "LEAST_PROGRESS",
+    "LEAST_RELATIVE_ODDS",
     "Layers",
     "Matched",
     "NEGLIGIBLE",
@@ -72,6 +77,7 @@ __all__ = [
     "Table",
     "Trained",
     "TrainingJob",
+    "beyond_tolerance",
     "certify",
     "changes_of_single_rows",
     "check_counts",
@@ -91,11 +97,13 @@ __all__ = [
     "members",
     "n_trial_rows",
     "recalled",
+    "require_exact",
     "scaled_cost",
     "softened",
     "target_labels",
     "train_once",
     "unfrozen",
     "usable_memory",
+    "warn_of_nothing",
     "weight_of_distribution",
 ]

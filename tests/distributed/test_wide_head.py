@@ -97,3 +97,8 @@ def test_products_are_many_where_the_rows_are_here(both, monkeypatch):  # noqa: 
         summed = summed_over(known, whole, masks)
         most.append(summed.exact(theta, summed.curvature(theta)).max_iter)
     assert most == [50, 500]
+
+
+def test_a_tolerance_is_refused_since_its_change_is_approximate(rows):  # noqa: F811
+    with pytest.raises(ValueError, match="tolerance bounds the change.*only approximately"):
+        fitted(*rows, prune_ratio="auto", tolerance=0.1)
