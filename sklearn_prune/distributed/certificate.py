@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from .._types import Floats, Mask
-from ..influence import HeadFit, MatchedCoordinates
+from ..influence import HeadFit, MatchedCoordinates, warn_of_gradient
 from ..matching import Certificate, in_unit_of
 from .cells import CountedCells, PartitionSums
 from .collection import Partitioned
@@ -90,14 +90,14 @@ class KeptHead:
         forward = self._head.map.linear_map.forward
         return forward(-self.weight / self._head.map.weight_sum * self._pull)
 
-    def refitted_change(self, *, warns: bool) -> float:
+    def refitted_change(self) -> float:
         """Return how far the head moves when it is refitted; NaN if that does not converge."""
-        fit = self._refitted(warns=warns)
+        fit = self.refit
         return self._head.measure((fit.theta - self._theta).ravel()) if fit.converged else np.nan
 
     def retrained_change(self) -> float:
         """Return what refitting costs; see `DenseHeadInfluence.retrained_change`."""
-        fit = self._refitted(warns=False)
+        fit = self.refit
         if not fit.converged:
             return np.inf
         if self._head.map.norm == "parameter":
@@ -105,9 +105,11 @@ class KeptHead:
         value = self._head.objective.value_and_gradient
         return value(fit.theta)[0] - value(self._theta)[0]
 
-    def _refitted(self, *, warns: bool) -> HeadFit:
+    @cached_property
+    def refit(self) -> HeadFit:
+        """The head on the rows kept."""
         start = self._theta + self._step.reshape(self._theta.shape)
-        return self._objective.minimised(start, warns=warns)
+        return self._objective.minimised(start)
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,7 @@ def certify_partitions(
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 0)
     random_length = n / (n - n_drop) * random.length(0, randoms, groups) * measured.length_ratio
     predicted = kept.first_order_change()
+    warn_of_gradient(kept.refit)
     return Certificate(
         n_samples=n,
         n_dropped=n_drop,
@@ -238,7 +241,7 @@ def certify_partitions(
         norm=norm,
         predicted_change=predicted,
         kept_hessian_change=kept.step_change(),
-        actual_change=kept.refitted_change(warns=True),
+        actual_change=kept.refitted_change(),
         random_change=in_unit_of(norm, random_length),
         random_actual_change=random_refit,
         refits_timed_out=False,

@@ -124,7 +124,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         with clock.stage("selection", n_parts=None):
             last, cells = _exchanged(search, job.seed)
             random = _random_head(search, head, job.seed)
-            random_refit = random.refitted_change(warns=False)
+            random_refit = random.refitted_change()
             last, kept = _refined(search, last, head, job.seed, _negligible(random_refit))
             last, kept = _with_more_damping(search, last, kept, random, head, job.seed)
         with clock.stage("certificate"):

@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
-from sklearn.exceptions import ConvergenceWarning
 
 from .._types import Array, Floats, Mask
 from ..influence import (
@@ -34,11 +33,10 @@ from ..influence import (
     head_coordinates,
     head_influence,
     most_dense_params,
-    refit_head,
     warn_if_not_convex,
+    warn_of_gradient,
 )
 from ..networks import UnsupportedNetworkError, write_head
-from ..utils import warn_user
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
 from .reading import ReadRows, RowReader, joined_rows
@@ -92,15 +90,14 @@ def _on_block(
     block: Block,
     function: Callable[..., T],
     reader: RowReader,
-    args: Sequence[Floats],
+    args: Sequence[Floats | bool],
     bits: Array | None = None,
 ) -> T:
     """Apply a function to the rows of a block that count; their means are sums."""
     return function(reader.objective(_rows_of(block, reader, bits), 0.0, 1.0), *args)
 
 
-def _head_sums(objective: HeadObjective, theta: Floats) -> _HeadSums:
-    is_dense = theta.size <= most_dense_params()
+def _head_sums(objective: HeadObjective, theta: Floats, is_dense: bool) -> _HeadSums:
     hessian = np.zeros((theta.size, theta.size) if is_dense else 0)
     if not objective.n_samples:
         return _HeadSums(0.0, 0.0, np.zeros(theta.shape), hessian)
@@ -172,7 +169,7 @@ class SummedObjective:
     def _at(self, theta: Floats) -> _HeadSums:
         if self._sums is None or self._theta is None or not np.array_equal(theta, self._theta):
             self._theta = theta.copy()
-            self._sums = self._total(_head_sums, theta)
+            self._sums = self._total(_head_sums, theta, self.is_dense)
         return self._sums
 
     def weight_sum(self, theta: Floats) -> float:
@@ -214,24 +211,14 @@ class SummedObjective:
         most = _MOST_PRODUCTS_HERE if self._is_here else _MOST_PRODUCTS
         return IterativeHessian(partial(self._product, theta), curvature.solve, _RTOL, most)
 
-    def minimised(self, start: Floats, *, warns: bool) -> HeadFit:
-        """Return where steps from ``start`` end; ``warns`` if the gradient is not small there."""
-        if self.is_dense:
-            return (refit_head if warns else fit_head)(self, start)
-        fit = _minimised_by_passes(self, start)
-        if warns and not fit.converged:
-            warn_user(
-                f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in "
-                f"{fit.n_iter} steps; {_WIDE_TOL:.2g} was asked for. Scale the features that enter "
-                "the last layer, or raise damping.",
-                ConvergenceWarning,
-            )
-        return fit
+    def minimised(self, start: Floats) -> HeadFit:
+        """Return where steps from ``start`` end."""
+        return fit_head(self, start) if self.is_dense else _minimised_by_passes(self, start)
 
     def _product(self, theta: Floats, V: Floats) -> Floats:
         return self._total(_hessian_product, theta, V) / self.weight_sum(theta) + self.damping * V
 
-    def _total(self, function: Callable[..., T], *args: Floats) -> T:
+    def _total(self, function: Callable[..., T], *args: Floats | bool) -> T:
         """Return a function of the objective's rows and ``args``, summed over partitions."""
         if self._is_here:
             return function(self._here, *args)
@@ -271,10 +258,7 @@ def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
         callback=stop_if_small,
         options={"maxfun": _MOST_PASSES, "maxcor": _N_REMEMBERED, "ftol": 0.0, "gtol": 0.0},
     )
-    theta = theta_at(result.x)
-    norm = float(np.linalg.norm(objective.gradient(theta)))
-    converged = norm <= _WIDE_TOL or norm <= _WIDE_TOL * objective.gradient_scale(theta)
-    return HeadFit(theta, norm, int(result.nit), converged)
+    return HeadFit.at(objective, theta_at(result.x), int(result.nit), _WIDE_TOL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +316,8 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
         )
     on_sample = known.reader.objective(known.sample, damping, None)
     start = fit_head(on_sample, known.theta).theta
-    head = _fitted(known, norm, damping, start, warns=True)
+    head = _fitted(known, norm, damping, start)
+    warn_of_gradient(head.fit)
     if known.reader.is_linear:
         write_head(known.reader.network, head.map.theta)
     warn_if_not_convex(on_sample, head.map.theta)
@@ -342,14 +327,12 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
 def damped_head(known: Survey, head: MatchedHead, factor: float) -> MatchedHead:
     """Return the head of all rows that is fitted with ``factor`` times the damping."""
     damping = factor * head.objective.damping
-    return _fitted(known, head.map.norm, damping, head.map.theta, warns=False)
+    return _fitted(known, head.map.norm, damping, head.map.theta)
 
 
-def _fitted(
-    known: Survey, norm: Norm, damping: float, start: Floats, *, warns: bool
-) -> MatchedHead:
+def _fitted(known: Survey, norm: Norm, damping: float, start: Floats) -> MatchedHead:
     objective = SummedObjective(known.partitioned, known.reader, damping, start.shape[1])
-    fit = objective.minimised(start, warns=warns)
+    fit = objective.minimised(start)
     curvature = objective.curvature(fit.theta)
     head_map = HeadMap(
         fit.theta,

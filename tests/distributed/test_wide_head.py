@@ -77,7 +77,7 @@ def test_few_directions_of_it_are_enough_for_the_draw(rows, monkeypatch):  # noq
 def test_its_fit_is_that_in_memory(both):  # noqa: F811
     known, whole = both
     summed = summed_over(known, whole)
-    fit = summed.minimised(np.zeros(whole.shape), warns=True)
+    fit = summed.minimised(np.zeros(whole.shape))
     assert fit.converged
     expected = WideHeadInfluence(whole, fit.theta)
     assert fit.gradient_norm == pytest.approx(np.linalg.norm(whole.gradient(fit.theta)), abs=1e-12)
