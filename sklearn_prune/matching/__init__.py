@@ -46,7 +46,7 @@ from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIB
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
-from .weights import kept_weights
+from .weights import ScaledPart, kept_weights, weights_of_parts
 
 __all__ = [
     "CLOSE",
@@ -68,6 +68,7 @@ __all__ = [
     "Priorities",
     "PriorityScale",
     "Reference",
+    "ScaledPart",
     "StageClock",
     "Table",
     "Trained",
@@ -98,4 +99,5 @@ __all__ = [
     "unfrozen",
     "usable_memory",
     "weight_of_distribution",
+    "weights_of_parts",
 ]
