@@ -596,23 +596,33 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             clock.add("first pass", time.perf_counter() - started)
             partitioned = first.partitioned
             self._note_classes(first.target)
-            names = ("support_", "certificate_", "estimator_", "influence_norms_")
+            names = ("support_", "certificate_", "estimator_", "influence_norms_", "sample_weight_")
             alone = distributed.fitted_alone(first, self, *names)
             if alone is not None:
-                support, self.certificate_, self.estimator_, norms = alone
+                support, self.certificate_, self.estimator_, norms, weights = alone
                 self.influence_norms_ = partitioned.of_rows([norms])
-                return distributed.KeptRows.of(partitioned, [support])
+                return self._with_weights(distributed.KeptRows.of(partitioned, [support]), weights)
             job = distributed.PartitionJob(
                 self.estimator,
                 self._request(),
                 self.norm,
                 self._head_damping,
                 drawn_seed(self.random_state),
+                self.reweight,
             )
             selected = distributed.select_partitions(first, job, clock)
         self.certificate_, self.estimator_ = selected.certificate, selected.network
         self.influence_norms_ = selected.row_changes
-        return distributed.KeptRows.of(partitioned, selected.support)
+        kept = distributed.KeptRows.of(partitioned, selected.support)
+        return self._with_weights(kept, selected.weights)
+
+    def _with_weights(
+        self, kept: distributed.KeptRows, weights: Floats | None
+    ) -> distributed.KeptRows:
+        """Set the weights of these rows, if there are any."""
+        if weights is not None:
+            self.sample_weight_ = kept.in_partitions(weights)
+        return kept
 
     @property
     def _head_damping(self) -> float:

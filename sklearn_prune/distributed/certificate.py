@@ -7,15 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from .._types import Floats, Mask
+from .._types import Floats
 from ..influence import HeadFit, MatchedCoordinates, warn_of_gradient
 from ..matching import Certificate, in_unit_of
 from .cells import CountedCells, PartitionSums
-from .collection import Partitioned
 from .exchange import LastExchange
 from .groups import Groups
 from .head import MatchedHead, SummedObjective
-from .reading import ReadRows, RowReader
+from .reading import ReadRows
 from .row_maps import RowMaps
 
 
@@ -26,28 +25,24 @@ class KeptHead:
 
     Parameters
     ----------
-    partitioned : Partitioned
-        All rows.
-    reader : RowReader
-        Reads them.
     head : MatchedHead
         The head of all rows.
-    support : list of ndarray of bool
-        Rows of each partition that are kept.
+    objective : SummedObjective
+        The objective on the rows kept.
     """
 
-    def __init__(
-        self,
-        partitioned: Partitioned,
-        reader: RowReader,
-        head: MatchedHead,
-        support: list[Mask],
-    ) -> None:
+    def __init__(self, head: MatchedHead, objective: SummedObjective) -> None:
         self._head, self._theta = head, head.map.theta
-        n_features = self._theta.shape[1]
-        self._objective = SummedObjective(
-            partitioned, reader, head.objective.damping, n_features, support
-        )
+        self._objective = objective
+
+    def weighted(self, weights: Floats) -> KeptHead:
+        """Return the same of the rows with their weights multiplied by these."""
+        return KeptHead(self._head, self._objective.weighted(weights))
+
+    @property
+    def rows(self) -> ReadRows:
+        """The rows kept, in their order; they are brought here."""
+        return self._objective.rows
 
     @cached_property
     def weight(self) -> float:
@@ -203,6 +198,7 @@ def certify_partitions(
     measured: MatchedCoordinates,
     *,
     is_aimed: bool,
+    weights: Floats | None,
 ) -> Certificate:
     """Return the certificate; the fields are those of one machine.
 
@@ -226,7 +222,10 @@ def certify_partitions(
         How far its coordinates are from exact.
     is_aimed : bool
         Whether the rows kept are to look like a draw with unequal probabilities.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, with which ``last`` and ``kept`` are; None if all are 1.
     """
+    weights = np.ones(1) if weights is None else weights
     maps, norm = last.maps, head.map.norm
     n, n_drop = groups.n_samples, groups.n_drop
     distribution = distribution_costs(last, sums, kept.weight, groups, random, is_aimed=is_aimed)
@@ -248,9 +247,9 @@ def certify_partitions(
         distribution_error=distribution.error,
         random_distribution_error=distribution.random_error,
         distribution_tilt=distribution.tilt,
-        least_weight=1.0,
-        greatest_weight=1.0,
-        effective_rows=float(n - n_drop),
+        least_weight=float(weights.min()),
+        greatest_weight=float(weights.max()),
+        effective_rows=(n - n_drop) / float(np.mean(weights**2)),
         n_reference=0,
         reference_score=np.nan,
         reference_damping=np.nan,

@@ -39,11 +39,12 @@ from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
 from .exchange import LastExchange, exchange_in_block
 from .first_pass import FirstPass
 from .groups import Groups
-from .head import MatchedHead, damped_head, match_head, measured_coordinates
+from .head import MatchedHead, SummedObjective, damped_head, match_head, measured_coordinates
 from .random_rows import random_support
 from .reading import RowReader
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .survey import Survey, survey
+from .weights import require_few_kept, weights_of_kept
 
 # As in `matching.refinement`.
 _N_ROUNDS = 2
@@ -66,6 +67,8 @@ class PartitionJob:
         As in `InfluencePruner`; the damping is a number.
     seed : int
         Seeds all draws.
+    reweight : bool
+        Whether to weigh the rows kept.
     """
 
     estimator: Network
@@ -73,6 +76,7 @@ class PartitionJob:
     norm: Norm
     damping: float
     seed: int
+    reweight: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +93,15 @@ class SelectedPartitions:
         The network that was matched.
     row_changes : dask array of shape (n_samples,)
         First-order change from dropping each row alone.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, of mean 1; None if they were not asked for.
     """
 
     support: list[Mask]
     certificate: Certificate
     network: NeuralNet
     row_changes: Collection
+    weights: Floats | None
 
 
 def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) -> SelectedPartitions:
@@ -112,6 +119,8 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     with clock.stage("network"):
         known = survey(first, job.estimator, job.seed)
         groups = Groups.of(known.counted, job.request)
+        if job.reweight:
+            require_few_kept(groups)
     with serial_blas():
         with clock.stage("head"):
             head = match_head(known, job.norm, job.damping)
@@ -127,6 +136,10 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             random_refit = random.refitted_change()
             last, kept = _refined(search, last, head, job.seed, _negligible(random_refit))
             last, kept = _with_more_damping(search, last, kept, random, head, job.seed)
+            weights = None
+            if job.reweight:
+                weights = weights_of_kept(kept.rows, known, head, maps.embedding)
+                last, kept = last.weighted(kept.rows, weights), kept.weighted(weights)
         with clock.stage("certificate"):
             certificate = certify_partitions(
                 last,
@@ -139,6 +152,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 head,
                 measured_coordinates(known, head),
                 is_aimed=not draw.is_even,
+                weights=weights,
             )
     traffic = known.partitioned.traffic
     certificate = replace(
@@ -148,7 +162,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         bytes_moved=traffic.bytes_moved,
     )
     changes = known.partitioned.lazy(_row_changes, known.reader, maps.head, dtype=np.float64)
-    return SelectedPartitions(last.support, certificate, known.reader.network, changes)
+    return SelectedPartitions(last.support, certificate, known.reader.network, changes, weights)
 
 
 def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
@@ -279,7 +293,11 @@ def _negligible(random_change: float) -> float:
 
 
 def _kept_head(search: _Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
-    return KeptHead(search.known.partitioned, search.known.reader, head, support)
+    known, n_features = search.known, head.map.theta.shape[1]
+    objective = SummedObjective(
+        known.partitioned, known.reader, head.objective.damping, n_features, support
+    )
+    return KeptHead(head, objective)
 
 
 def _refined(

@@ -143,6 +143,8 @@ class SummedObjective:
     support : list of ndarray of bool, default=None
         Rows of each partition that count; None means all. If they are no more than the sample, one
         pass brings them here, and all sums are computed here.
+    rows : ReadRows, default=None
+        The rows that count, if they are here.
     """
 
     # A pass brings a dense Hessian at no further cost.
@@ -155,6 +157,7 @@ class SummedObjective:
         damping: float,
         n_features: int,
         support: list[Mask] | None = None,
+        rows: ReadRows | None = None,
     ) -> None:
         self._partitioned, self._reader, self.damping = partitioned, reader, damping
         self.shape = (reader.n_outputs, n_features)
@@ -163,8 +166,20 @@ class SummedObjective:
         self._support = [] if support is None else [EachOwn(packed(support))]
         n_rows = partitioned.n_samples if support is None else sum(int(m.sum()) for m in support)
         self._is_here = support is not None and n_rows <= SAMPLE_ROWS
+        if rows is not None:
+            self._is_here, self.rows = True, rows
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
+
+    def weighted(self, weights: Floats) -> SummedObjective:
+        """Return the objective with the weights of its rows multiplied by these."""
+        return SummedObjective(
+            self._partitioned,
+            self._reader,
+            self.damping,
+            self.shape[1],
+            rows=self.rows.weighted(weights),
+        )
 
     def _at(self, theta: Floats) -> _HeadSums:
         if self._sums is None or self._theta is None or not np.array_equal(theta, self._theta):
@@ -225,9 +240,13 @@ class SummedObjective:
         return self._partitioned.total(_on_block, function, self._reader, args, *self._support)
 
     @cached_property
+    def rows(self) -> ReadRows:
+        """The rows that count, in their order; a pass brings them here."""
+        return joined_rows(self._partitioned.compute(_rows_of, self._reader, *self._support))
+
+    @cached_property
     def _here(self) -> HeadObjective:
-        parts = self._partitioned.compute(_rows_of, self._reader, *self._support)
-        return self._reader.objective(joined_rows(parts), 0.0, 1.0)
+        return self._reader.objective(self.rows, 0.0, 1.0)
 
 
 def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
@@ -330,19 +349,35 @@ def damped_head(known: Survey, head: MatchedHead, factor: float) -> MatchedHead:
     return _fitted(known, head.map.norm, damping, head.map.theta)
 
 
+def damped_on_sample(known: Survey, head: MatchedHead, factor: float) -> HeadMap:
+    """Return the map to influences on a head with more damping that is fitted on the sample.
+
+    Influences of all rows still sum to zero, and their curvature is that of all rows. This takes a
+    pass, where `damped_head` takes one for each step.
+    """
+    damping = factor * head.objective.damping
+    theta = fit_head(known.reader.objective(known.sample, damping, None), head.map.theta).theta
+    objective = SummedObjective(known.partitioned, known.reader, damping, theta.shape[1])
+    return _map_at(objective, theta, head.map.norm)
+
+
 def _fitted(known: Survey, norm: Norm, damping: float, start: Floats) -> MatchedHead:
     objective = SummedObjective(known.partitioned, known.reader, damping, start.shape[1])
     fit = objective.minimised(start)
-    curvature = objective.curvature(fit.theta)
-    head_map = HeadMap(
-        fit.theta,
-        centre_of(objective.gradient(fit.theta), fit.theta, damping),
-        objective.weight_sum(fit.theta),
+    head_map = _map_at(objective, fit.theta, norm)
+    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, head_map.curvature))
+
+
+def _map_at(objective: SummedObjective, theta: Floats, norm: Norm) -> HeadMap:
+    curvature = objective.curvature(theta)
+    return HeadMap(
+        theta,
+        centre_of(objective.gradient(theta), theta, objective.damping),
+        objective.weight_sum(theta),
         curvature,
         norm,
         by_curvature(curvature, norm),
     )
-    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, curvature))
 
 
 def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates:

@@ -62,6 +62,27 @@ class KeptRows:
         return joined(list(parts), self.lengths, bool)
 
     @property
+    def _counts(self) -> list[int]:
+        return [int(np.count_nonzero(mask)) for mask in self._masks]
+
+    def in_partitions(self, values: Array) -> Collection:
+        """Return what belongs to the rows kept with the partitions that `take` returns.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_kept,)
+            One value for each row kept, in their order.
+
+        Returns
+        -------
+        array : dask array of shape (n_kept,)
+            The values.
+        """
+        import dask.array as da
+
+        return da.from_array(values, chunks=(tuple(filter(None, self._counts)),))
+
+    @property
     def indices(self) -> Integers:
         """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
         return np.flatnonzero(np.concatenate(self._masks))
@@ -102,7 +123,7 @@ class KeptRows:
         from dask.delayed import delayed
 
         parts = parts_like("a container to prune", collection, self.lengths)
-        counts = [int(np.count_nonzero(mask)) for mask in self._masks]
+        counts = self._counts
         filled = np.flatnonzero(counts).tolist()
         take = delayed(_take, pure=True)
         kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]

@@ -15,7 +15,6 @@ _FIXED = {
     "tolerance": (None, "leave it out, and give prune_ratio a number"),
     "features": (None, "make them columns of X"),
     "layers": ("last", "leave it out"),
-    "reweight": (False, "leave it out"),
     "memory": (None, "leave it out, or persist X"),
 }
 # The same for arguments of fit.

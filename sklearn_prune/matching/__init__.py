@@ -46,7 +46,7 @@ from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIB
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
-from .weights import ScaledPart, kept_weights, weights_of_parts
+from .weights import HELD_FACTORS, ScaledPart, kept_weights, weights_of_parts
 
 __all__ = [
     "CLOSE",
@@ -58,6 +58,7 @@ __all__ = [
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",
+    "HELD_FACTORS",
     "LEAST_KEPT",
     "LEAST_PROGRESS",
     "Layers",

@@ -31,7 +31,7 @@ from .matched import Matched
 # other models learn.
 WEIGHT_BOUNDS = (0.5, 2.0)
 # Heads with this many times the damping are held too, since other models regularise differently.
-_DAMPING_FACTORS = (10.0, 100.0)
+HELD_FACTORS = (10.0, 100.0)
 # c, for rows of B with a mean square norm of 1: with equalities (on Diamonds, 90 % pruned, 0.1
 # brings the distribution as close as 1 does), and without them.
 _STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
@@ -82,7 +82,7 @@ def _damped(matched: Matched) -> list[RowMatrix]:
     influence = matched.influence
     if not isinstance(influence, RefittableInfluence):
         return []
-    return [influence.damped(factor).Z for factor in _DAMPING_FACTORS]
+    return [influence.damped(factor).Z for factor in HELD_FACTORS]
 
 
 @dataclass(frozen=True, eq=False)
