@@ -206,7 +206,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         Positions of the kept rows, ascending.
     sample_weight_ : ndarray of shape (n_kept,)
         Weights of the kept rows, of mean 1. Only with ``reweight``. If you have weights of your
-        own, multiply them by these.
+        own, multiply them by these. A Dask array if X is one.
     certificate_ : Certificate
         What dropping the rows costs, and how far from optimal that can be.
     influence_norms_ : ndarray of shape (n_samples,)
@@ -323,13 +323,14 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     trained one in a FrozenEstimator, with at most 20,000 parameters and 6,000 inputs in its last
     layer. The Hessian of more than 6,000 parameters is too large to sum: L-BFGS then reads X 50 to
     300 times. Costs, reference rows, a tolerance, weights of zero and several networks need all
-    rows in memory, and so do ``reweight``, `select` and `weigh`. ``time_limit`` does not apply, and
-    no bound is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and `prune` returns
-    lazily filtered collections. Row i of everything given is the same row, as in scikit-learn: an
-    index is not compared, only divisions that are known. The norms are computed from X and y when
-    asked for, by the scheduler that is active then; what you persisted needs the Client that holds
-    it. They are not pickled or copied with the pruner, since they would take the rows along: store
-    ``influence_norms_.compute()``.
+    rows in memory, and so do `select` and `weigh`. With ``reweight``, at most 20,000 rows may be
+    kept, unless they lie in a single partition. ``time_limit`` does not apply, and no bound is
+    computed. ``support_`` and ``influence_norms_`` are Dask arrays, and so is ``sample_weight_``,
+    with the partitions of the lazily filtered collections that `prune` returns. Row i of everything
+    given is the same row, as in scikit-learn: an index is not compared, only divisions that are
+    known. The norms are computed from X and y when asked for, by the scheduler that is active then;
+    what you persisted needs the Client that holds it. They are not pickled or copied with the
+    pruner, since they would take the rows along: store ``influence_norms_.compute()``.
 
     References
     ----------

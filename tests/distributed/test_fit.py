@@ -345,7 +345,6 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
     ("options", "fit_params", "message"),
     [
         ({"prune_ratio": "auto", "tolerance": 0.1}, {}, "prune_ratio='auto' needs all rows"),
-        ({"reweight": True}, {}, "reweight=True needs all rows in memory.*leave it out"),
         ({"layers": "all"}, {}, "layers='all' needs all rows in memory"),
         ({"features": np.array}, {}, "features=.*make them columns of X"),
         ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
