@@ -350,6 +350,7 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
         ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
         ({"estimator": [None, None]}, {}, "one network; estimator holds 2"),
         ({}, {"sample_cost": np.ones(N)}, "sample_cost needs all rows in memory"),
+        ({}, {"X_ref": np.ones((9, 4)), "y_ref": np.ones(9)}, "X_ref needs all rows.*with y_ref"),
         ({"distribution_weight": 0}, {"sample_priority": np.ones(N)}, "leave out one of the two"),
     ],
 )
