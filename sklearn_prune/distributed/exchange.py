@@ -212,6 +212,14 @@ class LastExchange:
         dropped[: len(dropped_influence)] = dropped_influence / maps.scale
         return replace(self, maps=maps, dropped=dropped)
 
+    def weighted(self, kept: ReadRows, weights: Floats) -> LastExchange:
+        """Return the same set with the rows kept weighted: a share ``1 - v_i`` of each is dropped.
+
+        ``kept`` are these rows, and ``weights`` v.
+        """
+        moved = self.maps.totals(kept, 1 - weights[:, None])[:, 0]
+        return replace(self, dropped=self.dropped + moved)
+
     def exchanged(self, rng: np.random.Generator, maps: RowMaps | None = None) -> LastExchange:
         """Return the set after exchanges among the rows of the pools.
 

@@ -39,6 +39,7 @@ from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .search import Search
 from .survey import Survey, survey
 from .tolerance import ToleranceSearch
+from .weights import require_few_kept, weights_of_kept
 
 # As in `matching.refinement`.
 _N_ROUNDS = 2
@@ -58,6 +59,8 @@ class PartitionJob:
         As in `InfluencePruner`; the damping is a number.
     seed : int
         Seeds all draws.
+    reweight : bool
+        Whether to weigh the rows kept.
     """
 
     estimator: Network
@@ -65,6 +68,7 @@ class PartitionJob:
     norm: Norm
     damping: float
     seed: int
+    reweight: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +85,15 @@ class SelectedPartitions:
         The network that was matched.
     row_changes : dask array of shape (n_samples,)
         First-order change from dropping each row alone.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, of mean 1; None if they were not asked for.
     """
 
     support: list[Mask]
     certificate: Certificate
     network: NeuralNet
     row_changes: Collection
+    weights: Floats | None
 
 
 def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) -> SelectedPartitions:
@@ -105,6 +112,8 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     with clock.stage("network"):
         known = survey(first, job.estimator, seed)
         groups = Groups.of(known.counted, request)
+        if job.reweight and request.tolerance is None:
+            require_few_kept(groups)
     # As in memory, there is no draw and no refinement for a tolerance, nor with costs.
     is_open = request.tolerance is None and known.counted.sample.cost is None
     with serial_blas():
@@ -125,13 +134,19 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 found = search.exchanged()
             else:
                 found = ToleranceSearch(search, head, request.tolerance).largest()
+                if job.reweight:
+                    require_few_kept(found.search.groups)
             search, last = found.search, found.last
             random = _random_head(search, head)
-            random_refit = random.refitted_change(warns=False)
+            random_refit = random.refitted_change()
             kept = _kept_head(search, head, last.support)
             if is_open:
                 last, kept = _refined(search, last, kept, head, _negligible(random_refit))
                 last, kept = _with_more_damping(search, last, kept, random, head)
+            weights = None
+            if job.reweight:
+                weights = weights_of_kept(kept.rows, known, head, maps.embedding)
+                last, kept = last.weighted(kept.rows, weights), kept.weighted(weights)
         with clock.stage("certificate"):
             certificate = certify_partitions(
                 last,
@@ -144,6 +159,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 head,
                 measured,
                 is_aimed=not draw.is_even,
+                weights=weights,
             )
             if request.tolerance is not None and not certificate.n_dropped:
                 certificate = replace(certificate, status="nothing to drop")
@@ -155,7 +171,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         bytes_moved=traffic.bytes_moved,
     )
     changes = known.partitioned.lazy(_row_changes, known.reader, maps.head, dtype=np.float64)
-    return SelectedPartitions(last.support, certificate, known.reader.network, changes)
+    return SelectedPartitions(last.support, certificate, known.reader.network, changes, weights)
 
 
 def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: int) -> RowMaps:
@@ -212,7 +228,7 @@ def _negligible(random_change: float) -> float:
 
 
 def _kept_head(search: Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
-    return KeptHead(search.known.partitioned, search.known.reader, head, support)
+    return KeptHead.of(search.known, head, support)
 
 
 def _refined(

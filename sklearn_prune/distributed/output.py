@@ -63,6 +63,27 @@ class KeptRows:
         return joined(list(parts), self.lengths, bool)
 
     @property
+    def _counts(self) -> list[int]:
+        return list(map(len, self._positions()))
+
+    def in_partitions(self, values: Array) -> Collection:
+        """Return what belongs to the rows kept with the partitions that `take` returns.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_kept,)
+            One value for each row kept, in their order.
+
+        Returns
+        -------
+        array : dask array of shape (n_kept,)
+            The values.
+        """
+        import dask.array as da
+
+        return da.from_array(values, chunks=(tuple(filter(None, self._counts)),))
+
+    @property
     def indices(self) -> Integers:
         """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
         firsts = np.cumsum([0, *self.lengths[:-1]])
@@ -106,7 +127,7 @@ class KeptRows:
         from dask.delayed import delayed
 
         parts = parts_like("a container to prune", collection, self.lengths)
-        counts = list(map(len, self._positions()))
+        counts = self._counts
         filled = np.flatnonzero(counts).tolist()
         take = delayed(_take, pure=True)
         kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,10 @@ class ReadRows:
     def take(self, rows: Positions | Mask) -> ReadRows:
         """Return these rows."""
         return ReadRows(**{name: array[rows] for name, array in vars(self).items()})
+
+    def weighted(self, weights: Floats) -> ReadRows:
+        """Return the rows with their weights multiplied by these."""
+        return replace(self, sample_weight=weights * self.sample_weight)
 
 
 def joined_rows(parts: list[ReadRows]) -> ReadRows:

@@ -1,4 +1,10 @@
-"""What a fit on one machine can do and one on partitions cannot, and the errors that say so."""
+"""What a fit on one machine can do and one on partitions cannot, and the errors that say so.
+
+Reference rows are such a thing. A forest on the training rows, corrected by them, finds suspect
+labels. These go first in each class, the worst of all partitions where they are too many; and what
+it learned decides the shares of classes and the target distribution. So rows would be ranked
+before they are counted, and the sums of all partitions would aim at another mean than their own.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +20,12 @@ from ..networks import is_linear_model
 _FIXED = {
     "features": (None, "make them columns of X"),
     "layers": ("last", "leave it out"),
-    "reweight": (False, "leave it out"),
     "memory": (None, "leave it out, or persist X"),
 }
 # The same for arguments of fit.
 _ARGUMENTS = {
-    "X_ref": "leave it out",
-    "y_ref": "leave it out",
+    "X_ref": "since labels that it contradicts are ranked among all rows, leave it out with y_ref",
+    "y_ref": "leave it out with X_ref",
 }
 
 

@@ -118,7 +118,8 @@ class ToleranceSearch:
             change = self._predicted_change(found.last)
             if change <= self._tolerance:
                 # What the certificate states, which adds up in another order.
-                change = self._kept_head(found).first_order_change()
+                kept = KeptHead.of(self._fewest.known, self._head, found.last.support)
+                change = kept.first_order_change()
             self._smallest = min(self._smallest, change)
             is_within = change <= self._tolerance
         if is_within:
@@ -144,10 +145,6 @@ class ToleranceSearch:
             if factor * length > random_factor * allowed:
                 return False
         return True
-
-    def _kept_head(self, found: FoundRows) -> KeptHead:
-        known = self._fewest.known
-        return KeptHead(known.partitioned, known.reader, self._head, found.last.support)
 
     def _nothing_within(self) -> InfeasibleProblemError:
         """Return the error that not even the fewest rows are within the tolerance."""

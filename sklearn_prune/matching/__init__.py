@@ -50,7 +50,7 @@ from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIB
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
-from .weights import kept_weights
+from .weights import HELD_FACTORS, ScaledPart, kept_weights, weights_of_parts
 
 __all__ = [
     "CLOSE",
@@ -62,6 +62,7 @@ __all__ = [
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",
+    "HELD_FACTORS",
     "LEAST_KEPT",
     "LEAST_PROGRESS",
     "LEAST_RELATIVE_ODDS",
@@ -73,6 +74,7 @@ __all__ = [
     "Priorities",
     "PriorityScale",
     "Reference",
+    "ScaledPart",
     "StageClock",
     "Table",
     "Trained",
@@ -106,4 +108,5 @@ __all__ = [
     "usable_memory",
     "warn_of_nothing",
     "weight_of_distribution",
+    "weights_of_parts",
 ]
