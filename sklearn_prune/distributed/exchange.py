@@ -230,6 +230,8 @@ class LastExchange:
         maps : RowMaps, default=None
             Coordinates that the search is to match; None are those of all sums.
         """
+        if not len(self.rows):
+            return self
         maps = self.maps if maps is None else maps
         residual = self.maps.converted(self.dropped - self.target, maps)
         matched = maps.coordinates(self.rows)

@@ -65,13 +65,12 @@ class ToleranceSearch:
         UserWarning
             If no row can be dropped.
         """
-        passed, failed = None, self._groups.most_dropped + 1
-        for n_drop in self._scanned():
-            if self._passes(n_drop):
-                passed = n_drop
+        failed = self._groups.most_dropped + 1
+        for passed in self._scanned():
+            if self._passes(passed):
                 break
-            failed = n_drop
-        if passed is None:
+            failed = passed
+        else:
             raise self._nothing_within()
         while (middle := self._between(passed, failed)) is not None:
             if self._passes(middle):
@@ -85,9 +84,9 @@ class ToleranceSearch:
 
     def _scanned(self) -> list[int]:
         """Return numbers over the whole range, the largest first."""
-        first, last = map(self._log_odds, (self._groups.n_drop, self._groups.most_dropped))
-        ends = np.linspace(first, last, _N_SCANNED)
-        return sorted({self._n_dropped(log_odds) for log_odds in ends}, reverse=True)
+        low, high = map(self._log_odds, (self._groups.n_drop, self._groups.most_dropped))
+        even = np.linspace(low, high, _N_SCANNED)
+        return sorted({self._n_dropped(log_odds) for log_odds in even}, reverse=True)
 
     def _between(self, passed: int, failed: int) -> int | None:
         """Return the number whose log odds are halfway; None if the two are close enough."""

@@ -95,3 +95,16 @@ def test_rows_that_must_go_are_offset_by_others(rows):  # noqa: F811
     drop = ~pruner.support_.compute()
     assert drop[must_drop].all()
     assert oracle.measure(oracle.first_order_step(drop)) <= tolerance * (1 + 1e-6)
+
+
+def test_where_all_rows_must_stay_all_do(rows):  # noqa: F811
+    params = {"must_keep": np.ones(N, dtype=bool)}
+    with pytest.warns(UserWarning, match="allows no row to be dropped"):
+        pruner = within(rows, 1e-3, fit_params=params, distribution_weight=0)
+    assert pruner.support_.compute().all()
+
+
+def test_where_all_rows_must_go_it_says_so(rows):  # noqa: F811
+    params = {"must_drop": np.ones(N, dtype=bool)}
+    with pytest.raises(InfeasibleProblemError, match="at least one row must stay"):
+        within((rows[0], rows[0][:, 0]), 1e-3, fit_params=params)
