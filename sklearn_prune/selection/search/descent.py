@@ -107,8 +107,8 @@ def exchange_rows(
     """Return a set of the same counts whose residual, offset included, is closer to zero.
 
     Pairs are exchanged until two rounds in a row gain less than ``least_progress``; then more rows
-    at once, if the coordinates are few. With costs, more pairs are then exchanged, as long as the
-    norm stays within 1.5 times that reached.
+    at once, if the coordinates are few. With costs, pairs whose exchange saves more follow instead,
+    while the norm stays within 1.5 times that reached.
 
     Parameters
     ----------
@@ -124,12 +124,11 @@ def exchange_rows(
         What dropping each row saves.
     """
     drop = _Descent(rng, np.inf, least_progress, 0.0).run(coordinates, labels, drop)
-    free = labels >= 0
-    spread = 0.0 if cost is None or not free.any() else float(np.ptp(cost[free]))
-    if cost is None or spread == 0.0:
+    savings = None if cost is None else _in_spreads(cost, labels >= 0)
+    if savings is None:
         return _combined(coordinates, labels, drop, rng, np.inf)[0]
     limit = CHANGE_FACTOR * float(np.linalg.norm(coordinates.residual(drop)))
-    return _costlier(coordinates, labels, drop, cost / spread, limit, rng, np.inf)
+    return _costlier(coordinates, labels, drop, savings, limit, rng, np.inf)
 
 
 def improve_cost(
@@ -140,20 +139,26 @@ def improve_cost(
     deadline: float,
 ) -> SearchResult:
     """Raise ``costᵀw`` by exchanges while the norm of the residual stays within ``limit``."""
-    spread = float(np.ptp(problem.savings[problem.free])) if problem.free.any() else 0.0
-    if spread == 0.0:
+    savings = _in_spreads(problem.savings, problem.free)
+    if savings is None:
         return result
     drop = _costlier(
         problem.coordinates,
         result.labels,
         result.drop,
-        problem.savings / spread,
+        savings,
         limit,
         rng,
         deadline,
         problem.constraints,
     )
     return replace(result, drop=drop, norm=problem.norm(drop))
+
+
+def _in_spreads(cost: Floats, free: Mask) -> Floats | None:
+    """Return the costs in units of the spread among free rows; None if these cost the same."""
+    spread = float(np.ptp(cost[free])) if free.any() else 0.0
+    return cost / spread if spread > 0 else None
 
 
 def _costlier(
