@@ -1,8 +1,9 @@
 """Rows beyond one machine's memory: the same selection over the partitions of a Dask collection.
 
 Start at `collection.Partitioned`, which applies a function to one partition after another;
-`alignment` takes collections apart for it. `first_pass` checks all of them, `fit` goes from the
-head to the certificate, and `output` keeps rows of collections. Dask is imported where it is used.
+`alignment` takes collections apart for it. `first_pass` checks all of them, and `fit` goes from the
+head to the certificate: `search` selects a number of rows, and `tolerance` tries several. `output`
+keeps rows of collections. Dask is imported where it is used.
 
 Sizing, measured at a million rows of 20 columns in partitions of 100,000: 24 passes, and 9 MB moved
 per partition. A worker of one thread peaks at 0.75 GB and the client at 0.85 GB, of which imports

@@ -28,7 +28,7 @@ def fitted_alone(first: FirstPass, pruner: BaseEstimator, *attributes: str) -> l
     Returns
     -------
     values : list or None
-        One for each attribute; None if several partitions have rows.
+        One for each attribute, None for one that is not set; None if several partitions have rows.
     """
     if len(first.partitioned.positions) > 1:
         return None
@@ -52,6 +52,7 @@ def _fit(
     given: dict[str, Any] = {
         "sample_weight": block.sample_weight,
         "sample_priority": block.priority,
+        "sample_cost": block.cost,
     }
     if group_names is not None:
         given["groups"] = group_names[block.groups]
@@ -60,4 +61,4 @@ def _fit(
         given[name] = mask if mask.any() else None
     params = {name: value for name, value in given.items() if value is not None}
     fitted = pruner.fit(block.X, y, target_kind=kind or "auto", **params)
-    return [getattr(fitted, name) for name in attributes]
+    return [getattr(fitted, name, None) for name in attributes]

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from .._types import Array, Floats, Mask, Rows, Values
 from ..data import as_labels, is_collection, n_rows, two_rows_like
-from ..utils import serial_blas, warn_user
+from ..utils import serial_blas, telling, warn_user
 from .alignment import Collection, Lazy, aligned_parts, joined
 
 # What a partition holds, by the name of the argument of fit: parts of arrays and frames.
@@ -395,7 +395,8 @@ def _run(
     """Read a partition and call the function; runs on a worker."""
     try:
         # BLAS adds up in an order that depends on its threads, of which workers have many or few.
-        with serial_blas():
+        # Callbacks cannot count parts that threads finish at the same time.
+        with serial_blas(), telling(None):
             return function(reader(position, parts), *args)
     except ValueError as error:
         # Some errors, as that of a Unicode string, take other arguments than a message.

@@ -18,7 +18,7 @@ import numpy as np
 
 from .._types import Floats, Integers
 from ..influence import most_dense_params
-from ..matching import DistanceScale, Priorities, PriorityScale
+from ..matching import LEAST_RELATIVE_ODDS, DistanceScale, Priorities, PriorityScale
 from ..selection import leading_directions
 from .collection import Block, EachOwn, Partitioned
 from .groups import Groups
@@ -77,11 +77,17 @@ class OddsRule:
 
     @classmethod
     def fit(
-        cls, maps: RowMaps, sample: ReadRows, n_rows: int, priority: Floats | None = None
+        cls,
+        maps: RowMaps,
+        sample: ReadRows,
+        n_rows: int,
+        priority: Floats | None = None,
+        greatest: float = 0.0,
     ) -> tuple[OddsRule, Odds]:
         """Fit the scale on the sample, of ``n_rows`` in all; return the odds of the sample too.
 
-        Forests are grown unless the user gives the ``priority`` of its rows.
+        Forests are grown unless the user gives the ``priority`` of its rows; ``greatest`` is then
+        that of all rows.
         """
         assert maps.embedding is not None
         classes, n_rows = maps.reader.classes, max(n_rows, _MANY_ROWS)
@@ -102,6 +108,9 @@ class OddsRule:
         learned = sample.target if priority is None else priority
         factors = scale.factors(table, learned, np.arange(len(sample)))
         floors = factors.floors()
+        if priority is not None and not priority.any():
+            # The sample does not show the unit of so rare priorities.
+            floors = floors[0], LEAST_RELATIVE_ODDS * greatest, floors[2]
         raised = factors.raised(floors)
         means = float(raised.distance.mean()), float(raised.spread.mean())
         rule = cls(scale, floors, means)

@@ -52,12 +52,15 @@ class Exchanged:
         True where dropped.
     dropped : ndarray of shape (n_coordinates,)
         Sum of the coordinates of the rows dropped.
+    dropped_weight : float
+        Sum of their weights.
     pool : Pool
         Rows for the last exchange.
     """
 
     drop: Mask
     dropped: Floats
+    dropped_weight: float
     pool: Pool
 
 
@@ -102,7 +105,8 @@ def exchange_in_block(
     if not rows.free.any():
         nothing = np.arange(0)
         pool = Pool(rows.take(nothing), nothing, nothing, drop[nothing])
-        return Exchanged(drop, total - _sum(maps, rows, ~drop), pool)
+        left = total - _sum(maps, rows, ~drop)
+        return Exchanged(drop, left, float(rows.sample_weight[drop].sum()), pool)
     searched = _some_of_each(labels, drop, BLOCK_ROWS // 2, rng)
     part = maps.coordinates(rows.take(searched))
     outside_kept = ~drop
@@ -111,13 +115,18 @@ def exchange_in_block(
     others = total - _sum(maps, rows, outside_kept) - part.total(np.ones(len(searched), dtype=bool))
     part = part.with_offset(others - target)
     drop[searched] = exchange_rows(
-        part, _compact(labels[searched]), drop[searched], rng, least_progress=_COARSE_PROGRESS
+        part,
+        _compact(labels[searched]),
+        drop[searched],
+        rng,
+        cost=rows.cost[searched],
+        least_progress=_COARSE_PROGRESS,
     )
     dropped = others + part.total(drop[searched])
     size = max(2, _POOL_ROWS // (2 * n_partitions))
     chosen = searched[_some_of_each(labels[searched], drop[searched], size, rng)]
     pool = Pool(rows.take(chosen), chosen, labels[chosen], drop[chosen])
-    return Exchanged(drop, dropped, pool)
+    return Exchanged(drop, dropped, float(rows.sample_weight[drop].sum()), pool)
 
 
 def _sum(maps: RowMaps, rows: ReadRows, mask: Mask) -> Floats:
@@ -145,6 +154,8 @@ class LastExchange:
         From rows to the coordinates of all sums.
     target, dropped : ndarray of shape (n_coordinates,)
         What the rows dropped are to sum to, and what they do.
+    dropped_weight : float
+        Sum of the weights of the rows dropped.
     masks, positions : list of ndarray
         Rows that each partition drops before the last exchange, and places of its pool's rows.
     rows : ReadRows
@@ -158,6 +169,7 @@ class LastExchange:
     maps: RowMaps
     target: Floats
     dropped: Floats
+    dropped_weight: float
     masks: list[Mask]
     positions: list[Integers]
     rows: ReadRows
@@ -172,6 +184,7 @@ class LastExchange:
             maps,
             target,
             np.sum([part.dropped for part in parts], axis=0),
+            sum(part.dropped_weight for part in parts),
             [part.drop for part in parts],
             [part.pool.positions for part in parts],
             joined_rows([part.pool.rows for part in parts]),
@@ -199,6 +212,14 @@ class LastExchange:
         dropped[: len(dropped_influence)] = dropped_influence / maps.scale
         return replace(self, maps=maps, dropped=dropped)
 
+    def weighted(self, kept: ReadRows, weights: Floats) -> LastExchange:
+        """Return the same set with the rows kept weighted: a share ``1 - v_i`` of each is dropped.
+
+        ``kept`` are these rows, and ``weights`` v.
+        """
+        moved = self.maps.totals(kept, 1 - weights[:, None])[:, 0]
+        return replace(self, dropped=self.dropped + moved)
+
     def exchanged(self, rng: np.random.Generator, maps: RowMaps | None = None) -> LastExchange:
         """Return the set after exchanges among the rows of the pools.
 
@@ -209,16 +230,25 @@ class LastExchange:
         maps : RowMaps, default=None
             Coordinates that the search is to match; None are those of all sums.
         """
+        if not len(self.rows):
+            return self
         maps = self.maps if maps is None else maps
         residual = self.maps.converted(self.dropped - self.target, maps)
         matched = maps.coordinates(self.rows)
         offset = residual - matched.total(self.drop)
-        drop = exchange_rows(matched.with_offset(offset), self.labels, self.drop, rng)
+        drop = exchange_rows(
+            matched.with_offset(offset), self.labels, self.drop, rng, cost=self.rows.cost
+        )
         # The features of all rows of the pools are large.
         del matched
         swapped = drop.astype(np.float64) - self.drop
         moved = self.maps.totals(self.rows, swapped[:, None])[:, 0]
-        return replace(self, drop=drop, dropped=self.dropped + moved)
+        return replace(
+            self,
+            drop=drop,
+            dropped=self.dropped + moved,
+            dropped_weight=self.dropped_weight + float(swapped @ self.rows.sample_weight),
+        )
 
 
 def _compact(labels: Integers) -> Integers:

@@ -20,36 +20,29 @@ from ..matching import (
     Network,
     StageClock,
     changes_of_single_rows,
+    require_exact,
     weight_of_distribution,
 )
 from ..selection import Request
 from ..utils import serial_blas
 from .alignment import Collection
-from .cells import (
-    CellRule,
-    CountedCells,
-    PartitionSums,
-    count_cells,
-    main_directions,
-    partition_sums,
-)
 from .certificate import KeptHead, RandomRows, certify_partitions
 from .collection import Block, EachOwn
 from .draw import Draw, OddsRule, block_odds, calibrated_draw, first_draw
-from .exchange import LastExchange, exchange_in_block
+from .exchange import LastExchange
 from .first_pass import FirstPass
 from .groups import Groups
 from .head import MatchedHead, damped_head, match_head, measured_coordinates
 from .random_rows import random_support
 from .reading import RowReader
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
+from .search import Search
 from .survey import Survey, survey
+from .tolerance import ToleranceSearch
+from .weights import require_few_kept, weights_of_kept
 
 # As in `matching.refinement`.
 _N_ROUNDS = 2
-# Share of the balance in the last exchange: with it the head's change falls to a third, and the
-# distribution is as near.
-_LAST_BALANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,8 @@ class PartitionJob:
         As in `InfluencePruner`; the damping is a number.
     seed : int
         Seeds all draws.
+    reweight : bool
+        Whether to weigh the rows kept.
     """
 
     estimator: Network
@@ -73,6 +68,7 @@ class PartitionJob:
     norm: Norm
     damping: float
     seed: int
+    reweight: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +85,15 @@ class SelectedPartitions:
         The network that was matched.
     row_changes : dask array of shape (n_samples,)
         First-order change from dropping each row alone.
+    weights : ndarray of shape (n_kept,) or None
+        Weights of the rows kept, of mean 1; None if they were not asked for.
     """
 
     support: list[Mask]
     certificate: Certificate
     network: NeuralNet
     row_changes: Collection
+    weights: Floats | None
 
 
 def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) -> SelectedPartitions:
@@ -109,37 +108,61 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     clock : StageClock
         Times the stages.
     """
+    request, seed = job.request, job.seed
     with clock.stage("network"):
-        known = survey(first, job.estimator, job.seed)
-        groups = Groups.of(known.counted, job.request)
+        known = survey(first, job.estimator, seed)
+        groups = Groups.of(known.counted, request)
+        if job.reweight and request.tolerance is None:
+            require_few_kept(groups)
+    # As in memory, there is no draw and no refinement for a tolerance, nor with costs.
+    is_open = request.tolerance is None and known.counted.sample.cost is None
     with serial_blas():
         with clock.stage("head"):
             head = match_head(known, job.norm, job.damping)
+            measured = measured_coordinates(known, head)
+            if request.tolerance is not None:
+                require_exact(measured)
             maps = RowMaps(known.reader, head.map, None)
         with clock.stage("influence", n_parts=None):
-            maps = with_distribution(maps, known, groups, job.request)
-            draw, odds = _draw(maps, known, groups, job.seed)
+            n_kept = groups.n_samples - groups.n_drop if is_open else 0
+            maps = with_distribution(maps, known, request, n_kept)
+            draw, odds = _draw(maps, known, groups, seed, is_open=is_open)
         with clock.stage("distribution"):
-            search = _summed(maps, known, groups, draw, odds, job.seed)
+            search = Search.of(maps, known, groups, draw, odds, seed)
         with clock.stage("selection", n_parts=None):
-            last, cells = _exchanged(search, job.seed)
-            random = _random_head(search, head, job.seed)
-            random_refit = random.refitted_change(warns=False)
-            last, kept = _refined(search, last, head, job.seed, _negligible(random_refit))
-            last, kept = _with_more_damping(search, last, kept, random, head, job.seed)
+            if request.tolerance is None:
+                found = search.exchanged()
+            else:
+                found = ToleranceSearch(search, head, request.tolerance).largest()
+                if job.reweight:
+                    require_few_kept(found.search.groups)
+            search, last = found.search, found.last
+            random = _random_head(search, head)
+            random_refit = random.refitted_change()
+            kept = _kept_head(search, head, last.support)
+            if is_open:
+                last, kept = _refined(search, last, kept, head, _negligible(random_refit))
+                last, kept = _with_more_damping(search, last, kept, random, head)
+            weights = None
+            if job.reweight:
+                weights = weights_of_kept(kept.rows, known, head, maps.embedding)
+                last, kept = last.weighted(kept.rows, weights), kept.weighted(weights)
         with clock.stage("certificate"):
             certificate = certify_partitions(
                 last,
                 search.sums,
-                cells,
+                found.cells,
                 kept,
                 random_refit,
-                groups,
-                RandomRows.of(maps, known.sample, groups),
+                search.groups,
+                RandomRows.of(maps, known.sample, search.groups),
                 head,
-                measured_coordinates(known, head),
+                measured,
                 is_aimed=not draw.is_even,
+                weights=weights,
             )
+            if request.tolerance is not None and not certificate.n_dropped:
+                certificate = replace(certificate, status="nothing to drop")
     traffic = known.partitioned.traffic
     certificate = replace(
         certificate,
@@ -148,13 +171,15 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         bytes_moved=traffic.bytes_moved,
     )
     changes = known.partitioned.lazy(_row_changes, known.reader, maps.head, dtype=np.float64)
-    return SelectedPartitions(last.support, certificate, known.reader.network, changes)
+    return SelectedPartitions(last.support, certificate, known.reader.network, changes, weights)
 
 
-def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Request) -> RowMaps:
-    """Return the maps with the distribution, unless its weight is 0."""
+def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: int) -> RowMaps:
+    """Return the maps with the distribution, unless its weight is 0.
+
+    ``n_kept`` is the number of rows to keep; 0 where it is open.
+    """
     assert maps.head is not None
-    n_kept = groups.n_samples - groups.n_drop
     weight = weight_of_distribution(request, n_kept, maps.head.theta.size)
     if weight > 0:
         embedding = EmbeddingMap.fit(
@@ -164,17 +189,21 @@ def with_distribution(maps: RowMaps, known: Survey, groups: Groups, request: Req
     return maps.scaled_on(known.sample, weight)
 
 
-def _draw(maps: RowMaps, known: Survey, groups: Groups, seed: int) -> tuple[Draw, EachOwn]:
+def _draw(
+    maps: RowMaps, known: Survey, groups: Groups, seed: int, *, is_open: bool
+) -> tuple[Draw, EachOwn]:
     """Return the draw that the rows kept are to look like, and the priorities behind it."""
     even = groups.n_kept / np.maximum(groups.n_free, 1)
     is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
     is_allocated = groups.n_free.sum() > FEWEST_ROWS and groups.n_kept.max() >= LEAST_KEPT
-    if maps.embedding is None or not is_allocated:
+    if not is_open or maps.embedding is None or not is_allocated:
         return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
     even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
-    priority = known.counted.sample.priority
-    rule, of_sample = OddsRule.fit(maps, known.sample, groups.n_samples, priority)
-    positions = known.counted.positions
+    counted = known.counted
+    rule, of_sample = OddsRule.fit(
+        maps, known.sample, groups.n_samples, counted.sample.priority, counted.greatest_priority
+    )
+    positions = counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1]
     odds = known.partitioned.keep(
         block_odds, maps, rule, EachOwn(positions), EachOwn(firsts.tolist())
@@ -186,89 +215,9 @@ def _draw(maps: RowMaps, known: Survey, groups: Groups, seed: int) -> tuple[Draw
     return draw, odds
 
 
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """All that the exchanges need.
-
-    Attributes
-    ----------
-    known, groups, maps, draw, odds
-        From the stations before.
-    rule : CellRule
-        The cells inside a partition.
-    sums : list of PartitionSums
-        Of each partition.
-    directions : ndarray of shape (n_coordinates, n_directions)
-        In which the cells' means are known.
-    target : ndarray of shape (n_coordinates,)
-        What all rows dropped are to sum to.
-    """
-
-    known: Survey
-    groups: Groups
-    maps: RowMaps
-    draw: Draw
-    odds: EachOwn
-    rule: CellRule
-    sums: list[PartitionSums]
-    directions: Floats
-    target: Floats
-
-
-def _summed(
-    maps: RowMaps, known: Survey, groups: Groups, draw: Draw, odds: EachOwn, seed: int
-) -> _Search:
-    """Sum the coordinates of all rows, by cell and by partition."""
-    rule = CellRule.fit(maps, known.sample, groups)
-    directions = main_directions(maps, known.sample, np.random.default_rng(seed))
-    dropped_share = groups.n_dropped / np.maximum(groups.n_free, 1)
-    sums = known.partitioned.compute(
-        partition_sums, odds, maps, rule, draw, dropped_share, directions, seed
-    )
-    target = np.sum([part.left for part in sums], axis=0)
-    if draw.is_even:
-        # The distribution of all rows, whatever the quota.
-        total = np.sum([part.total for part in sums], axis=0)
-        target = groups.n_drop / groups.n_samples * total
-    if maps.head is not None:
-        # The rows dropped are not to move the head.
-        target[: maps.head.theta.size] = 0.0
-    return _Search(known, groups, maps, draw, odds, rule, sums, directions, target)
-
-
-def _exchanged(search: _Search, seed: int) -> tuple[LastExchange, CountedCells]:
-    """Count the cells, exchange rows in every partition, and then among all of them."""
-    sums, target, groups = search.sums, search.target, search.groups
-    rng = np.random.default_rng([seed, 3])
-    forced = np.sum([part.forced for part in sums], axis=0)
-    offset = (forced - target) @ search.directions
-    cells = count_cells(sums, groups, offset, rng)
-    # What the parts of the draw leave to reach the target is shared by numbers of rows.
-    missing = target - np.sum([part.left for part in sums], axis=0)
-    sizes = groups.free_by_partition.sum(axis=1)
-    shares = sizes / max(1, sizes.sum())
-    targets = [part.left + share * missing for part, share in zip(sums, shares, strict=True)]
-    parts = search.known.partitioned.compute(
-        exchange_in_block,
-        search.odds,
-        EachOwn(cells.by_partition),
-        EachOwn([part.total for part in sums]),
-        EachOwn(targets),
-        search.maps,
-        search.rule,
-        search.draw,
-        groups.n_partitions,
-        seed,
-    )
-    last = LastExchange.of(parts, target, search.maps).exchanged(rng)
-    if search.maps.head is not None and search.maps.embedding is not None:
-        last = last.exchanged(rng, search.maps.with_less_balance(_LAST_BALANCE))
-    return last, cells
-
-
-def _random_head(search: _Search, head: MatchedHead, seed: int) -> KeptHead:
+def _random_head(search: Search, head: MatchedHead) -> KeptHead:
     """Return the head on random rows, of one draw."""
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([search.seed, 4])
     support = random_support(search.known.partitioned, search.groups, rng)
     return _kept_head(search, head, support)
 
@@ -278,22 +227,21 @@ def _negligible(random_change: float) -> float:
     return NEGLIGIBLE * random_change if np.isfinite(random_change) else 0.0
 
 
-def _kept_head(search: _Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
-    return KeptHead(search.known.partitioned, search.known.reader, head, support)
+def _kept_head(search: Search, head: MatchedHead, support: list[Mask]) -> KeptHead:
+    return KeptHead.of(search.known, head, support)
 
 
 def _refined(
-    search: _Search, last: LastExchange, head: MatchedHead, seed: int, enough: float
+    search: Search, last: LastExchange, kept: KeptHead, head: MatchedHead, enough: float
 ) -> tuple[LastExchange, KeptHead]:
     """Exchange more rows of the pools, with the Hessian of the rows kept; see `refine`.
 
     A wide head has none.
     """
-    best, kept = last, _kept_head(search, head, last.support)
-    curvature, maps = head.map.curvature, last.maps
+    best, curvature, maps = last, head.map.curvature, last.maps
     if not isinstance(curvature, DenseCurvature):
         return best, kept
-    rng = np.random.default_rng([seed, 5])
+    rng = np.random.default_rng([search.seed, 5])
     shortest, hessian = kept.step_change(), kept.hessian
     for _ in range(_N_ROUNDS):
         if shortest <= max(CLOSE * kept.first_order_change(), enough):
@@ -308,12 +256,11 @@ def _refined(
 
 
 def _with_more_damping(
-    search: _Search,
+    search: Search,
     last: LastExchange,
     kept: KeptHead,
     random: KeptHead,
     head: MatchedHead,
-    seed: int,
 ) -> tuple[LastExchange, KeptHead]:
     """Match a head with more damping, if the rows kept hold too little of it.
 
@@ -329,8 +276,9 @@ def _with_more_damping(
         damped = damped_head(search.known, head, factor)
         maps = replace(search.maps, head=damped.map)
         moved = _kept_head(search, damped, start.support).dropped_influence()
-        trial = start.on(maps, moved).exchanged(np.random.default_rng([seed, 7]))
-        trial, _ = _refined(search, trial, damped, seed, enough)
+        trial = start.on(maps, moved).exchanged(np.random.default_rng([search.seed, 7]))
+        of_damped = _kept_head(search, damped, trial.support)
+        trial, _ = _refined(search, trial, of_damped, damped, enough)
         of_trial = _kept_head(search, head, trial.support)
         change = of_trial.retrained_change()
         pays = change < (1 - LEAST_PROGRESS) * least
@@ -356,10 +304,7 @@ def select_by_distribution(
             known.reader, known.sample, float(groups.n_samples), is_alone=True
         )
         maps = RowMaps(known.reader, None, embedding).scaled_on(known.sample, 0.0)
-        draw = Draw.with_shares(groups.n_kept / np.maximum(groups.n_free, 1))
-        nothing = EachOwn([None] * groups.n_partitions)
-        search = _summed(maps, known, groups, draw, nothing, seed)
-        return _exchanged(search, seed)[0].support
+        return Search.without_draw(maps, known, groups, seed).exchanged().last.support
 
 
 def _row_changes(block: Block, reader: RowReader, head: HeadMap) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,9 +41,11 @@ class Groups:
 
     @classmethod
     def of(cls, counted: CountedRows, request: Request) -> Groups:
-        """Count the rows; raise InfeasibleProblemError if the request cannot be met."""
+        """Count the rows; raise InfeasibleProblemError if the request cannot be met.
+
+        With a tolerance, which leaves the number of rows to drop open, it is the least allowed.
+        """
         asked = counted_request(counted.counts, request)
-        assert asked.n_drop is not None
         counts, n_strata = asked.counts, len(counted.counts.sizes)
         group_of: Integers = np.arange(n_strata)
         if not counts.is_named:
@@ -52,9 +54,23 @@ class Groups:
             assert counted.counts.class_of is not None
             group_of = counted.counts.class_of
         free = counted.free @ np.eye(len(counts.sizes), dtype=np.int64)[group_of]
-        kept = asked.kept_range.counts(counts.n_samples - asked.n_drop) - counts.must_keep
-        n_free = free.sum(axis=0)
-        return cls(asked, counted.strata, group_of, free, n_free, kept, n_free - kept)
+        n_free, n_drop = free.sum(axis=0), asked.n_drop
+        if n_drop is None:
+            n_drop = counts.n_samples - int(asked.kept_range.high.sum())
+        every = cls(asked, counted.strata, group_of, free, n_free, n_free, np.zeros_like(n_free))
+        return every.dropping(n_drop)
+
+    def dropping(self, n_drop: int) -> Groups:
+        """Return the same groups of which so many rows are to be dropped in all."""
+        request = replace(self.request, n_drop=n_drop)
+        counts = request.counts
+        kept = request.kept_range.counts(counts.n_samples - n_drop) - counts.must_keep
+        return replace(self, request=request, n_kept=kept, n_dropped=self.n_free - kept)
+
+    @property
+    def most_dropped(self) -> int:
+        """Most rows that the quota allows to be dropped."""
+        return self.n_samples - max(1, int(self.request.kept_range.low.sum()))
 
     @property
     def n_drop(self) -> int:

@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
-from sklearn.exceptions import ConvergenceWarning
 
 from .._types import Array, Floats, Mask
 from ..influence import (
@@ -34,11 +33,10 @@ from ..influence import (
     head_coordinates,
     head_influence,
     most_dense_params,
-    refit_head,
     warn_if_not_convex,
+    warn_of_gradient,
 )
 from ..networks import UnsupportedNetworkError, write_head
-from ..utils import warn_user
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
 from .reading import ReadRows, RowReader, joined_rows
@@ -92,15 +90,14 @@ def _on_block(
     block: Block,
     function: Callable[..., T],
     reader: RowReader,
-    args: Sequence[Floats],
+    args: Sequence[Floats | bool],
     bits: Array | None = None,
 ) -> T:
     """Apply a function to the rows of a block that count; their means are sums."""
     return function(reader.objective(_rows_of(block, reader, bits), 0.0, 1.0), *args)
 
 
-def _head_sums(objective: HeadObjective, theta: Floats) -> _HeadSums:
-    is_dense = theta.size <= most_dense_params()
+def _head_sums(objective: HeadObjective, theta: Floats, is_dense: bool) -> _HeadSums:
     hessian = np.zeros((theta.size, theta.size) if is_dense else 0)
     if not objective.n_samples:
         return _HeadSums(0.0, 0.0, np.zeros(theta.shape), hessian)
@@ -146,6 +143,8 @@ class SummedObjective:
     support : list of ndarray of bool, default=None
         Rows of each partition that count; None means all. If they are no more than the sample, one
         pass brings them here, and all sums are computed here.
+    rows : ReadRows, default=None
+        The rows that count, if they are here.
     """
 
     # A pass brings a dense Hessian at no further cost.
@@ -158,6 +157,7 @@ class SummedObjective:
         damping: float,
         n_features: int,
         support: list[Mask] | None = None,
+        rows: ReadRows | None = None,
     ) -> None:
         self._partitioned, self._reader, self.damping = partitioned, reader, damping
         self.shape = (reader.n_outputs, n_features)
@@ -166,13 +166,25 @@ class SummedObjective:
         self._support = [] if support is None else [EachOwn(packed(support))]
         n_rows = partitioned.n_samples if support is None else sum(int(m.sum()) for m in support)
         self._is_here = support is not None and n_rows <= SAMPLE_ROWS
+        if rows is not None:
+            self._is_here, self.rows = True, rows
         self._theta: Floats | None = None
         self._sums: _HeadSums | None = None
+
+    def weighted(self, weights: Floats) -> SummedObjective:
+        """Return the objective with the weights of its rows multiplied by these."""
+        return SummedObjective(
+            self._partitioned,
+            self._reader,
+            self.damping,
+            self.shape[1],
+            rows=self.rows.weighted(weights),
+        )
 
     def _at(self, theta: Floats) -> _HeadSums:
         if self._sums is None or self._theta is None or not np.array_equal(theta, self._theta):
             self._theta = theta.copy()
-            self._sums = self._total(_head_sums, theta)
+            self._sums = self._total(_head_sums, theta, self.is_dense)
         return self._sums
 
     def weight_sum(self, theta: Floats) -> float:
@@ -214,33 +226,27 @@ class SummedObjective:
         most = _MOST_PRODUCTS_HERE if self._is_here else _MOST_PRODUCTS
         return IterativeHessian(partial(self._product, theta), curvature.solve, _RTOL, most)
 
-    def minimised(self, start: Floats, *, warns: bool) -> HeadFit:
-        """Return where steps from ``start`` end; ``warns`` if the gradient is not small there."""
-        if self.is_dense:
-            return (refit_head if warns else fit_head)(self, start)
-        fit = _minimised_by_passes(self, start)
-        if warns and not fit.converged:
-            warn_user(
-                f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in "
-                f"{fit.n_iter} steps; {_WIDE_TOL:.2g} was asked for. Scale the features that enter "
-                "the last layer, or raise damping.",
-                ConvergenceWarning,
-            )
-        return fit
+    def minimised(self, start: Floats) -> HeadFit:
+        """Return where steps from ``start`` end."""
+        return fit_head(self, start) if self.is_dense else _minimised_by_passes(self, start)
 
     def _product(self, theta: Floats, V: Floats) -> Floats:
         return self._total(_hessian_product, theta, V) / self.weight_sum(theta) + self.damping * V
 
-    def _total(self, function: Callable[..., T], *args: Floats) -> T:
+    def _total(self, function: Callable[..., T], *args: Floats | bool) -> T:
         """Return a function of the objective's rows and ``args``, summed over partitions."""
         if self._is_here:
             return function(self._here, *args)
         return self._partitioned.total(_on_block, function, self._reader, args, *self._support)
 
     @cached_property
+    def rows(self) -> ReadRows:
+        """The rows that count, in their order; a pass brings them here."""
+        return joined_rows(self._partitioned.compute(_rows_of, self._reader, *self._support))
+
+    @cached_property
     def _here(self) -> HeadObjective:
-        parts = self._partitioned.compute(_rows_of, self._reader, *self._support)
-        return self._reader.objective(joined_rows(parts), 0.0, 1.0)
+        return self._reader.objective(self.rows, 0.0, 1.0)
 
 
 def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
@@ -271,10 +277,7 @@ def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
         callback=stop_if_small,
         options={"maxfun": _MOST_PASSES, "maxcor": _N_REMEMBERED, "ftol": 0.0, "gtol": 0.0},
     )
-    theta = theta_at(result.x)
-    norm = float(np.linalg.norm(objective.gradient(theta)))
-    converged = norm <= _WIDE_TOL or norm <= _WIDE_TOL * objective.gradient_scale(theta)
-    return HeadFit(theta, norm, int(result.nit), converged)
+    return HeadFit.at(objective, theta_at(result.x), int(result.nit), _WIDE_TOL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +335,8 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
         )
     on_sample = known.reader.objective(known.sample, damping, None)
     start = fit_head(on_sample, known.theta).theta
-    head = _fitted(known, norm, damping, start, warns=True)
+    head = _fitted(known, norm, damping, start)
+    warn_of_gradient(head.fit)
     if known.reader.is_linear:
         write_head(known.reader.network, head.map.theta)
     warn_if_not_convex(on_sample, head.map.theta)
@@ -342,24 +346,38 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
 def damped_head(known: Survey, head: MatchedHead, factor: float) -> MatchedHead:
     """Return the head of all rows that is fitted with ``factor`` times the damping."""
     damping = factor * head.objective.damping
-    return _fitted(known, head.map.norm, damping, head.map.theta, warns=False)
+    return _fitted(known, head.map.norm, damping, head.map.theta)
 
 
-def _fitted(
-    known: Survey, norm: Norm, damping: float, start: Floats, *, warns: bool
-) -> MatchedHead:
+def damped_on_sample(known: Survey, head: MatchedHead, factor: float) -> HeadMap:
+    """Return the map to influences on a head with more damping that is fitted on the sample.
+
+    Influences of all rows still sum to zero, and their curvature is that of all rows. This takes a
+    pass, where `damped_head` takes one for each step.
+    """
+    damping = factor * head.objective.damping
+    theta = fit_head(known.reader.objective(known.sample, damping, None), head.map.theta).theta
+    objective = SummedObjective(known.partitioned, known.reader, damping, theta.shape[1])
+    return _map_at(objective, theta, head.map.norm)
+
+
+def _fitted(known: Survey, norm: Norm, damping: float, start: Floats) -> MatchedHead:
     objective = SummedObjective(known.partitioned, known.reader, damping, start.shape[1])
-    fit = objective.minimised(start, warns=warns)
-    curvature = objective.curvature(fit.theta)
-    head_map = HeadMap(
-        fit.theta,
-        centre_of(objective.gradient(fit.theta), fit.theta, damping),
-        objective.weight_sum(fit.theta),
+    fit = objective.minimised(start)
+    head_map = _map_at(objective, fit.theta, norm)
+    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, head_map.curvature))
+
+
+def _map_at(objective: SummedObjective, theta: Floats, norm: Norm) -> HeadMap:
+    curvature = objective.curvature(theta)
+    return HeadMap(
+        theta,
+        centre_of(objective.gradient(theta), theta, objective.damping),
+        objective.weight_sum(theta),
         curvature,
         norm,
         by_curvature(curvature, norm),
     )
-    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, curvature))
 
 
 def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,10 @@ class KeptRows:
         every = partitioned.for_all(masks, np.zeros(0, dtype=bool))
         return cls(tuple(map(len, every)), tuple(packed(every)))
 
-    @property
-    def _masks(self) -> list[Mask]:
-        return list(map(unpacked, self.bits, self.lengths))
+    def _positions(self) -> Iterator[Integers]:
+        """Yield positions of the rows kept in each partition, unpacked one at a time."""
+        for bits, length in zip(self.bits, self.lengths, strict=True):
+            yield np.flatnonzero(unpacked(bits, length))
 
     @property
     def support(self) -> Collection:
@@ -62,9 +63,33 @@ class KeptRows:
         return joined(list(parts), self.lengths, bool)
 
     @property
+    def _counts(self) -> list[int]:
+        return list(map(len, self._positions()))
+
+    def in_partitions(self, values: Array) -> Collection:
+        """Return what belongs to the rows kept with the partitions that `take` returns.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_kept,)
+            One value for each row kept, in their order.
+
+        Returns
+        -------
+        array : dask array of shape (n_kept,)
+            The values.
+        """
+        import dask.array as da
+
+        return da.from_array(values, chunks=(tuple(filter(None, self._counts)),))
+
+    @property
     def indices(self) -> Integers:
         """Positions of the rows kept among all rows, ascending, of shape (n_kept,)."""
-        return np.flatnonzero(np.concatenate(self._masks))
+        firsts = np.cumsum([0, *self.lengths[:-1]])
+        return np.concatenate(
+            [first + kept for first, kept in zip(firsts, self._positions(), strict=True)]
+        )
 
     def take(self, container: Rows) -> Rows:
         """Return the rows kept of what is aligned with the training rows.
@@ -102,7 +127,7 @@ class KeptRows:
         from dask.delayed import delayed
 
         parts = parts_like("a container to prune", collection, self.lengths)
-        counts = [int(np.count_nonzero(mask)) for mask in self._masks]
+        counts = self._counts
         filled = np.flatnonzero(counts).tolist()
         take = delayed(_take, pure=True)
         kept = [take(parts[i], self.bits[i], self.lengths[i], i) for i in filled]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,8 @@ class ReadRows:
         ν.
     must_keep, must_drop : ndarray of bool of shape (n_rows,)
         Decided rows.
+    cost : ndarray of shape (n_rows,)
+        What dropping each row saves; zeros where no costs are given.
     """
 
     design: Floats
@@ -77,6 +79,7 @@ class ReadRows:
     sample_weight: Floats
     must_keep: Mask
     must_drop: Mask
+    cost: Floats
 
     def __len__(self) -> int:
         return len(self.design)
@@ -89,6 +92,10 @@ class ReadRows:
     def take(self, rows: Positions | Mask) -> ReadRows:
         """Return these rows."""
         return ReadRows(**{name: array[rows] for name, array in vars(self).items()})
+
+    def weighted(self, weights: Floats) -> ReadRows:
+        """Return the rows with their weights multiplied by these."""
+        return replace(self, sample_weight=weights * self.sample_weight)
 
 
 def joined_rows(parts: list[ReadRows]) -> ReadRows:
@@ -144,6 +151,7 @@ class RowReader:
             np.ones(len(block)) if weights is None else weights,
             block.must_keep,
             block.must_drop,
+            np.zeros(len(block)) if block.cost is None else block.cost,
         )
 
     def _head_of(self, block: Block) -> tuple[Floats, Array]:

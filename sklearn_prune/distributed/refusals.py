@@ -1,4 +1,10 @@
-"""What a fit on one machine can do and one on partitions cannot, and the errors that say so."""
+"""What a fit on one machine can do and one on partitions cannot, and the errors that say so.
+
+Reference rows are such a thing. A forest on the training rows, corrected by them, finds suspect
+labels. These go first in each class, the worst of all partitions where they are too many; and what
+it learned decides the shares of classes and the target distribution. So rows would be ranked
+before they are counted, and the sums of all partitions would aim at another mean than their own.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +18,14 @@ from ..networks import is_linear_model
 
 # Parameters that a fit on partitions has no use for, their defaults, and what to do.
 _FIXED = {
-    "tolerance": (None, "leave it out, and give prune_ratio a number"),
     "features": (None, "make them columns of X"),
     "layers": ("last", "leave it out"),
-    "reweight": (False, "leave it out"),
     "memory": (None, "leave it out, or persist X"),
 }
 # The same for arguments of fit.
 _ARGUMENTS = {
-    "sample_cost": "leave it out",
-    "X_ref": "leave it out",
-    "y_ref": "leave it out",
+    "X_ref": "since labels that it contradicts are ranked among all rows, leave it out with y_ref",
+    "y_ref": "leave it out with X_ref",
 }
 
 
@@ -36,10 +39,11 @@ def require_partition_wise(params: Mapping[str, Metadata], given: Mapping[str, M
     given : dict
         Further arguments of its ``fit``.
     """
-    if params["prune_ratio"] == "auto":
+    if params["prune_ratio"] == "auto" and given.get("sample_cost") is not None:
         raise ValueError(
-            "prune_ratio='auto' needs all rows in memory, and X is a Dask collection; give it a "
-            "number, or give X.compute() and y.compute()."
+            "sample_cost beside prune_ratio='auto' needs all rows in memory, and X is a Dask "
+            "collection; leave it out, to drop as many rows as the tolerance allows, give "
+            "prune_ratio a number, or give X.compute() and y.compute()."
         )
     for name, (default, remedy) in _FIXED.items():
         if params[name] is not default and params[name] != default:

@@ -117,6 +117,8 @@ class CountedRows:
         Places of these rows in each partition.
     y_moments : Moments or None
         Of numbers to predict.
+    greatest_priority : float
+        Of the user's priorities of all rows; 0 without any.
     """
 
     strata: Strata
@@ -125,6 +127,7 @@ class CountedRows:
     sample: Block
     positions: list[Integers]
     y_moments: Moments | None
+    greatest_priority: float
 
 
 def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRows:
@@ -176,6 +179,7 @@ def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRow
         joined_blocks([part.sample for part in parts]),
         [part.positions for part in parts],
         _summed_moments([part.y_moments for part in parts]),
+        float(priorities.max(initial=0.0)),
     )
 
 

@@ -25,7 +25,14 @@ from .head.head_influence import (
 )
 from .head.hessian_product import HessianProduct
 from .head.objective import HeadObjective, warn_if_not_convex
-from .head.refit import CHEAP_FLOPS, HeadFit, fit_head, newton_step, refit_head
+from .head.refit import (
+    CHEAP_FLOPS,
+    HeadFit,
+    fit_head,
+    newton_step,
+    refit_head,
+    warn_of_gradient,
+)
 from .head.wide_coordinates import WideHeadCoordinates
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
@@ -80,4 +87,5 @@ __all__ = [
     "stack_influences",
     "stacked_coordinates",
     "warn_if_not_convex",
+    "warn_of_gradient",
 ]

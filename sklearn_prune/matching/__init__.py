@@ -8,6 +8,7 @@ coordinates sum to about zero, and the certificate says what that costs.
 from .allocation import (
     FEWEST_ROWS,
     LEAST_KEPT,
+    LEAST_RELATIVE_ODDS,
     DistanceScale,
     Priorities,
     PriorityScale,
@@ -16,9 +17,12 @@ from .allocation import (
 from .certificate import Certificate, certify
 from .choice import (
     Choice,
+    beyond_tolerance,
     check_counts,
     check_priority,
     choose_rows,
+    require_exact,
+    warn_of_nothing,
     weight_of_distribution,
 )
 from .clock import StageClock
@@ -46,7 +50,7 @@ from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIB
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
-from .weights import kept_weights
+from .weights import HELD_FACTORS, ScaledPart, kept_weights, weights_of_parts
 
 __all__ = [
     "CLOSE",
@@ -58,8 +62,10 @@ __all__ = [
     "DistributionEmbedding",
     "ENOUGH",
     "FEWEST_ROWS",
+    "HELD_FACTORS",
     "LEAST_KEPT",
     "LEAST_PROGRESS",
+    "LEAST_RELATIVE_ODDS",
     "Layers",
     "Matched",
     "NEGLIGIBLE",
@@ -68,10 +74,12 @@ __all__ = [
     "Priorities",
     "PriorityScale",
     "Reference",
+    "ScaledPart",
     "StageClock",
     "Table",
     "Trained",
     "TrainingJob",
+    "beyond_tolerance",
     "certify",
     "changes_of_single_rows",
     "check_counts",
@@ -91,11 +99,14 @@ __all__ = [
     "members",
     "n_trial_rows",
     "recalled",
+    "require_exact",
     "scaled_cost",
     "softened",
     "target_labels",
     "train_once",
     "unfrozen",
     "usable_memory",
+    "warn_of_nothing",
     "weight_of_distribution",
+    "weights_of_parts",
 ]

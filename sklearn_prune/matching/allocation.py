@@ -47,7 +47,7 @@ _GROUP, _SEARCHED = 16, 512
 _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
 # Odds below this quantile, or below this share of the median, are raised to the larger of the two.
 # The last number is the weight of the uniform distribution that is mixed into class probabilities.
-_LEAST_ODDS, _LEAST_SHARE, _EVEN_SHARE = 0.05, 0.05, 0.02
+_LEAST_ODDS, LEAST_RELATIVE_ODDS, _EVEN_SHARE = 0.05, 0.05, 0.02
 # A class that keeps fewer rows prefers none: of a handful, typical rows teach most.
 LEAST_KEPT = 5
 # Most steps of the calibration, the step size in units of the largest that is stable at the start,
@@ -606,4 +606,4 @@ def _floor(odds: Floats) -> float:
     positive = odds[odds > 0]
     if not positive.size:
         return 1.0
-    return float(max(np.quantile(positive, _LEAST_ODDS), _LEAST_SHARE * np.median(positive)))
+    return float(max(np.quantile(positive, _LEAST_ODDS), LEAST_RELATIVE_ODDS * np.median(positive)))

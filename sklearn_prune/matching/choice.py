@@ -140,7 +140,7 @@ def choose_rows(
     if terms.priority is not None:
         check_priority(request, has_cost=terms.cost is not None, is_led=matched.aim is not None)
     if request.tolerance is not None:
-        _require_exact(matched.coordinates)
+        require_exact(matched.coordinates)
     given = terms
     if matched.aim is not None:
         request, terms = _with_reference(matched.aim, terms, request)
@@ -159,9 +159,15 @@ def choose_rows(
     except InfeasibleProblemError as error:
         if request.tolerance is None or error.change is None:
             raise
-        raise _beyond_tolerance(error, matched.influence, problem, given, request) from error
+        raise _in_users_terms(error, matched.influence, problem, given, request) from error
     if request.tolerance is not None and not selection.drop.any():
-        _warn_of_nothing(selection, matched.influence, request)
+        certificate = selection.certificate
+        warn_of_nothing(
+            request.tolerance,
+            len(selection.drop),
+            in_unit_of(matched.influence.norm, certificate.smallest_reachable),
+            timed_out=certificate.status == "time limit",
+        )
     return Choice(selection, problem)
 
 
@@ -241,7 +247,7 @@ def weight_of_distribution(
     return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
 
 
-def _require_exact(coordinates: MatchedCoordinates) -> None:
+def require_exact(coordinates: MatchedCoordinates) -> None:
     """Raise ValueError if a bound on the coordinates would not bound the change."""
     if coordinates.relative_error:
         raise ValueError(
@@ -251,7 +257,7 @@ def _require_exact(coordinates: MatchedCoordinates) -> None:
         )
 
 
-def _beyond_tolerance(
+def _in_users_terms(
     error: InfeasibleProblemError,
     influence: Influence,
     problem: SelectionProblem,
@@ -260,39 +266,67 @@ def _beyond_tolerance(
 ) -> InfeasibleProblemError:
     """Return the solver's error about a length as one about the change, in the user's unit."""
     assert error.change is not None and request.tolerance is not None
-    change, must_drop = in_unit_of(influence.norm, error.change), problem.must_drop
-    sets, remedies = "that meet the quotas", ["widen the quotas"]
+    must_drop, n_forced = problem.must_drop, 0
     is_exceeded = influence.measure(influence.first_order_step(must_drop)) > request.tolerance
     if is_exceeded and terms.must_drop.any():
-        sets = f"that include the {int(must_drop.sum())} rows of must_drop"
+        n_forced = int(must_drop.sum())
+    return beyond_tolerance(
+        request.tolerance,
+        in_unit_of(influence.norm, error.change),
+        n_forced,
+        is_balanced=problem.is_balanced,
+        timed_out=error.timed_out,
+    )
+
+
+def beyond_tolerance(
+    tolerance: float, change: float, n_forced: int, *, is_balanced: bool, timed_out: bool = False
+) -> InfeasibleProblemError:
+    """Return the error that no rows within the tolerance were found.
+
+    Parameters
+    ----------
+    tolerance, change : float
+        What was asked for, and the smallest change found, infinite if none was.
+    n_forced : int
+        Rows of must_drop, if these alone exceed the tolerance; otherwise 0.
+    is_balanced : bool
+        Whether the distribution was held as well.
+    timed_out : bool, default=False
+        Whether the time limit ended the search.
+    """
+    sets, remedies = "that meet the quotas", ["widen the quotas"]
+    if n_forced:
+        sets = f"that include the {n_forced} rows of must_drop"
         remedies = ["free rows of must_drop"]
     smallest = ""
     if np.isfinite(change):
         smallest = f"; the smallest change found is {change:.3g}"
         # Rounded up, so that the value that is named can be met.
         remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
-    if error.timed_out:
+    if timed_out:
         smallest += "; time_limit ended the search"
         remedies.append("raise time_limit")
-    if problem.is_balanced:
+    if is_balanced:
         remedies.append("set distribution_weight to 0")
     message = (
-        f"tolerance={request.tolerance:g}, but no rows within it were found {sets}{smallest}. "
+        f"tolerance={tolerance:g}, but no rows within it were found {sets}{smallest}. "
         f"To go on, {', or '.join(remedies)}."
     )
-    return InfeasibleProblemError(message, tolerance=request.tolerance, change=change)
+    return InfeasibleProblemError(message, tolerance=tolerance, change=change)
 
 
-def _warn_of_nothing(selection: Selection, influence: Influence, request: Request) -> None:
+def warn_of_nothing(
+    tolerance: float, n_samples: int, smallest: float, *, timed_out: bool = False
+) -> None:
     """Warn that the tolerance allows no row to be dropped, and name a change that would."""
-    smallest = in_unit_of(influence.norm, selection.certificate.smallest_reachable)
-    reason = f"tolerance={request.tolerance} allows no row to be dropped"
-    if selection.certificate.status == "time limit":
+    reason = f"tolerance={tolerance} allows no row to be dropped"
+    if timed_out:
         reason = (
             "time_limit ended the search before it found rows that "
-            f"tolerance={request.tolerance} allows to be dropped (raise it)"
+            f"tolerance={tolerance} allows to be dropped (raise it)"
         )
     warn_user(
-        f"{reason}, so all {len(selection.drop)} are kept; the smallest change found is "
+        f"{reason}, so all {n_samples} are kept; the smallest change found is "
         f"{smallest:.3g}. To drop rows, raise tolerance to that.",
     )

@@ -15,6 +15,7 @@ they are without weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -30,7 +31,7 @@ from .matched import Matched
 # other models learn.
 WEIGHT_BOUNDS = (0.5, 2.0)
 # Heads with this many times the damping are held too, since other models regularise differently.
-_DAMPING_FACTORS = (10.0, 100.0)
+HELD_FACTORS = (10.0, 100.0)
 # c, for rows of B with a mean square norm of 1: with equalities (on Diamonds, 90 % pruned, 0.1
 # brings the distribution as close as 1 does), and without them.
 _STRENGTH, _STRENGTH_ALONE = 0.1, 1.0
@@ -67,22 +68,13 @@ def kept_weights(matched: Matched, kept: Integers) -> Floats:
         and if there are no more rows than coordinates, the head is one of the things that weights
         near 1 hold approximately.
     """
-    Z, balance = matched.coordinates.Z, matched.balance
-    damped, no_columns = _damped(matched), np.zeros((len(kept), 0))
-    ones = np.ones(len(kept))
+
+    def scaled(Z: RowMatrix) -> ScaledPart:
+        return ScaledPart.of(part_of(Z, kept), Z)
+
     with serial_blas():
-        held = ScaledRows(balance, kept).T @ ones if balance else np.zeros(0)
-        if len(kept) > Z.shape[1]:
-            rows = ScaledRows([Z], kept)
-            beside = [*damped, *balance]
-            B = ScaledRows(beside, kept) if beside else no_columns
-            weights = near_one(rows, B, np.r_[np.zeros(B.shape[1] - len(held)), held])
-            is_met = np.linalg.norm(rows.T @ weights) <= _MET * np.linalg.norm(rows.T @ ones)
-            if is_met or _WORTH * (weights @ weights) <= len(kept):
-                return weights
-        B = ScaledRows([Z, *damped, *balance], kept)
-        wanted = np.r_[np.zeros(B.shape[1] - len(held)), held]
-        return near_one(no_columns, B, wanted, strength=_STRENGTH_ALONE)
+        damped, balance = map(scaled, _damped(matched)), map(scaled, matched.balance)
+        return weights_of_parts(scaled(matched.coordinates.Z), list(damped), list(balance))
 
 
 def _damped(matched: Matched) -> list[RowMatrix]:
@@ -90,40 +82,82 @@ def _damped(matched: Matched) -> list[RowMatrix]:
     influence = matched.influence
     if not isinstance(influence, RefittableInfluence):
         return []
-    return [influence.damped(factor).Z for factor in _DAMPING_FACTORS]
+    return [influence.damped(factor).Z for factor in HELD_FACTORS]
 
 
-class ScaledRows(LinearOperator):
-    """Some rows of matrices side by side, each matrix scaled to a mean square row norm of 1.
+@dataclass(frozen=True, eq=False)
+class ScaledPart:
+    """The kept rows of a matrix, and the factor that gives its rows a mean square norm of 1.
+
+    Attributes
+    ----------
+    kept : ndarray or RowCoordinates of shape (n_kept, n_columns)
+        The rows.
+    factor : float
+        0 if the matrix is 0.
+    """
+
+    kept: RowMatrix
+    factor: float
+
+    @classmethod
+    def of(cls, kept: RowMatrix, scale_of: RowMatrix) -> ScaledPart:
+        """Return the part of the matrix ``scale_of``, or of one whose rows are as long."""
+        size = float(np.sqrt(np.mean(np.square(norms_of(scale_of), dtype=np.float64))))
+        return cls(kept, 1 / size if size > 0 else 0.0)
+
+
+def weights_of_parts(
+    head: ScaledPart, damped: Sequence[ScaledPart], balance: Sequence[ScaledPart]
+) -> Floats:
+    """Return what `kept_weights` does, from rows of what is matched.
 
     Parameters
     ----------
-    parts : sequence of ndarray or RowCoordinates of shape (n_samples, n_columns_b)
+    head : ScaledPart
+        Influences on the head, whose weighted sum is to be zero.
+    damped : sequence of ScaledPart
+        Influences on heads with more damping, whose weighted sums are to be near zero.
+    balance : sequence of ScaledPart
+        Terms of the distribution, whose weighted sums are to be near those without weights.
+    """
+    n_kept, n_coordinates = head.kept.shape
+    ones, no_columns, beside = np.ones(n_kept), np.zeros((n_kept, 0)), [*damped, *balance]
+    B = ScaledRows(beside) if beside else no_columns
+    wanted = B.T @ ones
+    wanted[: sum(part.kept.shape[1] for part in damped)] = 0
+    if n_kept > n_coordinates:
+        Z = ScaledRows([head])
+        weights = near_one(Z, B, wanted)
+        is_met = np.linalg.norm(Z.T @ weights) <= _MET * np.linalg.norm(Z.T @ ones)
+        if is_met or _WORTH * (weights @ weights) <= n_kept:
+            return weights
+    wanted = np.r_[np.zeros(n_coordinates), wanted]
+    return near_one(no_columns, ScaledRows([head, *beside]), wanted, strength=_STRENGTH_ALONE)
+
+
+class ScaledRows(LinearOperator):
+    """Kept rows of matrices side by side, each matrix scaled.
+
+    Parameters
+    ----------
+    parts : sequence of ScaledPart
         At least one.
-    rows : ndarray of shape (n_rows,)
-        Positions of the rows.
     """
 
-    def __init__(self, parts: Sequence[RowMatrix], rows: Integers) -> None:
-        widths = [part.shape[1] for part in parts]
-        super().__init__(np.float64, (len(rows), sum(widths)))
+    def __init__(self, parts: Sequence[ScaledPart]) -> None:
+        widths = [part.kept.shape[1] for part in parts]
+        super().__init__(np.float64, (parts[0].kept.shape[0], sum(widths)))
         self._bounds = np.cumsum(widths)[:-1]
-        self._parts = [part_of(part, rows) for part in parts]
-        self._factors = [_inverse_size(part) for part in parts]
+        self._parts = parts
 
     def _matvec(self, v: Floats) -> Floats:
-        pieces = zip(self._parts, self._factors, np.split(np.ravel(v), self._bounds), strict=True)
-        total: Floats = np.sum([part @ (factor * piece) for part, factor, piece in pieces], axis=0)
+        pieces = zip(self._parts, np.split(np.ravel(v), self._bounds), strict=True)
+        total: Floats = np.sum([part.kept @ (part.factor * v) for part, v in pieces], axis=0)
         return total
 
     def _rmatvec(self, w: Floats) -> Floats:
-        parts = zip(self._parts, self._factors, strict=True)
-        return np.concatenate([factor * (part.T @ np.ravel(w)) for part, factor in parts])
-
-
-def _inverse_size(part: RowMatrix) -> float:
-    size = float(np.sqrt(np.mean(np.square(norms_of(part), dtype=np.float64))))
-    return 1 / size if size > 0 else 0.0
+        return np.concatenate([part.factor * (part.kept.T @ np.ravel(w)) for part in self._parts])
 
 
 def near_one(

@@ -15,11 +15,8 @@ from .exact.smallest_change import smallest_change
 from .problem import SelectionProblem
 from .quota import InfeasibleProblemError
 from .result import Selection, SetCost, SolverCertificate
-from .search.descent import SearchResult, improve, improve_cost, search
+from .search.descent import CHANGE_FACTOR, SearchResult, improve, improve_cost, search
 from .tolerance import LargestSet, largest_within
-
-# The cost is optimised among the sets within this factor of the best change.
-CHANGE_FACTOR = 1.5
 
 
 def solve(

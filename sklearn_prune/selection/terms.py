@@ -393,6 +393,7 @@ def counted_request(counts: StratumCounts, request: Request) -> CountedRequest:
     InfeasibleProblemError
         When counts, masks and quotas cannot be met together, in the user's terms.
     """
+    _check_some_row_stays(counts)
     n_drop, n_keep = request.n_drop(counts), None
     if request.ratio is not None and n_drop is not None:
         n_keep = counts.n_samples - n_drop
@@ -402,12 +403,16 @@ def counted_request(counts: StratumCounts, request: Request) -> CountedRequest:
     return CountedRequest(counts, n_drop, _kept_range(counts, request.quota, n_keep))
 
 
+def _check_some_row_stays(counts: StratumCounts) -> None:
+    if counts.must_drop.sum() == counts.n_samples:
+        raise InfeasibleProblemError(
+            f"at least one row must stay, and must_drop takes all {counts.n_samples}; free a row "
+            "of must_drop."
+        )
+
+
 def _check_masks(counts: StratumCounts, prune_ratio: float, n_drop: int) -> None:
     least, n = int(counts.must_drop.sum()), counts.n_samples
-    if least == n:
-        raise InfeasibleProblemError(
-            f"at least one row must stay, and must_drop takes all {n}; free a row of must_drop."
-        )
     most = n - int(counts.must_keep.sum())
     if n_drop > most:
         raise InfeasibleProblemError(

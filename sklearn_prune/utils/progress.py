@@ -10,8 +10,8 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 
 
 @contextmanager
-def telling(listener: Callable[[str], None]) -> Iterator[None]:
-    """Call ``listener`` with the name of each part that finishes inside the block.
+def telling(listener: Callable[[str], None] | None) -> Iterator[None]:
+    """Call ``listener`` with the name of each part that finishes inside the block; None is silent.
 
     It is a context variable and not an argument, since rounds and chunks are many calls down and
     nothing in between needs the listener. Threads that are started inside report nothing.

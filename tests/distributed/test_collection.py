@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sklearn_prune.base import BasePruner
 from sklearn_prune.distributed import Block, EachOwn, Partitioned, first_pass
+from sklearn_prune.utils import part_done, telling
 
 from .conftest import LENGTHS, in_parts
 
@@ -154,6 +155,17 @@ def test_passes_and_bytes_are_counted(table):
     partitioned.compute(rows)
     assert partitioned.traffic.n_passes == 2
     assert partitioned.traffic.bytes_moved - before == pytest.approx(X.nbytes, rel=0.5)
+
+
+def test_partitions_report_no_parts_since_threads_would_report_them_at_once(table):
+    def work(block: Block) -> None:
+        part_done("row")
+
+    told: list[str] = []
+    with telling(told.append), dask.config.set(scheduler="synchronous"):
+        read(in_parts(table[0])).compute(work)
+        part_done("pass")
+    assert told == ["pass"]
 
 
 def test_what_rows_and_target_are_made_of_is_computed_once_a_pass(table):

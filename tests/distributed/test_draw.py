@@ -22,29 +22,35 @@ N, PARTS = 900, (300, 100, 300, 200)
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """The draw, the rows of all partitions with the probability of each, and their groups."""
+def ready():
+    """The rows of all partitions, of which the sample is a third, and maps of their coordinates."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, 3))
     y = (X[:, 0] + rng.standard_normal(N) > 0.5).astype(int)
     order = np.argsort(y, kind="stable")
     partitioned = Partitioned.of(in_parts(X[order], PARTS), in_parts(y[order], PARTS))
     first = first_pass(InfluencePruner(), partitioned, None, column_moments)
-    # The sample is a third of the rows.
     job = PartitionJob(None, Request(0.8, None, "class", "auto"), "loss", 1e-2, 0)
     known = survey(first, None, 0, n_sample=300)
-    groups = Groups.of(known.counted, job.request)
     head = match_head(known, job.norm, job.damping)
-    maps = with_distribution(RowMaps(known.reader, head.map, None), known, groups, job.request)
+    maps = RowMaps(known.reader, head.map, None)
+    return known, with_distribution(maps, known, job.request, N // 5), job
+
+
+@pytest.fixture(scope="module")
+def drawn(ready):
+    """The draw, the rows of all partitions with the probability of each, and their groups."""
+    known, maps, job = ready
+    groups = Groups.of(known.counted, job.request)
     rule, of_sample = OddsRule.fit(maps, known.sample, N)
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1].tolist()
-    odds = first.partitioned.keep(block_odds, maps, rule, EachOwn(positions), EachOwn(firsts))
+    odds = known.partitioned.keep(block_odds, maps, rule, EachOwn(positions), EachOwn(firsts))
     draw, vectors = first_draw(
         maps, groups, known.sample, of_sample, np.full(2, np.nan), np.random.default_rng(0)
     )
-    draw = calibrated_draw(first.partitioned, maps, odds, groups, draw, vectors)
-    parts = first.partitioned.compute(shares_of, odds, maps, groups, draw)
+    draw = calibrated_draw(known.partitioned, maps, odds, groups, draw, vectors)
+    parts = known.partitioned.compute(shares_of, odds, maps, groups, draw)
     shares, influences, labels = map(np.concatenate, zip(*parts, strict=True))
     return groups, shares, influences, labels
 
@@ -72,6 +78,18 @@ def test_the_rows_dropped_hardly_move_the_head(drawn):
 def test_rows_are_preferred(drawn):
     _, shares, _, _ = drawn
     assert np.quantile(shares, 0.9) > 2 * np.quantile(shares, 0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_priorities_that_the_sample_misses_count_in_their_unit(ready, unit):
+    known, maps, _ = ready
+    sample, none = known.sample, np.zeros(len(known.sample))
+    rule, of_sample = OddsRule.fit(maps, sample, N, none, greatest=unit)
+    some = none.copy()
+    some[0] = unit
+    odds = rule(maps, sample, np.arange(len(sample)), some).odds
+    assert odds[0] == pytest.approx(20 * of_sample.odds[0])
+    np.testing.assert_allclose(odds[1:], of_sample.odds[1:])
 
 
 def test_a_rare_class_does_not_tilt_the_others():

@@ -344,13 +344,19 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
 @pytest.mark.parametrize(
     ("options", "fit_params", "message"),
     [
-        ({"prune_ratio": "auto", "tolerance": 0.1}, {}, "prune_ratio='auto' needs all rows"),
-        ({"reweight": True}, {}, "reweight=True needs all rows in memory.*leave it out"),
+        ({"prune_ratio": "auto"}, {}, "tolerance is None; set tolerance"),
+        ({"tolerance": 0.1}, {}, "prune_ratio=0.5 fixes how many rows to drop"),
         ({"layers": "all"}, {}, "layers='all' needs all rows in memory"),
         ({"features": np.array}, {}, "features=.*make them columns of X"),
         ({"memory": "cache"}, {}, "memory='cache' needs all rows"),
         ({"estimator": [None, None]}, {}, "one network; estimator holds 2"),
-        ({}, {"sample_cost": np.ones(N)}, "sample_cost needs all rows in memory"),
+        (
+            {"prune_ratio": "auto", "tolerance": 0.1},
+            {"sample_cost": np.ones(N)},
+            "sample_cost beside prune_ratio='auto' needs all rows in memory",
+        ),
+        ({}, {"sample_cost": np.ones(N), "sample_priority": np.ones(N)}, "leave out one of the"),
+        ({}, {"X_ref": np.ones((9, 4)), "y_ref": np.ones(9)}, "X_ref needs all rows.*with y_ref"),
         ({"distribution_weight": 0}, {"sample_priority": np.ones(N)}, "leave out one of the two"),
     ],
 )

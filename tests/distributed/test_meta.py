@@ -49,6 +49,19 @@ def test_the_estimator_gets_the_kept_rows_as_collections_of_known_chunks(table):
     assert model.predict(parts[0]).chunks == (parts[0].chunks[0],)
 
 
+def test_the_estimator_gets_the_weights_of_the_kept_rows_times_the_given_ones(table):
+    X, y = table
+    given = np.random.default_rng(1).random(len(X)) + 0.5
+    pruner = InfluencePruner(prune_ratio=0.5, reweight=True, random_state=0)
+    model = PrunedClassifier(RemembersParts(), pruner)
+    model.fit(in_parts(X), in_parts(y), sample_weight=in_parts(given))
+    X_small, _, weights, _ = model.estimator_.given_
+    kept, own = model.pruner_.sample_indices_, model.pruner_.sample_weight_.compute()
+    assert weights.chunks[0] == X_small.chunks[0]
+    np.testing.assert_allclose(weights.compute(), own * given[kept])
+    assert own.std() > 0
+
+
 def test_weights_of_another_length_are_refused(table):
     X, y = table
     model = PrunedClassifier(RemembersParts(), PositiveRows())
@@ -70,11 +83,11 @@ def test_column_names_of_a_frame_are_known(table):
         ("xgboost.dask", "DaskXGBClassifier", {}),
     ],
 )
-def test_boosting_is_trained_on_the_rows_that_are_kept(client, module, name, options):
+def test_boosting_is_trained_on_the_rows_kept_with_their_weights(client, module, name, options):
     boosting = pytest.importorskip(module)
     X = da.random.default_rng(0).standard_normal((1200, 3), chunks=(300, 3))
     y = (X[:, 0] > 0).astype(int)
-    pruner = InfluencePruner(prune_ratio=0.75, random_state=0)
+    pruner = InfluencePruner(prune_ratio=0.75, reweight=True, random_state=0)
     booster = getattr(boosting, name)(n_estimators=20, **options)
     model = PrunedClassifier(booster, pruner).fit(X, y)
     assert model.pruner_.support_.chunks == y.chunks

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from typing import Any
 
 import dask.array as da
@@ -29,6 +30,19 @@ def test_the_mask_has_the_partitions_of_the_rows(kept):
     assert kept.support.dtype == bool
     np.testing.assert_array_equal(kept.support.compute(), KEPT)
     np.testing.assert_array_equal(kept.indices, np.flatnonzero(KEPT))
+
+
+def test_masks_are_unpacked_one_at_a_time():
+    masks = [np.arange(100_000) == i for i in range(50)]
+    kept = KeptRows.of(Partitioned.of(in_parts(np.empty((5_000_000, 0)), (100_000,) * 50)), masks)
+    tracemalloc.start()
+    try:
+        indices = kept.indices
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(indices, 100_001 * np.arange(50))
+    assert peak < 5_000_000 / 10
 
 
 def test_an_array_keeps_its_type_and_has_known_chunks_none_of_them_empty(kept):

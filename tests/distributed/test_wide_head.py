@@ -42,6 +42,14 @@ def test_the_changes_are_those_in_memory(rows, norm):  # noqa: F811
     assert certificate.curvature == "kronecker"
 
 
+def test_weights_of_the_rows_kept_hold_it(rows):  # noqa: F811
+    pruner = fitted(*rows, reweight=True)
+    influence = InfluencePruner(prune_ratio=0.8, random_state=0).fit(*rows).influence_
+    share = np.ones(N)
+    share[pruner.sample_indices_] = 1 - pruner.sample_weight_.compute()
+    assert influence.refitted_change(share) < 1e-6 * influence.refitted_change(share == 1)
+
+
 def test_the_norms_are_those_in_memory(pruner, in_memory):
     norms = pruner.influence_norms_.compute()
     np.testing.assert_allclose(norms, in_memory.influence_norms_, rtol=1e-3)
@@ -77,7 +85,7 @@ def test_few_directions_of_it_are_enough_for_the_draw(rows, monkeypatch):  # noq
 def test_its_fit_is_that_in_memory(both):  # noqa: F811
     known, whole = both
     summed = summed_over(known, whole)
-    fit = summed.minimised(np.zeros(whole.shape), warns=True)
+    fit = summed.minimised(np.zeros(whole.shape))
     assert fit.converged
     expected = WideHeadInfluence(whole, fit.theta)
     assert fit.gradient_norm == pytest.approx(np.linalg.norm(whole.gradient(fit.theta)), abs=1e-12)
@@ -97,3 +105,8 @@ def test_products_are_many_where_the_rows_are_here(both, monkeypatch):  # noqa: 
         summed = summed_over(known, whole, masks)
         most.append(summed.exact(theta, summed.curvature(theta)).max_iter)
     assert most == [50, 500]
+
+
+def test_a_tolerance_is_refused_since_its_change_is_approximate(rows):  # noqa: F811
+    with pytest.raises(ValueError, match="tolerance bounds the change.*only approximately"):
+        fitted(*rows, prune_ratio="auto", tolerance=0.1)

@@ -14,7 +14,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import scale
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.matching.weights import WEIGHT_BOUNDS, ScaledRows, kept_weights, near_one
+from sklearn_prune.matching.weights import (
+    WEIGHT_BOUNDS,
+    ScaledPart,
+    ScaledRows,
+    kept_weights,
+    near_one,
+)
 
 CALM = {"prune_ratio": 0.5, "damping": 1e-2, "random_state": 0}
 
@@ -119,7 +125,7 @@ def test_nothing_is_weighed_that_sums_to_zero_already():
 def test_rows_are_products_of_scaled_matrices():
     A, B = standard_normal(0, 9, 2, 3)
     rows = np.array([1, 4, 7])
-    side_by_side = ScaledRows([A, B], rows)
+    side_by_side = ScaledRows([ScaledPart.of(M[rows], M) for M in (A, B)])
     expected = np.hstack([M[rows] / np.sqrt(np.mean(np.sum(M**2, axis=1))) for M in (A, B)])
     np.testing.assert_allclose(side_by_side @ np.eye(5), expected)
     np.testing.assert_allclose(side_by_side.T @ np.eye(3), expected.T)

@@ -362,8 +362,7 @@ def retraining_steps(
         fit = refit_head(influence.objective.without(drop), precondition=influence.precondition)
     else:
         fit = influence.refit(drop)
-        if not fit.converged:
-            warn_of_gradient(influence.objective.without(drop), fit)
+        warn_of_gradient(fit)
     return RetrainingSteps(
         first_order=first_order.reshape(theta.shape),
         kept_hessian=kept_step,

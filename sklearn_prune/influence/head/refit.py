@@ -66,16 +66,29 @@ class HeadFit:
     gradient_norm : float
         Euclidean norm of the objective's gradient there.
     n_iter : int
-        Newton steps taken.
-    converged : bool
-        Whether the gradient norm is at most 1e-8, or 1e-8 times the size of the gradient's terms
-        if that exceeds 1.
+        Steps taken.
+    allowed : float
+        Gradient norm that counts as zero: the tolerance, times the size of the gradient's terms if
+        that exceeds 1 and the norm is not small without it.
     """
 
     theta: Array
     gradient_norm: float
     n_iter: int
-    converged: bool
+    allowed: float
+
+    @classmethod
+    def at(cls, objective: DampedLoss, theta: Array, n_iter: int, tol: float = _TOL) -> HeadFit:
+        """Return a fit of the objective that ended at `theta`."""
+        norm, allowed = float(np.linalg.norm(objective.gradient(theta))), tol
+        if norm > tol:
+            allowed = tol * max(1.0, objective.gradient_scale(theta))
+        return cls(theta, norm, n_iter, allowed)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gradient is small."""
+        return self.gradient_norm <= self.allowed
 
 
 def refit_head(
@@ -115,19 +128,19 @@ def refit_head(
         If the tolerance was not reached; names the gradient norm that was.
     """
     fit = fit_head(objective, theta_start, max_iter=max_iter, precondition=precondition)
-    if not fit.converged:
-        warn_of_gradient(objective, fit)
+    warn_of_gradient(fit)
     return fit
 
 
-def warn_of_gradient(objective: DampedLoss, fit: HeadFit) -> None:
-    """Warn that a fit of the objective did not reach the tolerance."""
-    warn_user(
-        f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
-        f"Newton steps; {_allowed(objective, fit.theta):.2g} was asked for. Scale the "
-        "features that enter the last layer, or raise damping.",
-        ConvergenceWarning,
-    )
+def warn_of_gradient(fit: HeadFit) -> None:
+    """Warn if the gradient at the end of a fit is not small."""
+    if not fit.converged:
+        warn_user(
+            f"The head was refitted to a gradient norm of {fit.gradient_norm:.2g} in {fit.n_iter} "
+            f"steps; {fit.allowed:.2g} was asked for. Scale the features that enter the last "
+            "layer, or raise damping.",
+            ConvergenceWarning,
+        )
 
 
 def fit_head(
@@ -144,9 +157,7 @@ def fit_head(
             theta, n_iter = _minimise_in_row_space(objective, theta, max_iter)
         else:
             theta, n_iter = _minimise(objective, theta, max_iter, precondition)
-    norm = float(np.linalg.norm(objective.gradient(theta)))
-    converged = norm <= _TOL or norm <= _allowed(objective, theta)
-    return HeadFit(theta, norm, n_iter, converged)
+    return HeadFit.at(objective, theta, n_iter)
 
 
 def _minimise_in_row_space(
@@ -260,8 +271,3 @@ def _backtrack(objective: DampedLoss, point: _Point, step: Array) -> _Point:
         if trial.value <= point.value + 1e-4 * scale * slope + rounding:
             return trial
     return point
-
-
-def _allowed(objective: DampedLoss, theta: Array) -> float:
-    """Return the gradient norm that counts as zero: 1e-8, times the terms' size if that is > 1."""
-    return _TOL * max(1.0, objective.gradient_scale(theta))

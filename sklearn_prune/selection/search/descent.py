@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..._types import Integers, Mask
+from ..._types import Floats, Integers, Mask
 from ...utils import part_done
 from ..cells import CellCounts, cell_counts, cell_labels
 from ..coordinates import Coordinates
@@ -27,6 +27,8 @@ MAX_BLOCKS = 10
 # searches that may stop before the optimum.
 _LEAST_PROGRESS, _COARSE_PROGRESS = 0.01, 0.1
 _STALLED_ROUNDS = 2
+# The cost is optimised among the sets within this factor of the best change.
+CHANGE_FACTOR = 1.5
 # Doublings of each round of multiple exchange (two, four, eight and eight swaps at once), and the
 # factor by which the next round may take longer than the last.
 _DOUBLINGS, _GROWTH = (1, 2, 3, 3), 2.5
@@ -99,12 +101,14 @@ def exchange_rows(
     drop: Mask,
     rng: np.random.Generator,
     *,
+    cost: Floats | None = None,
     least_progress: float = _LEAST_PROGRESS,
 ) -> Mask:
     """Return a set of the same counts whose residual, offset included, is closer to zero.
 
     Pairs are exchanged until two rounds in a row gain less than ``least_progress``; then more rows
-    at once, if the coordinates are few.
+    at once, if the coordinates are few. With costs, pairs whose exchange saves more follow instead,
+    while the norm stays within 1.5 times that reached.
 
     Parameters
     ----------
@@ -116,9 +120,15 @@ def exchange_rows(
         The set to improve.
     rng : numpy.random.Generator
         Draws the pools.
+    cost : ndarray of shape (n_rows,), default=None
+        What dropping each row saves.
     """
     drop = _Descent(rng, np.inf, least_progress, 0.0).run(coordinates, labels, drop)
-    return _combined(coordinates, labels, drop, rng, np.inf)[0]
+    savings = None if cost is None else _in_spreads(cost, labels >= 0)
+    if savings is None:
+        return _combined(coordinates, labels, drop, rng, np.inf)[0]
+    limit = CHANGE_FACTOR * float(np.linalg.norm(coordinates.residual(drop)))
+    return _costlier(coordinates, labels, drop, savings, limit, rng, np.inf)
 
 
 def improve_cost(
@@ -128,32 +138,61 @@ def improve_cost(
     rng: np.random.Generator,
     deadline: float,
 ) -> SearchResult:
-    r"""Raise ``costᵀw`` by exchanges while the norm of the residual stays within ``limit``.
-
-    Minimises :math:`\|r\|^2 - μ\, c^T w`, with r the residual in units of ``scale``, for μ growing
-    by factors of four, and returns the set within the limit that saves most.
-    """
-    spread = float(np.ptp(problem.savings[problem.free])) if problem.free.any() else 0.0
-    if spread == 0.0:
+    """Raise ``costᵀw`` by exchanges while the norm of the residual stays within ``limit``."""
+    savings = _in_spreads(problem.savings, problem.free)
+    if savings is None:
         return result
-    drop, saved = result.drop, problem.saving(result.drop)
-    floor = float(np.median(problem.coordinates.squared_norms)) or 1.0
+    drop = _costlier(
+        problem.coordinates,
+        result.labels,
+        result.drop,
+        savings,
+        limit,
+        rng,
+        deadline,
+        problem.constraints,
+    )
+    return replace(result, drop=drop, norm=problem.norm(drop))
+
+
+def _in_spreads(cost: Floats, free: Mask) -> Floats | None:
+    """Return the costs in units of the spread among free rows; None if these cost the same."""
+    spread = float(np.ptp(cost[free])) if free.any() else 0.0
+    return cost / spread if spread > 0 else None
+
+
+def _costlier(
+    coordinates: Coordinates,
+    labels: Integers,
+    drop: Mask,
+    savings: Floats,
+    limit: float,
+    rng: np.random.Generator,
+    deadline: float,
+    linear_rows: LinearRows | None = None,
+) -> Mask:
+    r"""Return the set within the limit that saves most, of those found by exchanges.
+
+    Minimises :math:`\|r\|^2 - μ\, c^T w`, with r the residual in units of ``scale`` and c the
+    savings in units of their spread, for μ growing by factors of four.
+    """
+    best, saved = drop, float(savings[drop].sum())
+    floor = float(np.median(coordinates.squared_norms)) or 1.0
     for exponent in range(-8, 6):
-        reward = problem.savings / spread * floor * 4.0**exponent
         drop = exchange_round(
-            problem.coordinates,
-            result.labels,
+            coordinates,
+            labels,
             drop,
             rng,
-            reward=reward,
-            linear_rows=problem.constraints,
+            reward=savings * floor * 4.0**exponent,
+            linear_rows=linear_rows,
         ).drop
-        norm, saving = problem.norm(drop), problem.saving(drop)
+        norm, saving = float(np.linalg.norm(coordinates.residual(drop))), float(savings[drop].sum())
         if norm <= limit and saving > saved:
-            result, saved = replace(result, drop=drop, norm=norm), saving
+            best, saved = drop, saving
         if norm > 10 * limit or time.perf_counter() > deadline:
             break
-    return replace(result, norm=problem.norm(result.drop))
+    return best
 
 
 def _start(
