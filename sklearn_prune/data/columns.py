@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import issparse
 
 from .._types import Array, Floats, Rows
 from .containers import is_collection
-from .values import is_missing, require_eager
+from .values import is_missing, mapped, require_eager
 
 ColumnKind = Literal["number", "moment", "category"]
-# What a cell is mapped to.
-Image = TypeVar("Image")
 
 # A date of ISO 8601 with its dashes, so that a postal code is no year.
 _ISO = re.compile(
@@ -131,7 +129,7 @@ def as_float(name: Hashable, column: Rows) -> Floats:
     elif cells.dtype.kind in "biuf":
         numbers = cells.astype(np.float64)
     else:
-        numbers = np.array(_mapped(cells, lambda cell: _float(name, cell)))
+        numbers = np.array(mapped(cells, lambda cell: _float(name, cell)))
     numbers[~np.isfinite(numbers)] = np.nan
     return np.clip(numbers, -_LARGEST, _LARGEST)
 
@@ -149,7 +147,7 @@ def date_parts(name: Hashable, column: Rows) -> Floats:
     """
     cells = _cells(column)
     if cells.dtype.kind != "M":
-        cells = np.array(_mapped(cells, lambda cell: _moment(name, cell)), dtype="datetime64[us]")
+        cells = np.array(mapped(cells, lambda cell: _moment(name, cell)), dtype="datetime64[us]")
     moments = cells.astype("datetime64[s]")
     missing = np.isnat(moments)
     seconds = np.where(missing, 0, moments.astype(np.int64))
@@ -164,7 +162,7 @@ def date_parts(name: Hashable, column: Rows) -> Floats:
 
 def as_text(column: Rows) -> list[str]:
     """Return the cells of a column of categories as text; missing ones are "(missing)"."""
-    return _mapped(_cells(column), _text)
+    return mapped(_cells(column), _text)
 
 
 def _text(cell: object) -> str:
@@ -199,17 +197,6 @@ def _distinct(cells: Array) -> Iterable[object]:
         return dict.fromkeys(values)
     except TypeError:
         return values
-
-
-def _mapped(cells: Array, function: Callable[[object], Image]) -> list[Image]:
-    """Return ``function`` of each cell, called once for each distinct one."""
-    values = cells.tolist()
-    try:
-        images = {cell: function(cell) for cell in dict.fromkeys(values)}
-    except TypeError:
-        # Some cells, such as lists, cannot be hashed.
-        return [function(cell) for cell in values]
-    return [images[cell] for cell in values]
 
 
 def _float(name: Hashable, cell: object) -> float:

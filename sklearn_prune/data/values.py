@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from decimal import Decimal
 from numbers import Real
+from typing import TypeVar
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 
 from .._types import Array, Floats, Mask, Values
+
+# What a cell is mapped to.
+Image = TypeVar("Image")
 
 _DATES = (
     datetime.date,
@@ -84,8 +89,19 @@ def _missing(array: Array) -> Mask:
         return ~np.isfinite(array)
     if array.dtype.kind != "O":
         return np.zeros(array.shape, dtype=bool)
-    missing = [is_missing(value) or _is_infinite(value) for value in array.ravel()]
+    missing = mapped(array.ravel(), lambda value: is_missing(value) or _is_infinite(value))
     return np.array(missing, dtype=bool).reshape(array.shape)
+
+
+def mapped(cells: Array, function: Callable[[object], Image]) -> list[Image]:
+    """Return ``function`` of each cell, called once for each distinct one."""
+    values = cells.tolist()
+    try:
+        images = {cell: function(cell) for cell in dict.fromkeys(values)}
+    except TypeError:
+        # Some cells, such as lists, cannot be hashed.
+        return [function(cell) for cell in values]
+    return [images[cell] for cell in values]
 
 
 def _is_infinite(value: object) -> bool:
@@ -96,8 +112,9 @@ def _as_single_type(array: Array) -> Array:
     """Return an array of objects as text, bytes or bool if all of them are."""
     if array.dtype.kind != "O" or not array.size:
         return array
+    types = set(map(type, array.flat))
     for kind in (str, bytes, bool | np.bool_):
-        if all(isinstance(value, kind) for value in array.flat):
+        if all(issubclass(held, kind) for held in types):
             return np.array(array.tolist())
     return array
 

@@ -86,7 +86,7 @@ def recalled(
             raise
         _warn_of(f"its folder cannot be used: {error}")
         # Use the result if only storing it failed.
-        return (call.results or [compute()])[0], False
+        return (call.results[0] if call.results else compute()), False
     finally:
         if call.results:
             _remove_half_written(cached)

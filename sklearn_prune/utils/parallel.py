@@ -36,7 +36,7 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return ``[function(item) for item in items]``, computed by threads with serial BLAS in each.
 
     Runs as many threads as joblib's configuration says or, without one, as BLAS may use and there
-    are processors for. Calls inside of an item share these threads out. Products with a handful of
+    are processors for. Calls inside an item share these threads out. Products with a handful of
     columns are too small for BLAS to split: its threads have been seen to take a hundred times as
     long as one, waiting for each other. Since the items do not depend on the number of threads,
     neither do the results.
