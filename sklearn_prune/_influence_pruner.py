@@ -325,16 +325,17 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     300 times. With a ``tolerance``, 10 to 16 numbers of rows are tried, at two or three readings
     each; the change of the rows kept is computed anew from their gradients before it is accepted.
     Costs are saved by exchanges in each partition, then among all, within 1.5 times the change
-    reached there. Reference rows, weights of zero, several networks, and costs beside a tolerance
-    need all rows in memory, and so do `select` and `weigh`. With ``reweight``, at most 20,000 rows
-    may be kept, unless they lie in a single partition. ``time_limit`` does not apply, and no bound
-    is computed. ``support_`` and ``influence_norms_`` are Dask arrays, and so is
-    ``sample_weight_``, with the partitions of the lazily filtered collections that `prune` returns.
-    Row i of everything given is the same row, as in scikit-learn: an index is not compared, only
-    divisions that are known. The norms are computed from X and y when asked for, by the scheduler
-    that is active then; what you persisted needs the Client that holds it. They are not pickled or
-    copied with the pruner, since they would take the rows along: store
-    ``influence_norms_.compute()``.
+    reached there. Reference rows are in memory; a forest on the sample, corrected by them, judges
+    all labels in one reading. Weights of zero, several networks, and costs beside a tolerance, or
+    beside reference rows, need all rows in memory, and so do groups beside reference rows, `select`
+    and `weigh`. With ``reweight``, at most 20,000 rows may be kept, unless they lie in a single
+    partition. ``time_limit`` does not apply, and no bound is computed. ``support_`` and
+    ``influence_norms_`` are Dask arrays, and so is ``sample_weight_``, with the partitions of the
+    lazily filtered collections that `prune` returns. Row i of everything given is the same row, as
+    in scikit-learn: an index is not compared, only divisions that are known. The norms are computed
+    from X and y when asked for, by the scheduler that is active then; what you persisted needs the
+    Client that holds it. They are not pickled or copied with the pruner, since they would take the
+    rows along: store ``influence_norms_.compute()``.
 
     References
     ----------
@@ -586,14 +587,22 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
         return pruning.support
 
     def _select_partitions(
-        self, X: Rows, y: Targets, kind: Kind | None, **fit_params: Metadata
+        self,
+        X: Rows,
+        y: Targets,
+        kind: Kind | None,
+        *,
+        X_ref: Rows = None,
+        y_ref: ArrayLike | None = None,
+        **fit_params: Metadata,
     ) -> KeptPartitions:
         """Do what `_select_rows` does, for the partitions of a Dask collection."""
-        distributed.require_partition_wise(self.get_params(deep=False), fit_params)
+        others = {"X_ref": X_ref, "y_ref": y_ref}
+        distributed.require_partition_wise(self.get_params(deep=False), fit_params | others)
         request = self._request()
         if fit_params.get("sample_priority") is not None:
             has_cost = fit_params.get("sample_cost") is not None
-            check_priority(request, has_cost=has_cost, is_led=False)
+            check_priority(request, has_cost=has_cost, is_led=X_ref is not None)
         with fit_task(self, X, y, n_parts=_N_STAGES) as task:
             clock = StageClock(self.verbose, task)
             partitioned = distributed.Partitioned.of(X, y, **fit_params)
@@ -604,7 +613,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             partitioned = first.partitioned
             self._note_classes(first.target)
             names = ("support_", "certificate_", "estimator_", "influence_norms_", "sample_weight_")
-            alone = distributed.fitted_alone(first, self, *names)
+            assert first.target is not None
+            reference = self._checked_reference(X, first.target.values, X_ref, y_ref)
+            alone = distributed.fitted_alone(first, self, *names, **others)
             if alone is not None:
                 support, self.certificate_, self.estimator_, norms, weights = alone
                 self.influence_norms_ = partitioned.of_rows([norms])
@@ -616,6 +627,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
                 self._head_damping,
                 drawn_seed(self.random_state),
                 self.reweight,
+                reference,
             )
             selected = distributed.select_partitions(first, job, clock)
         self.certificate_, self.estimator_ = selected.certificate, selected.network

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
 
-from .._types import Array, Estimator
+from .._types import Array, Estimator, Metadata
 from ..data import Kind
 from .collection import Block
 from .first_pass import FirstPass
 
 
-def fitted_alone(first: FirstPass, pruner: BaseEstimator, *attributes: str) -> list[Any] | None:
+def fitted_alone(
+    first: FirstPass, pruner: BaseEstimator, *attributes: str, **others: Metadata
+) -> list[Any] | None:
     """Fit a clone of the pruner where a single partition has rows, on the worker that holds it.
 
     Parameters
@@ -24,6 +26,8 @@ def fitted_alone(first: FirstPass, pruner: BaseEstimator, *attributes: str) -> l
         What to fit.
     *attributes : str
         Fitted attributes to return.
+    **others : dict
+        Arguments of ``fit`` that do not belong to the rows.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def fitted_alone(first: FirstPass, pruner: BaseEstimator, *attributes: str) -> l
     target = first.target
     kind, classes = (None, None) if target is None else (target.kind, target.classes)
     (values,) = first.partitioned.compute(
-        _fit, clone(pruner), kind, classes, first.group_names, attributes
+        _fit, clone(pruner), kind, classes, first.group_names, attributes, others
     )
     return values
 
@@ -47,9 +51,11 @@ def _fit(
     classes: Array | None,
     group_names: Array | None,
     attributes: Sequence[str],
+    others: Mapping[str, Metadata],
 ) -> list[Any]:
     y = block.y if classes is None or block.y is None else classes[block.y]
     given: dict[str, Any] = {
+        **others,
         "sample_weight": block.sample_weight,
         "sample_priority": block.priority,
         "sample_cost": block.cost,

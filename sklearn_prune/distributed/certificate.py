@@ -15,6 +15,7 @@ from .exchange import LastExchange
 from .groups import Groups
 from .head import MatchedHead, SummedObjective
 from .reading import ReadRows
+from .reference import Lead
 from .row_maps import RowMaps
 from .survey import Survey
 
@@ -91,7 +92,10 @@ class KeptHead:
         return self._gradient - self._head.gradient
 
     def dropped_influence(self) -> Floats:
-        """Return the sum of the influences of the rows dropped, of shape (n_params,)."""
+        """Return the sum of the influences of the rows dropped, of shape (n_params,).
+
+        Less that of all rows, which is zero unless the head is one of reference rows.
+        """
         forward = self._head.map.linear_map.forward
         return forward(-self.weight / self._head.map.weight_sum * self._pull)
 
@@ -107,7 +111,7 @@ class KeptHead:
             return np.inf
         if self._head.map.norm == "parameter":
             return float(np.linalg.norm(fit.theta - self._theta))
-        value = self._head.objective.value_and_gradient
+        value = self._head.goal.value_and_gradient
         return value(fit.theta)[0] - value(self._theta)[0]
 
     @cached_property
@@ -174,8 +178,12 @@ def distribution_costs(
     random: RandomRows,
     *,
     is_aimed: bool,
+    is_led: bool,
 ) -> DistributionCosts:
-    """Compare the distribution of the rows kept with its aim, and with that of random rows."""
+    """Compare the distribution of the rows kept with its aim, and with that of random rows.
+
+    With reference rows (``is_led``), terms are relative to the aim.
+    """
     maps = last.maps
     if maps.embedding is None or maps.head is None:
         return DistributionCosts()
@@ -185,14 +193,14 @@ def distribution_costs(
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 1)
     # All terms are relative to the mean of the sample; `total` is that of all rows.
     kept = weight / kept_weight * (total - maps.part(last.dropped, 1))
-    aim = total
+    aim = np.zeros(len(total)) if is_led else total
     if is_aimed:
         aim = weight / sum(part.kept_weight for part in sums) * (total - left)
-    length = random.length(1, randoms - n_drop / n * total, groups)
+    length = random.length(1, randoms - (1.0 if is_led else n_drop / n) * total, groups)
     return DistributionCosts(
         float(np.linalg.norm(kept - aim)),
         n / (n - n_drop) * length,
-        float(np.linalg.norm(aim - total)),
+        0.0 if is_led else float(np.linalg.norm(aim - total)),
     )
 
 
@@ -209,6 +217,7 @@ def certify_partitions(
     *,
     is_aimed: bool,
     weights: Floats | None,
+    lead: Lead | None,
 ) -> Certificate:
     """Return the certificate; the fields are those of one machine.
 
@@ -234,12 +243,18 @@ def certify_partitions(
         Whether the rows kept are to look like a draw with unequal probabilities.
     weights : ndarray of shape (n_kept,) or None
         Weights of the rows kept, with which ``last`` and ``kept`` are; None if all are 1.
+    lead : Lead or None
+        What reference rows determine.
     """
     weights = np.ones(1) if weights is None else weights
     maps, norm = last.maps, head.map.norm
     n, n_drop = groups.n_samples, groups.n_drop
-    distribution = distribution_costs(last, sums, kept.weight, groups, random, is_aimed=is_aimed)
+    distribution = distribution_costs(
+        last, sums, kept.weight, groups, random, is_aimed=is_aimed, is_led=lead is not None
+    )
     randoms = maps.part(np.sum([part.random for part in sums], axis=0), 0)
+    if lead is not None:
+        randoms = randoms - maps.part(np.sum([part.total for part in sums], axis=0), 0)
     random_length = n / (n - n_drop) * random.length(0, randoms, groups) * measured.length_ratio
     predicted = kept.first_order_change()
     warn_of_gradient(kept.refit)
@@ -260,12 +275,12 @@ def certify_partitions(
         least_weight=float(weights.min()),
         greatest_weight=float(weights.max()),
         effective_rows=(n - n_drop) / float(np.mean(weights**2)),
-        n_reference=0,
-        reference_score=np.nan,
-        reference_damping=np.nan,
-        reference_similarity=np.nan,
-        n_suspect=0,
-        n_suspect_kept=0,
+        n_reference=0 if lead is None else lead.fitted.objective.n_samples,
+        reference_score=np.nan if lead is None else lead.fitted.score,
+        reference_damping=np.nan if lead is None else lead.fitted.objective.damping,
+        reference_similarity=np.nan if lead is None else lead.similarity,
+        n_suspect=0 if lead is None else lead.n_suspect(),
+        n_suspect_kept=0 if lead is None else lead.n_suspect(last.support),
         # No bound is computed, and 0 is one.
         lower_bound=0.0,
         gap=1.0 if predicted > 0 else 0.0,

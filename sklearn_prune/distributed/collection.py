@@ -14,6 +14,7 @@ from .._types import Array, Floats, Mask, Rows, Values
 from ..data import as_labels, is_collection, n_rows, two_rows_like
 from ..utils import serial_blas, telling, warn_user
 from .alignment import Collection, Lazy, aligned_parts, joined
+from .masks import packed, unpacked
 
 # What a partition holds, by the name of the argument of fit: parts of arrays and frames.
 Parts: TypeAlias = dict[str, Values]
@@ -218,6 +219,18 @@ class Partitioned:
         sent = {name: list(persist(*parts)) for name, parts in split.items()}
         return replace(self, lengths=lengths, columns=self.columns | split, sent=sent)
 
+    def dropping(self, masks: Sequence[Mask]) -> Partitioned:
+        """Return the same partitions with more rows of must_drop, given as a mask for each."""
+        from dask.base import persist
+
+        given = self.columns.get("must_drop", [None] * len(masks))
+        drop = [
+            _lazy(_either)(own, bits, len(mask))
+            for own, bits, mask in zip(given, packed(masks), masks, strict=True)
+        ]
+        sent = self.sent | {"must_drop": list(persist(*drop))}
+        return replace(self, columns=self.columns | {"must_drop": drop}, sent=sent)
+
     def without_rows(self) -> Partitioned:
         """Return the same partitions with rows of no columns, so that X is not read.
 
@@ -417,6 +430,11 @@ def added(sums: Sequence[Any]) -> Any:
             else first + other
         )
     return first
+
+
+def _either(given: Values, bits: Array, length: int) -> Mask:
+    mask = unpacked(bits, length)
+    return mask if given is None else mask | as_labels("must_drop", given)
 
 
 def _without_columns(part: Values) -> Array:

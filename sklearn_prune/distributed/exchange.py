@@ -206,11 +206,12 @@ class LastExchange:
     def on(self, maps: RowMaps, dropped_influence: Floats) -> LastExchange:
         """Return the same set in the coordinates of another head.
 
-        ``dropped_influence`` is the sum of the influences on it of the rows dropped.
+        ``dropped_influence`` is minus the sum of the influences on it of the rows kept, which is to
+        be zero; influences on a head of all rows sum to zero.
         """
-        dropped = self.dropped.copy()
-        dropped[: len(dropped_influence)] = dropped_influence / maps.scale
-        return replace(self, maps=maps, dropped=dropped)
+        dropped, target, n_params = self.dropped.copy(), self.target.copy(), len(dropped_influence)
+        dropped[:n_params], target[:n_params] = dropped_influence / maps.scale, 0.0
+        return replace(self, maps=maps, dropped=dropped, target=target)
 
     def weighted(self, kept: ReadRows, weights: Floats) -> LastExchange:
         """Return the same set with the rows kept weighted: a share ``1 - v_i`` of each is dropped.

@@ -15,9 +15,11 @@ from ..matching import (
     FEWEST_ROWS,
     LEAST_KEPT,
     LEAST_PROGRESS,
+    LED_WEIGHT,
     NEGLIGIBLE,
     Certificate,
     Network,
+    Reference,
     StageClock,
     changes_of_single_rows,
     require_exact,
@@ -35,6 +37,7 @@ from .groups import Groups
 from .head import MatchedHead, damped_head, match_head, measured_coordinates
 from .random_rows import random_support
 from .reading import RowReader
+from .reference import follow_reference
 from .row_maps import EmbeddingMap, HeadMap, RowMaps
 from .search import Search
 from .survey import Survey, survey
@@ -61,6 +64,8 @@ class PartitionJob:
         Seeds all draws.
     reweight : bool
         Whether to weigh the rows kept.
+    reference : Reference or None
+        Rows that the head is fitted on, instead of all.
     """
 
     estimator: Network
@@ -69,6 +74,7 @@ class PartitionJob:
     damping: float
     seed: int
     reweight: bool
+    reference: Reference | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +116,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     """
     request, seed = job.request, job.seed
     with clock.stage("network"):
-        known = survey(first, job.estimator, seed)
+        known = survey(first, job.estimator, seed, reference=job.reference)
         groups = Groups.of(known.counted, request)
         if job.reweight and request.tolerance is None:
             require_few_kept(groups)
@@ -118,17 +124,27 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
     is_open = request.tolerance is None and known.counted.sample.cost is None
     with serial_blas():
         with clock.stage("head"):
-            head = match_head(known, job.norm, job.damping)
+            lead = None
+            if job.reference is None:
+                head = match_head(known, job.norm, job.damping)
+                maps = RowMaps(known.reader, head.map, None)
+            else:
+                lead = follow_reference(
+                    first, known, job.reference, request, job.norm, job.damping, seed
+                )
+                known, head, groups = lead.known, lead.head, lead.groups
+                maps = RowMaps(known.reader, head.map, lead.embedding)
             measured = measured_coordinates(known, head)
             if request.tolerance is not None:
                 require_exact(measured)
-            maps = RowMaps(known.reader, head.map, None)
         with clock.stage("influence", n_parts=None):
             n_kept = groups.n_samples - groups.n_drop if is_open else 0
             maps = with_distribution(maps, known, request, n_kept)
-            draw, odds = _draw(maps, known, groups, seed, is_open=is_open)
+            # Reference rows say themselves what the rows kept are to look like.
+            is_drawn = is_open and lead is None
+            draw, odds = _draw(maps, known, groups, seed, is_open=is_drawn)
         with clock.stage("distribution"):
-            search = Search.of(maps, known, groups, draw, odds, seed)
+            search = Search.of(maps, known, groups, draw, odds, seed, is_led=lead is not None)
         with clock.stage("selection", n_parts=None):
             if request.tolerance is None:
                 found = search.exchanged()
@@ -160,6 +176,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
                 measured,
                 is_aimed=not draw.is_even,
                 weights=weights,
+                lead=lead,
             )
             if request.tolerance is not None and not certificate.n_dropped:
                 certificate = replace(certificate, status="nothing to drop")
@@ -175,16 +192,18 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
 
 
 def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: int) -> RowMaps:
-    """Return the maps with the distribution, unless its weight is 0.
+    """Return the maps with the distribution, that of reference rows if they hold it already.
 
-    ``n_kept`` is the number of rows to keep; 0 where it is open.
+    Without any if its weight is 0. ``n_kept`` is the number of rows to keep; 0 where it is open.
     """
-    assert maps.head is not None
-    weight = weight_of_distribution(request, n_kept, maps.head.theta.size)
-    if weight > 0:
-        embedding = EmbeddingMap.fit(
-            maps.reader, known.sample, maps.head.weight_sum, is_alone=False
-        )
+    head = maps.head
+    assert head is not None
+    least = {} if maps.embedding is None else {"least": LED_WEIGHT}
+    weight = weight_of_distribution(request, n_kept, head.theta.size, **least)
+    if weight == 0:
+        maps = replace(maps, embedding=None)
+    elif maps.embedding is None:
+        embedding = EmbeddingMap.fit(maps.reader, known.sample, head.weight_sum, is_alone=False)
         maps = replace(maps, embedding=embedding)
     return maps.scaled_on(known.sample, weight)
 

@@ -36,6 +36,7 @@ from ..influence import (
     warn_if_not_convex,
     warn_of_gradient,
 )
+from ..matching import ReferenceHead
 from ..networks import UnsupportedNetworkError, write_head
 from .collection import Block, EachOwn, Partitioned
 from .masks import packed, unpacked
@@ -282,24 +283,27 @@ def _minimised_by_passes(objective: SummedObjective, start: Floats) -> HeadFit:
 
 @dataclass(frozen=True, eq=False)
 class MatchedHead:
-    """The head of all rows.
+    """The head of all rows, or of reference rows.
 
     Attributes
     ----------
     map : HeadMap
         From rows to their influences on it.
     objective : SummedObjective
-        What it minimises.
+        The objective on all rows.
     fit : HeadFit
         How exactly it was fitted.
     hessian : DenseCurvature or IterativeHessian
         H, with which changes are predicted and measured.
+    goal : SummedObjective or HeadObjective
+        What it minimises: ``objective``, or that on the reference rows.
     """
 
     map: HeadMap
     objective: SummedObjective
     fit: HeadFit
     hessian: Hessian
+    goal: SummedObjective | HeadObjective
 
     @property
     def curvature_name(self) -> Literal["dense", "kronecker"]:
@@ -326,6 +330,33 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
     UnsupportedNetworkError
         If the head has so many inputs that sums of their products are too large to travel.
     """
+    _require_few_inputs(known)
+    on_sample = known.reader.objective(known.sample, damping, None)
+    start = fit_head(on_sample, known.theta).theta
+    head = _fitted(known, norm, damping, start)
+    warn_of_gradient(head.fit)
+    return _as_network(known, head)
+
+
+def reference_head(known: Survey, norm: Norm, fitted: ReferenceHead) -> MatchedHead:
+    """Return the head of reference rows, at which the curvature is that of all rows.
+
+    Raises and does what `match_head` does.
+    """
+    _require_few_inputs(known)
+    return _as_network(known, _led(known, norm, fitted.objective, fitted.fit))
+
+
+def _as_network(known: Survey, head: MatchedHead) -> MatchedHead:
+    """Return the head, which the default network gets."""
+    if known.reader.is_linear:
+        write_head(known.reader.network, head.map.theta)
+    on_sample = known.reader.objective(known.sample, head.objective.damping, None)
+    warn_if_not_convex(on_sample, head.map.theta)
+    return head
+
+
+def _require_few_inputs(known: Survey) -> None:
     n_inputs = known.theta.shape[1]
     if n_inputs > _MOST_INPUTS:
         raise UnsupportedNetworkError(
@@ -333,20 +364,15 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
             "Dask collection, since each partition returns the sums of their products. Give fewer "
             "columns, or a network with fewer inputs to its last layer."
         )
-    on_sample = known.reader.objective(known.sample, damping, None)
-    start = fit_head(on_sample, known.theta).theta
-    head = _fitted(known, norm, damping, start)
-    warn_of_gradient(head.fit)
-    if known.reader.is_linear:
-        write_head(known.reader.network, head.map.theta)
-    warn_if_not_convex(on_sample, head.map.theta)
-    return head
 
 
 def damped_head(known: Survey, head: MatchedHead, factor: float) -> MatchedHead:
     """Return the head of all rows that is fitted with ``factor`` times the damping."""
-    damping = factor * head.objective.damping
-    return _fitted(known, head.map.norm, damping, head.map.theta)
+    theta, norm = head.map.theta, head.map.norm
+    if isinstance(head.goal, HeadObjective):
+        goal = head.goal.damped(factor)
+        return _led(known, norm, goal, fit_head(goal, theta))
+    return _fitted(known, norm, factor * head.objective.damping, theta)
 
 
 def damped_on_sample(known: Survey, head: MatchedHead, factor: float) -> HeadMap:
@@ -355,24 +381,42 @@ def damped_on_sample(known: Survey, head: MatchedHead, factor: float) -> HeadMap
     Influences of all rows still sum to zero, and their curvature is that of all rows. This takes a
     pass, where `damped_head` takes one for each step.
     """
+    if isinstance(head.goal, HeadObjective):
+        return damped_head(known, head, factor).map
     damping = factor * head.objective.damping
     theta = fit_head(known.reader.objective(known.sample, damping, None), head.map.theta).theta
     objective = SummedObjective(known.partitioned, known.reader, damping, theta.shape[1])
-    return _map_at(objective, theta, head.map.norm)
+    return _map_at(objective, theta, head.map.norm, objective)
 
 
 def _fitted(known: Survey, norm: Norm, damping: float, start: Floats) -> MatchedHead:
     objective = SummedObjective(known.partitioned, known.reader, damping, start.shape[1])
     fit = objective.minimised(start)
-    head_map = _map_at(objective, fit.theta, norm)
-    return MatchedHead(head_map, objective, fit, objective.exact(fit.theta, head_map.curvature))
+    return _matched(objective, fit, norm, objective)
 
 
-def _map_at(objective: SummedObjective, theta: Floats, norm: Norm) -> HeadMap:
+def _led(known: Survey, norm: Norm, goal: HeadObjective, fit: HeadFit) -> MatchedHead:
+    """Return the head that minimises the objective on reference rows."""
+    n_features = fit.theta.shape[1]
+    objective = SummedObjective(known.partitioned, known.reader, goal.damping, n_features)
+    return _matched(objective, fit, norm, goal)
+
+
+def _matched(
+    objective: SummedObjective, fit: HeadFit, norm: Norm, goal: SummedObjective | HeadObjective
+) -> MatchedHead:
+    head_map = _map_at(objective, fit.theta, norm, goal)
+    hessian = objective.exact(fit.theta, head_map.curvature)
+    return MatchedHead(head_map, objective, fit, hessian, goal)
+
+
+def _map_at(
+    objective: SummedObjective, theta: Floats, norm: Norm, goal: SummedObjective | HeadObjective
+) -> HeadMap:
     curvature = objective.curvature(theta)
     return HeadMap(
         theta,
-        centre_of(objective.gradient(theta), theta, objective.damping),
+        centre_of(goal.gradient(theta), theta, goal.damping),
         objective.weight_sum(theta),
         curvature,
         norm,
@@ -385,4 +429,5 @@ def measured_coordinates(known: Survey, head: MatchedHead) -> MatchedCoordinates
     if head.objective.is_dense:
         return MatchedCoordinates(np.zeros((0, head.objective.n_params)))
     objective = known.reader.objective(known.sample, head.objective.damping, None)
-    return head_coordinates(head_influence(objective, head.map.theta, head.map.norm))
+    reference = head.goal if isinstance(head.goal, HeadObjective) else None
+    return head_coordinates(head_influence(objective, head.map.theta, head.map.norm, reference))

@@ -1,10 +1,4 @@
-"""What a fit on one machine can do and one on partitions cannot, and the errors that say so.
-
-Reference rows are such a thing. A forest on the training rows, corrected by them, finds suspect
-labels. These go first in each class, the worst of all partitions where they are too many; and what
-it learned decides the shares of classes and the target distribution. So rows would be ranked
-before they are counted, and the sums of all partitions would aim at another mean than their own.
-"""
+"""What a fit on one machine can do and one on partitions cannot, and the errors that say so."""
 
 from __future__ import annotations
 
@@ -13,6 +7,7 @@ from collections.abc import Mapping
 from sklearn.frozen import FrozenEstimator
 
 from .._types import Metadata
+from ..data import is_collection
 from ..matching import Network, members, unfrozen
 from ..networks import is_linear_model
 
@@ -22,11 +17,8 @@ _FIXED = {
     "layers": ("last", "leave it out"),
     "memory": (None, "leave it out, or persist X"),
 }
-# The same for arguments of fit.
-_ARGUMENTS = {
-    "X_ref": "since labels that it contradicts are ranked among all rows, leave it out with y_ref",
-    "y_ref": "leave it out with X_ref",
-}
+# Arguments of fit that it has no use for beside reference rows.
+_BESIDE_REFERENCE = ("groups", "sample_cost")
 
 
 def require_partition_wise(params: Mapping[str, Metadata], given: Mapping[str, Metadata]) -> None:
@@ -51,11 +43,17 @@ def require_partition_wise(params: Mapping[str, Metadata], given: Mapping[str, M
                 f"{name}={params[name]!r} needs all rows in memory, and X is a Dask collection; "
                 f"{remedy}, or give X.compute() and y.compute()."
             )
-    for name, remedy in _ARGUMENTS.items():
-        if given.get(name) is not None:
+    for name in _BESIDE_REFERENCE:
+        if given.get("X_ref") is not None and given.get(name) is not None:
             raise ValueError(
-                f"{name} needs all rows in memory, and X is a Dask collection; {remedy}, or give "
-                "X.compute() and y.compute()."
+                f"{name} beside X_ref needs all rows in memory, and X is a Dask collection; leave "
+                "out one of the two, or give X.compute() and y.compute()."
+            )
+    for name in ("X_ref", "y_ref"):
+        if is_collection(given.get(name)):
+            raise ValueError(
+                f"reference rows are few and must be in memory, and {name} is a Dask collection; "
+                f"give {name}.compute()."
             )
     require_frozen(params["estimator"])
 

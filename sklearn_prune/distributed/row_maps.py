@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,9 +101,18 @@ class EmbeddingMap:
 
     @classmethod
     def fit(
-        cls, reader: RowReader, sample: ReadRows, weight_sum: float, *, is_alone: bool
+        cls,
+        reader: RowReader,
+        sample: ReadRows,
+        weight_sum: float,
+        *,
+        is_alone: bool,
+        taught: Floats | None = None,
     ) -> EmbeddingMap:
-        """Fit all features on a sample; ``is_alone`` leaves out the nonlinear head."""
+        """Fit all features on a sample; ``is_alone`` leaves out the nonlinear head.
+
+        That is fitted to the targets ``taught``, if they are given, of shape (n_rows, n_targets).
+        """
         table = Table([sample.design], sample.sample_weight)
         has_classes = reader.classes is not None
         distribution = embed_labels(
@@ -111,8 +121,9 @@ class EmbeddingMap:
         # One row, since no features can be made of none.
         nonlinear, head, one = None, None, np.arange(1)
         if not is_alone:
-            learned = reader.learned(sample)
-            head, embedding = NonlinearHead.fit_embed(table, learned, sample.sample_weight)
+            head, embedding = NonlinearHead.fit_embed(
+                table, reader.learned(sample), sample.sample_weight, learned=taught
+            )
             nonlinear = embedding.take(one)
         # The rows of the sample need not travel to the workers.
         table = table.of([sample.design[:0]], sample.sample_weight[:0])
@@ -124,12 +135,39 @@ class EmbeddingMap:
 
     def terms(self, reader: RowReader, rows: ReadRows) -> list[DistributionEmbedding]:
         """Return the embeddings of some rows."""
+        return self._terms(rows, reader.labels(rows), reader.learned(rows))
+
+    def taught(self, rows: ReadRows, targets: Floats) -> list[DistributionEmbedding]:
+        """Return those of the rows with other targets, of shape (n_rows, n_targets); no groups."""
+        n_ones = self.distribution.labels.shape[1] - targets.shape[1]
+        labels = np.hstack([np.ones((len(rows), n_ones)), targets])
+        return self._terms(rows, labels, targets)
+
+    def _terms(
+        self, rows: ReadRows, labels: Floats, learned: Floats
+    ) -> list[DistributionEmbedding]:
         table, weights, total = self.table_of(rows), rows.sample_weight, self.weight_sum
-        terms = [self.distribution.on(table, reader.labels(rows), weights, total)]
+        terms = [self.distribution.on(table, labels, weights, total)]
         if self.nonlinear is not None and self.nonlinear_head is not None:
-            residuals = self.nonlinear_head.residuals(table, reader.learned(rows))
+            residuals = self.nonlinear_head.residuals(table, learned)
             terms.append(self.nonlinear.on(table, residuals, weights, total))
         return terms
+
+    def means_with(self, sums: Sequence[Floats]) -> list[Floats]:
+        """Return the means of all rows, whose terms sum to these."""
+        means = [part.mean for part in self._parts]
+        return [m + s.reshape(m.shape) for m, s in zip(means, sums, strict=True)]
+
+    def aimed_at(self, means: Sequence[Floats]) -> EmbeddingMap:
+        """Return the same with terms relative to other means."""
+        distribution, *others = (
+            part.aimed_at(mean) for part, mean in zip(self._parts, means, strict=True)
+        )
+        return replace(self, distribution=distribution, nonlinear=others[0] if others else None)
+
+    @property
+    def _parts(self) -> list[DistributionEmbedding]:
+        return [self.distribution, *([] if self.nonlinear is None else [self.nonlinear])]
 
 
 @dataclass(frozen=True, eq=False)

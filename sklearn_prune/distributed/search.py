@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,23 +60,39 @@ class Search:
 
     @classmethod
     def of(
-        cls, maps: RowMaps, known: Survey, groups: Groups, draw: Draw, odds: EachOwn, seed: int
+        cls,
+        maps: RowMaps,
+        known: Survey,
+        groups: Groups,
+        draw: Draw,
+        odds: EachOwn,
+        seed: int,
+        *,
+        is_led: bool = False,
     ) -> Search:
-        """Sum the coordinates of all rows, by cell and by partition."""
+        """Sum the coordinates of all rows, by cell and by partition.
+
+        With reference rows (``is_led``), those of the rows kept are to sum to zero.
+        """
         rule = CellRule.fit(maps, known.sample, groups)
+        if is_led:
+            # The rows kept are to have other norms than all rows.
+            rule = replace(rule, edges=np.full_like(rule.edges, np.inf))
         directions = main_directions(maps, known.sample, np.random.default_rng(seed))
         dropped_share = groups.n_dropped / np.maximum(groups.n_free, 1)
         sums = known.partitioned.compute(
             partition_sums, odds, maps, rule, draw, dropped_share, directions, seed
         )
         target = np.sum([part.left for part in sums], axis=0)
+        total = np.sum([part.total for part in sums], axis=0)
         if draw.is_even:
             # The distribution of all rows, whatever the quota.
-            total = np.sum([part.total for part in sums], axis=0)
             target = groups.n_drop / groups.n_samples * total
         if maps.head is not None:
             # The rows dropped are not to move the head.
             target[: maps.head.theta.size] = 0.0
+        if is_led:
+            target = total
         return cls(known, groups, maps, draw, odds, rule, sums, directions, target, seed)
 
     @classmethod

@@ -10,7 +10,7 @@ from skorch import NeuralNet
 
 from .._types import Array, Floats, Integers
 from ..influence import most_matched_params
-from ..matching import Network, unfrozen
+from ..matching import Network, Reference, unfrozen
 from ..networks import (
     UnsupportedNetworkError,
     network_codes,
@@ -208,7 +208,13 @@ class Survey:
     sample: ReadRows
 
 
-def survey(first: FirstPass, estimator: Network, seed: int, n_sample: int | None = None) -> Survey:
+def survey(
+    first: FirstPass,
+    estimator: Network,
+    seed: int,
+    n_sample: int | None = None,
+    reference: Reference | None = None,
+) -> Survey:
     """Count the rows of each stratum, draw a sample, and read it by the network.
 
     Parameters
@@ -221,6 +227,8 @@ def survey(first: FirstPass, estimator: Network, seed: int, n_sample: int | None
         Seeds the sample.
     n_sample : int, default=None
         Its size; None is `SAMPLE_ROWS`.
+    reference : Reference, default=None
+        Rows whose scales the default network gets; None means all.
 
     Raises
     ------
@@ -230,7 +238,13 @@ def survey(first: FirstPass, estimator: Network, seed: int, n_sample: int | None
     """
     assert first.target is not None
     counted = count_rows(first, SAMPLE_ROWS if n_sample is None else n_sample, seed)
-    reader, theta = _read(estimator, counted, first.target.classes, first.sums)
+    x_moments, y_moments = first.sums, counted.y_moments
+    if reference is not None:
+        x_moments = Moments.of(reference.X, None) if estimator is None else None
+        y_moments = None
+        if first.target.classes is None:
+            y_moments = Moments.of(reference.y.reshape(len(reference.y), -1), None)
+    reader, theta = _read(estimator, counted, first.target.classes, x_moments, y_moments)
     return Survey(first.partitioned, counted, reader, theta, reader(counted.sample))
 
 
@@ -258,9 +272,10 @@ def _read(
     counted: CountedRows,
     classes: Array | None,
     x_moments: Moments | None,
+    y_moments: Moments | None,
 ) -> tuple[RowReader, Floats]:
     """Return how rows are read, and the head of the network."""
-    sample, y_moments = counted.sample, counted.y_moments
+    sample = counted.sample
     assert sample.y is not None
     mean: Floats = np.zeros(0)
     scale: Floats = np.zeros(0)

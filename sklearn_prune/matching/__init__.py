@@ -16,6 +16,7 @@ from .allocation import (
 )
 from .certificate import Certificate, certify
 from .choice import (
+    LED_WEIGHT,
     Choice,
     beyond_tolerance,
     check_counts,
@@ -46,7 +47,9 @@ from .network_checks import (
     check_reference,
     kind_of_target,
 )
+from .reference import ReferenceHead, aimed_means, class_quota, fit_reference_head
 from .refinement import CLOSE, DAMPING_FACTORS, ENOUGH, LEAST_PROGRESS, NEGLIGIBLE
+from .teacher import LabelTeacher, NumberTeacher
 from .trained_members import default_network
 from .training import Trained, train_once
 from .units import changes_of_single_rows, in_unit_of
@@ -64,6 +67,13 @@ __all__ = [
     "FEWEST_ROWS",
     "HELD_FACTORS",
     "LEAST_KEPT",
+    "LED_WEIGHT",
+    "LabelTeacher",
+    "NumberTeacher",
+    "ReferenceHead",
+    "aimed_means",
+    "class_quota",
+    "fit_reference_head",
     "LEAST_PROGRESS",
     "LEAST_RELATIVE_ODDS",
     "Layers",

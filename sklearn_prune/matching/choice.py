@@ -34,7 +34,7 @@ from .units import in_unit_of, length_in
 # if fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 # The smaller weight with reference rows; see `benchmarks.reference`, on validation rows.
-_LED_WEIGHT = 1.0
+LED_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _with_reference(aim: Aim, terms: RowTerms, request: Request) -> tuple[Reques
     """Return the request and the terms of a selection with reference rows."""
     check_aim(request.tolerance)
     if request.quota == "class" and aim.class_shares is not None:
-        request = replace(request, quota=class_quota(terms, request, aim.class_shares))
+        request = replace(request, quota=class_quota(terms.counts(), request, aim.class_shares))
     terms = drop_weightless(terms, request)
     return request, drop_first(terms, request, aim.suspect, aim.losses)
 
@@ -229,7 +229,7 @@ def distribution_weight(
     also with costs, which compete with the change as well. With reference rows it is at least 1,
     since they determine the distribution better than the head.
     """
-    least = _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
+    least = LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
     if request.ratio is None or has_cost:
         given = request.distribution_weight
         return least if given == "auto" else float(given)

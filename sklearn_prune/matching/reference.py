@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from .._types import Array, Floats, Integers, Mask, Positions
 from ..influence import HeadFit, HeadObjective, refit_head
-from ..selection import KeptRange, Request, RowTerms
+from ..selection import KeptRange, Request, StratumCounts
 from .distribution import DistributionEmbedding, embed_distribution, embed_nonlinear_head
 from .feature_maps import Table
 from .teacher import Taught, teach_labels, teach_numbers
@@ -230,17 +230,7 @@ def _aimed_balance(
     *,
     is_labels: bool,
 ) -> tuple[tuple[DistributionEmbedding, ...], float]:
-    r"""Return the target distribution and nonlinear head, and the similarity of the columns.
-
-    The mean embedding of the reference rows, :math:`μ_r`, is unbiased but noisy, since they are
-    few. That of the training rows with the targets that they should have, :math:`μ_t`, has little
-    noise, but is unbiased only if the columns of both have the same distribution. The target is
-    between them,
-
-    .. math:: s μ_t + (1 - s) μ_r, \qquad s = \min(1, E\|μ_r - E μ_r\|^2 / \|μ_r - μ_t\|^2)
-
-    which is :math:`μ_t` if they differ by no more than that noise (James and Stein 1961).
-    """
+    """Return the target distribution and nonlinear head, and the similarity of the columns."""
     n, every = len(y), np.concatenate([y, reference_y])
     if is_labels:
         own = np.eye(int(every.max()) + 1)[every]
@@ -259,36 +249,62 @@ def _aimed_balance(
     # For numbers, the label 1 of the mean needs no correction.
     n_ones = distribution.labels.shape[1] - correction.shape[1]
     padded = np.hstack([np.zeros((n, n_ones)), correction])
-    similarity, aimed = np.nan, []
-    for embedding, change in ((distribution, padded), (nonlinear, correction)):
-        training = embedding.among(np.arange(n))
-        reference = embedding.among(np.arange(n, len(every)))
-        taught_mean = training.labelled(training.labels + change).mean
-        # The distribution comes first, and its similarity is used for both.
-        if np.isnan(similarity):
-            noise = float(np.sum(reference.row_norms() ** 2))
-            distance = float(np.sum((reference.mean - taught_mean) ** 2))
-            similarity = min(1.0, noise / distance) if distance > 0 else 1.0
-        mean = similarity * taught_mean + (1 - similarity) * reference.mean
-        aimed.append(training.aimed_at(mean))
+    embeddings = distribution, nonlinear
+    training = [embedding.among(np.arange(n)) for embedding in embeddings]
+    references = [embedding.among(np.arange(n, len(every))) for embedding in embeddings]
+    taught_means = [
+        embedding.labelled(embedding.labels + change).mean
+        for embedding, change in zip(training, (padded, correction), strict=True)
+    ]
+    means, similarity = aimed_means(references, taught_means)
+    aimed = (part.aimed_at(mean) for part, mean in zip(training, means, strict=True))
     return tuple(aimed), similarity
 
 
-def class_quota(terms: RowTerms, request: Request, shares: Floats) -> dict[Hashable, int]:
+def aimed_means(
+    references: Sequence[DistributionEmbedding], taught_means: Sequence[Floats]
+) -> tuple[list[Floats], float]:
+    r"""Return the target of each embedding, and the similarity of the columns.
+
+    The mean embedding of the reference rows, :math:`μ_r`, is unbiased but noisy, since they are
+    few. That of the training rows with the targets that they should have, :math:`μ_t`, has little
+    noise, but is unbiased only if the columns of both have the same distribution. The target is
+    between them,
+
+    .. math:: s μ_t + (1 - s) μ_r, \qquad s = \min(1, E\|μ_r - E μ_r\|^2 / \|μ_r - μ_t\|^2)
+
+    which is :math:`μ_t` if they differ by no more than that noise (James and Stein 1961).
+
+    Parameters
+    ----------
+    references : sequence of DistributionEmbedding
+        Of the reference rows alone; the similarity is that of the first.
+    taught_means : sequence of ndarray of shape (n_labels, n_features)
+        :math:`μ_t` of each.
+    """
+    first, taught = references[0], taught_means[0]
+    noise = float(np.sum(first.row_norms() ** 2))
+    distance = float(np.sum((first.mean - taught) ** 2))
+    similarity = min(1.0, noise / distance) if distance > 0 else 1.0
+    means = [
+        similarity * taught_mean + (1 - similarity) * reference.mean
+        for reference, taught_mean in zip(references, taught_means, strict=True)
+    ]
+    return means, similarity
+
+
+def class_quota(counts: StratumCounts, request: Request, shares: Floats) -> dict[Hashable, int]:
     """Return how many rows each class (or pair of class and group) keeps, by shares of classes.
 
     As close to the shares as masks and class sizes allow; groups keep their shares of their class.
     """
-    n_drop = request.n_drop(terms)
-    assert n_drop is not None and terms.classes is not None and terms.strata is not None
-    most = terms.count(~terms.must_drop)
-    least = np.minimum(np.maximum(terms.count(terms.must_keep), 1), most)
-    class_of = np.empty(len(terms.names), dtype=np.int64)
-    class_of[terms.strata] = terms.classes
-    sizes = terms.count(np.ones(terms.n_samples, dtype=bool))
+    n_drop, class_of, sizes = request.n_drop(counts), counts.class_of, counts.sizes
+    assert n_drop is not None and class_of is not None
+    most = sizes - counts.must_drop
+    least = np.minimum(np.maximum(counts.must_keep, 1), most)
     in_class = np.bincount(class_of, sizes, minlength=len(shares))[class_of]
     wanted = np.maximum(shares, 0)[class_of] * sizes / in_class
     # A class with a target share of zero still keeps its least number of rows.
     shared = KeptRange(least, most, np.maximum(wanted, _LEAST_SHARE))
-    counts = shared.counts(terms.n_samples - n_drop)
-    return dict(zip(terms.names, counts.tolist(), strict=True))
+    kept = shared.counts(counts.n_samples - n_drop)
+    return dict(zip(counts.names, kept.tolist(), strict=True))

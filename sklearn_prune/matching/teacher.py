@@ -83,28 +83,67 @@ def teach_labels(
         Outputs of heads that were fitted on reference rows; for reference rows, of heads that were
         fitted without the row.
     """
-    n_classes = int(reference_y.max()) + 1
-    forest, some = RandomForestClassifier(**_FOREST), _some_rows(len(y))
-    with warnings.catch_warnings():
-        # The forest warns of many classes with few rows each.
-        warnings.simplefilter("ignore", UserWarning)
-        forest.fit(rows[some], y[some])
-    seen = forest.predict_proba(rows)
-    seen[some] = forest.oob_decision_function_
-    of_reference = _not_learned(forest.predict_proba(reference_rows), reference_rows, seen, rows)
-    own = np.arange(len(y)), y
-    log_shares, reference_log_shares = (
-        np.log(np.maximum(_all_columns(shares, forest.classes_, n_classes), _LEAST_SHARE))
-        for shares in (seen, of_reference)
-    )
-    corrector = _corrector(reference_y)
-    with warnings.catch_warnings():
-        # An optimisation error below the noise of the reference rows does no harm.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        corrector.fit(np.hstack([reference_log_shares, reference_outputs]), reference_y)
-    targets = corrector.predict_proba(np.hstack([log_shares, outputs]))
-    shares = np.maximum(targets[own], _LEAST_SHARE)
-    return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(log_shares[own]))
+    teacher = LabelTeacher.fit(rows, y, reference_rows, reference_y, reference_outputs)
+    return teacher(teacher.seen, y, outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTeacher:
+    """A forest of training rows, and the corrector of its predictions.
+
+    Attributes
+    ----------
+    forest : RandomForestClassifier
+        Grown on training rows.
+    corrector : classifier
+        Fitted on reference rows.
+    seen : ndarray of shape (n_samples, n_forest_classes)
+        What the forest predicts for the training rows that `fit` got.
+    """
+
+    forest: RandomForestClassifier
+    corrector: GridSearchCV | LogisticRegression
+    seen: Floats
+
+    @classmethod
+    def fit(
+        cls,
+        rows: Floats,
+        y: Integers,
+        reference_rows: Floats,
+        reference_y: Integers,
+        reference_outputs: Floats,
+    ) -> LabelTeacher:
+        """Grow the forest, and fit the corrector; see `teach_labels`."""
+        forest, some = RandomForestClassifier(**_FOREST), _some_rows(len(y))
+        with warnings.catch_warnings():
+            # The forest warns of many classes with few rows each.
+            warnings.simplefilter("ignore", UserWarning)
+            forest.fit(rows[some], y[some])
+        seen = forest.predict_proba(rows)
+        seen[some] = forest.oob_decision_function_
+        of_reference = forest.predict_proba(reference_rows)
+        of_reference = _not_learned(of_reference, reference_rows, seen, rows)
+        corrector = _corrector(reference_y)
+        log_shares = _log_shares(of_reference, forest.classes_, int(reference_y.max()) + 1)
+        with warnings.catch_warnings():
+            # An optimisation error below the noise of the reference rows does no harm.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            corrector.fit(np.hstack([log_shares, reference_outputs]), reference_y)
+        return cls(forest, corrector, seen)
+
+    def predict(self, rows: Floats) -> Floats:
+        """Return what the forest predicts for rows that it was not grown on."""
+        shares: Floats = self.forest.predict_proba(rows)
+        return shares
+
+    def __call__(self, seen: Floats, y: Integers, outputs: Floats) -> Taught:
+        """Return what the labels y should be, where the forest predicts ``seen``."""
+        own, n_classes = (np.arange(len(y)), y), len(self.corrector.classes_)
+        log_shares = _log_shares(seen, self.forest.classes_, n_classes)
+        targets = self.corrector.predict_proba(np.hstack([log_shares, outputs]))
+        shares = np.maximum(targets[own], _LEAST_SHARE)
+        return Taught(targets, -np.log(shares), shares < _SUSPECT * np.exp(log_shares[own]))
 
 
 def teach_numbers(
@@ -116,19 +155,63 @@ def teach_numbers(
     reference_outputs: Floats,
 ) -> Taught:
     """Return what the numbers of training rows should be; parameters as in `teach_labels`."""
-    columns, reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
-    forest, some = RandomForestRegressor(**_FOREST, max_features=1 / 3), _some_rows(len(y))
-    forest.fit(rows[some], columns[some].squeeze())
-    seen = forest.predict(rows).reshape(columns.shape)
-    seen[some] = forest.oob_prediction_.reshape(len(some), -1)
-    predicted = forest.predict(reference_rows).reshape(reference.shape)
-    predicted = _not_learned(predicted, reference_rows, seen, rows)
-    corrector = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
-    corrector.fit(np.hstack([predicted, reference_outputs]), reference)
-    targets = corrector.predict(np.hstack([seen, outputs])).reshape(columns.shape)
-    variance = reference.var(axis=0)
-    scaled = (columns - targets) ** 2 / np.where(variance > 0, variance, 1.0)
-    return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
+    teacher = NumberTeacher.fit(rows, y, reference_rows, reference_y, reference_outputs)
+    return teacher(teacher.seen, y, outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class NumberTeacher:
+    """What `LabelTeacher` is, for numbers.
+
+    Attributes
+    ----------
+    forest : RandomForestRegressor
+        Grown on training rows.
+    corrector : RidgeCV
+        Fitted on reference rows.
+    seen : ndarray of shape (n_samples, n_targets)
+        What the forest predicts for the training rows that `fit` got.
+    variance : ndarray of shape (n_targets,)
+        Of the reference rows' numbers.
+    """
+
+    forest: RandomForestRegressor
+    corrector: RidgeCV
+    seen: Floats
+    variance: Floats
+
+    @classmethod
+    def fit(
+        cls,
+        rows: Floats,
+        y: Floats,
+        reference_rows: Floats,
+        reference_y: Floats,
+        reference_outputs: Floats,
+    ) -> NumberTeacher:
+        """Grow the forest, and fit the corrector; see `teach_numbers`."""
+        columns, reference = (np.reshape(values, (len(values), -1)) for values in (y, reference_y))
+        forest, some = RandomForestRegressor(**_FOREST, max_features=1 / 3), _some_rows(len(y))
+        forest.fit(rows[some], columns[some].squeeze())
+        seen = forest.predict(rows).reshape(columns.shape)
+        seen[some] = forest.oob_prediction_.reshape(len(some), -1)
+        predicted = forest.predict(reference_rows).reshape(reference.shape)
+        predicted = _not_learned(predicted, reference_rows, seen, rows)
+        corrector = RidgeCV(alphas=(1e-3, 1e-1, 10.0))
+        corrector.fit(np.hstack([predicted, reference_outputs]), reference)
+        return cls(forest, corrector, seen, reference.var(axis=0))
+
+    def predict(self, rows: Floats) -> Floats:
+        """Return what the forest predicts for rows that it was not grown on."""
+        numbers: Floats = self.forest.predict(rows).reshape(len(rows), -1)
+        return numbers
+
+    def __call__(self, seen: Floats, y: Floats, outputs: Floats) -> Taught:
+        """Return what the numbers y should be, where the forest predicts ``seen``."""
+        columns = np.reshape(y, seen.shape)
+        targets = self.corrector.predict(np.hstack([seen, outputs])).reshape(seen.shape)
+        scaled = (columns - targets) ** 2 / np.where(self.variance > 0, self.variance, 1.0)
+        return Taught(targets, 0.5 * scaled.sum(axis=1), np.zeros(len(y), dtype=bool))
 
 
 def _some_rows(n_samples: int) -> Integers:
@@ -160,11 +243,11 @@ def _rounded(rows: Floats) -> Floats:
     return np.ascontiguousarray(np.round(rows, _N_DIGITS) + 0.0)
 
 
-def _all_columns(shares: Floats, classes: Integers, n_classes: int) -> Floats:
-    """Return the shares with a column for every class, since the training rows may lack some."""
+def _log_shares(shares: Floats, classes: Integers, n_classes: int) -> Floats:
+    """Return the logs with a column for every class, since the training rows may lack some."""
     columns = np.zeros((len(shares), n_classes))
     columns[:, classes] = shares
-    return columns
+    return np.log(np.maximum(columns, _LEAST_SHARE))
 
 
 def _corrector(y: Integers) -> GridSearchCV | LogisticRegression:

@@ -356,7 +356,6 @@ def test_select_and_weigh_say_that_they_need_memory(pruner):
             "sample_cost beside prune_ratio='auto' needs all rows in memory",
         ),
         ({}, {"sample_cost": np.ones(N), "sample_priority": np.ones(N)}, "leave out one of the"),
-        ({}, {"X_ref": np.ones((9, 4)), "y_ref": np.ones(9)}, "X_ref needs all rows.*with y_ref"),
         ({"distribution_weight": 0}, {"sample_priority": np.ones(N)}, "leave out one of the two"),
     ],
 )

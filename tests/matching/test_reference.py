@@ -150,15 +150,15 @@ def test_classes_keep_the_shares_aimed_at_and_groups_theirs_of_a_class():
     y = np.repeat(["a", "b"], [60, 40])
     request = Request(0.5, None, "class", 0.0)
     terms = make_terms(100, y)
-    assert class_quota(terms, request, np.array([0.8, 0.2])) == {"a": 40, "b": 10}
+    assert class_quota(terms.counts(), request, np.array([0.8, 0.2])) == {"a": 40, "b": 10}
     # There are no more.
-    assert class_quota(terms, request, np.array([0.1, 0.9])) == {"a": 10, "b": 40}
+    assert class_quota(terms.counts(), request, np.array([0.1, 0.9])) == {"a": 10, "b": 40}
     keep = np.arange(100) >= 75
     terms = make_terms(100, y, must_keep=keep)
-    assert class_quota(terms, request, np.array([0.8, 0.2])) == {"a": 25, "b": 25}
+    assert class_quota(terms.counts(), request, np.array([0.8, 0.2])) == {"a": 25, "b": 25}
     groups = np.tile(["x", "x", "x", "y"], 25)
     terms = make_terms(100, y, groups=groups)
-    quota = class_quota(terms, request, np.array([0.8, 0.2]))
+    quota = class_quota(terms.counts(), request, np.array([0.8, 0.2]))
     assert quota[("a", "x")] + quota[("a", "y")] == 40
     assert quota[("a", "x")] == 30
 
