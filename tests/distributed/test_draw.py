@@ -5,7 +5,6 @@ from sklearn_prune import InfluencePruner
 from sklearn_prune.distributed import (
     EachOwn,
     Partitioned,
-    PartitionJob,
     column_moments,
     first_pass,
 )
@@ -30,18 +29,18 @@ def ready():
     order = np.argsort(y, kind="stable")
     partitioned = Partitioned.of(in_parts(X[order], PARTS), in_parts(y[order], PARTS))
     first = first_pass(InfluencePruner(), partitioned, None, column_moments)
-    job = PartitionJob(None, Request(0.8, None, "class", "auto"), "loss", 1e-2, 0)
+    request = Request(0.8, None, "class", "auto")
     known = survey(first, None, 0, n_sample=300)
-    head = match_head(known, job.norm, job.damping)
+    head = match_head(known, "loss", 1e-2)
     maps = RowMaps(known.reader, head.map, None)
-    return known, with_distribution(maps, known, job.request, N // 5), job
+    return known, with_distribution(maps, known, request, N // 5), request
 
 
 @pytest.fixture(scope="module")
 def drawn(ready):
     """The draw, the rows of all partitions with the probability of each, and their groups."""
-    known, maps, job = ready
-    groups = Groups.of(known.counted, job.request)
+    known, maps, request = ready
+    groups = Groups.of(known.counted, request)
     rule, of_sample = OddsRule.fit(maps, known.sample, N)
     positions = known.counted.positions
     firsts = np.cumsum([0, *map(len, positions)])[:-1].tolist()
