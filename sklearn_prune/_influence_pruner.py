@@ -322,7 +322,7 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     60 times, so persist it where it fits the workers' memory. The network is the default one, or a
     trained one in a FrozenEstimator, with at most 20,000 parameters and 6,000 inputs in its last
     layer. The Hessian of more than 6,000 parameters is too large to sum: L-BFGS then reads X 50 to
-    300 times. With a ``tolerance``, 10 to 16 numbers of rows are tried, at two or three readings
+    300 times. With a ``tolerance``, up to 17 numbers of rows are tried, at two or three readings
     each; the change of the rows kept is computed anew from their gradients before it is accepted.
     Costs are saved by exchanges in each partition, then among all, within 1.5 times the change
     reached there. Reference rows are in memory; a forest on the sample, corrected by them, judges

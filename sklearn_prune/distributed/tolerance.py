@@ -3,7 +3,7 @@
 Each number of rows is tried by a selection of its own, on the same head and features: first a few
 numbers from the largest down to one that meets the tolerance, then bisection above it. A trial
 takes two passes and, if the change predicted from its sums meets the tolerance, a third for the
-change that the certificate will state. A search makes 10 to 16 trials, so it takes 20 to 50 passes.
+change that the certificate will state. Ten million rows take up to 17 trials, so up to 51 passes.
 """
 
 from __future__ import annotations
