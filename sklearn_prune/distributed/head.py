@@ -335,7 +335,7 @@ def match_head(known: Survey, norm: Norm, damping: float) -> MatchedHead:
     start = fit_head(on_sample, known.theta).theta
     head = _fitted(known, norm, damping, start)
     warn_of_gradient(head.fit)
-    return _as_network(known, head)
+    return _written(known, head)
 
 
 def reference_head(known: Survey, norm: Norm, fitted: ReferenceHead) -> MatchedHead:
@@ -344,11 +344,11 @@ def reference_head(known: Survey, norm: Norm, fitted: ReferenceHead) -> MatchedH
     Raises and does what `match_head` does.
     """
     _require_few_inputs(known)
-    return _as_network(known, _led(known, norm, fitted.objective, fitted.fit))
+    return _written(known, _led(known, norm, fitted.objective, fitted.fit))
 
 
-def _as_network(known: Survey, head: MatchedHead) -> MatchedHead:
-    """Return the head, which the default network gets."""
+def _written(known: Survey, head: MatchedHead) -> MatchedHead:
+    """Return the head, once the default network has it."""
     if known.reader.is_linear:
         write_head(known.reader.network, head.map.theta)
     on_sample = known.reader.objective(known.sample, head.objective.damping, None)
@@ -379,7 +379,7 @@ def damped_on_sample(known: Survey, head: MatchedHead, factor: float) -> HeadMap
     """Return the map to influences on a head with more damping that is fitted on the sample.
 
     Influences of all rows still sum to zero, and their curvature is that of all rows. This takes a
-    pass, where `damped_head` takes one for each step.
+    pass, where `damped_head` takes one for each step. A head of reference rows is fitted on these.
     """
     if isinstance(head.goal, HeadObjective):
         return damped_head(known, head, factor).map

@@ -8,6 +8,7 @@ that they should have.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from .reading import ReadRows, RowReader, joined_rows
 from .row_maps import EmbeddingMap, chunks_of
 from .survey import SAMPLE_ROWS, Survey, count_rows
 
-Teacher = LabelTeacher | NumberTeacher
+Teacher: TypeAlias = LabelTeacher | NumberTeacher
 
 
 @dataclass(frozen=True, eq=False)
