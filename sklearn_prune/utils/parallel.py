@@ -40,16 +40,27 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     columns are too small for BLAS to split: its threads have been seen to take a hundred times as
     long as one, waiting for each other. Since the items do not depend on the number of threads,
     neither do the results.
+
+    Once an error or an interrupt is raised here, calls inside other items end before their next
+    item.
     """
+    run, outer = partial(_run_with_serial_blas, function), _share.get()
     with serial_blas():
         n_workers = _n_workers() if len(items) > 1 else 1
         n_threads = min(len(items), n_workers)
         if n_threads <= 1:
-            return [function(item) for item in items]
+            return [run(item) for item in items]
+        is_over = threading.Event() if outer is None else outer.is_over
         # Rounded up: of four processors, three items should leave none idle.
-        share = -(-n_workers // n_threads)
+        share = _Share(-(-n_workers // n_threads), is_over)
         with ThreadPoolExecutor(n_threads, initializer=_share.set, initargs=(share,)) as pool:
-            return list(pool.map(function, items))
+            try:
+                return list(pool.map(run, items))
+            except BaseException:
+                # An item may catch an error of a call inside it and go on.
+                if outer is None:
+                    is_over.set()
+                raise
 
 
 def position_blocks(positions: Integers, size: int) -> list[Positions]:
@@ -91,8 +102,16 @@ def joblib_threads() -> Iterator[None]:
 
 
 def _run_with_serial_blas(function: Callable[[T], R], item: T) -> R:
+    share = _share.get()
+    if share is not None and share.is_over.is_set():
+        raise _NotWantedError
+    # In a thread of its own too: with OpenMP, the limit of another thread does not hold here.
     with serial_blas():
         return function(item)
+
+
+class _NotWantedError(Exception):
+    """Ends a thread whose results nobody waits for."""
 
 
 @contextmanager
@@ -194,7 +213,7 @@ if hasattr(os, "register_at_fork"):
 def _n_workers() -> int:
     share = _share.get()
     if share is not None:
-        return share
+        return share.n_threads
     _, configured = get_active_backend(prefer="threads")
     # Without a configuration joblib says 1.
     if configured not in (None, 1):
@@ -207,8 +226,18 @@ def _n_workers() -> int:
 _holder_here: ContextVar[Callable[[], _Holder | None]] = ContextVar(
     "held_here", default=lambda: None
 )
-# How many threads a thread of `map_threads` may run itself; None in any other thread.
-_share: ContextVar[int | None] = ContextVar("share_of_threads", default=None)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """How many threads a thread of `map_threads` may run itself, and whether all should end."""
+
+    n_threads: int
+    is_over: threading.Event
+
+
+# None in any other thread.
+_share: ContextVar[_Share | None] = ContextVar("share_of_threads", default=None)
 
 
 @cache

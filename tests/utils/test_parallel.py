@@ -2,6 +2,7 @@ import gc
 import linecache
 import sys
 import threading
+import time
 
 import joblib
 import numpy as np
@@ -31,6 +32,39 @@ def test_an_error_in_one_item_is_raised():
 
     with threadpool_limits(limits=2), pytest.raises(KeyError, match="1"):
         map_threads(fail, [1, 2])
+
+
+def test_an_error_ends_calls_inside_other_items():
+    inside, n_done = threading.Event(), 0
+
+    def count(_):
+        nonlocal n_done
+        n_done += 1
+        inside.set()
+        time.sleep(0.001)
+
+    def part(fails):
+        if not fails:
+            return map_threads(count, range(10_000))
+        inside.wait(60)
+        raise KeyError("part")
+
+    with joblib.parallel_config("threading", n_jobs=2), pytest.raises(KeyError, match="part"):
+        map_threads(part, [True, False])
+    assert 0 < n_done < 10_000
+
+
+def test_an_item_may_go_on_after_an_error_of_a_call_inside_it():
+    def fail(i):
+        raise KeyError(i)
+
+    def part(i):
+        with pytest.raises(KeyError):
+            map_threads(fail, range(4))
+        return sum(map_threads(lambda j: i * j, range(4)))
+
+    with joblib.parallel_config("threading", n_jobs=4):
+        assert map_threads(part, range(2)) == [0, 6]
 
 
 def test_sums_are_the_same_on_one_thread_and_on_several():
