@@ -1,8 +1,8 @@
 """The influence of each training row on a network, which predicts the effect of dropping any rows.
 
 Start at `protocols`: an `Influence` predicts the change of the parameters, a `RefittableInfluence`
-can be recomputed for the rows kept, and `RowCoordinates` is the operator Z whose rows add up to the
-change. `head/` computes them for a last layer, `layers/` for more of a network, and `stack` for
+can be recomputed for the rows kept, and `row_coordinates` has the operator Z whose rows add up to
+the change. `head/` computes them for a last layer, `layers/` for more of a network, and `stack` for
 several networks at once; `matched_coordinates` is the part that a selection uses. `curvature/`
 holds Hessians to solve with, and `limits` the sizes at which the method changes.
 """
@@ -25,21 +25,14 @@ from .head.head_influence import (
 )
 from .head.hessian_product import HessianProduct
 from .head.objective import HeadObjective, warn_if_not_convex
-from .head.refit import (
-    CHEAP_FLOPS,
-    HeadFit,
-    fit_head,
-    newton_step,
-    refit_head,
-    warn_of_gradient,
-)
+from .head.refit import CHEAP_FLOPS, HeadFit, fit_head, refit_head, warn_of_gradient
 from .head.wide_coordinates import WideHeadCoordinates
 from .layers.gradients import NetworkGradients
 from .layers.network_curvature import DenseNetworkCurvature, LayerCurvature
 from .layers.network_influence import NetworkInfluence
 from .matched_coordinates import MatchedCoordinates, head_coordinates, stacked_coordinates
 from .protocols import Influence, Norm, RefittableInfluence
-from .row_coordinates import RowCoordinates, RowMatrix, norms_of, part_of, rows_of
+from .row_coordinates import RowMatrix, norms_of, part_of, rows_of
 from .stack import StackedInfluence, influences_of, stack_influences
 
 __all__ = [
@@ -64,7 +57,6 @@ __all__ = [
     "Norm",
     "RefittableInfluence",
     "RetrainingSteps",
-    "RowCoordinates",
     "RowMatrix",
     "StackedInfluence",
     "WideHeadCoordinates",
@@ -78,7 +70,6 @@ __all__ = [
     "map_given",
     "most_dense_params",
     "most_matched_params",
-    "newton_step",
     "norms_of",
     "part_of",
     "refit_head",

@@ -37,7 +37,7 @@ from .distribution import (
 )
 from .feature_maps import Table
 from .given_networks import Network, checkpoints, members, unfrozen
-from .job import Layers, Reference, TrainingJob
+from .job import Reference, TrainingJob
 from .matched import Matched
 from .memory import recalled, usable_memory
 from .network_checks import (
@@ -71,7 +71,6 @@ __all__ = [
     "LEAST_RELATIVE_ODDS",
     "LED_WEIGHT",
     "LabelTeacher",
-    "Layers",
     "Matched",
     "NEGLIGIBLE",
     "Network",

@@ -64,7 +64,7 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def position_blocks(positions: Integers, size: int) -> list[Positions]:
-    """Split ascending positions of rows into blocks; those without gaps are slices.
+    """Split distinct, ascending positions of rows into blocks; those without gaps are slices.
 
     NumPy copies the rows at an array of positions, but not those of a slice.
     """
