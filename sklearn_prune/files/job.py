@@ -213,8 +213,8 @@ def _prune_folder(job: PruneJob, output: Path) -> Outcome:
     for option, path in (("--reference", job.reference), ("--report", job.report)):
         if path is not None:
             raise UsageError(
-                f"{option} needs all rows in memory, and {job.path} is a folder, which is read "
-                "file by file; leave it out, or prune a file."
+                f"{option} is for a single file, and {job.path} is a folder; leave it out, or "
+                "prune a file."
             )
     if output.exists():
         raise FileError(f"{output} is there already; name a folder that is not.")

@@ -372,7 +372,8 @@ class PrunedClassifier(PrunedEstimator, ClassifierMixin, BaseEstimator):
         A clone is fitted on the kept rows.
     pruner : pruner, pipeline that ends in one, or None, default=None
         A clone chooses the rows. The steps of a pipeline encode the rows for the pruner alone; see
-        the notes. None means ``InfluencePruner()``.
+        the notes. None means ``InfluencePruner()``, whose parameters can be set too, as
+        ``pruner__prune_ratio`` for example.
     rescale : "auto", dict or None, default=None
         How parameters of ``estimator`` depend on the share of rows kept, as in
         :class:`~sklearn_prune.model_selection.PrunedSearchCV`. "auto" divides C of linear models

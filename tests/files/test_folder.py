@@ -108,7 +108,7 @@ def test_a_folder_appears_whole_or_not_at_all(parquet, tmp_path, monkeypatch):
 
 
 def test_what_needs_all_rows_is_refused(job, tmp_path):
-    with pytest.raises(UsageError, match="--report needs all rows in memory"):
+    with pytest.raises(UsageError, match="--report is for a single file"):
         prune_file(replace(job, report=tmp_path / "page.html"))
     with pytest.raises(UsageError, match="--dry-run needs all rows"):
         plan_pruning(job)
