@@ -70,7 +70,8 @@ def _prune(arguments: argparse.Namespace) -> int:
 def _share_one_heap() -> None:
     """Let the threads of this process take memory from one heap, where the C library is glibc.
 
-    Else each thread has a heap of its own and keeps what it frees: 45 of 710 MB for Adult.
+    Otherwise each thread has a heap of its own, which keeps what it frees. For Adult that is 45 of
+    710 MB.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 1)

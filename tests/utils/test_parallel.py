@@ -187,6 +187,32 @@ def test_the_last_to_leave_gives_blas_its_threads_again():
         assert blas_threads() == before
 
 
+class OpenMP(threading.local):
+    """A BLAS whose number of threads is set in each thread that calls it."""
+
+    threading_layer = "openmp"
+    n_threads = 2
+
+    def get_num_threads(self):
+        return self.n_threads
+
+    def set_num_threads(self, n_threads):
+        self.n_threads = n_threads
+
+
+def test_blas_over_openmp_is_serial_in_each_thread(monkeypatch):
+    library = OpenMP()
+    monkeypatch.setattr(parallel, "_blas_libraries", lambda: [library])
+
+    def threads_of_blas(_):
+        map_threads(abs, range(2))
+        return library.get_num_threads()
+
+    with joblib.parallel_config("threading", n_jobs=2):
+        assert map_threads(threads_of_blas, range(8)) == [1] * 8
+    assert library.get_num_threads() == 2
+
+
 def interrupted_at(line, function):
     """Run it, with Ctrl-C at this line of `utils.parallel`; return whether that came."""
     # Coverage is measured by a trace function too.

@@ -106,9 +106,9 @@ def exchange_rows(
 ) -> Mask:
     """Return a set of the same counts whose residual, offset included, is closer to zero.
 
-    Pairs are exchanged until two rounds in a row gain less than ``least_progress``; then more rows
-    at once, if the coordinates are few. With costs, pairs whose exchange saves more follow instead,
-    while the norm stays within 1.5 times that reached.
+    Pairs are exchanged until two rounds in a row gain less than ``least_progress``. Without costs,
+    more rows at once follow, if the coordinates are few. With costs, pairs follow that save more,
+    as long as the norm stays within 1.5 times the one reached before.
 
     Parameters
     ----------
