@@ -302,8 +302,7 @@ def beyond_tolerance(
     smallest = ""
     if np.isfinite(change):
         smallest = f"; the smallest change found is {change:.3g}"
-        # Rounded up, so that the value that is named can be met.
-        remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+        remedies.insert(0, f"raise the tolerance to {_met_by(change):.3g}")
     if timed_out:
         smallest += "; time_limit ended the search"
         remedies.append("raise time_limit")
@@ -319,14 +318,28 @@ def beyond_tolerance(
 def warn_of_nothing(
     tolerance: float, n_samples: int, smallest: float, *, timed_out: bool = False
 ) -> None:
-    """Warn that the tolerance allows no row to be dropped, and name a change that would."""
+    """Warn that the tolerance allows no row to be dropped, and name one that would.
+
+    ``smallest`` is infinite if no other set was found that masks, quotas and distribution allow.
+    """
     reason = f"tolerance={tolerance} allows no row to be dropped"
     if timed_out:
         reason = (
             "time_limit ended the search before it found rows that "
             f"tolerance={tolerance} allows to be dropped (raise it)"
         )
-    warn_user(
-        f"{reason}, so all {n_samples} are kept; the smallest change found is "
-        f"{smallest:.3g}. To drop rows, raise tolerance to that.",
+    remedy = (
+        "no other set meets masks, quotas and the distribution. To drop rows, free rows of "
+        "must_keep, widen the quotas, or set distribution_weight to 0."
     )
+    if np.isfinite(smallest):
+        remedy = (
+            f"the smallest change found is {smallest:.3g}. To drop rows, raise tolerance to "
+            f"{_met_by(smallest):.3g}."
+        )
+    warn_user(f"{reason}, so all {n_samples} are kept; {remedy}")
+
+
+def _met_by(change: float) -> float:
+    """Return a tolerance that the change meets even when three digits of it are given."""
+    return 1.005 * change
