@@ -119,7 +119,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         known = survey(first, job.estimator, seed, reference=job.reference)
         groups = Groups.of(known.counted, request)
         if job.reweight and request.tolerance is None:
-            require_few_kept(groups)
+            require_few_kept(groups, None)
     # As in memory, there is no draw and no refinement for a tolerance, nor with costs.
     is_open = request.tolerance is None and known.counted.sample.cost is None
     with serial_blas():
@@ -142,7 +142,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             maps = with_distribution(maps, known, request, n_kept)
             # Reference rows say themselves what the rows kept are to look like.
             is_drawn = is_open and lead is None
-            draw, odds = _draw(maps, known, groups, seed, is_open=is_drawn)
+            draw, odds = _draw(maps, known, groups, seed, is_drawn=is_drawn)
         with clock.stage("distribution"):
             search = Search.of(maps, known, groups, draw, odds, seed, is_led=lead is not None)
         with clock.stage("selection", n_parts=None):
@@ -151,7 +151,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             else:
                 found = ToleranceSearch(search, head, request.tolerance).largest()
                 if job.reweight:
-                    require_few_kept(found.search.groups)
+                    require_few_kept(found.search.groups, request.tolerance)
             search, last = found.search, found.last
             random = _random_head(search, head)
             random_refit = random.refitted_change()
@@ -209,13 +209,13 @@ def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: in
 
 
 def _draw(
-    maps: RowMaps, known: Survey, groups: Groups, seed: int, *, is_open: bool
+    maps: RowMaps, known: Survey, groups: Groups, seed: int, *, is_drawn: bool
 ) -> tuple[Draw, EachOwn]:
     """Return the draw that the rows kept are to look like, and the priorities behind it."""
     even = groups.n_kept / np.maximum(groups.n_free, 1)
     is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
     is_allocated = groups.n_free.sum() > FEWEST_ROWS and groups.n_kept.max() >= LEAST_KEPT
-    if not is_open or maps.embedding is None or not is_allocated:
+    if not is_drawn or maps.embedding is None or not is_allocated:
         return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
     even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
     counted = known.counted
