@@ -65,7 +65,7 @@ def test_a_tolerance_that_nothing_meets_keeps_everything_and_says_what_would_do(
     with pytest.warns(UserWarning, match="allows no row to be dropped.*smallest change") as caught:
         pruner = within(rows, 1e-30, **options)
     assert pruner.support_.compute().all()
-    assert pruner.certificate_.status == "nothing to drop"
+    assert pruner.certificate_.status == "nothing to drop" and pruner.certificate_.gap == 0
     smallest = float(re.search(r"found is (\S+)\. To", str(caught[0].message))[1])
     named = float(re.search(r"raise tolerance to (\S+)\.$", str(caught[0].message))[1])
     assert smallest <= named
