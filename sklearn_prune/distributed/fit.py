@@ -15,7 +15,6 @@ from ..matching import (
     FEWEST_ROWS,
     LEAST_KEPT,
     LEAST_PROGRESS,
-    LED_WEIGHT,
     NEGLIGIBLE,
     Certificate,
     Network,
@@ -192,14 +191,15 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
 
 
 def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: int) -> RowMaps:
-    """Return the maps with the distribution, that of reference rows if they hold it already.
+    """Return the maps with the distribution, unless its weight is 0.
 
-    Without any if its weight is 0. ``n_kept`` is the number of rows to keep; 0 where it is open.
+    With reference rows, the maps have its target already. ``n_kept`` is the number of rows to keep;
+    0 where it is open.
     """
     head = maps.head
     assert head is not None
-    least = {} if maps.embedding is None else {"least": LED_WEIGHT}
-    weight = weight_of_distribution(request, n_kept, head.theta.size, **least)
+    is_led = maps.embedding is not None
+    weight = weight_of_distribution(request, n_kept, head.theta.size, is_led=is_led)
     if weight == 0:
         maps = replace(maps, embedding=None)
     elif maps.embedding is None:

@@ -34,7 +34,7 @@ from .units import in_unit_of, length_in
 # if fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 # The smaller weight with reference rows; see `benchmarks.reference`, on validation rows.
-LED_WEIGHT = 1.0
+_LED_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
@@ -229,22 +229,22 @@ def distribution_weight(
     also with costs, which compete with the change as well. With reference rows it is at least 1,
     since they determine the distribution better than the head.
     """
-    least = LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
-    if request.ratio is None or has_cost:
-        given = request.distribution_weight
-        return least if given == "auto" else float(given)
+    n_kept = 0.0
+    if request.ratio is not None and not has_cost:
+        n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
     n_params = max(part.shape[1] for part in influences_of(influence))
-    n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
-    return weight_of_distribution(request, n_kept, n_params, least)
+    return weight_of_distribution(request, n_kept, n_params, is_led=is_led)
 
 
 def weight_of_distribution(
-    request: Request, n_kept: float, n_params: int, least: float = _FEW_ROWS_WEIGHT
+    request: Request, n_kept: float, n_params: int, *, is_led: bool
 ) -> float:
-    """Return the weight given; "auto" is ``least`` if few rows are kept for each parameter."""
+    """Return the weight given; "auto" is smaller if few rows are kept for each parameter."""
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
-    return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
+    if n_kept >= _MANY_ROWS * n_params:
+        return _MANY_ROWS_WEIGHT
+    return _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
 
 
 def require_exact(coordinates: MatchedCoordinates) -> None:
