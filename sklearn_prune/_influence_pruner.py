@@ -326,9 +326,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     each; the change of the rows kept is computed anew from their gradients before it is accepted.
     Costs are saved by exchanges in each partition, then among all, within 1.5 times the change
     reached there. Reference rows are in memory; a forest on the sample, corrected by them, judges
-    all labels in one reading. All rows must be in memory for weights of zero, several networks,
+    all labels in one reading. All rows must be in memory for several networks, weights of zero,
     costs beside a tolerance, costs or groups beside reference rows, `select` and `weigh`. With
-    ``reweight``, at most 20,000 rows may be kept, unless they lie in a single partition.
+    ``reweight``, at most 20,000 rows may be kept, unless all rows lie in a single partition.
     ``time_limit`` does not apply, and no bound is computed. ``support_`` and
     ``influence_norms_`` are Dask arrays, and so is ``sample_weight_``, with the partitions of the
     lazily filtered collections that `prune` returns. Row i of everything given is the same row, as

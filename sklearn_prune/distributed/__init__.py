@@ -27,9 +27,9 @@ dask.array<concatenate, shape=(200, 3), dtype=float64, chunksize=(..., 3), chunk
 """
 
 from .alone import fitted_alone
-from .collection import Block, EachOwn, Partitioned, Traffic
+from .collection import Block, EachOwn, Partitioned
 from .first_pass import FirstPass, first_pass
-from .fit import PartitionJob, SelectedPartitions, select_by_distribution, select_partitions
+from .fit import PartitionJob, select_by_distribution, select_partitions
 from .output import KeptRows
 from .random_rows import drawn_partitions
 from .refusals import require_frozen, require_partition_wise
@@ -42,8 +42,6 @@ __all__ = [
     "KeptRows",
     "PartitionJob",
     "Partitioned",
-    "SelectedPartitions",
-    "Traffic",
     "column_moments",
     "drawn_partitions",
     "first_pass",

@@ -283,7 +283,7 @@ def certify_partitions(
         n_suspect_kept=0 if lead is None else lead.n_suspect(last.support),
         # No bound is computed, and 0 is one.
         lower_bound=0.0,
-        gap=1.0 if predicted > 0 else 0.0,
+        gap=1.0 if n_drop and predicted > 0 else 0.0,
         saving_bound=np.inf,
         status="feasible",
         n_integers=cells.n_integers,

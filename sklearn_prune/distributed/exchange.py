@@ -206,8 +206,8 @@ class LastExchange:
     def on(self, maps: RowMaps, dropped_influence: Floats) -> LastExchange:
         """Return the same set in the coordinates of another head.
 
-        ``dropped_influence`` is minus the sum of the influences on it of the rows kept, which is to
-        be zero; influences on a head of all rows sum to zero.
+        ``dropped_influence`` is minus the sum of the influences of the rows kept on that head. It
+        is to become zero. On a head of all rows, it is the sum of those of the rows dropped.
         """
         dropped, target, n_params = self.dropped.copy(), self.target.copy(), len(dropped_influence)
         dropped[:n_params], target[:n_params] = dropped_influence / maps.scale, 0.0
@@ -219,7 +219,12 @@ class LastExchange:
         ``kept`` are these rows, and ``weights`` v.
         """
         moved = self.maps.totals(kept, 1 - weights[:, None])[:, 0]
-        return replace(self, dropped=self.dropped + moved)
+        moved_weight = float((1 - weights) @ kept.sample_weight)
+        return replace(
+            self,
+            dropped=self.dropped + moved,
+            dropped_weight=self.dropped_weight + moved_weight,
+        )
 
     def exchanged(self, rng: np.random.Generator, maps: RowMaps | None = None) -> LastExchange:
         """Return the set after exchanges among the rows of the pools.

@@ -15,7 +15,6 @@ from ..matching import (
     FEWEST_ROWS,
     LEAST_KEPT,
     LEAST_PROGRESS,
-    LED_WEIGHT,
     NEGLIGIBLE,
     Certificate,
     Network,
@@ -119,7 +118,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
         known = survey(first, job.estimator, seed, reference=job.reference)
         groups = Groups.of(known.counted, request)
         if job.reweight and request.tolerance is None:
-            require_few_kept(groups)
+            require_few_kept(groups, None)
     # As in memory, there is no draw and no refinement for a tolerance, nor with costs.
     is_open = request.tolerance is None and known.counted.sample.cost is None
     with serial_blas():
@@ -142,7 +141,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             maps = with_distribution(maps, known, request, n_kept)
             # Reference rows say themselves what the rows kept are to look like.
             is_drawn = is_open and lead is None
-            draw, odds = _draw(maps, known, groups, seed, is_open=is_drawn)
+            draw, odds = _draw(maps, known, groups, seed, is_drawn=is_drawn)
         with clock.stage("distribution"):
             search = Search.of(maps, known, groups, draw, odds, seed, is_led=lead is not None)
         with clock.stage("selection", n_parts=None):
@@ -151,7 +150,7 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
             else:
                 found = ToleranceSearch(search, head, request.tolerance).largest()
                 if job.reweight:
-                    require_few_kept(found.search.groups)
+                    require_few_kept(found.search.groups, request.tolerance)
             search, last = found.search, found.last
             random = _random_head(search, head)
             random_refit = random.refitted_change()
@@ -192,14 +191,15 @@ def select_partitions(first: FirstPass, job: PartitionJob, clock: StageClock) ->
 
 
 def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: int) -> RowMaps:
-    """Return the maps with the distribution, that of reference rows if they hold it already.
+    """Return the maps with the distribution, unless its weight is 0.
 
-    Without any if its weight is 0. ``n_kept`` is the number of rows to keep; 0 where it is open.
+    With reference rows, the maps have its target already. ``n_kept`` is the number of rows to keep;
+    0 where it is open.
     """
     head = maps.head
     assert head is not None
-    least = {} if maps.embedding is None else {"least": LED_WEIGHT}
-    weight = weight_of_distribution(request, n_kept, head.theta.size, **least)
+    is_led = maps.embedding is not None
+    weight = weight_of_distribution(request, n_kept, head.theta.size, is_led=is_led)
     if weight == 0:
         maps = replace(maps, embedding=None)
     elif maps.embedding is None:
@@ -209,13 +209,13 @@ def with_distribution(maps: RowMaps, known: Survey, request: Request, n_kept: in
 
 
 def _draw(
-    maps: RowMaps, known: Survey, groups: Groups, seed: int, *, is_open: bool
+    maps: RowMaps, known: Survey, groups: Groups, seed: int, *, is_drawn: bool
 ) -> tuple[Draw, EachOwn]:
     """Return the draw that the rows kept are to look like, and the priorities behind it."""
     even = groups.n_kept / np.maximum(groups.n_free, 1)
     is_certain = (groups.n_kept == 0) | (groups.n_kept == groups.n_free)
     is_allocated = groups.n_free.sum() > FEWEST_ROWS and groups.n_kept.max() >= LEAST_KEPT
-    if not is_open or maps.embedding is None or not is_allocated:
+    if not is_drawn or maps.embedding is None or not is_allocated:
         return Draw.with_shares(even), EachOwn([None] * groups.n_partitions)
     even = np.where(is_certain | (groups.n_kept < LEAST_KEPT), even, np.nan)
     counted = known.counted

@@ -153,11 +153,10 @@ def _fitted_on_sample(
 ) -> tuple[Teacher, EmbeddingMap]:
     """Return what judges rows, and features of the distribution.
 
-    ``rows`` are the reference rows, each of which counts as much as a training row on average.
+    ``rows`` are the reference rows. Their weight of 1 is also the mean of all rows.
     """
     reader, sample, n = known.reader, known.sample, len(known.sample)
-    weights = np.full(len(rows), sample.sample_weight.mean())
-    together = joined_rows([sample, rows.weighted(weights)])
+    together = joined_rows([sample, rows])
     table = Table([together.design], together.sample_weight)
     kind: type[Teacher] = NumberTeacher if reader.classes is None else LabelTeacher
     teacher = kind.fit(

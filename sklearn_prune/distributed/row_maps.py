@@ -33,7 +33,7 @@ class HeadMap:
     Attributes
     ----------
     theta : ndarray of shape (n_outputs, n_features)
-        The head of all rows.
+        The head of all rows, or of reference rows.
     centre : ndarray of shape (n_params,)
         As in `HeadGradients`.
     weight_sum : float

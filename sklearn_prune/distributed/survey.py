@@ -37,18 +37,23 @@ def column_moments(block: Block) -> Moments:
     ValueError
         If a weight is not positive.
     """
+    _require_positive_weights(block)
     weights = None if block.sample_weight is None else block.sample_weight.astype(np.float64)
-    if weights is not None and not (weights > 0).all():
-        raise ValueError(
-            "sample_weight must be positive where X is a Dask collection; it is not in "
-            f"{int((weights <= 0).sum())} of {len(weights)} rows. Filter these out first."
-        )
     if block.X.ndim != 2:
         raise ValueError(
             f"estimator=None is a linear model on the columns of a table, and X has {block.X.ndim} "
             "dimensions; give a trained network in a FrozenEstimator, or reshape X."
         )
     return Moments.of(block.X, weights)
+
+
+def _require_positive_weights(block: Block) -> None:
+    weights = block.sample_weight
+    if weights is not None and not (weights > 0).all():
+        raise ValueError(
+            "sample_weight must be positive where X is a Dask collection; it is not in "
+            f"{int((weights <= 0).sum())} of {len(weights)} rows. Filter these out first."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +82,8 @@ class _BlockCounts:
 
 
 def _count_block(block: Block, size: int, n_classes: int, n_groups: int, seed: int) -> _BlockCounts:
+    # A trained network needs no `column_moments`.
+    _require_positive_weights(block)
     # The last number tells this stream from those of later stations.
     rng = np.random.default_rng([seed, block.position, 3])
     positions = np.sort(rng.choice(len(block), size=size, replace=False))
@@ -145,7 +152,7 @@ def count_rows(first: FirstPass, n_sample: int = 0, seed: int = 0) -> CountedRow
     Raises
     ------
     ValueError
-        If some priority is negative, or all are zero.
+        If some priority is negative, all are zero, or some weight is not positive.
     """
     classes = None if first.target is None else first.target.classes
     n_classes = 0 if classes is None else len(classes)

@@ -14,16 +14,19 @@ from .row_maps import EmbeddingMap, HeadMap
 from .survey import SAMPLE_ROWS, Survey
 
 
-def require_few_kept(groups: Groups) -> None:
+def require_few_kept(groups: Groups, tolerance: float | None) -> None:
     """Raise ValueError if more rows are kept than are weighed here."""
     n_samples, n_kept = groups.n_samples, groups.n_samples - groups.n_drop
     if n_kept > SAMPLE_ROWS:
         # Rounded up, so that it does not ask for a row too few.
         least = math.ceil(1e6 * (1 - SAMPLE_ROWS / n_samples)) / 1e6
+        remedy = f"raise prune_ratio to {least:g} or more"
+        if tolerance is not None:
+            remedy = f"raise tolerance from {tolerance:g}"
         raise ValueError(
             f"reweight=True weighs at most {SAMPLE_ROWS} kept rows of a Dask collection, and "
-            f"{n_kept} of {n_samples} are kept; raise prune_ratio to {least:g} or more, leave "
-            "reweight out, or give X.compute() and y.compute()."
+            f"{n_kept} of {n_samples} are kept; {remedy}, leave reweight out, "
+            "or give X.compute() and y.compute()."
         )
 
 

@@ -16,7 +16,6 @@ from .allocation import (
 )
 from .certificate import Certificate, certify
 from .choice import (
-    LED_WEIGHT,
     Choice,
     beyond_tolerance,
     check_counts,
@@ -69,7 +68,6 @@ __all__ = [
     "LEAST_KEPT",
     "LEAST_PROGRESS",
     "LEAST_RELATIVE_ODDS",
-    "LED_WEIGHT",
     "LabelTeacher",
     "Matched",
     "NEGLIGIBLE",

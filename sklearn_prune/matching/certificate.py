@@ -265,7 +265,8 @@ class Certificate:
     def summary(self) -> str:
         """Return in words what to expect, and why to doubt it."""
         if not self.n_dropped:
-            return "No row is dropped, so nothing moves."
+            # The head of reference rows is not that of all rows.
+            return "No row is dropped" + ("." if self.n_reference else ", so nothing moves.")
         sentences = ["Changes are measured from the head of the reference rows."]
         if not self.n_reference:
             sentences = []

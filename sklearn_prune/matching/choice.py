@@ -34,7 +34,7 @@ from .units import in_unit_of, length_in
 # if fewer are; see `benchmarks.distribution`.
 _MANY_ROWS, _MANY_ROWS_WEIGHT, _FEW_ROWS_WEIGHT = 5, 2.0, 0.3
 # The smaller weight with reference rows; see `benchmarks.reference`, on validation rows.
-LED_WEIGHT = 1.0
+_LED_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
@@ -229,22 +229,22 @@ def distribution_weight(
     also with costs, which compete with the change as well. With reference rows it is at least 1,
     since they determine the distribution better than the head.
     """
-    least = LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
-    if request.ratio is None or has_cost:
-        given = request.distribution_weight
-        return least if given == "auto" else float(given)
+    n_kept = 0.0
+    if request.ratio is not None and not has_cost:
+        n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
     n_params = max(part.shape[1] for part in influences_of(influence))
-    n_kept = (1 - request.ratio) * np.count_nonzero(influence.sample_weight)
-    return weight_of_distribution(request, n_kept, n_params, least)
+    return weight_of_distribution(request, n_kept, n_params, is_led=is_led)
 
 
 def weight_of_distribution(
-    request: Request, n_kept: float, n_params: int, least: float = _FEW_ROWS_WEIGHT
+    request: Request, n_kept: float, n_params: int, *, is_led: bool
 ) -> float:
-    """Return the weight given; "auto" is ``least`` if few rows are kept for each parameter."""
+    """Return the weight given; "auto" is smaller if few rows are kept for each parameter."""
     if request.distribution_weight != "auto":
         return float(request.distribution_weight)
-    return _MANY_ROWS_WEIGHT if n_kept >= _MANY_ROWS * n_params else least
+    if n_kept >= _MANY_ROWS * n_params:
+        return _MANY_ROWS_WEIGHT
+    return _LED_WEIGHT if is_led else _FEW_ROWS_WEIGHT
 
 
 def require_exact(coordinates: MatchedCoordinates) -> None:
@@ -302,8 +302,7 @@ def beyond_tolerance(
     smallest = ""
     if np.isfinite(change):
         smallest = f"; the smallest change found is {change:.3g}"
-        # Rounded up, so that the value that is named can be met.
-        remedies.insert(0, f"raise the tolerance to {1.005 * change:.3g}")
+        remedies.insert(0, f"raise the tolerance to {_met_by(change):.3g}")
     if timed_out:
         smallest += "; time_limit ended the search"
         remedies.append("raise time_limit")
@@ -319,14 +318,28 @@ def beyond_tolerance(
 def warn_of_nothing(
     tolerance: float, n_samples: int, smallest: float, *, timed_out: bool = False
 ) -> None:
-    """Warn that the tolerance allows no row to be dropped, and name a change that would."""
+    """Warn that the tolerance allows no row to be dropped, and name one that would.
+
+    ``smallest`` is infinite if no other set was found that masks, quotas and distribution allow.
+    """
     reason = f"tolerance={tolerance} allows no row to be dropped"
     if timed_out:
         reason = (
             "time_limit ended the search before it found rows that "
             f"tolerance={tolerance} allows to be dropped (raise it)"
         )
-    warn_user(
-        f"{reason}, so all {n_samples} are kept; the smallest change found is "
-        f"{smallest:.3g}. To drop rows, raise tolerance to that.",
+    remedy = (
+        "no other set meets masks, quotas and the distribution. To drop rows, free rows of "
+        "must_keep, widen the quotas, or set distribution_weight to 0."
     )
+    if np.isfinite(smallest):
+        remedy = (
+            f"the smallest change found is {smallest:.3g}. To drop rows, raise tolerance to "
+            f"{_met_by(smallest):.3g}."
+        )
+    warn_user(f"{reason}, so all {n_samples} are kept; {remedy}")
+
+
+def _met_by(change: float) -> float:
+    """Return a tolerance that the change meets even when three digits of it are given."""
+    return 1.005 * change

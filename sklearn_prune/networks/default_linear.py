@@ -64,11 +64,6 @@ class StandardizedLinear(torch.nn.Module):
             standardized = torch.cat([standardized, column], dim=1)
         return self.target_mean + self.target_scale * self.linear(standardized)
 
-    def standardize_output(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the linear layer's output, of shape (n, n_outputs), for this module output."""
-        output = output.reshape(len(output), -1)
-        return (output - self.target_mean) / self.target_scale
-
     def standardize_target(self, targets: Array) -> Array:
         """Return the targets (n, n_outputs) in the units of the linear layer's output."""
         return (targets - self.target_mean.cpu().numpy()) / self.target_scale.cpu().numpy()

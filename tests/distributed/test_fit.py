@@ -377,11 +377,15 @@ def test_a_network_to_train_is_refused(rows):
         fitted(*rows, estimator=net)
 
 
-def test_a_weight_of_zero_is_refused_with_its_partition(rows):
-    weight = np.ones(N)
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_weight_of_zero_is_refused_with_its_partition(rows, is_frozen):
+    X, weight, estimator = rows[0].astype("float32"), np.ones(N), None
     weight[250] = 0
+    if is_frozen:
+        net = NeuralNetClassifier(torch.nn.Linear(4, 3), criterion=torch.nn.CrossEntropyLoss)
+        estimator = FrozenEstimator(net.initialize())
     with pytest.raises(ValueError, match="In partition 2: sample_weight must be positive"):
-        fitted(*rows, fit_params={"sample_weight": weight})
+        fitted(X, rows[1], estimator=estimator, fit_params={"sample_weight": weight})
 
 
 def test_too_many_parameters_are_refused(rows, monkeypatch):

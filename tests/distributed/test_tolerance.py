@@ -65,10 +65,11 @@ def test_a_tolerance_that_nothing_meets_keeps_everything_and_says_what_would_do(
     with pytest.warns(UserWarning, match="allows no row to be dropped.*smallest change") as caught:
         pruner = within(rows, 1e-30, **options)
     assert pruner.support_.compute().all()
-    assert pruner.certificate_.status == "nothing to drop"
+    assert pruner.certificate_.status == "nothing to drop" and pruner.certificate_.gap == 0
     smallest = float(re.search(r"found is (\S+)\. To", str(caught[0].message))[1])
-    # Three digits are said.
-    assert 0 < within(rows, 1.01 * smallest, **options).support_.compute().sum() < N
+    named = float(re.search(r"raise tolerance to (\S+)\.$", str(caught[0].message))[1])
+    assert smallest <= named
+    assert 0 < within(rows, named, **options).support_.compute().sum() < N
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_rows_that_must_go_are_offset_by_others(rows):  # noqa: F811
 
 def test_where_all_rows_must_stay_all_do(rows):  # noqa: F811
     params = {"must_keep": np.ones(N, dtype=bool)}
-    with pytest.warns(UserWarning, match="allows no row to be dropped"):
+    with pytest.warns(UserWarning, match="allows no row .* no other set meets masks.*must_keep"):
         pruner = within(rows, 1e-3, fit_params=params, distribution_weight=0)
     assert pruner.support_.compute().all()
 

@@ -117,3 +117,10 @@ def test_more_rows_than_come_here_are_refused_and_the_remedy_works(rows, monkeyp
         fitted(*rows, reweight=True)
     pruner = fitted(*rows, reweight=True, prune_ratio=0.857143)
     assert len(pruner.sample_weight_) == 100
+
+
+def test_of_a_tolerance_that_keeps_more_rows_a_larger_one_is_asked_for(rows, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(weights_module, "SAMPLE_ROWS", 10)
+    options = {"prune_ratio": "auto", "tolerance": 1e-3, "distribution_weight": 0}
+    with pytest.raises(ValueError, match="at most 10 kept rows .*; raise tolerance from 0.001, "):
+        fitted(*rows, reweight=True, **options)

@@ -343,6 +343,7 @@ def test_rows_that_were_worth_choosing_say_so_and_nothing_else(certificate):
             "Choosing gained little: refitted on these rows, the last layer moves inf times",
         ),
         ({"n_dropped": 0}, "No row is dropped, so nothing moves."),
+        ({"n_dropped": 0, "n_reference": 9}, "No row is dropped."),
     ],
 )
 def test_the_first_sentence_is_about_the_last_layer(certificate, changes, words):

@@ -93,6 +93,14 @@ def test_regression_predicts_in_the_units_of_y(shift):
     np.testing.assert_allclose(net.predict(X)[:, 0], y, atol=1e-6)
 
 
+@pytest.mark.parametrize("shift", [0, 1e6])
+def test_a_written_head_is_read_however_far_from_zero_y_is(shift):
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    y = X @ [1, 2, 3, 4] + shift
+    net, _, theta = solve("regression", X, y)
+    np.testing.assert_allclose(read_head(net, X, y).theta, theta)
+
+
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_the_written_head_predicts(name):
     kind, load = DATASETS[name]

@@ -315,6 +315,9 @@ class NetworkGradients:
                         self._halve(limit)
                         continue
                     except RuntimeError as error:
+                        # TorchScript, which torch.func is partly written in, wraps a Ctrl-C.
+                        if "\nRuntimeError: KeyboardInterrupt" in str(error):
+                            raise KeyboardInterrupt from error
                         raise _cannot_be_vmapped(error) from error
                     part_done("chunk")
                     yield rows, result

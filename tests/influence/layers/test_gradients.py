@@ -255,6 +255,21 @@ def test_what_cannot_be_vmapped_is_refused_with_a_remedy_that_helps():
     assert read_head(net, X, y).design.shape == (10, 5)
 
 
+def test_an_interrupt_within_torchscript_is_one(monkeypatch):
+    def forward(self, x):
+        # So says TorchScript if a KeyboardInterrupt passes through it.
+        raise RuntimeError(
+            "The following operation failed in the TorchScript interpreter.\n"
+            "Traceback of TorchScript (most recent call last):\n"
+            "RuntimeError: KeyboardInterrupt: <EMPTY MESSAGE>"
+        )
+
+    gradients = NetworkGradients(*fitted("softmax"))
+    monkeypatch.setattr(nn.Linear, "forward", forward)
+    with pytest.raises(KeyboardInterrupt):
+        list(gradients.per_sample())
+
+
 def test_batch_statistics_are_refused_with_a_remedy_that_helps():
     module = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), mlp(3))
     with pytest.raises(UnsupportedNetworkError, match="track_running_stats=True") as refused:
