@@ -5,9 +5,10 @@
 
 Each search goes over 50 settings or more of a learner, in three folds of at most 12,000 training
 rows. `PrunedSearchCV` runs it on the rows that a pruner keeps, pruned once a fold, and refits the
-winner on all rows; scikit-learn's `GridSearchCV` runs it on all. With two finalists, the two best
-settings on kept rows are scored on all rows, and the better wins. A seed draws training rows, folds
-and the pruner's choice, and is the same for all pruners.
+winner on all rows; scikit-learn's `GridSearchCV` runs it on all. With four finalists, the four best
+settings on kept rows are scored on all rows, and the best of these wins: about as many as leave the
+kernel SVM's search on Adult ten times faster. A seed draws training rows, folds and the
+pruner's choice, and is the same for all pruners.
 
 - tau: Kendall's rank correlation (tau-b) between the mean scores of the settings on kept rows and
   on all rows;
@@ -59,7 +60,7 @@ DATASETS = ("adult", "digits", "cifar10")
 FULL = "all rows"
 README_TABLE = "when pruning pays"
 N_ROWS, N_FOLDS, N_SEEDS, RATIO = 12_000, 3, 5, 0.9
-N_FINALISTS = (1, 2)
+N_FINALISTS = (1, 4)
 # Never reached: a search that is cut short depends on what else the machine does.
 TIME_LIMIT = 3_600.0
 # gamma of the kernel SVM, in units of 1 / (median squared distance).
