@@ -271,7 +271,9 @@ def _beside_kernel(rows: Floats, centres: Floats, gamma: float) -> Floats:
     kernel = columns[:, n_columns:]
     squares, centre_squares = (np.einsum("ij,ij->i", part, part) for part in (rows, centres))
     np.add(squares[:, None], centre_squares, out=kernel)
-    products = rows @ centres.T
+    # Of finite rows; OpenBLAS has been seen to flag what it reads beyond a single one.
+    with np.errstate(invalid="ignore"):
+        products = rows @ centres.T
     products *= 2.0
     kernel -= products
     np.maximum(kernel, 0.0, out=kernel)

@@ -44,7 +44,7 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     Once an error or an interrupt is raised here, calls inside other items end before their next
     item.
     """
-    run, outer = partial(_run_with_serial_blas, function), _share.get()
+    run, outer = partial(_run_if_wanted, function), _share.get()
     with serial_blas():
         n_workers = _n_workers() if len(items) > 1 else 1
         n_threads = min(len(items), n_workers)
@@ -53,7 +53,8 @@ def map_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         is_over = threading.Event() if outer is None else outer.is_over
         # Rounded up: of four processors, three items should leave none idle.
         share = _Share(-(-n_workers // n_threads), is_over)
-        with ThreadPoolExecutor(n_threads, initializer=_share.set, initargs=(share,)) as pool:
+        held = share, _holder_here.get()
+        with ThreadPoolExecutor(n_threads, initializer=_join_in, initargs=held) as pool:
             try:
                 return list(pool.map(run, items))
             except BaseException:
@@ -101,11 +102,27 @@ def joblib_threads() -> Iterator[None]:
         yield
 
 
-def _run_with_serial_blas(function: Callable[[T], R], item: T) -> R:
+def _join_in(share: _Share, holder: Callable[[], _Holder | None]) -> None:
+    """Make this a thread of `map_threads`, for whose caller BLAS is held to one thread.
+
+    It holds nothing itself: a thread that an interrupt leaves behind would hold it on.
+    """
+    _share.set(share)
+    _holder_here.set(holder)
+    for library in _blas_libraries():
+        # With OpenMP each thread has a limit of its own.
+        if _is_openmp(library):
+            _set_threads(library, 1)
+
+
+def _run_if_wanted(function: Callable[[T], R], item: T) -> R:
     share = _share.get()
     if share is not None and share.is_over.is_set():
         raise _NotWantedError
-    # In a thread of its own too: with OpenMP, the limit of another thread does not hold here.
+    return function(item)
+
+
+def _run_with_serial_blas(function: Callable[[T], R], item: T) -> R:
     with serial_blas():
         return function(item)
 
@@ -182,11 +199,14 @@ def _release_blas(holder: int) -> None:
         if _before is None:
             return
         for library, n_threads in zip(_blas_libraries(), _before.threads, strict=True):
-            # With OpenMP each thread has a limit of its own.
-            if not _holders or getattr(library, "threading_layer", None) == "openmp":
+            if not _holders or _is_openmp(library):
                 _set_threads(library, n_threads)
         if not _holders:
             _before = None
+
+
+def _is_openmp(library: LibController) -> bool:
+    return getattr(library, "threading_layer", None) == "openmp"
 
 
 def _set_threads(library: LibController, n_threads: int) -> None:
