@@ -6,10 +6,11 @@ head to the certificate: `search` selects a number of rows, and `tolerance` trie
 `reference` lets reference rows lead, `weights` weighs the rows kept, and `output` keeps rows of
 collections. Dask is imported where it is used.
 
-Sizing, measured at a million rows of 20 columns in partitions of 100,000: 24 passes, and 9 MB moved
-per partition. A worker of one thread peaks at 0.75 GB and the client at 0.85 GB, of which imports
-are 0.4 GB each. A worker reads one partition at a time, so its peak grows with partitions, not with
-rows; the client's grows by the mask, a byte a row. ``benchmarks/distributed.py`` measures time.
+Sizing, measured at a million rows of 20 columns in partitions of 100,000: 24 passes (43 at ten
+million rows), and 9 MB moved per partition. A worker of one thread peaks at 0.75 GB and the client
+at 0.85 GB, of which imports are 0.4 GB each. A worker reads one partition at a time, so its peak
+grows with partitions, not with rows; the client's grows by the mask, a byte a row.
+``benchmarks/distributed.py`` measures time.
 
 Examples
 --------
