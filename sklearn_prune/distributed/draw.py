@@ -107,7 +107,7 @@ class OddsRule:
             scale = replace(scale, is_fast=True)
         learned = sample.target if priority is None else priority
         factors = scale.factors(table, learned, np.arange(len(sample)))
-        floors = factors.floors()
+        floors = factors.floors(is_given=priority is not None)
         if priority is not None and not priority.any():
             # The sample does not show the unit of so rare priorities.
             floors = floors[0], LEAST_RELATIVE_ODDS * greatest, floors[2]

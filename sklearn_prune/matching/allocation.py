@@ -75,9 +75,13 @@ class Priorities:
     belief: Floats
     expected: Floats
 
-    def floors(self) -> tuple[float, float, float]:
-        """Return the least distance, spread and belief that a row should have."""
-        return _floor(self.distance), _floor(self.spread), _floor(self.belief)
+    def floors(self, *, is_given: bool = False) -> tuple[float, float, float]:
+        """Return the least distance, spread and belief that a row should have.
+
+        is_given : whether the spread is the user's, who may mean zeros to be far below the rest.
+        """
+        spread = _floor(self.spread, with_zeros=is_given)
+        return _floor(self.distance), spread, _floor(self.belief)
 
     def raised(self, floors: tuple[float, float, float]) -> Priorities:
         """Return the same with smaller factors raised to these."""
@@ -138,7 +142,7 @@ def given_priorities(table: Table | None, sample_priority: Floats) -> Priorities
     else:
         scale = DistanceScale.fit(table, len(every), len(every))
         factors = scale.factors(table, sample_priority, every)
-    return factors.raised(factors.floors())
+    return factors.raised(factors.floors(is_given=True))
 
 
 def _given(distance: Floats, sample_priority: Floats) -> Priorities:
@@ -601,9 +605,13 @@ class _Nearest:
         return np.sort(np.sqrt(np.column_stack(squared)), axis=1)
 
 
-def _floor(odds: Floats) -> float:
-    """Return what very small odds are raised to; 1 if none is positive."""
+def _floor(odds: Floats, *, with_zeros: bool = False) -> float:
+    """Return what very small odds are raised to; 1 if none is positive.
+
+    with_zeros : whether zeros are among the odds whose lowest twentieth is raised.
+    """
     positive = odds[odds > 0]
     if not positive.size:
         return 1.0
-    return float(max(np.quantile(positive, _LEAST_ODDS), LEAST_RELATIVE_ODDS * np.median(positive)))
+    lowest = np.quantile(odds if with_zeros else positive, _LEAST_ODDS)
+    return float(max(lowest, LEAST_RELATIVE_ODDS * np.median(positive)))

@@ -296,6 +296,12 @@ def test_priorities_are_followed_as_in_memory(rows, pruner, prioritised, priorit
     assert ours.certificate_.actual_change <= max(1.5 * theirs.certificate_.actual_change, enough)
 
 
+def test_zeros_beside_ones_are_kept_far_less_often(rows):
+    priority = (np.random.default_rng(1).random(N) < 0.5).astype(float)
+    kept = fitted(*rows, fit_params={"sample_priority": priority}).get_support(indices=True)
+    assert priority[kept].mean() > 0.8
+
+
 def test_priorities_may_be_in_memory(rows, prioritised, priority):
     X, y = (in_parts(values, PARTS) for values in rows)
     again = InfluencePruner(prune_ratio=0.8, random_state=0).fit(X, y, sample_priority=priority)
