@@ -3,17 +3,20 @@
     python -m benchmarks.cifar10                                  # the fast protocol, all cells
     python -m benchmarks.cifar10 --protocol literature            # 200 epochs, as the papers
     python -m benchmarks.cifar10 --protocol cpu --architecture small --transfer --ratio 0.9
+    python -m benchmarks.cifar10 --transfer --ratio 0.4 --choices FOLDER \
+        --pruner random "influence, hardest, speed proxy" "el2n, speed proxy"
     python -m benchmarks.cifar10 --subset 2000 --epochs 2 --architecture tiny --transfer  # a trial
 
 Pruners choose images (`cifar10_pruners.py` says how); new networks, of the architecture that
 the pruners looked at and of two others, are trained on these, for as many epochs as on all images
 (with the protocol `cpu`, more). Measured is the accuracy on the test images after the last epoch,
 and on the way there; the table also has the seconds until it first is within 1.3 points of that of
-all images.
+all images. Pruners named `speed proxy` look at the small network of the protocol `speed` instead,
+whose --cache is then the folder of --choices.
 
 Images come from `cifar10_jpeg.npz`, or from the original `cifar-10-batches-py` folder where there
-is one in the data folder. Lossy JPEG costs some tenths of a point. A GPU is used where torch sees
-one; without, only the protocol `cpu` ends within hours. One line a cell goes to
+is one in the data folder. Lossy JPEG costs about four points. A GPU is used where torch sees one;
+without, only the protocol `cpu` ends within hours. One line a cell goes to
 `results/cifar10_images.csv` as soon as it is measured, and a run that was cut off goes on where it
 stopped; with `--cache FOLDER` it need not train the pruners' network again either.
 """
@@ -21,7 +24,6 @@ stopped; with `--cache FOLDER` it need not train the pruners' network again eith
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,16 +34,21 @@ import numpy as np
 
 from . import cifar10_networks as networks
 from . import cifar10_speed_table
-from ._common import argument_parser, environment, markdown_table, output_folder
+from ._common import argument_parser, markdown_table, output_folder
 from .cells import Key, append_record, read_records
+from .cifar10_choices import PRUNERS as SPEED_PRUNERS
+from .cifar10_choices import Choice, choice_path
 from .cifar10_images import Images, read_images
 from .cifar10_pruners import PRUNERS, Lab
+from .cifar10_speed import hardware
 from .cifar10_speed_jobs import FULL
 from .cifar10_speed_report import BASELINE, MARGIN
 from .scores import LEVEL, Gain, gain
 
 RATIOS = (0.3, 0.4, 0.5, 0.7, 0.8, 0.9)
 TRANSFERS = ("vgg11", "convmixer")
+# Pruners that look at the proxies of the speed protocol, a smaller network, instead.
+BY_PROXY = {f"{name}, speed proxy": name for name in SPEED_PRUNERS}
 # The best of the literature for ResNet-18 and 200 epochs, in percent.
 LITERATURE = {0.3: 95.5, 0.5: 95.2, 0.7: 93.0, 0.8: 91.4, 0.9: 87.1}
 
@@ -56,6 +63,7 @@ class Cell:
     accuracy : on the test images, after the last epoch.
     seconds : of training.
     times, accuracies : at each test, separated by spaces: seconds of training until then, accuracy.
+    hardware : that the network was trained on.
     """
 
     protocol: str
@@ -70,6 +78,7 @@ class Cell:
     seconds: float
     times: str
     accuracies: str
+    hardware: str
 
     @property
     def key(self) -> Key:
@@ -106,6 +115,7 @@ def run(
             seconds=test.seconds[-1],
             times=" ".join(f"{time:.1f}" for time in test.seconds),
             accuracies=" ".join(f"{accuracy:.4f}" for accuracy in test.accuracies),
+            hardware=hardware(),
         )
         if cell.key not in done:
             done.add(cell.key)
@@ -123,7 +133,12 @@ def run(
     # Seeds innermost: the lab keeps the influences of one pruner at a time.
     for pruner, ratio, seed in product(args.pruner, args.ratio, range(args.seeds)):
         missing = [name for name in architectures if not measured(pruner, ratio, name, seed)]
-        rows = PRUNERS[pruner](lab, ratio, seed) if missing else np.arange(0)
+        if not missing:
+            continue
+        if pruner in BY_PROXY:
+            rows = chosen_by_proxy(args.choices, BY_PROXY[pruner], ratio, seed)
+        else:
+            rows = PRUNERS[pruner](lab, ratio, seed)
         for name in missing:
             test = networks.train(images, rows, name, protocol, seed)
             note(test, len(rows), pruner, ratio, name, seed)
@@ -131,6 +146,13 @@ def run(
         if not measured(FULL, 0.0, name, seed):
             test = networks.train(images, np.arange(n_images), name, protocol, seed)
             note(test, n_images, FULL, 0.0, name, seed)
+
+
+def chosen_by_proxy(cache: Path | None, pruner: str, ratio: float, seed: int) -> np.ndarray:
+    """Return the images that a pruner of the speed protocol keeps, from its cache."""
+    if cache is None:
+        raise FileNotFoundError("choices of the speed protocol are in its --cache; give --choices.")
+    return np.flatnonzero(Choice.load(choice_path(cache, "test", pruner, ratio, seed)).support)
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -158,8 +180,8 @@ def table(cells: Sequence[Cell]) -> str:
             f"## {architecture}, {protocol} protocol: {n_epochs} epochs on all images, {epochs} on "
             "kept ones"
         )
-        if full:
-            parts.append(f"All images: {_mean(full)}")
+        trained_on = ", ".join(sorted({cell.hardware for cell in here}))
+        parts.append(f"Trained on: {trained_on}." + (f" All images: {_mean(full)}" if full else ""))
         parts.append(markdown_table(["pruner", *(f"{r:.0%}" for r in ratios)], rows))
     best = ", ".join(f"{value} at {ratio:.0%}" for ratio, value in LITERATURE.items())
     parts.append(f"The literature's best for ResNet-18 in 200 epochs: {best}.")
@@ -211,16 +233,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help="instead of the protocol's")
     parser.add_argument("--architecture", choices=networks.ARCHITECTURES, default="resnet18")
     parser.add_argument("--transfer", nargs="*", default=list(TRANSFERS))
-    parser.add_argument("--pruner", nargs="+", choices=PRUNERS, default=list(PRUNERS))
+    parser.add_argument(
+        "--pruner", nargs="+", choices=[*PRUNERS, *BY_PROXY], default=list(PRUNERS), metavar="NAME"
+    )
     parser.add_argument("--ratio", nargs="+", type=float, default=list(RATIOS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--full-seeds", type=int, default=1, help="networks on all images")
     parser.add_argument("--cache", type=Path, help="folder that keeps the pruners' network")
+    parser.add_argument("--choices", type=Path, help="the --cache of the speed protocol")
     args = parser.parse_args(argv)
-    try:
-        images = read_images(args.data_dir).subset(args.subset)
-    except FileNotFoundError as error:
-        parser.exit(2, f"{error}\n")
     folder = output_folder(args)
     path = folder / "cifar10_images.csv" if folder else None
     cells = read_records(path, Cell) if path else []
@@ -230,12 +251,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if path:
             append_record(path, cell)
 
-    run(images, args, list(cells), keep)
+    try:
+        run(read_images(args.data_dir).subset(args.subset), args, list(cells), keep)
+    except FileNotFoundError as error:
+        parser.exit(2, f"{error}\n")
     print(table(cells))
     if folder:
         (folder / "cifar10_images.md").write_text(table(cells) + "\n", encoding="utf-8")
-        described = json.dumps(environment(), indent=2)
-        (folder / "cifar10_images.json").write_text(described + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,19 +9,36 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.frozen import FrozenEstimator
+from skorch import NeuralNetClassifier
+from torch import nn
 
 from sklearn_prune import InfluencePruner
-from sklearn_prune.baselines import RandomPruner
+from sklearn_prune.base import BasePruner
+from sklearn_prune.baselines import (
+    GeometricMedianPruner,
+    RandomPruner,
+    ZeroShotCoveragePruner,
+)
 from sklearn_prune.baselines._scored import ScoredPruner
 
+from .cifar10_images import N_CLASSES
 from .cifar10_proxies import Proxy
 from .cifar10_pruners import (
     DAMPING,
     SELECTION_SECONDS,
+    ZERO_SHOT_DRAWS,
     kept_by,
     watched_coverage,
+    watched_d2,
     watched_dual,
 )
+
+# Shares of what goes that are given: the easiest images of each class, or of all.
+_EASIEST, _EASIEST_OF_ALL = 0.75, 0.875
+# Candidates for each image kept.
+_CANDIDATES = 1.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,11 @@ class Choice:
             return cls(support, float(archive["seconds"]))
 
 
+def choice_path(cache: Path, split: str, pruner: str, ratio: float, seed: int) -> Path:
+    """Return the file in which a choice is kept."""
+    return cache / split / f"{pruner.replace(' ', '_')}-{ratio:.2f}-{seed}.npz"
+
+
 class GivenScores(ScoredPruner):
     """Keeps the images of the highest scores, which are given."""
 
@@ -68,7 +90,7 @@ class Chooser:
     def __init__(self, y: np.ndarray, proxy: Proxy | None, seed: int) -> None:
         self.y, self.seed = y, seed
         self._proxy = proxy
-        self._fitted: dict[str, InfluencePruner] = {}
+        self._fitted: dict[str, BasePruner] = {}
 
     @property
     def proxy(self) -> Proxy:
@@ -81,27 +103,40 @@ class Chooser:
         support = PRUNERS[pruner](self, ratio)
         return Choice(support, perf_counter() - started)
 
-    def by_score(self, scores: np.ndarray, ratio: float) -> np.ndarray:
-        """Return the images of the highest scores of each class."""
-        pruner = GivenScores(prune_ratio=ratio, random_state=self.seed)
+    def by_score(self, scores: np.ndarray, ratio: float, *, stratify: bool = True) -> np.ndarray:
+        """Return the images of the highest scores, of each class or of all."""
+        pruner = GivenScores(prune_ratio=ratio, stratify=stratify, random_state=self.seed)
         pruner.given = scores
         return kept_by(pruner, self.y)
+
+    def fitted(self, name: str, fit: Callable[[], BasePruner]) -> BasePruner:
+        """Return the pruner that the first call with this name made; it selects for any ratio."""
+        if name not in self._fitted:
+            self._fitted[name] = fit()
+        return self._fitted[name]
+
+    def influence(self, ratio: float, priority: np.ndarray, **settings: Any) -> InfluencePruner:
+        """Return an InfluencePruner fitted to the proxy's features.
+
+        settings : ``quota`` of the pruner, ``must_drop`` of its fit.
+        """
+        pruner = InfluencePruner(
+            prune_ratio=ratio,
+            quota=settings.pop("quota", "class"),
+            damping=DAMPING,
+            time_limit=SELECTION_SECONDS,
+            random_state=self.seed,
+        )
+        X = self.proxy.features.astype(np.float32)
+        return pruner.fit(X, self.y, sample_priority=priority, **settings)
 
     def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
         """Return what an InfluencePruner keeps; influences are computed once for all ratios.
 
         name : of the priority.
         """
-        if name not in self._fitted:
-            pruner = InfluencePruner(
-                prune_ratio=ratio,
-                damping=DAMPING,
-                time_limit=SELECTION_SECONDS,
-                random_state=self.seed,
-            )
-            X = self.proxy.features.astype(np.float32)
-            self._fitted[name] = pruner.fit(X, self.y, sample_priority=priority)
-        return self._fitted[name].select(prune_ratio=ratio)
+        pruner = self.fitted(name, lambda: self.influence(ratio, priority))
+        return pruner.select(prune_ratio=ratio)
 
 
 def random(chooser: Chooser, ratio: float) -> np.ndarray:
@@ -112,7 +147,12 @@ def random(chooser: Chooser, ratio: float) -> np.ndarray:
 
 def el2n(chooser: Chooser, ratio: float) -> np.ndarray:
     """The images of the largest error, a mean over the proxy's training."""
-    return chooser.by_score(chooser.proxy.error.mean(0, dtype=np.float64), ratio)
+    return chooser.by_score(_mean_error(chooser), ratio)
+
+
+def el2n_of_all(chooser: Chooser, ratio: float) -> np.ndarray:
+    """The same, whatever their class."""
+    return chooser.by_score(_mean_error(chooser), ratio, stratify=False)
 
 
 def least_confidence(chooser: Chooser, ratio: float) -> np.ndarray:
@@ -147,25 +187,117 @@ def moso(chooser: Chooser, ratio: float) -> np.ndarray:
     return chooser.by_score(chooser.proxy.agreement.mean(0, dtype=np.float64), ratio)
 
 
+def d2(chooser: Chooser, ratio: float) -> np.ndarray:
+    """D2 on the proxy's features, with the margins and the cutoff of `coverage`."""
+    X = chooser.proxy.features.astype(np.float32)
+    pruner = watched_d2(as_they_are(X.shape[1]), chooser.proxy.margin, ratio, chooser.seed)
+    return kept_by(pruner, chooser.y, X)
+
+
+def geometric_median(chooser: Chooser, ratio: float) -> np.ndarray:
+    """Images whose mean feature is near the geometric median of their class's features."""
+    X = chooser.proxy.features.astype(np.float32)
+    pruner = GeometricMedianPruner(
+        as_they_are(X.shape[1]), prune_ratio=ratio, random_state=chooser.seed
+    )
+    return kept_by(pruner, chooser.y, X)
+
+
+def zero_shot(chooser: Chooser, ratio: float) -> np.ndarray:
+    """ZCore on the proxy's features."""
+    X = chooser.proxy.features.astype(np.float32)
+    pruner = ZeroShotCoveragePruner(
+        as_they_are(X.shape[1]), n_draws=ZERO_SHOT_DRAWS, random_state=chooser.seed
+    )
+    fitted = chooser.fitted("zero-shot coverage", lambda: pruner.fit(X, chooser.y))
+    return fitted.select(prune_ratio=ratio)
+
+
+def as_they_are(n_features: int) -> FrozenEstimator:
+    """Return a network whose last layer reads these features; without one, they are scaled."""
+    net = NeuralNetClassifier(
+        nn.Linear,
+        module__in_features=n_features,
+        module__out_features=N_CLASSES,
+        criterion=nn.CrossEntropyLoss,
+        classes=list(range(N_CLASSES)),
+        train_split=None,
+        verbose=0,
+    )
+    return FrozenEstimator(net.initialize())
+
+
 def hard(chooser: Chooser, ratio: float) -> np.ndarray:
     """InfluencePruner on the proxy's features; the priority is the square of the mean error."""
-    return chooser.by_influence("hard", chooser.proxy.error.mean(0, dtype=np.float64) ** 2, ratio)
+    return chooser.by_influence("hard", _mean_error(chooser) ** 2, ratio)
+
+
+def hardest(chooser: Chooser, ratio: float) -> np.ndarray:
+    """The same; of what goes in each class, three quarters are its images of the least error."""
+    error = _mean_error(chooser)
+    is_harder = chooser.by_score(error, _EASIEST * ratio)
+    return chooser.influence(ratio, error**2, must_drop=~is_harder).get_support()
+
+
+def hardest_of_all(chooser: Chooser, ratio: float) -> np.ndarray:
+    """The same, whatever their class; seven eighths."""
+    error = _mean_error(chooser)
+    is_harder = chooser.by_score(error, _EASIEST_OF_ALL * ratio, stratify=False)
+    return chooser.influence(ratio, error**2, must_drop=~is_harder, quota=None).get_support()
 
 
 def sure(chooser: Chooser, ratio: float) -> np.ndarray:
-    """The same; images that the proxy is unsure of have priority, less so those it gets wrong."""
+    """As `hard`; images that the proxy is unsure of have priority, less so those it gets wrong."""
+    return chooser.by_influence("sure", _unsureness(chooser), ratio)
+
+
+def spread(chooser: Chooser, ratio: float) -> np.ndarray:
+    """InfluencePruner without priorities, among images that are spread over the proxy's features.
+
+    These are the ones nearest the k-means centres of their class, half as many again as are kept.
+    In the means, images weigh what their priority is in `sure`.
+    """
+    X, weight = chooser.proxy.features.astype(np.float32), _unsureness(chooser)
+    is_candidate = np.zeros(len(X), dtype=bool)
+    for label in np.unique(chooser.y):
+        rows = np.flatnonzero(chooser.y == label)
+        n_candidates = min(len(rows), round(_CANDIDATES * (1 - ratio) * len(rows)))
+        k_means = MiniBatchKMeans(
+            n_candidates, batch_size=2048, max_iter=30, n_init=1, random_state=chooser.seed
+        ).fit(X[rows], sample_weight=weight[rows])
+        distance = np.linalg.norm(X[rows] - k_means.cluster_centers_[k_means.labels_], axis=1)
+        # In each cluster, the first of its members by distance.
+        order = np.lexsort((distance, k_means.labels_))
+        _, first = np.unique(k_means.labels_[order], return_index=True)
+        is_candidate[rows[order[first]]] = True
+    even = np.ones(len(X))
+    return chooser.influence(ratio, even, must_drop=~is_candidate).get_support()
+
+
+def _mean_error(chooser: Chooser) -> np.ndarray:
+    return chooser.proxy.error.mean(0, dtype=np.float64)
+
+
+def _unsureness(chooser: Chooser) -> np.ndarray:
     p = chooser.proxy.probability[-1].astype(np.float64)
-    return chooser.by_influence("sure", p * np.sqrt(p * (1 - p)), ratio)
+    return p * np.sqrt(p * (1 - p))
 
 
 PRUNERS: dict[str, Callable[[Chooser, float], np.ndarray]] = {
     "random": random,
     "el2n": el2n,
+    "el2n, any class": el2n_of_all,
     "least confidence": least_confidence,
     "forgetting": forgetting,
     "coverage": coverage,
     "dual": dual,
     "moso": moso,
+    "d2": d2,
+    "geometric median": geometric_median,
+    "zero-shot coverage": zero_shot,
     "influence, hard": hard,
+    "influence, hardest": hardest,
+    "influence, hardest of all": hardest_of_all,
     "influence, sure": sure,
+    "influence, spread": spread,
 }

@@ -19,9 +19,11 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset
 
 from .cifar10_images import DEVIATION, MEAN, N_CLASSES, Images
+
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 # A crop moves an image by at most this many pixels.
 PADDING = 4
@@ -184,9 +186,32 @@ PROTOCOLS = {
 }
 
 
-def augmented(batch: Any) -> Any:
-    """Collate a batch of images and crop and flip each of them at random."""
-    X, y = default_collate(batch)
+class DeviceImages(Dataset[Batch]):
+    """Images as bytes and labels, on the device; a batch is taken from them at once."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray | None = None) -> None:
+        self.X = torch.as_tensor(X, device=device())
+        self.y = torch.as_tensor(np.zeros(len(X), np.int64) if y is None else y, device=device())
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.X[position], self.y[position]
+
+    def __getitems__(self, positions: list[int]) -> Batch:
+        taken = torch.tensor(positions, device=self.X.device)
+        return self.X[taken], self.y[taken]
+
+
+def unchanged(batch: Batch) -> Batch:
+    """Return a batch of DeviceImages as it is."""
+    return batch
+
+
+def augmented(batch: Batch) -> Batch:
+    """Crop and flip each image of a batch of DeviceImages at random."""
+    X, y = batch
     n, size = len(X), X.shape[-1]
     X = F.pad(X, (PADDING,) * 4)
     top, left = torch.randint(0, 2 * PADDING + 1, (2, n, 1))
@@ -194,8 +219,10 @@ def augmented(batch: Any) -> Any:
     columns = left + torch.arange(size)
     flipped = torch.rand(n, 1) < 0.5
     columns = torch.where(flipped, columns.flip(1), columns)
-    X = X[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return X.permute(0, 3, 1, 2), y
+    image, row, column = (
+        part.to(X.device) for part in (torch.arange(n)[:, None, None], rows[:, :, None], columns)
+    )
+    return X[image, :, row, column[:, None, :]].permute(0, 3, 1, 2), y
 
 
 def _unseen() -> AbstractContextManager[None]:
@@ -305,8 +332,10 @@ def classifier(
         optimizer__weight_decay=protocol.weight_decay,
         max_epochs=n_epochs,
         batch_size=batch_size,
+        dataset=DeviceImages,
         iterator_train__shuffle=True,
         iterator_train__collate_fn=augmented,
+        iterator_valid__collate_fn=unchanged,
         iterator_valid__batch_size=1000,
         train_split=None,
         callbacks=[schedule, *(callbacks or [])],

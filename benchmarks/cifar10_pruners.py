@@ -226,6 +226,13 @@ def watched_dual(probability: np.ndarray, n_epochs: int, ratio: float, seed: int
     return pruner
 
 
+def watched_d2(estimator: Any, margin: np.ndarray, ratio: float, seed: int) -> BasePruner:
+    """Return D2 on margins of shape (n_epochs, n_images), with CCS's cutoff."""
+    pruner = WatchedD2Pruner(estimator, prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
+    pruner.margin = margin
+    return pruner
+
+
 def coverage(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """CCS, its margins those of the reference's training."""
     return _kept(lab, watched_coverage(lab.reference.margin, ratio, seed))
@@ -234,8 +241,7 @@ def coverage(lab: Lab, ratio: float, seed: int) -> np.ndarray:
 def d2(lab: Lab, ratio: float, seed: int) -> np.ndarray:
     """D2, with CCS's margins and cutoff, on the inputs of the reference's last layer."""
     estimator = lab.network(lab.reference.states[-1])
-    pruner = WatchedD2Pruner(estimator, prune_ratio=ratio, cutoff=_cutoff(ratio), random_state=seed)
-    pruner.margin = lab.reference.margin
+    pruner = watched_d2(estimator, lab.reference.margin, ratio, seed)
     return _kept(lab, pruner, lab.images.X_train)
 
 

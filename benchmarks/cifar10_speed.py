@@ -177,7 +177,8 @@ def hardware() -> str:
     """Name the device that networks are trained on."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} threads"
+    n_threads = torch.get_num_threads()
+    return f"{n_threads} thread{'s' if n_threads > 1 else ''}"
 
 
 def reduced_precision() -> torch.autocast:

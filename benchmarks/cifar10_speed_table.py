@@ -23,7 +23,7 @@ import numpy as np
 from . import cifar10_speed as speed
 from ._common import argument_parser, output_folder
 from .cells import append_record, read_records
-from .cifar10_choices import PRUNERS, Choice, Chooser
+from .cifar10_choices import PRUNERS, Choice, Chooser, choice_path
 from .cifar10_images import Images, read_images
 from .cifar10_proxies import Proxy, train_proxy
 from .cifar10_speed_jobs import (
@@ -66,8 +66,7 @@ class Lab:
         return self.cache / f"proxy-{split}-{seed}.npz"
 
     def _choice_path(self, key: ChoiceKey) -> Path:
-        name = f"{key.pruner.replace(' ', '_')}-{key.prune_ratio:.2f}-{key.seed}.npz"
-        return self.cache / key.split / name
+        return choice_path(self.cache, key.split, key.pruner, key.prune_ratio, key.seed)
 
     def train_proxies(self, keys: Iterable[ChoiceKey]) -> None:
         """Train the proxies of these choices."""

@@ -187,9 +187,13 @@ def test_what_the_readme_says_of_deep_networks_was_measured():
     full, names = mean("all images", 0.0, 12), ("influence", "random", "el2n")
     ours, random, el2n = (mean(name, 0.4, 12) for name in names)
     text = " ".join(TEXT.split())
-    assert f"{ours} % (all {full}, random {random}, EL2N {el2n})" in text
+    of_any = mean("el2n, any class", 0.4, 12)
+    assert (
+        f"40 % dropped, {ours} % (all {full}, random {random}, EL2N {el2n}, {of_any} if classes "
+        "may shrink)"
+    ) in text
     ours, random, el2n = (mean(name, 0.9, 120) for name in names)
-    assert f"{ours} % (random {random}, EL2N {el2n})" in text
+    assert f"90 % dropped, {ours} % (random {random}, EL2N {el2n})" in text
 
 
 def test_what_the_readme_says_of_when_pruning_pays_was_measured():

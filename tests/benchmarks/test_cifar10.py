@@ -14,6 +14,7 @@ from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
 from benchmarks import cifar10
+from benchmarks import cifar10_choices as choices
 from benchmarks import cifar10_images as images
 from benchmarks import cifar10_networks as networks
 from benchmarks import cifar10_pruners as image_pruners
@@ -97,6 +98,19 @@ def test_each_cell_is_measured_once(data_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(networks, "train", None)
     cifar10.main(command)
     assert read_records(out / "cifar10_images.csv", cifar10.Cell) == cells
+
+
+def test_networks_are_trained_on_what_the_speed_protocol_chose(data_dir, tmp_path):
+    support = np.arange(100) % 2 == 0
+    choices.Choice(support, 1.0).save(choices.choice_path(tmp_path, "test", "el2n", 0.5, 0))
+    command = ["--data-dir", str(data_dir), "--out", str(tmp_path), "--architecture", "tiny"]
+    command += ["--transfer", "--epochs", "1", "--ratio", "0.5", "--full-seeds", "0"]
+    command += ["--pruner", "el2n, speed proxy"]
+    with pytest.raises(SystemExit):
+        cifar10.main(command)
+    cifar10.main([*command, "--choices", str(tmp_path)])
+    [trained] = read_records(tmp_path / "cifar10_images.csv", cifar10.Cell)
+    assert (trained.pruner, trained.n_kept) == ("el2n, speed proxy", 50)
 
 
 def test_the_reference_is_read_again(data_dir, tmp_path, monkeypatch):
@@ -187,7 +201,8 @@ def test_only_resnets_cut_off_their_sums_at_zero():
 def test_crops_and_flips_move_an_image_and_no_more():
     image = np.arange(3 * 32 * 32, dtype=np.float32).reshape(3, 32, 32)
     torch.manual_seed(0)
-    X, _ = networks.augmented([(image, 0)] * 200)
+    batch = networks.DeviceImages(np.repeat(image[None], 200, axis=0)).__getitems__(range(200))
+    X, _ = networks.augmented(batch)
     assert X.shape == (200, 3, 32, 32)
     padded = np.pad(image, ((0, 0), (4, 4), (4, 4)))
     crops = {
@@ -197,7 +212,7 @@ def test_crops_and_flips_move_an_image_and_no_more():
         for crop in [padded[:, top : top + 32, left : left + 32]]
     }
     crops |= {np.frombuffer(c, np.float32).reshape(3, 32, 32)[:, :, ::-1].tobytes() for c in crops}
-    moved = {x.numpy().tobytes() for x in X}
+    moved = {x.cpu().numpy().tobytes() for x in X}
     assert moved <= crops
     assert len(moved) > 80
 
@@ -205,7 +220,7 @@ def test_crops_and_flips_move_an_image_and_no_more():
 def cell(pruner, seed, accuracy, accuracies="0.5"):
     times = " ".join(str(float(i + 1)) for i in range(len(accuracies.split())))
     setting = ("fast", 3, pruner, 0.5, "tiny", seed, 50, 3, accuracy, 3.0)
-    return cifar10.Cell(*setting, times, accuracies)
+    return cifar10.Cell(*setting, times, accuracies, "1 threads")
 
 
 def test_the_time_is_that_of_the_first_test_that_reaches_the_aim():
@@ -224,7 +239,8 @@ def test_gains_are_paired_by_seed():
     assert "| dual | 62.00 (+2.00 ± 2.48, 3) |" in cifar10.table(cells)
 
 
-MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
+ALL_MEASURED = read_records(RESULTS / "cifar10_images.csv", cifar10.Cell)
+MEASURED = [cell for cell in ALL_MEASURED if cell.architecture == "small"]
 
 
 def test_the_readme_says_what_was_measured():
@@ -239,3 +255,15 @@ def test_the_readme_says_what_was_measured():
     assert f"random images gave {100 * np.mean(random):.1f} %" in readme
     full = [c.accuracy for c in MEASURED if c.pruner == cifar10.FULL]
     assert f"one network with all images {100 * np.mean(full):.1f} %" in readme
+
+
+def test_the_readme_says_what_a_resnet_reached():
+    readme = " ".join(BENCHMARKS_README.read_text(encoding="utf-8").split())
+    by_pruner = {c.pruner: c for c in ALL_MEASURED if c.architecture == "resnet18"}
+    names = (cifar10.FULL, "random", "influence, hardest, speed proxy", "el2n, speed proxy")
+    full, random, ours, el2n = (by_pruner[name] for name in names)
+    reached = [f"{100 * c.accuracy:.2f}" for c in (full, random, ours, el2n)]
+    said = "all images {}, random 60 % of them {}, ours {}, EL2N {}"
+    assert said.format(*reached) in readme
+    seconds = [c.seconds_until(ours.accuracy) for c in (ours, full)]
+    assert "is reached after {:.0f} seconds instead of {:.0f}".format(*seconds) in readme

@@ -13,11 +13,12 @@ from benchmarks import cifar10_speed_jobs as speed_jobs
 from benchmarks import cifar10_speed_table as speed_table
 from benchmarks._common import BENCHMARKS_README, RESULTS
 from benchmarks.cells import read_records
-from benchmarks.cifar10_choices import PRUNERS, Choice, Chooser
+from benchmarks.cifar10_choices import PRUNERS, Choice, Chooser, as_they_are
 from benchmarks.cifar10_images import Images
-from benchmarks.cifar10_speed_jobs import FULL, OURS, RULES, Block, Job, SpeedCell
+from benchmarks.cifar10_speed_jobs import FULL, OURS, Block, Job, SpeedCell, rules_at
 from benchmarks.cifar10_speed_report import report
 from benchmarks.scores import gain
+from sklearn_prune.baselines._scored import ScoringJob, penultimate_features
 
 DESIGN = speed.Design(widths=(8, 8, 8))
 
@@ -287,10 +288,64 @@ def test_rules_give_priority_to_large_errors_or_to_images_that_the_proxy_is_unsu
     chooser = Chooser(
         np.arange(2), proxies.Proxy(own, unused, error, unused, unused, unused, unused), 0
     )
-    for rule in RULES:
+    for rule in ("influence, hard", "influence, sure"):
         chooser.choose(rule, 0.5)
     assert given["hard"] == pytest.approx([0.25, 0.25])
     assert given["sure"] == pytest.approx([0.8 * 0.4, 0.5 * 0.5])
+
+
+def made_up_proxy(rng, n):
+    """Six looks of a proxy at n images, whose features tell nothing."""
+    own = rng.uniform(0.05, 0.95, (6, n))
+    unused = np.zeros(0)
+    features = rng.normal(size=(n, 8)).astype(np.float16)
+    return proxies.Proxy(own, 2 * own - 1, 1 - own, own, features, unused, unused)
+
+
+def test_most_of_what_the_hardest_rules_drop_are_the_easiest_images():
+    rng = np.random.default_rng(0)
+    y, proxy = np.arange(400) % 10, made_up_proxy(rng, 400)
+    error = proxy.error.mean(0)
+    chooser = Chooser(y, proxy, 0)
+    in_class = ~chooser.choose("influence, hardest", 0.4).support
+    assert np.bincount(y[in_class]).tolist() == [16] * 10
+    for label in range(10):
+        rows = np.flatnonzero(y == label)
+        assert in_class[rows[np.argsort(error[rows])[:12]]].all()
+    of_all = ~chooser.choose("influence, hardest of all", 0.4).support
+    assert of_all.sum() == 160
+    assert of_all[np.argsort(error)[:140]].all()
+
+
+def test_spread_images_are_candidates_and_each_class_keeps_its_share():
+    rng = np.random.default_rng(0)
+    y, proxy = np.arange(400) % 4, made_up_proxy(rng, 400)
+    support = Chooser(y, proxy, 0).choose("influence, spread", 0.8).support
+    assert np.bincount(y[support]).tolist() == [20] * 4
+    # Images kept are further from each other than random ones are.
+    X = proxy.features.astype(np.float64)
+
+    def nearest(rows):
+        distance = np.linalg.norm(X[rows][:, None] - X[rows], axis=2)
+        return (distance + 99 * np.eye(len(rows))).min(1).mean()
+
+    kept = [nearest(np.flatnonzero(support & (y == label))) for label in range(4)]
+    drawn = [nearest(rng.choice(np.flatnonzero(y == label), 20, False)) for label in range(4)]
+    assert np.mean(kept) > np.mean(drawn)
+
+
+def test_rivals_read_the_features_of_a_proxy_as_they_are():
+    """Scaled columns would be another geometry: far images, not near ones, would count alike."""
+    rng = np.random.default_rng(0)
+    y, proxy = np.arange(200) % 10, made_up_proxy(rng, 200)
+    proxy.features[:, 0] *= 20
+    chooser = Chooser(y, proxy, 0)
+    for name in ("d2", "geometric median", "zero-shot coverage"):
+        support = chooser.choose(name, 0.5).support
+        assert np.bincount(y[support]).tolist() == [10] * 10
+    X = proxy.features.astype(np.float32)
+    read = penultimate_features(ScoringJob(as_they_are(8), X, y, np.arange(10), [], 0))
+    np.testing.assert_array_equal(read, X)
 
 
 def test_a_pruner_that_needs_a_proxy_says_so():
@@ -303,7 +358,7 @@ def test_the_readme_says_what_was_measured():
     lines = BENCHMARKS_README.read_text("utf-8").splitlines()
     names = {
         "random": "random",
-        "`InfluencePruner` with priorities": OURS,
+        "`InfluencePruner`, best rule": OURS,
         "EL2N, hardest kept": "el2n",
         "coverage (CCS)": "coverage",
         "DUAL": "dual",
@@ -347,17 +402,17 @@ def test_as_many_steps_are_more_passes_over_fewer_images():
 
 
 def test_the_rule_of_a_ratio_is_the_better_one_on_images_to_validate_on():
-    hard, sure = RULES
-    cells = [
-        cell(hard, 0.4, 0.9, split="validation"),
-        cell(sure, 0.4, 0.8, split="validation"),
-        cell(hard, 0.9, 0.6, split="validation"),
-        cell(sure, 0.9, 0.7, split="validation"),
-        # Neither a test image nor a single rule decides.
-        cell(sure, 0.4, 1.0),
-        cell(sure, 0.5, 0.5, split="validation"),
+    at_40, at_90 = rules_at(0.4), rules_at(0.9)
+    cells = [cell(rule, 0.4, 0.8, split="validation") for rule in at_40[1:]]
+    cells += [cell(rule, 0.9, 0.6, split="validation") for rule in at_90[:-1]]
+    cells += [
+        cell(at_40[0], 0.4, 0.9, split="validation"),
+        cell(at_90[-1], 0.9, 0.7, split="validation"),
+        # Neither a test image nor some of the rules decide.
+        cell(at_40[1], 0.4, 1.0),
+        cell(at_40[1], 0.5, 0.5, split="validation"),
     ]
-    assert speed_jobs.best_rules(cells) == {0.4: hard, 0.9: sure}
+    assert speed_jobs.best_rules(cells) == {0.4: at_40[0], 0.9: at_90[-1]}
 
 
 def cell(pruner, ratio, accuracy, *, split="test", design="standard", n_epochs=12.0, seconds=1.0):
@@ -388,19 +443,20 @@ def test_the_report_ranks_architectures_and_counts_what_the_winner_loses():
         cell("random", 0.9, accuracy, design=name, n_epochs=40.0, seconds=2.0)
         for name, accuracy in zip(names, (0.5, 0.6, 0.4), strict=True)
     ]
-    assert "| random | 3 | 0.33 | 10.00 | 6 |" in report(cells)
+    # With four finalists of three the best one wins, and all are trained on all images.
+    assert "| random | 3 | 0.33 | 10.00 | 6 | 0.00 | 9 |" in report(cells)
 
 
 def test_the_table_prepares_what_its_networks_need(tmp_path, small, made_up, monkeypatch):
     blocks = (
-        Block(RULES, 0.5, range(2), ["epochs"], split="validation"),
+        Block(rules_at(0.5), 0.5, range(2), ["epochs"], split="validation"),
         Block([OURS], 0.5, range(3, 5), ["epochs"]),
     )
     monkeypatch.setattr(speed_table, "TABLE", blocks)
     cache = tmp_path / "cache"
     speed_table.main(["--table", "--cache", str(cache), "--out", str(tmp_path)])
     cells = read_records(tmp_path / "cifar10_speed.csv", SpeedCell)
-    assert len(cells) == 2 * 2 + 2
+    assert len(cells) == 2 * len(rules_at(0.5)) + 2
     assert {cell.n_kept for cell in cells} == {40, 50}
     # One seed for validation, and two for the networks of seeds 3 and 4.
     proxies_kept = {path.name for path in cache.glob("proxy-*")}
