@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -174,7 +174,7 @@ class CountedCells(CellSolution):
 
 
 def count_cells(
-    sums: list[PartitionSums], groups: Groups, offset: Floats, rng: np.random.Generator
+    sums: list[PartitionSums], groups: Groups, start: Floats, rng: np.random.Generator
 ) -> CountedCells:
     """Decide how many rows of each cell of each partition go, by `milp`.
 
@@ -184,8 +184,9 @@ def count_cells(
         Of each partition.
     groups : Groups
         How many rows to drop, and how many each group keeps.
-    offset : ndarray of shape (n_directions,)
-        Where the residual starts, in the directions of the means.
+    start : ndarray of shape (n_directions,)
+        The residual where each cell drops what the draw does on average, in the directions of the
+        means.
     rng : numpy.random.Generator
         Breaks ties.
     """
@@ -213,11 +214,13 @@ def count_cells(
         target=groups.n_dropped,
         total=total,
         weighted=None,
-        means=means if is_small else means[:, :0],
-        offset=offset if is_small else offset[:0],
+        means=means[:, :0],
+        offset=start[:0],
         reward=np.zeros(len(cells)),
         deviation=_DEVIATION,
     )
+    if is_small:
+        program = replace(program, means=means, offset=start - program.shares @ means)
     solution = solve_cells(program, rng)
     if solution is None:
         # Counts and quotas were checked before.

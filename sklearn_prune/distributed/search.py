@@ -109,11 +109,9 @@ class Search:
         """Count the cells, exchange rows in every partition, and then among all of them."""
         sums, target, groups = self.sums, self.target, self.groups
         rng = np.random.default_rng([self.seed, 3])
-        forced = np.sum([part.forced for part in sums], axis=0)
-        offset = (forced - target) @ self.directions
-        cells = count_cells(sums, groups, offset, rng)
         # What the parts of the draw leave to reach the target is shared by numbers of rows.
         missing = target - np.sum([part.left for part in sums], axis=0)
+        cells = count_cells(sums, groups, -missing @ self.directions, rng)
         sizes = groups.free_by_partition.sum(axis=1)
         shares = sizes / max(1, sizes.sum())
         targets = [part.left + share * missing for part, share in zip(sums, shares, strict=True)]

@@ -73,7 +73,7 @@ class CellProgram:
     means : ndarray of shape (n_cells, n_coordinates)
         Mean of each cell's rows.
     offset : ndarray of shape (n_coordinates,)
-        Sum of the rows of must_drop.
+        The residual at the shares s, less what the means make of these.
     reward : ndarray of shape (n_cells,)
         ρ, the reward for dropping a row of each cell.
     deviation : float

@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import scale
 from skorch import NeuralNetClassifier
 
 from sklearn_prune import InfluencePruner
@@ -294,6 +295,18 @@ def test_priorities_are_followed_as_in_memory(rows, pruner, prioritised, priorit
     assert kept - without > 0.7 * (expected - without) > 0
     enough = 0.1 * theirs.certificate_.random_actual_change
     assert ours.certificate_.actual_change <= max(1.5 * theirs.certificate_.actual_change, enough)
+
+
+def test_classes_keep_about_their_shares_without_a_quota():
+    """The draw prefers rows far from others, and so do not the mean rows of its cells."""
+    X, y = load_digits(return_X_y=True)
+    X, priority = scale(X), np.random.default_rng(0).uniform(0.2, 2.0, len(y))
+    options = {"prune_ratio": 0.5, "quota": None}
+    lazy = fitted(X, y, parts=(900, 897), fit_params={"sample_priority": priority}, **options)
+    in_memory = InfluencePruner(random_state=0, **options).fit(X, y, sample_priority=priority)
+    expected = 0.5 * np.bincount(y)
+    for kept in (lazy.get_support(indices=True), in_memory.get_support(indices=True)):
+        assert np.abs(np.bincount(y[kept]) - expected).max() < 0.1 * expected.min()
 
 
 def test_zeros_beside_ones_are_kept_far_less_often(rows):

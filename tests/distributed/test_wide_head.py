@@ -6,7 +6,7 @@ import pytest
 from sklearn_prune import InfluencePruner
 from sklearn_prune.distributed import head
 from sklearn_prune.influence import WideHeadInfluence, limits
-from tests.distributed.test_fit import N, fitted, rows  # noqa: F401
+from tests.distributed.test_fit import PARTS, N, fitted, in_parts, rows  # noqa: F401
 from tests.distributed.test_head import both, summed_over  # noqa: F401
 
 
@@ -55,10 +55,16 @@ def test_the_norms_are_those_in_memory(pruner, in_memory):
     np.testing.assert_allclose(norms, in_memory.influence_norms_, rtol=1e-3)
 
 
-def test_it_matches_as_well_as_in_memory(pruner, in_memory):
+def test_it_matches_as_well_as_in_memory(rows, pruner, in_memory):  # noqa: F811
+    # With so few rows, the change depends tenfold on the seed.
+    lazy, seeds = [in_parts(values, PARTS) for values in rows], range(10)
+    pruners = [InfluencePruner(prune_ratio=0.8, random_state=seed) for seed in seeds]
+    here, there = (
+        np.mean([p.fit(*of_rows).certificate_.actual_change for p in pruners])
+        for of_rows in (lazy, rows)
+    )
+    assert here <= 1.5 * there
     ours, theirs = pruner.certificate_, in_memory.certificate_
-    enough = 0.1 * theirs.random_actual_change
-    assert ours.actual_change <= max(1.5 * theirs.actual_change, enough)
     assert ours.distribution_error <= 1.5 * theirs.distribution_error
     assert ours.distribution_tilt == pytest.approx(theirs.distribution_tilt, rel=0.3)
     assert ours.random_change == pytest.approx(theirs.random_change, rel=0.05)

@@ -15,6 +15,7 @@ from sklearn_prune.selection import (
 )
 from sklearn_prune.selection import cells as cells_module
 from sklearn_prune.selection.cells import cell_counts, cell_labels, leading_directions
+from sklearn_prune.selection.draws import inclusion_probabilities
 from tests.selection.brute_force import feasible_subsets
 
 
@@ -168,6 +169,26 @@ def test_a_range_without_a_reason_to_move_stays_at_its_share():
     cells = cell_counts(problem, 1600, rng)
     in_group = [cells.n_dropped[np.unique(cells.labels[groups == g])].sum() for g in range(4)]
     assert in_group == [400] * 4
+
+
+def test_a_draw_that_prefers_some_rows_of_a_group_keeps_the_counts_of_its_groups():
+    """The rows that it leaves are not the group's mean times their number."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4), 500)
+    B = rng.standard_normal((2000, 3)) + np.outer(groups, [1.0, 0.5, 0.0])
+    B -= B.mean(axis=0)
+    prefers = np.exp(B[:, 0])
+    share = np.concatenate(
+        [inclusion_probabilities(prefers[groups == group], 100) for group in range(4)]
+    )
+    free = {group: (1, 499) for group in range(4)}
+    Z = rng.standard_normal((2000, 3))
+    problem = SelectionProblem(
+        Z - Z.mean(axis=0), n_drop=1600, groups=groups, quota=free, balance=[B], balance_weight=3.0
+    ).aimed_at(share)
+    cells = cell_counts(problem, 1600, rng)
+    in_group = [cells.n_dropped[np.unique(cells.labels[groups == g])].sum() for g in range(4)]
+    assert np.abs(np.array(in_group) - 400).max() <= 5
 
 
 def test_a_cell_may_lose_all_its_rows():
