@@ -261,6 +261,33 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             "DistributionPruner, which read it partition by partition."
         )
 
+    def set_params(self, **params: Estimator) -> Self:
+        """Set parameters; ``estimator__...`` are those of a network that was given.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name, as in scikit-learn's other estimators.
+
+        Returns
+        -------
+        self : estimator
+            With these parameters.
+
+        Raises
+        ------
+        ValueError
+            If a parameter does not exist, or no network was given.
+        """
+        nested = [name for name in params if name.startswith("estimator__")]
+        network = params.get("estimator", getattr(self, "estimator", self))
+        if nested and not hasattr(network, "set_params"):
+            raise ValueError(
+                f"{nested[0]} is a parameter of a network, and estimator={network!r} is none; "
+                "give a network or an estimator as estimator."
+            )
+        return super().set_params(**params)
+
     def get_support(self, indices: bool = False) -> Array:
         """Return which training rows are kept.
 

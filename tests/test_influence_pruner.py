@@ -17,6 +17,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_html_repr
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
@@ -24,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 import sklearn_prune._influence_pruner
 from sklearn_prune import Certificate, InfluencePruner
+from sklearn_prune.baselines import RandomPruner
 from sklearn_prune.matching import Choice, StageClock
 from sklearn_prune.selection import count_of
 
@@ -512,3 +514,13 @@ def test_selection_and_certificate_get_what_influences_leave_of_the_time(
     monkeypatch.setattr(StageClock, "spent_in", lambda clock, *stages: spent)
     InfluencePruner(**CALM, time_limit=10.0).fit(*iris)
     assert deadlines == pytest.approx([left, left], abs=0.2)
+
+
+def test_a_parameter_of_a_network_that_was_not_given_is_an_error_in_our_words():
+    for network in (None, [SGDClassifier(), SGDClassifier()]):
+        with pytest.raises(ValueError, match="estimator__alpha is a parameter of a network"):
+            InfluencePruner(network).set_params(estimator__alpha=1.0)
+    pruner = InfluencePruner().set_params(estimator=SGDClassifier(), estimator__alpha=1.0)
+    assert pruner.estimator.alpha == 1.0
+    with pytest.raises(ValueError, match="Invalid parameter 'estimator'"):
+        RandomPruner().set_params(estimator__alpha=1.0)

@@ -195,13 +195,21 @@ def prune_file(job: PruneJob) -> Outcome:
         pruner.fit(rows, parts.y, **_fit_params(job, parts, encoder))
     except ValueError as error:
         raise FileError(f"{source.path.name} cannot be pruned so: {_one_line(error)}") from error
-    page = b""
+    page, failure = b"", None
     if job.report is not None:
-        page = report(pruner, parts.X, parts.y, groups=parts.groups).to_html().encode("utf-8")
+        try:
+            page = report(pruner, parts.X, parts.y, groups=parts.groups).to_html().encode("utf-8")
+        # Whatever it is, it must not cost the rows.
+        except Exception as error:
+            failure = error
     support, certificate = pruner.support_, pruner.certificate_
     # Writing takes memory too, so the features of all rows go first.
     del pruner, rows
     write_rows(source, frame, support, out)
+    if failure is not None:
+        raise FileError(
+            f"{out.path.name} is written, but its report failed: {_one_line(failure)}"
+        ) from failure
     if job.report is not None:
         with replacing(job.report) as file:
             file.write(page)
@@ -364,5 +372,5 @@ def _timed_fits(job: PruneJob, parts: Parts, rows: Array) -> tuple[tuple[int, fl
     return tuple(timed)
 
 
-def _one_line(error: ValueError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())

@@ -109,6 +109,17 @@ def test_a_report_is_written_beside(job, tmp_path):
     assert "30 of 120 rows" in page and "By group" in page
 
 
+def test_a_report_that_fails_does_not_cost_the_rows(job, tmp_path, monkeypatch):
+    def failing(*args, **kwargs):
+        raise MemoryError("no room for a page")
+
+    monkeypatch.setattr("sklearn_prune.files.job.report", failing)
+    with pytest.raises(FileError, match="is written, but its report failed: no room for a page"):
+        prune_file(replace(job, report=tmp_path / "report.html"))
+    assert len(pd.read_csv(job.output)) == 30
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_a_target_of_numbers_is_a_regression(job, table):
     table.assign(income=np.random.default_rng(0).normal(size=N)).to_csv(job.path, index=False)
     assert prune_file(job).n_kept == 30
