@@ -170,11 +170,13 @@ FIT_WHEN_TOLD = """
 
 
 def run_python(code, *args):
+    # OpenMP ends the process where one of its threads gets no memory.
+    path, one_thread = os.pathsep.join(filter(None, sys.path)), {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, **one_thread, "PYTHONPATH": path},
     )
 
 
