@@ -384,6 +384,19 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     >>> pruner = InfluencePruner(net, prune_ratio=0.8, random_state=0).fit(X_scaled, y)
     >>> pruner.get_support().sum()
     np.int64(114)
+
+    Deep networks that are trained anew on half of their images or more learn most from hard ones;
+    on tabular data, keeping these does harm. So for images, let most of what goes be the rows of
+    the least error in a short training, of whatever class. The pruner chooses the rest:
+
+    >>> from sklearn_prune.baselines import EL2NPruner
+    >>> harder = EL2NPruner(net, prune_ratio=0.35, n_networks=1, stratify=False, random_state=0)
+    >>> harder.fit(X_scaled, y)
+    EL2NPruner(...)
+    >>> pruner = InfluencePruner(net, prune_ratio=0.4, quota=None, random_state=0)
+    >>> error, is_easy = harder.scores_, ~harder.get_support()
+    >>> pruner.fit(X_scaled, y, sample_priority=error**2, must_drop=is_easy).get_support().sum()
+    np.int64(341)
     """
 
     _parameter_constraints: Constraints = {
