@@ -502,11 +502,11 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
             training. It takes the place of the pruner's own estimate of how uncertain the target
             is. The search starts at a random draw, which keeps a row with a probability in
             proportion to its priority and to the distance to its neighbours; rows of low priority
-            may still be exchanged in. The lowest twentieth of the priorities, and what is less than
-            a twentieth of the median of the positive ones, are raised to the larger of these two
-            limits, so that no row is out of reach; ``must_drop`` excludes rows. Beside a tolerance,
-            costs, reference rows or ``distribution_weight=0``, priorities are refused. In classes
-            that keep fewer than five rows, and with 32 free rows or fewer, they are not used.
+            may still be exchanged in. Less than a twentieth of the median of the positive
+            priorities is raised to that, so that no row is out of reach; ``must_drop`` excludes
+            rows. Beside a tolerance, costs, reference rows or ``distribution_weight=0``, priorities
+            are refused. In classes that keep fewer than five rows, and with 32 free rows or fewer,
+            they are not used.
         X_ref : {array-like, sparse matrix} of shape (n_reference, n_features) or dict, default=None
             Reference rows: rows whose targets you trust, or rows of the population that matters.
             The rows kept are to give the last layer that is fitted on these. They are not pruned

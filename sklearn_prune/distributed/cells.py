@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -185,8 +185,7 @@ def count_cells(
     groups : Groups
         How many rows to drop, and how many each group keeps.
     start : ndarray of shape (n_directions,)
-        The residual where each cell drops what the draw does on average, in the directions of the
-        means.
+        The residual if every cell drops its share, in the directions of the means.
     rng : numpy.random.Generator
         Breaks ties.
     """
@@ -220,7 +219,7 @@ def count_cells(
         deviation=_DEVIATION,
     )
     if is_small:
-        program = replace(program, means=means, offset=start - program.shares @ means)
+        program = program.starting_at(start, means)
     solution = solve_cells(program, rng)
     if solution is None:
         # Counts and quotas were checked before.

@@ -19,7 +19,7 @@ import numpy as np
 from .._types import Floats, Integers
 from ..influence import most_dense_params
 from ..matching import LEAST_RELATIVE_ODDS, DistanceScale, Priorities, PriorityScale
-from ..selection import leading_directions
+from ..selection import inclusion_probabilities, leading_directions
 from .collection import Block, EachOwn, Partitioned
 from .groups import Groups
 from .reading import ReadRows
@@ -238,6 +238,11 @@ class _DrawSums(Sums):
     hessian: Floats
     chance: float
 
+    @property
+    def movable(self) -> Floats:
+        """Expected number of rows kept of each group that are not certain to be kept."""
+        return np.diag(self.hessian)[: len(self.kept)]
+
 
 def _draw_sums(
     maps: RowMaps, groups: Integers, rows: ReadRows, odds: Odds, draw: Draw
@@ -314,12 +319,11 @@ def first_draw(
         n_directions = directions.shape[1]
     group, n_groups = groups.group_of[sample.strata], len(even)
     n_sampled = np.bincount(group[sample.free], minlength=n_groups)
-    summed = np.bincount(group[sample.free], odds.odds[sample.free], minlength=n_groups)
     wanted = n_sampled * groups.n_kept / np.maximum(groups.n_free, 1)
     n_vectors = odds.expected.shape[1] + n_directions
     draw = Draw(
         even,
-        np.full(n_groups, np.log(max(wanted.sum(), 1e-12) / max(summed.sum(), 1e-12))),
+        np.full(n_groups, _common_offset(odds.odds[sample.free], float(wanted.sum()))),
         np.zeros(n_vectors),
         mean,
         np.where(size > 0, size, 1.0),
@@ -332,6 +336,15 @@ def first_draw(
 
     vectors = draw.vectors(maps, sample, odds.expected)
     return _calibrated(draw, sums_at, wanted, vectors, n_steps=_SAMPLE_STEPS), vectors
+
+
+def _common_offset(odds: Floats, n_kept: float) -> float:
+    """Return the c with which ``Σ min(1, odds_i exp(c))`` is the number of rows to keep."""
+    shares = inclusion_probabilities(odds.astype(np.float64), n_kept)
+    is_open = shares < 1.0
+    if not is_open.any():
+        return float(-np.log(odds.min(initial=1.0)))
+    return float(np.log(max(shares[is_open].sum(), 1e-12) / odds[is_open].sum()))
 
 
 def calibrated_draw(
@@ -361,8 +374,9 @@ def _calibrated(
     """Return the draw with another tilt, and with offsets by which each group keeps its rows.
 
     The tilt is found by damped Newton steps, with one offset for all groups, since a quota may
-    contradict what it aims at. No step changes the exponents of most rows of the sample, whose
-    ``vectors`` are given, by more than a bound. A step that lengthens what is left is halved.
+    contradict what it aims at. No step changes the offset, or the exponents of most rows of the
+    sample, whose ``vectors`` are given, by more than a bound: where all rows are kept, nothing
+    tells how far to go. A step that lengthens what is left is halved.
     """
     best, shortest = draw, np.inf
     step: Floats = np.zeros(1 + len(draw.tilt))
@@ -376,7 +390,9 @@ def _calibrated(
             # Where directions are many or classes far apart, some are hardly determined.
             ridge = _RIDGE * np.linalg.norm(hessian, 2) + 1e-12
             step = np.linalg.solve(hessian + ridge * np.eye(len(hessian)), left)
-            longest = float(np.quantile(np.abs(vectors @ step[1:]), _TYPICAL))
+            longest = max(
+                float(np.quantile(np.abs(vectors @ step[1:]), _TYPICAL)), abs(float(step[0]))
+            )
             step *= min(1.0, _LONGEST_STEP / max(longest, 1e-12))
         else:
             step = step / 2
@@ -385,8 +401,10 @@ def _calibrated(
         draw = replace(best, offsets=best.offsets + step[0], tilt=best.tilt + step[1:])
     draw = best
     for _ in range(_NORMING_STEPS):
-        kept = np.maximum(sums_at(draw).kept, 1e-12)
-        draw = replace(draw, offsets=draw.offsets + np.log(np.maximum(n_kept, 1e-12) / kept))
+        sums = sums_at(draw)
+        kept, movable = (np.maximum(part, 1e-12) for part in (sums.kept, sums.movable))
+        step = np.log(np.maximum(n_kept, 1e-12) / kept) * kept / movable
+        draw = replace(draw, offsets=draw.offsets + np.clip(step, -_LONGEST_STEP, _LONGEST_STEP))
     return draw
 
 

@@ -78,9 +78,10 @@ class Priorities:
     def floors(self, *, is_given: bool = False) -> tuple[float, float, float]:
         """Return the least distance, spread and belief that a row should have.
 
-        is_given : whether the spread is the user's, who may mean zeros to be far below the rest.
+        is_given : whether the spread is the user's: then only the share of the median counts, so
+            that zeros stay below equal positive numbers.
         """
-        spread = _floor(self.spread, with_zeros=is_given)
+        spread = _relative_floor(self.spread) if is_given else _floor(self.spread)
         return _floor(self.distance), spread, _floor(self.belief)
 
     def raised(self, floors: tuple[float, float, float]) -> Priorities:
@@ -605,13 +606,15 @@ class _Nearest:
         return np.sort(np.sqrt(np.column_stack(squared)), axis=1)
 
 
-def _floor(odds: Floats, *, with_zeros: bool = False) -> float:
-    """Return what very small odds are raised to; 1 if none is positive.
-
-    with_zeros : whether zeros are among the odds whose lowest twentieth is raised.
-    """
+def _floor(odds: Floats) -> float:
+    """Return what very small odds are raised to; 1 if none is positive."""
     positive = odds[odds > 0]
     if not positive.size:
         return 1.0
-    lowest = np.quantile(odds if with_zeros else positive, _LEAST_ODDS)
-    return float(max(lowest, LEAST_RELATIVE_ODDS * np.median(positive)))
+    return max(float(np.quantile(positive, _LEAST_ODDS)), _relative_floor(odds))
+
+
+def _relative_floor(odds: Floats) -> float:
+    """Return a share of the median of what is positive; 1 if nothing is."""
+    positive = odds[odds > 0]
+    return float(LEAST_RELATIVE_ODDS * np.median(positive)) if positive.size else 1.0

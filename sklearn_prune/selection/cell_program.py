@@ -73,7 +73,8 @@ class CellProgram:
     means : ndarray of shape (n_cells, n_coordinates)
         Mean of each cell's rows.
     offset : ndarray of shape (n_coordinates,)
-        The residual at the shares s, less what the means make of these.
+        :math:`r_0 - \sum_c s_c \bar z_c`, with :math:`r_0` the residual if every cell drops its
+        share: means are estimates, and only say how counts beside the shares move it.
     reward : ndarray of shape (n_cells,)
         ρ, the reward for dropping a row of each cell.
     deviation : float
@@ -103,6 +104,18 @@ class CellProgram:
     def shares(self) -> Floats:
         """``s_c``, shape (n_cells,)."""
         return np.minimum(self.ratios * self.target[self.groups], self.sizes)
+
+    def starting_at(self, start: Floats, means: Floats) -> CellProgram:
+        """Return the program with a residual.
+
+        Parameters
+        ----------
+        start : ndarray of shape (n_coordinates,)
+            The residual if every cell drops its share.
+        means : ndarray of shape (n_cells, n_coordinates)
+            Mean of each cell's rows.
+        """
+        return replace(self, means=means, offset=start - self.shares @ means)
 
     @cached_property
     def unit(self) -> float:

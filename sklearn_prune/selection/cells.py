@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,11 +57,7 @@ def cell_counts(problem: SelectionProblem, n_drop: int, rng: np.random.Generator
     """
     started = time.perf_counter()
     labels = cell_labels(problem, n_drop)
-    dropped_share = np.ones(problem.n_samples)
-    if problem.kept_share is not None:
-        dropped_share -= problem.kept_share
-    program = _count_program(problem, labels, n_drop, dropped_share)
-    program = _with_residual(program, problem, labels, dropped_share, rng)
+    program = _with_residual(_count_program(problem, labels, n_drop), problem, labels, rng)
     solution = solve_cells(program, rng)
     if solution is None:
         # Counts and quotas were checked before.
@@ -79,7 +75,7 @@ def can_keep_weight(problem: SelectionProblem) -> bool:
         n_drop = max(int(problem.dropped_bounds(None)[0].sum()), int(problem.must_drop.sum()))
     labels = np.where(problem.free, _groups_of_weight(problem), -1)
     labels[problem.free] = _compact(labels[problem.free])
-    program = _count_program(problem, labels, n_drop, np.ones(problem.n_samples))
+    program = _count_program(problem, labels, n_drop)
     return solve_cells(program, np.random.default_rng(0)) is not None
 
 
@@ -142,9 +138,7 @@ def _members(labels: Integers) -> list[Integers]:
     return [order[a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def _count_program(
-    problem: SelectionProblem, labels: Integers, n_drop: int, dropped_share: Floats
-) -> CellProgram:
+def _count_program(problem: SelectionProblem, labels: Integers, n_drop: int) -> CellProgram:
     """Return the program over these cells, without a residual."""
     members = _members(labels)
     first = np.array([rows[0] for rows in members], dtype=np.int64)
@@ -157,6 +151,7 @@ def _count_program(
     cost = np.zeros(len(labels)) if problem.cost is None else problem.cost
     unit = float(np.ptp(cost)) or 1.0
     sizes = np.array([len(rows) for rows in members], dtype=np.int64)
+    dropped_share = problem.dropped_share
     # Never zero: rounding may make a cell drop a row that the draw always keeps.
     expected = np.array([max(dropped_share[rows].sum(), 1e-6) for rows in members])
     return CellProgram(
@@ -177,33 +172,35 @@ def _count_program(
 
 
 def _with_residual(
-    program: CellProgram,
-    problem: SelectionProblem,
-    labels: Integers,
-    dropped_share: Floats,
-    rng: np.random.Generator,
+    program: CellProgram, problem: SelectionProblem, labels: Integers, rng: np.random.Generator
 ) -> CellProgram:
-    """Add the residual to the program, in the directions in which the counts move it most.
-
-    What the rows that a cell drops on average sum to is not its count times its mean row: a draw
-    prefers some of its rows, and the mean is estimated. So the residual at the shares is computed
-    from all rows, and the means only say how counts beside the shares move it.
-    """
+    """Add the residual to the program, in the directions in which the counts move it most."""
     low, high = program.bounds()
     n_open, coordinates = int((low < high).sum()), problem.coordinates
     if n_open == 0 or len(program.sizes) * coordinates.n_coordinates > _MAX_MEANS:
         return program
     means = _cell_means(coordinates, labels, len(program.sizes), rng)
-    expected = problem.must_drop.astype(np.float64)
-    in_cell = labels >= 0
-    rates = program.shares / program.expected_dropped
-    expected[in_cell] = dropped_share[in_cell] * rates[labels[in_cell]]
-    start = coordinates.offset + coordinates.total(expected)
-    offset = start - program.shares @ means
+    start = _residual_at_shares(program, problem, labels)
     # How far the counts can move the residual, and where it starts.
     moved = np.vstack([np.sqrt(high - low)[:, None] * means, start])
     directions = leading_directions(moved, n_directions(n_open), rng)
-    return replace(program, means=means @ directions, offset=offset @ directions)
+    return program.starting_at(start @ directions, means @ directions)
+
+
+def _residual_at_shares(
+    program: CellProgram, problem: SelectionProblem, labels: Integers
+) -> Floats:
+    """Return the residual if every cell drops its share, which counts should make up for.
+
+    A draw aims at its own mean. What its calibration leaves is small, and exchanges remove it: for
+    the counts it is zero, or they would pay for it with whole groups.
+    """
+    if problem.kept_share is not None:
+        return np.zeros(problem.coordinates.n_coordinates)
+    dropped = problem.must_drop.astype(np.float64)
+    in_cell = labels >= 0
+    dropped[in_cell] = (program.shares / program.sizes)[labels[in_cell]]
+    return problem.coordinates.offset + problem.coordinates.total(dropped)
 
 
 def _cell_means(

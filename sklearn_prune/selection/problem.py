@@ -132,6 +132,11 @@ class SelectionProblem(Rules):
         part._random_lengths, part._random_factors = {}, {}
         return part
 
+    @property
+    def dropped_share(self) -> Floats:
+        """Probability with which the draw drops each row; without one, the same for all: 1."""
+        return np.ones(self.n_samples) if self.kept_share is None else 1.0 - self.kept_share
+
     def aimed_at(self, kept_share: Floats) -> Self:
         """Return the problem of keeping rows that look like a random draw.
 
