@@ -15,7 +15,7 @@ all images. Pruners named `speed proxy` look at the small network of the protoco
 whose --cache is then the folder of --choices.
 
 Images come from `cifar10_jpeg.npz`, or from the original `cifar-10-batches-py` folder where there
-is one in the data folder. Lossy JPEG costs about four points. A GPU is used where torch sees one;
+is one in the data folder. Lossy JPEG probably costs some points. A GPU is used where there is one;
 without, only the protocol `cpu` ends within hours. One line a cell goes to
 `results/cifar10_images.csv` as soon as it is measured, and a run that was cut off goes on where it
 stopped; with `--cache FOLDER` it need not train the pruners' network again either.
@@ -41,7 +41,7 @@ from .cifar10_choices import Choice, choice_path
 from .cifar10_images import Images, read_images
 from .cifar10_pruners import PRUNERS, Lab
 from .cifar10_speed import hardware
-from .cifar10_speed_jobs import FULL
+from .cifar10_speed_jobs import FULL, N_CHOICES
 from .cifar10_speed_report import BASELINE, MARGIN
 from .scores import LEVEL, Gain, gain
 
@@ -148,11 +148,17 @@ def run(
             note(test, n_images, FULL, 0.0, name, seed)
 
 
-def chosen_by_proxy(cache: Path | None, pruner: str, ratio: float, seed: int) -> np.ndarray:
-    """Return the images that a pruner of the speed protocol keeps, from its cache."""
-    if cache is None:
-        raise FileNotFoundError("choices of the speed protocol are in its --cache; give --choices.")
-    return np.flatnonzero(Choice.load(choice_path(cache, "test", pruner, ratio, seed)).support)
+def chosen_by_proxy(cache: Path, pruner: str, ratio: float, seed: int) -> np.ndarray:
+    """Return the images that a pruner of the speed protocol keeps, from its cache.
+
+    Further seeds are of networks trained on the same choices.
+    """
+    path = choice_path(cache, "test", pruner, ratio, seed % N_CHOICES)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; let --protocol speed --stage proxy choose write it."
+        )
+    return np.flatnonzero(Choice.load(path).support)
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -242,6 +248,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps the pruners' network")
     parser.add_argument("--choices", type=Path, help="the --cache of the speed protocol")
     args = parser.parse_args(argv)
+    if not BY_PROXY.keys().isdisjoint(args.pruner) and (args.choices is None or args.subset):
+        parser.error("pruners of the speed proxy need --choices, which are of all images.")
+    try:
+        images = read_images(args.data_dir).subset(args.subset)
+    except FileNotFoundError as error:
+        parser.exit(2, f"{error}\n")
     folder = output_folder(args)
     path = folder / "cifar10_images.csv" if folder else None
     cells = read_records(path, Cell) if path else []
@@ -251,10 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if path:
             append_record(path, cell)
 
-    try:
-        run(read_images(args.data_dir).subset(args.subset), args, list(cells), keep)
-    except FileNotFoundError as error:
-        parser.exit(2, f"{error}\n")
+    run(images, args, list(cells), keep)
     print(table(cells))
     if folder:
         (folder / "cifar10_images.md").write_text(table(cells) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
@@ -35,8 +35,6 @@ from .cifar10_pruners import (
     watched_dual,
 )
 
-# Shares of what goes that are given: the easiest images of each class, or of all.
-_EASIEST, _EASIEST_OF_ALL = 0.75, 0.875
 # Candidates for each image kept.
 _CANDIDATES = 1.5
 
@@ -115,20 +113,24 @@ class Chooser:
             self._fitted[name] = fit()
         return self._fitted[name]
 
-    def influence(self, ratio: float, priority: np.ndarray, **settings: Any) -> InfluencePruner:
-        """Return an InfluencePruner fitted to the proxy's features.
-
-        settings : ``quota`` of the pruner, ``must_drop`` of its fit.
-        """
+    def influence(
+        self,
+        ratio: float,
+        priority: np.ndarray,
+        *,
+        quota: Literal["class"] | None = "class",
+        must_drop: np.ndarray | None = None,
+    ) -> InfluencePruner:
+        """Return an InfluencePruner fitted to the proxy's features."""
         pruner = InfluencePruner(
             prune_ratio=ratio,
-            quota=settings.pop("quota", "class"),
+            quota=quota,
             damping=DAMPING,
             time_limit=SELECTION_SECONDS,
             random_state=self.seed,
         )
         X = self.proxy.features.astype(np.float32)
-        return pruner.fit(X, self.y, sample_priority=priority, **settings)
+        return pruner.fit(X, self.y, sample_priority=priority, must_drop=must_drop)
 
     def by_influence(self, name: str, priority: np.ndarray, ratio: float) -> np.ndarray:
         """Return what an InfluencePruner keeps; influences are computed once for all ratios.
@@ -234,16 +236,22 @@ def hard(chooser: Chooser, ratio: float) -> np.ndarray:
 
 def hardest(chooser: Chooser, ratio: float) -> np.ndarray:
     """The same; of what goes in each class, three quarters are its images of the least error."""
-    error = _mean_error(chooser)
-    is_harder = chooser.by_score(error, _EASIEST * ratio)
-    return chooser.influence(ratio, error**2, must_drop=~is_harder).get_support()
+    return _without_easiest(chooser, ratio, 0.75, quota="class")
 
 
 def hardest_of_all(chooser: Chooser, ratio: float) -> np.ndarray:
-    """The same, whatever their class; seven eighths."""
+    """The same; seven eighths of what goes are the images of the least error, of any class."""
+    return _without_easiest(chooser, ratio, 0.875, quota=None)
+
+
+def _without_easiest(
+    chooser: Chooser, ratio: float, share: float, *, quota: Literal["class"] | None
+) -> np.ndarray:
+    """Return what `hard` keeps if this share of what goes are the easiest images."""
     error = _mean_error(chooser)
-    is_harder = chooser.by_score(error, _EASIEST_OF_ALL * ratio, stratify=False)
-    return chooser.influence(ratio, error**2, must_drop=~is_harder, quota=None).get_support()
+    is_harder = chooser.by_score(error, share * ratio, stratify=quota is not None)
+    pruner = chooser.influence(ratio, error**2, quota=quota, must_drop=~is_harder)
+    return pruner.get_support()
 
 
 def sure(chooser: Chooser, ratio: float) -> np.ndarray:
@@ -252,7 +260,7 @@ def sure(chooser: Chooser, ratio: float) -> np.ndarray:
 
 
 def spread(chooser: Chooser, ratio: float) -> np.ndarray:
-    """InfluencePruner without priorities, among images that are spread over the proxy's features.
+    """InfluencePruner, with equal priorities, among images spread over the proxy's features.
 
     These are the ones nearest the k-means centres of their class, half as many again as are kept.
     In the means, images weigh what their priority is in `sure`.

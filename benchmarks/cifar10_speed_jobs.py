@@ -118,7 +118,7 @@ def main_budget(prune_ratio: float) -> str:
 
 
 def rules_at(prune_ratio: float) -> Sequence[str]:
-    """Return the rules that may be ours: hard images stay where many do, else spread ones."""
+    """Return the rules that compete at a ratio; those that keep the hardest up to 50 % only."""
     common = ("influence, hard", "influence, sure")
     if prune_ratio <= 0.5:
         return (*common, "influence, hardest", "influence, hardest of all")

@@ -56,10 +56,11 @@ def report(cells: Sequence[SpeedCell]) -> str:
             f"images, a fifth of the training images ({said}). All are InfluencePruner on a "
             "proxy's features. With `hard`, its `sample_priority` is the square of the error; with "
             "`hardest`, three quarters of what goes in each class are its images of the least "
-            "error, and with `hardest of all`, seven eighths, whatever their class. With `sure`, "
-            "it is p times the square root of p (1 - p), where p is the probability of the own "
-            "class; with `spread`, it chooses among the images nearest the k-means centres of "
-            "their class, half as many again as it keeps, that weigh as much in the means."
+            "error; with `hardest of all`, seven eighths of what goes are those of the least "
+            "error, of any class. With `sure`, the priority is p √(p (1 − p)), where p is the "
+            "probability of the own class. With `spread`, priorities are equal, and only the "
+            "images nearest to k-means centres of their class compete, 1.5 for each one kept; "
+            "k-means weighs images by the priority of `sure`."
         )
         parts += ["### On validation images", _validated(cells)]
     return "\n\n".join(parts + _tables([cell for cell in cells if cell.split == "test"]))

@@ -100,14 +100,16 @@ def test_each_cell_is_measured_once(data_dir, tmp_path, monkeypatch):
     assert read_records(out / "cifar10_images.csv", cifar10.Cell) == cells
 
 
-def test_networks_are_trained_on_what_the_speed_protocol_chose(data_dir, tmp_path):
+def test_networks_are_trained_on_what_the_speed_protocol_chose(data_dir, tmp_path, capsys):
     support = np.arange(100) % 2 == 0
     choices.Choice(support, 1.0).save(choices.choice_path(tmp_path, "test", "el2n", 0.5, 0))
     command = ["--data-dir", str(data_dir), "--out", str(tmp_path), "--architecture", "tiny"]
     command += ["--transfer", "--epochs", "1", "--ratio", "0.5", "--full-seeds", "0"]
     command += ["--pruner", "el2n, speed proxy"]
-    with pytest.raises(SystemExit):
-        cifar10.main(command)
+    for wrong in ([], ["--choices", str(tmp_path), "--subset", "50"]):
+        with pytest.raises(SystemExit):
+            cifar10.main([*command, *wrong])
+        assert "need --choices, which are of all images" in capsys.readouterr().err
     cifar10.main([*command, "--choices", str(tmp_path)])
     [trained] = read_records(tmp_path / "cifar10_images.csv", cifar10.Cell)
     assert (trained.pruner, trained.n_kept) == ("el2n, speed proxy", 50)
@@ -220,7 +222,7 @@ def test_crops_and_flips_move_an_image_and_no_more():
 def cell(pruner, seed, accuracy, accuracies="0.5"):
     times = " ".join(str(float(i + 1)) for i in range(len(accuracies.split())))
     setting = ("fast", 3, pruner, 0.5, "tiny", seed, 50, 3, accuracy, 3.0)
-    return cifar10.Cell(*setting, times, accuracies, "1 threads")
+    return cifar10.Cell(*setting, times, accuracies, "1 thread")
 
 
 def test_the_time_is_that_of_the_first_test_that_reaches_the_aim():

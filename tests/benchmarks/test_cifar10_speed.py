@@ -401,7 +401,7 @@ def test_as_many_steps_are_more_passes_over_fewer_images():
     assert job.choices == [speed_jobs.ChoiceKey("test", 0, "random", 0.75)]
 
 
-def test_the_rule_of_a_ratio_is_the_better_one_on_images_to_validate_on():
+def test_the_rule_of_a_ratio_is_the_best_one_on_images_to_validate_on():
     at_40, at_90 = rules_at(0.4), rules_at(0.9)
     cells = [cell(rule, 0.4, 0.8, split="validation") for rule in at_40[1:]]
     cells += [cell(rule, 0.9, 0.6, split="validation") for rule in at_90[:-1]]
