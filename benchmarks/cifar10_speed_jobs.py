@@ -180,6 +180,9 @@ TABLE = (
     # Networks that did not choose.
     Block([FULL], 0.0, range(1), ["epochs"], TRANSFERS),
     Block(_AT_MAIN, MAIN_RATIO, range(1), ["epochs"], TRANSFERS),
+    # The rules of an earlier table, which were the best of fewer.
+    Block(["influence, hard"], MAIN_RATIO, range(5), ["epochs"]),
+    Block(["influence, sure"], 0.9, range(5), ["steps"]),
     # Further seeds.
     Block([_KEEP_HARD], MAIN_RATIO, range(5), ["epochs"]),
     Block(_AT_MAIN, MAIN_RATIO, range(5, 10), ["epochs"]),

@@ -386,8 +386,9 @@ class InfluencePruner(CallbackSupportMixin, BasePruner):
     np.int64(114)
 
     Deep networks that are trained anew on half of their images or more learn most from hard ones;
-    on tabular data, keeping these does harm. So for images, let most of what goes be the rows of
-    the least error in a short training, of whatever class. The pruner chooses the rest:
+    on tabular data, keeping these does harm. So for images, drop first what a short training has
+    the least error on, whatever its class. Here that is seven eighths of what goes, and the pruner
+    chooses the rest:
 
     >>> from sklearn_prune.baselines import EL2NPruner
     >>> harder = EL2NPruner(net, prune_ratio=0.35, n_networks=1, stratify=False, random_state=0)

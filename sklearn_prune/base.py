@@ -262,7 +262,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
 
     def set_params(self, **params: Estimator) -> Self:
-        """Set parameters; ``estimator__...`` are those of a network that was given.
+        """Set parameters; ``estimator__...`` are those of the network given as ``estimator``.
 
         Parameters
         ----------
@@ -277,14 +277,14 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter does not exist, or no network was given.
+            If a parameter does not exist, or is one of a network and there is not just one.
         """
         nested = [name for name in params if name.startswith("estimator__")]
         network = params.get("estimator", getattr(self, "estimator", self))
         if nested and not hasattr(network, "set_params"):
             raise ValueError(
-                f"{nested[0]} is a parameter of a network, and estimator={network!r} is none; "
-                "give a network or an estimator as estimator."
+                f"{nested[0]} needs a single network or estimator to set it on; estimator is "
+                f"{network!r}. Give one as estimator."
             )
         return super().set_params(**params)
 

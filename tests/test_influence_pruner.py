@@ -518,7 +518,7 @@ def test_selection_and_certificate_get_what_influences_leave_of_the_time(
 
 def test_a_parameter_of_a_network_that_was_not_given_is_an_error_in_our_words():
     for network in (None, [SGDClassifier(), SGDClassifier()]):
-        with pytest.raises(ValueError, match="estimator__alpha is a parameter of a network"):
+        with pytest.raises(ValueError, match="estimator__alpha needs a single network"):
             InfluencePruner(network).set_params(estimator__alpha=1.0)
     pruner = InfluencePruner().set_params(estimator=SGDClassifier(), estimator__alpha=1.0)
     assert pruner.estimator.alpha == 1.0

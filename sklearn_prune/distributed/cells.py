@@ -185,7 +185,8 @@ def count_cells(
     groups : Groups
         How many rows to drop, and how many each group keeps.
     start : ndarray of shape (n_directions,)
-        The residual if every cell drops its share, in the directions of the means.
+        The residual that the counts should make up for, if every cell drops its share, in the
+        directions of the means.
     rng : numpy.random.Generator
         Breaks ties.
     """

@@ -112,8 +112,8 @@ class Search:
         # What the parts of the draw leave to reach the target is shared by numbers of rows.
         missing = target - np.sum([part.left for part in sums], axis=0)
         # As in memory: what the calibration of a draw leaves is for the exchanges.
-        start = np.where(self.draw.is_even, -missing, 0.0) @ self.directions
-        cells = count_cells(sums, groups, start, rng)
+        residual = -missing if self.draw.is_even else np.zeros_like(missing)
+        cells = count_cells(sums, groups, residual @ self.directions, rng)
         sizes = groups.free_by_partition.sum(axis=1)
         shares = sizes / max(1, sizes.sum())
         targets = [part.left + share * missing for part, share in zip(sums, shares, strict=True)]

@@ -45,8 +45,9 @@ _N_TREES, _N_FOLDS, _N_NEIGHBOURS = 42, 3, 5
 _GROUP, _SEARCHED = 16, 512
 # Fewest rows in a leaf of the trees that predict the target, and of those for its variance.
 _LEAST_IN_LEAF, _LEAST_IN_SMOOTH_LEAF = 5, 20
-# Odds below this quantile, or below this share of the median, are raised to the larger of the two.
-# The last number is the weight of the uniform distribution that is mixed into class probabilities.
+# Odds below this quantile, or below this share of the median, are raised to the larger of the two;
+# the user's priorities only if they are below that share. The last number is the weight of the
+# uniform distribution that is mixed into class probabilities.
 _LEAST_ODDS, LEAST_RELATIVE_ODDS, _EVEN_SHARE = 0.05, 0.05, 0.02
 # A class that keeps fewer rows prefers none: of a handful, typical rows teach most.
 LEAST_KEPT = 5

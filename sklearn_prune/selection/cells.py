@@ -190,10 +190,10 @@ def _with_residual(
 def _residual_at_shares(
     program: CellProgram, problem: SelectionProblem, labels: Integers
 ) -> Floats:
-    """Return the residual if every cell drops its share, which counts should make up for.
+    """Return the residual that the counts should make up for, if every cell drops its share.
 
-    A draw aims at its own mean. What its calibration leaves is small, and exchanges remove it: for
-    the counts it is zero, or they would pay for it with whole groups.
+    With a draw it is taken to be zero: what the calibration leaves is small, and exchanges remove
+    it, while counts would pay for it with whole groups.
     """
     if problem.kept_share is not None:
         return np.zeros(problem.coordinates.n_coordinates)

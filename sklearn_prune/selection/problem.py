@@ -134,7 +134,7 @@ class SelectionProblem(Rules):
 
     @property
     def dropped_share(self) -> Floats:
-        """Probability with which the draw drops each row; without one, the same for all: 1."""
+        """Probability with which the draw drops each row; 1 for all rows if there is no draw."""
         return np.ones(self.n_samples) if self.kept_share is None else 1.0 - self.kept_share
 
     def aimed_at(self, kept_share: Floats) -> Self:
